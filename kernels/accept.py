@@ -1,0 +1,64 @@
+"""`@accepts`: which arrays a kernel takes. All others go to the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+FLOATS = ("float32", "float64")
+HALVES = ("float16", "bfloat16")
+
+
+def accepts(
+    *,
+    dtypes: tuple[str, ...] = FLOATS,
+    contiguous: bool = True,
+    same_shape: bool = False,
+    min_size: int = 0,
+    others: tuple[str, ...] = (),
+) -> Callable[[Callable], Callable]:
+    """Mark a function as the kernel of the op of its name, and say which arrays it takes.
+
+    The floating arrays must share one dtype of `dtypes`, be C-contiguous if asked, have one shape
+    if asked (`same_shape`), and the first must hold `min_size` numbers: below that the array
+    library's own call is faster than ours. Inputs named in `others` (labels, random state,
+    hyper-parameters) may have any dtype but must be contiguous too. Inputs left out are None.
+    """
+
+    def mark(kernel: Callable) -> Callable:
+        code = kernel.__code__
+        names = code.co_varnames[: code.co_argcount]
+        free = frozenset(i for i, name in enumerate(names) if name in others)
+        allowed: dict[Any, bool] = {}
+
+        def guard(sized: bool) -> Callable[[tuple], bool]:
+            smallest = min_size if sized else 0
+
+            def accept(arrays: tuple) -> bool:
+                first = arrays[0]
+                try:
+                    if first.size < smallest:
+                        return False
+                    kind, dtype, shape = type(first), first.dtype, first.shape
+                    ok = allowed.get(dtype)
+                    if ok is None:
+                        ok = allowed[dtype] = dtype.name in dtypes
+                    if not ok:
+                        return False
+                    for i, a in enumerate(arrays):
+                        if a is None:
+                            continue
+                        if type(a) is not kind or (contiguous and not a.flags.c_contiguous):
+                            return False
+                        if i not in free and (a.dtype != dtype or (same_shape and a.shape != shape)):
+                            return False
+                except AttributeError:  # a Python number among the arrays
+                    return False
+                return True
+
+            return accept
+
+        kernel.guard = guard  # type: ignore[attr-defined]
+        return kernel
+
+    return mark

@@ -1,0 +1,1 @@
+"""Numba kernels: a file a family, a function an op, compiled on first call."""

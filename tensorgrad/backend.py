@@ -1,0 +1,229 @@
+"""Which array library holds the numbers: names, moves, dtypes, and why there is no GPU.
+
+An array's own *type* decides everything after it was made, so several backends live in one
+process; `TENSORGRAD_BACKEND` only says where new tensors are made. Nothing here imports CuPy
+unless it is asked for or the program has imported it already.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .errors import BackendError, DTypeError, suggest
+
+Array = Any  # an array of any registered backend
+NUMBERS = (bool, int, float, complex)  # Python's own: they never widen an array's dtype
+
+
+class Backend(NamedTuple):
+    """One array library: how to name it, recognise it, call it and move data to and from it."""
+
+    name: str
+    array_type: type
+    xp: Any  # the array namespace: numpy, cupy, ...
+    kernels: str  # the folder of kernels/ that serves its arrays: "cpu" or "cuda"
+    from_host: Callable[[np.ndarray], Array]
+    to_host: Callable[[Array], np.ndarray]
+
+
+BACKENDS: dict[str, Backend] = {}
+NAMES = ("numpy", "cupy", "auto")
+
+
+class _ByType(dict):
+    """Array type -> Backend. NumPy's scalars and subclasses count as NumPy but are not listed:
+    whatever is listed is a plain array."""
+
+    def __missing__(self, kind: type) -> Backend:
+        if issubclass(kind, (np.ndarray, np.generic, *NUMBERS)):
+            return BACKENDS["numpy"]
+        if _is_cupy(kind):
+            return get("cupy")
+        raise DTypeError(
+            f"{kind.__module__}.{kind.__qualname__} is not an array of a known backend "
+            f"({', '.join(BACKENDS)}); convert it with tg.asarray(...)"
+        )
+
+
+BY_TYPE: dict[type, Backend] = _ByType()
+
+
+def _is_cupy(kind: type) -> bool:
+    return kind.__module__.split(".")[0] == "cupy"
+
+
+def register(backend: Backend) -> None:
+    """Make a backend known by name and by array type."""
+    BACKENDS[backend.name] = backend
+    BY_TYPE[backend.array_type] = backend
+
+
+register(Backend("numpy", np.ndarray, np, "cpu", lambda a: a, lambda a: a))
+
+
+def namespace(*arrays: Array) -> Any:
+    """The array module of the first argument that is an array: `numpy`, `cupy`, ..."""
+    for a in arrays:
+        if a is not None and not isinstance(a, NUMBERS):
+            return BY_TYPE[type(a)].xp
+    return np
+
+
+# --- choosing -----------------------------------------------------------------------------------
+
+
+def why_no_gpu() -> str | None:
+    """None when CuPy can use a GPU, else one line that says why not and what to do.
+
+    Asks the driver itself before CuPy: CuPy's own message without a driver speaks of an
+    insufficient driver version, which misleads.
+    """
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return "no NVIDIA driver on this machine (libcuda not found); install the driver"
+    if code := driver.cuInit(0):
+        return f"the NVIDIA driver is there but cuInit failed with error {code}; see nvidia-smi"
+    count = ctypes.c_int()
+    driver.cuDeviceGetCount(ctypes.byref(count))
+    if not count.value:
+        return "the driver sees no GPU; check CUDA_VISIBLE_DEVICES"
+    try:
+        import cupy
+    except ImportError as error:
+        return f'CuPy is not installed ({error}): pip install "tensorgrad-cupy[cuda13]"'
+    if not cupy.cuda.is_available():
+        return 'CuPy cannot use the GPU; run python -c "import cupy; cupy.show_config()"'
+    return None
+
+
+def get(name: str) -> Backend:
+    """The backend of that name; BackendError with the reason when it cannot be used."""
+    if name in BACKENDS:
+        return BACKENDS[name]
+    if name == "auto":
+        reason = why_no_gpu()
+        chosen = get("numpy" if reason else "cupy")
+        said = f"tensorgrad: backend auto chose {chosen.name}" + (f" ({reason})" if reason else "")
+        print(said, file=sys.stderr)
+        BACKENDS["auto"] = chosen
+        return chosen
+    if name != "cupy":
+        raise BackendError(f"backend {name!r} is unknown: {suggest(name, {*BACKENDS, *NAMES})}")
+    if reason := why_no_gpu():
+        raise BackendError(
+            f"backend 'cupy' cannot be used: {reason}. For the CPU set TENSORGRAD_BACKEND=numpy; "
+            "python -m tensorgrad doctor shows the whole diagnosis"
+        )
+    import cupy
+
+    register(Backend("cupy", cupy.ndarray, cupy, "cuda", cupy.asarray, cupy.asnumpy))
+    return BACKENDS["cupy"]
+
+
+_default: Backend | None = None
+
+
+def default() -> Backend:
+    """Where new tensors are made: what `set_backend` or TENSORGRAD_BACKEND says, else NumPy."""
+    global _default
+    if _default is None:
+        _default = get(os.environ.get("TENSORGRAD_BACKEND", "numpy").strip().lower() or "numpy")
+    return _default
+
+
+def set_backend(name: str) -> None:
+    """Make new tensors on the backend `name` (numpy, cupy or auto) from now on."""
+    global _default
+    _default = get(name)
+
+
+# --- dtypes -------------------------------------------------------------------------------------
+
+
+class _Floating(dict):
+    def __missing__(self, dtype: np.dtype) -> bool:
+        self[dtype] = dtype.kind == "f" or dtype.name == "bfloat16"
+        return self[dtype]
+
+
+_floating: dict[np.dtype, bool] = _Floating()
+
+
+def is_floating(dtype: np.dtype) -> bool:
+    """Whether gradients flow through the dtype: NumPy's floats, and bfloat16, which is not one."""
+    return _floating[dtype]
+
+
+def is_half(dtype: np.dtype) -> bool:
+    """float16 or bfloat16: summed in float32, see `ops/reduce.py`."""
+    return dtype.itemsize == 2 and is_floating(dtype)
+
+
+def dtype_of(dtype: Any) -> np.dtype:
+    """A NumPy dtype from a dtype, a type or a name; 'bfloat16' needs ml_dtypes.
+
+    >>> dtype_of("float32")
+    dtype('float32')
+    """
+    if isinstance(dtype, str) and dtype == "bfloat16":
+        try:
+            import ml_dtypes
+        except ImportError as error:
+            raise DTypeError("dtype 'bfloat16' needs the package ml_dtypes: pip install") from error
+        return np.dtype(ml_dtypes.bfloat16)
+    try:
+        return np.dtype(dtype)
+    except TypeError as error:
+        names = ("bool", "int32", "int64", "float16", "bfloat16", "float32", "float64")
+        raise DTypeError(f"dtype {dtype!r} is unknown: {suggest(dtype, names)}") from error
+
+
+# --- making arrays ------------------------------------------------------------------------------
+
+
+def make(value: Any, dtype: Any = None, backend: str | None = None) -> Array:
+    """An array from an array, number or nested list, on `backend` (default: where it is, else
+    the default backend). Floats written in Python become float32; arrays keep their dtype.
+
+    Raises DTypeError for values that are not numbers.
+    """
+    to = None if backend is None else get(backend)
+    kind = type(value)
+    if kind in BY_TYPE or isinstance(value, (np.ndarray, np.generic)) or _is_cupy(kind):
+        array, home = value, BY_TYPE[kind]
+        if home.name == "numpy" and type(array) is not np.ndarray:
+            array = np.asarray(array)  # memory maps and other subclasses: their plain view
+    else:
+        to, home = to or default(), BACKENDS["numpy"]
+        try:
+            array = np.asarray(value)
+        except (ValueError, TypeError) as error:
+            raise DTypeError(f"cannot make an array of {kind.__name__}: {error}") from error
+        if dtype is None and array.dtype == np.float64 and not _from_arrays(value):
+            array = array.astype(np.float32)
+    if array.dtype.kind in "OUSMm":
+        raise DTypeError(
+            f"arrays hold numbers; got dtype {array.dtype} from {kind.__name__} "
+            "(rows of different lengths, text, dates and objects must be encoded first)"
+        )
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if to is not None and to is not home:
+        array, home = to.from_host(home.to_host(array)), to
+    if dtype is not None:
+        array = array.astype(dtype_of(dtype), copy=False)
+    return array
+
+
+def _from_arrays(value: Any) -> bool:
+    """Whether the numbers in a nested list were NumPy's already, and so keep their dtype."""
+    while isinstance(value, (list, tuple)) and value:
+        value = value[0]
+    return isinstance(value, (np.ndarray, np.generic))

@@ -1,0 +1,363 @@
+"""The heart: ops, the tape they leave, and the walk back over it.
+
+An `Op` is a *reference* (a function in plain array language) and one rule per input. Calling it
+on Tensors runs the kernel of that name where one accepts the arrays, else the reference, and
+records a `Node`. `backprop` visits the nodes newest first and runs their rules: on raw arrays, or
+on Tensors when the gradient is itself to be differentiated.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import contextmanager
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any
+
+from .backend import BY_TYPE, Array, is_floating, make
+from .dispatch import Kernels, explain
+from .errors import DTypeError, GraphError, ShapeError, TensorgradError
+from .rules import Compiled
+
+next_seq = count(1).__next__  # one clock for nodes and writes: newest-first is topological order
+
+
+class _Switches(threading.local):
+    recording = True
+    differentiating = 0  # how many grad/vjp/tape are active in this thread
+
+
+switches = _Switches()
+
+
+class Node:
+    """One recorded call. It holds arrays and older nodes, never a Tensor: no cycles."""
+
+    __slots__ = ("dtype", "op", "params", "parents", "saved", "seq", "shape")
+    written = 0  # only leaves are ever written to
+
+    def __init__(self, op, parents, saved, params, seq, shape, dtype):
+        self.op = op
+        self.parents = parents
+        self.saved = saved
+        self.params = params
+        self.seq = seq
+        self.shape = shape
+        self.dtype = dtype
+
+
+class Leaf(Node):
+    """A tensor gradients are collected for. `written` is the time of the last write to it."""
+
+    __slots__ = ("tensor", "written")
+
+    def __init__(self, tensor: Tensor):
+        data = tensor._data
+        super().__init__(None, (), (), {}, next_seq(), data.shape, data.dtype)
+        self.tensor = weakref.ref(tensor)
+        self.written = 0
+
+
+class Out(Node):
+    """One of the outputs of an op that has several: passes its cotangent to slot `index`."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, parent: Node, index: int, array: Array):
+        super().__init__(None, (parent,), (), {}, next_seq(), array.shape, array.dtype)
+        self.index = index
+
+
+class Tensor:
+    """An array and its place on the tape. `data` is the NumPy or CuPy array itself."""
+
+    __slots__ = ("__weakref__", "_data", "grad", "node")
+    _data: Array
+    node: Node | None
+    grad: Tensor | None
+
+    def __init__(self, data: Array, node: Node | None = None):
+        self._data = data
+        self.node = node
+        self.grad = None
+
+    @property
+    def data(self) -> Array:
+        """The array underneath. Assigning another one is a write that backward knows of."""
+        return self._data
+
+    @data.setter
+    def data(self, value: Array) -> None:
+        if isinstance(self.node, Node) and not isinstance(self.node, Leaf):
+            raise GraphError("only leaves take new data; this tensor is the result of an op")
+        self._data = make(value, dtype=None, backend=BY_TYPE[type(self._data)].name)
+        stamp(self)
+
+    def backward(
+        self,
+        cotangent: Tensor | Array | None = None,
+        *,
+        create_graph: bool = False,
+        retain_graph: bool | None = None,
+    ) -> None:
+        """Add d(self)/d(leaf) to `.grad` of every leaf that self was computed from.
+
+        `cotangent` has self's shape and may be left out for a single number. `create_graph`
+        makes the gradients differentiable; `retain_graph` keeps what was saved for another call.
+        Raises GraphError when there is nothing to differentiate, ShapeError for wrong shapes.
+        """
+        g = seed_cotangent(self, cotangent, create_graph)
+        retain = create_graph if retain_graph is None else retain_graph
+        grads = backprop([(self.node, g)], create_graph=create_graph, retain=retain)
+        for leaf, g in grads.items():
+            if (tensor := leaf.tensor()) is not None:
+                g = g if isinstance(g, Tensor) else Tensor(g)
+                tensor.grad = g if tensor.grad is None else tensor.grad + g
+
+
+def stamp(tensor: Tensor) -> None:
+    """Note that the tensor's array was written: graphs recorded before are now out of date."""
+    if (leaf := tensor.node) is not None:
+        leaf.written = next_seq()
+        leaf.shape, leaf.dtype = tensor._data.shape, tensor._data.dtype
+
+
+@contextmanager
+def recording(on: bool):
+    """Record ops on the tape, or do not, within the block and in this thread only."""
+    before, switches.recording = switches.recording, on
+    try:
+        yield
+    finally:
+        switches.recording = before
+
+
+# --- ops ----------------------------------------------------------------------------------------
+
+OPS: dict[str, Op] = {}
+_WEAK = {bool, int, float, complex, type(None)}  # Python's numbers, and inputs left out
+
+
+class Op:
+    """A differentiable function of arrays; `op()` makes one and enters it in the table."""
+
+    def __init__(self, ref: Callable, rules: dict[str, Callable], joint: Callable | None, **facts):
+        self.ref, self.name = ref, ref.__name__.rstrip("_")
+        self.family = ref.__module__.rpartition(".")[2]  # its file here and in kernels/
+        self.outputs: tuple[str, ...] = facts.pop("outputs", ())  # names, when there are several
+        self.inplace: tuple[str, ...] = facts.pop("inplace", ())
+        self.differentiable: bool = facts.pop("differentiable", not self.inplace)
+        self.samples, self.extreme = facts.pop("samples", None), facts.pop("extreme", None)
+        self.scalar, self.kind = facts.pop("scalar", None), facts.pop("kind", "other")
+        if facts:
+            raise TypeError(f"op {self.name}: unknown facts {sorted(facts)}")
+        self.rules = Compiled(self.name, ref, rules, joint, self.outputs)
+        self.inputs, self.variadic, self.params = self.rules.signature
+        self.has_rules = bool(rules or joint)
+        self.kernels = Kernels(self)
+        self.__doc__ = ref.__doc__
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    def __call__(self, *args, **params):
+        """Raw arrays in, raw arrays out; with a Tensor among them: Tensors out, recorded."""
+        arrays, parents, tensor, tracked = [], [], False, False
+        for a in args:
+            if isinstance(a, Tensor):
+                tensor, node = True, a.node
+                if node is not None:
+                    tracked = True
+                arrays.append(a._data)
+                parents.append(node)
+            else:
+                kind = type(a)
+                arrays.append(a if kind in BY_TYPE or kind in _WEAK else _plain(self, a))
+                parents.append(None)
+        if tracked := tracked and switches.recording and self.differentiable:
+            if not self.has_rules:  # the gradient is the gradient of the reference
+                return self.ref(*args, **params)
+        try:
+            y = self.kernels[type(arrays[0])](*arrays, **params)
+        except TensorgradError:
+            raise
+        except (ValueError, TypeError, IndexError) as error:
+            raise explain(self.name, self.inputs, arrays, params, error) from error
+        if not tensor:
+            return y
+        if self.outputs or self.inplace:
+            return self._special(y, args, arrays, parents if tracked else None, params)
+        if type(y) not in BY_TYPE:
+            y = make(y)  # NumPy's scalars back to 0-d arrays
+        if not tracked:
+            return Tensor(y)
+        saved = self.rules.pick(y, arrays)
+        return Tensor(y, Node(self, parents, saved, params, next_seq(), y.shape, y.dtype))
+
+    def _special(self, y, args, arrays, parents, params):
+        """Results of ops with several outputs, or that write into their inputs."""
+        for name in self.inplace:
+            if isinstance(a := args[self.inputs.index(name)], Tensor):
+                stamp(a)
+        if not self.outputs:
+            return y if y is None else Tensor(y)
+        y = tuple([a if a is None or type(a) in BY_TYPE else make(a) for a in y])
+        if parents is None:
+            return tuple([None if a is None else Tensor(a) for a in y])
+        saved = self.rules.pick(y, arrays)
+        node = Node(self, parents, saved, params, next_seq(), len(y), None)
+        return tuple([_output(node, i, a) for i, a in enumerate(y)])
+
+
+def op(joint: Callable | None = None, **given) -> Callable[[Callable], Op]:
+    """Register the decorated reference as an op.
+
+    Keywords named as an input are rules for it, each a function whose argument names say what to
+    save (see rules.py); `joint` is one rule for all inputs. Facts: `samples` and `extreme`
+    (inputs to test on), `scalar` (the formula of one element), `kind` (map, reduce, shape,
+    contract, other), `outputs` (their names, when several), `inplace` (inputs written to), `differentiable`.
+    Without a rule the reference is differentiated, so it must then be made of other ops.
+    """
+
+    def register(ref: Callable) -> Op:
+        names = ref.__code__.co_varnames[: ref.__code__.co_argcount]
+        rules = {k: v for k, v in given.items() if k in names or k not in _FACTS}
+        made = Op(ref, rules, joint, **{k: v for k, v in given.items() if k not in rules})
+        if made.name in OPS:
+            raise TypeError(f"op {made.name} is registered twice")
+        OPS[made.name] = made
+        return made
+
+    return register
+
+
+_FACTS = ("samples", "extreme", "scalar", "kind", "outputs", "inplace", "differentiable")
+
+
+def _plain(self: Op, a: Any) -> Array:
+    """An argument that is neither a Tensor nor a listed array: NumPy scalars and subclasses."""
+    try:
+        BY_TYPE[type(a)]
+    except DTypeError as error:
+        raise DTypeError(f"{self.name}: {error}") from None
+    return make(a)
+
+
+def _output(node: Node, i: int, array: Array | None) -> Tensor | None:
+    if array is None:
+        return None
+    return Tensor(array, Out(node, i, array) if is_floating(array.dtype) else None)
+
+
+# --- the walk back ------------------------------------------------------------------------------
+
+
+def backprop(
+    roots: Sequence[tuple[Node, Any]],
+    wanted: Iterable[Node] = (),
+    oldest: int = 0,
+    create_graph: bool = False,
+    retain: bool = False,
+) -> dict[Node, Any]:
+    """Cotangents of all leaves and `wanted` nodes from those of the roots.
+
+    Nodes older than `oldest` are not visited. Gradients are raw arrays, or Tensors on a new tape
+    with `create_graph`. What nodes saved is dropped on the way unless `retain`.
+    """
+    grads: dict[Node, Any] = {}
+    found: dict[Node, Any] = {}
+    heap: list[tuple[int, Node]] = []
+    edges, seeds, wanted, seq = roots, [g for _, g in roots], set(wanted), next_seq()
+    while True:
+        for parent, g in edges:
+            if g is None or parent is None:
+                continue
+            if parent.written > seq:
+                raise GraphError(_STALE.format(parent.tensor(), node.op.name))
+            if g.shape != parent.shape or g.dtype != parent.dtype:  # undo broadcast, promotion
+                g = OPS["sum_to"](g, shape=parent.shape, dtype=parent.dtype)
+            if parent in grads:
+                grads[parent] = grads[parent] + g
+            else:
+                grads[parent] = g
+                heappush(heap, (-parent.seq, parent))
+        if not heap:
+            return found if create_graph else _own(found, seeds)
+        node = heappop(heap)[1]
+        g, op, seq, edges = grads.pop(node), node.op, node.seq, ()
+        if op is None or node in wanted:
+            if type(node) is Out:
+                _collect(node, g, grads, heap)
+                continue
+            found[node] = g
+            if op is None:
+                continue
+        parents, saved = node.parents, node.saved
+        if saved is None:
+            raise GraphError(_FREED.format(op.name))
+        if oldest:
+            parents = [p if p is not None and p.seq >= oldest else None for p in parents]
+        if create_graph:
+            saved = op.rules.rewrap(saved, node, _wrap, _output)
+        edges = zip(parents, op.rules.vjp(g, saved, node.params, parents), strict=True)
+        if not retain:
+            node.saved = None
+
+
+_STALE = "{!r} was updated after {} had recorded it: its gradient would be wrong. Call backward() \
+before the optimizer's step, or compute the loss again"
+_FREED = "a backward() has already used and freed the graph of {}; give that one retain_graph=True"
+
+
+def _collect(out: Out, g: Any, grads: dict, heap: list) -> None:
+    """Put the cotangent of one output into its op's tuple, which waits until all have come."""
+    node = out.parents[0]
+    if node not in grads:
+        grads[node] = [None] * node.shape
+        heappush(heap, (-node.seq, node))
+    slots = grads[node]
+    slots[out.index] = g if slots[out.index] is None else slots[out.index] + g
+
+
+def _wrap(saved: Any, node: Node | None) -> Any:
+    """A saved value back on the tape, for a backward that is itself recorded."""
+    if type(saved) is tuple:
+        return tuple([_output(node, i, a) for i, a in enumerate(saved)])
+    return saved if type(saved) in _WEAK else Tensor(saved, node)
+
+
+def _own(found: dict[Node, Array], seeds: list[Array]) -> dict[Node, Array]:
+    """Give each gradient a buffer of its own: no view, no array that someone else holds."""
+    given = {id(g) for g in seeds}
+    for node, g in found.items():
+        if type(g) not in BY_TYPE:
+            g = make(g)
+        if id(g) in given or g.base is not None or not g.flags.c_contiguous:
+            g = g.copy()
+        given.add(id(g))
+        found[node] = g
+    return found
+
+
+def seed_cotangent(y: Tensor, cotangent: Any, create_graph: bool) -> Any:
+    """The cotangent a walk starts with, checked: ones for a single number."""
+    if y.node is None:
+        raise GraphError(
+            "nothing to differentiate: this tensor was not computed from any tensor with "
+            "requires_grad=True (or it was computed under no_grad)"
+        )
+    if cotangent is None:
+        if y._data.size != 1:
+            raise ShapeError(
+                f"backward() of shape {y._data.shape}: a loss is a single number; take .mean() or "
+                ".sum(), or give a cotangent of that shape"
+            )
+        cotangent = BY_TYPE[type(y._data)].xp.ones_like(y._data)
+    g = cotangent if isinstance(cotangent, Tensor) else Tensor(make(cotangent))
+    if g._data.shape != y._data.shape:
+        raise ShapeError(
+            f"backward(): the cotangent has shape {g._data.shape}, the tensor {y._data.shape}"
+        )
+    return g if create_graph else g._data

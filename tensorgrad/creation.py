@@ -1,0 +1,202 @@
+"""Making tensors: from data, filled, random; and the seed of everything random."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from . import backend as backends
+from .backend import BY_TYPE, Array, is_floating
+from .core import OPS, Leaf, Tensor
+from .errors import DTypeError, ShapeError
+from .ops import random as _random  # noqa: F401  (registers advance_random)
+
+Shape = int | tuple[int, ...] | list[int]
+
+
+def asarray(value: Any, dtype: Any = None, backend: str | None = None) -> Tensor:
+    """A Tensor of `value`, sharing its memory where dtype and backend allow it.
+
+    Floats written in Python become float32; NumPy and CuPy arrays keep their dtype and place.
+
+    >>> asarray([1.0, 2.0]).dtype
+    dtype('float32')
+    """
+    if isinstance(value, Tensor):
+        if dtype is None and backend is None:
+            return value
+        value = value._data
+    elif isinstance(value, (list, tuple)):
+        value = _untensor(value)
+    return Tensor(backends.make(value, dtype, backend))
+
+
+def tensor(
+    value: Any, dtype: Any = None, *, requires_grad: bool = False, backend: str | None = None
+) -> Tensor:
+    """A new Tensor that owns a copy of `value`; a leaf of the tape with `requires_grad`.
+
+    Raises DTypeError for values that are not numbers, and for gradients of integers.
+
+    >>> tensor([[1, 2], [3, 4]]).shape
+    (2, 2)
+    """
+    made = asarray(value, dtype, backend)
+    made = Tensor(made._data.copy())
+    if requires_grad:
+        track(made)
+    return made
+
+
+def track(t: Tensor) -> Tensor:
+    """Make an untracked floating tensor a leaf, in place."""
+    if not is_floating(t._data.dtype):
+        raise DTypeError(
+            f"requires_grad needs floating numbers, this tensor holds {t._data.dtype}; "
+            "cast it with .astype('float32')"
+        )
+    if t.node is None:
+        t.node = Leaf(t)
+    return t
+
+
+def _untensor(value: Any) -> Any:
+    """Nested lists with the Tensors in them replaced by their host arrays."""
+    if isinstance(value, Tensor):
+        return BY_TYPE[type(value._data)].to_host(value._data)
+    return [_untensor(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def _shape(shape: Any) -> tuple[int, ...]:
+    try:
+        return (
+            tuple([int(n.__index__()) for n in shape])
+            if hasattr(shape, "__iter__")
+            else (shape.__index__(),)
+        )
+    except AttributeError:
+        raise ShapeError(f"a shape is an int or a tuple of ints, got {shape!r}") from None
+
+
+def _filled(value: float, shape: Any, dtype: Any, backend: str | None) -> Tensor:
+    home = backends.default() if backend is None else backends.get(backend)
+    return Tensor(home.xp.full(_shape(shape), value, dtype=backends.dtype_of(dtype)))
+
+
+def zeros(shape: Shape, dtype: Any = "float32", backend: str | None = None) -> Tensor:
+    """A tensor of zeros."""
+    return _filled(0, shape, dtype, backend)
+
+
+def ones(shape: Shape, dtype: Any = "float32", backend: str | None = None) -> Tensor:
+    """A tensor of ones."""
+    return _filled(1, shape, dtype, backend)
+
+
+def full(shape: Shape, value: float, dtype: Any = "float32", backend: str | None = None) -> Tensor:
+    """A tensor that holds one value everywhere."""
+    return _filled(value, shape, dtype, backend)
+
+
+def zeros_like(x: Any) -> Tensor:
+    """Zeros of x's shape, dtype and backend."""
+    return OPS["full_like"](asarray(x), value=0)
+
+
+def ones_like(x: Any) -> Tensor:
+    """Ones of x's shape, dtype and backend."""
+    return OPS["full_like"](asarray(x), value=1)
+
+
+def arange(*bounds: float, dtype: Any = None, backend: str | None = None) -> Tensor:
+    """Numbers from start (0) to stop by step (1), as NumPy's; floats become float32.
+
+    >>> arange(3).tolist()
+    [0, 1, 2]
+    """
+    return asarray(np.arange(*bounds).tolist(), dtype or _number_dtype(bounds), backend)
+
+
+def _number_dtype(numbers: tuple) -> str:
+    return "float32" if any(isinstance(n, float) for n in numbers) else "int64"
+
+
+def linspace(start: float, stop: float, num: int = 50, dtype: Any = "float32") -> Tensor:
+    """`num` evenly spaced numbers from start to stop, both included."""
+    return asarray(np.linspace(start, stop, num).astype(backends.dtype_of(dtype)), None, _home())
+
+
+def eye(n: int, m: int | None = None, dtype: Any = "float32") -> Tensor:
+    """The identity matrix of n rows and m (n) columns."""
+    return asarray(np.eye(n, m, dtype=backends.dtype_of(dtype)), None, _home())
+
+
+def _home() -> str:
+    return backends.default().name
+
+
+def from_dlpack(source: Any) -> Tensor:
+    """A Tensor sharing the memory of any array that speaks DLPack, on the CPU or a CUDA device."""
+    kind, _ = source.__dlpack_device__()
+    home = backends.get("numpy" if kind == 1 else "cupy")
+    return Tensor(home.xp.from_dlpack(source))
+
+
+# --- randomness ---------------------------------------------------------------------------------
+# Host draws (weights, shuffling) come from NumPy's Philox and are moved; masks drawn on the device
+# come from our own, whose state is an array there. One seed sets both.
+
+
+class _Stream:
+    """The process's source of random numbers."""
+
+    host: np.random.Generator
+    device: dict[str, Array]
+    key: int
+
+
+def seed(value: int) -> None:
+    """Start all random streams anew: weights, dropout and loaders of a run follow from `value`.
+
+    >>> seed(0); a = randn(2).tolist(); seed(0); a == randn(2).tolist()
+    True
+    """
+    if not isinstance(value, (int, np.integer)) or value < 0:
+        raise DTypeError(f"seed() takes a whole number >= 0, got {value!r}")
+    _Stream.host = np.random.Generator(np.random.Philox(int(value)))
+    _Stream.key = int(np.random.SeedSequence(int(value)).generate_state(1, np.uint64)[0])
+    _Stream.device = {}
+
+
+seed(int.from_bytes(os.urandom(7), "little"))
+
+
+def host_generator() -> np.random.Generator:
+    """The generator that weights and shuffles are drawn from, on the host."""
+    return _Stream.host
+
+
+def random_state(name: str, words: int) -> Array:
+    """State for an op that draws `words` 32-bit words on the backend `name`; see ops/random.py."""
+    if name not in _Stream.device:
+        start = np.array([_Stream.key, 0], dtype=np.uint64)
+        _Stream.device[name] = backends.get(name).from_host(start)
+    return OPS["advance_random"](_Stream.device[name], blocks=(words + 3) // 4)
+
+
+def rand(*shape: Any, dtype: Any = "float32", backend: str | None = None) -> Tensor:
+    """Uniform numbers in [0, 1); `rand(2, 3)` and `rand((2, 3))` are the same."""
+    drawn = host_generator().random(_sizes(shape))
+    return asarray(drawn.astype(backends.dtype_of(dtype)), None, backend or _home())
+
+
+def randn(*shape: Any, dtype: Any = "float32", backend: str | None = None) -> Tensor:
+    """Normal numbers of mean 0 and variance 1; `randn(2, 3)` and `randn((2, 3))` are the same."""
+    drawn = host_generator().standard_normal(_sizes(shape))
+    return asarray(drawn.astype(backends.dtype_of(dtype)), None, backend or _home())
+
+
+def _sizes(shape: tuple) -> tuple[int, ...]:
+    return _shape(shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)

@@ -1,0 +1,127 @@
+"""From an op and an array's type to the function that runs: a kernel by name, or the reference.
+
+A kernel is a function in `kernels/<cpu|cuda>/<family>.py` with the op's name and signature. Its
+`@accepts` guard is part of the selection: arrays it refuses go to the reference, as do all ops
+that have no kernel. An error while *importing* a kernel file is raised, never swallowed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from .backend import BACKENDS, BY_TYPE, NUMBERS
+from .errors import (
+    BackendError,
+    DTypeError,
+    IndexingError,
+    ShapeError,
+    TensorgradError,
+    suggest,
+    user_line,
+)
+
+if TYPE_CHECKING:
+    from .core import Op
+
+MODES = ("auto", "always", "reference")
+_tables: list[Kernels] = []
+_mode = os.environ.get("TENSORGRAD_KERNELS", "auto")
+
+
+class Kernels(dict):
+    """Array type -> the function that runs an op on it, filled on first use."""
+
+    def __init__(self, op: Op):
+        super().__init__()
+        self.op = op
+        _tables.append(self)
+
+    def __missing__(self, kind: type) -> Callable:
+        if kind in BY_TYPE:
+            run = resolve(self.op, kind)
+        elif kind is type(None) or issubclass(kind, NUMBERS):
+            run = self._by_first_array
+        else:
+            run = self[BY_TYPE[kind].array_type]
+        self[kind] = run
+        return run
+
+    def _by_first_array(self, *arrays: Any, **params: Any) -> Any:
+        """For calls that begin with a Python number, such as `1 - x`."""
+        kinds = [type(a) for a in arrays if type(a) in BY_TYPE]
+        return self[kinds[0] if kinds else BACKENDS["numpy"].array_type](*arrays, **params)
+
+
+def resolve(op: Op, kind: type) -> Callable:
+    """The function for arrays of one type: the guarded kernel, or the reference."""
+    if _mode not in MODES:
+        raise BackendError(f"TENSORGRAD_KERNELS={_mode!r}: {suggest(_mode, MODES)}")
+    module = None if _mode == "reference" else _kernel_module(BY_TYPE[kind].kernels, op.family)
+    kernel = getattr(module, op.name, None)
+    if kernel is None:
+        return op.ref
+    accept, ref = kernel.guard(sized=_mode == "auto"), op.ref
+
+    def run(*arrays, **params):
+        return kernel(*arrays, **params) if accept(arrays) else ref(*arrays, **params)
+
+    return run
+
+
+def _kernel_module(folder: str, family: str) -> ModuleType | None:
+    if importlib.util.find_spec("tensorgrad.kernels") is None:
+        raise BackendError(
+            "tensorgrad.kernels is not installed: this looks like a bare checkout; "
+            "run pip install -e . in it"
+        )
+    name = f"tensorgrad.kernels.{folder}.{family}"
+    return importlib.import_module(name) if importlib.util.find_spec(name) else None
+
+
+@contextmanager
+def use_kernels(mode: str) -> Iterator[None]:
+    """Within the block: 'auto' (the default), 'always' (no size threshold) or 'reference'.
+
+    Meant for tests and for finding which kernel is at fault. The switch is for the process.
+    """
+    global _mode
+    if mode not in MODES:
+        raise BackendError(f"use_kernels({mode!r}): {suggest(mode, MODES)}")
+    before, _mode = _mode, mode
+    try:
+        for table in _tables:
+            table.clear()
+        yield
+    finally:
+        _mode = before
+        for table in _tables:
+            table.clear()
+
+
+def explain(name: str, inputs: tuple, arrays: list, params: dict, error: Exception) -> Exception:
+    """The array library's complaint as one of our errors: op, operands, place, remedy."""
+    homes = {BY_TYPE[type(a)].name for a in arrays if type(a) in BY_TYPE}
+    names = [*inputs, *[f"#{i}" for i in range(len(inputs), len(arrays))]]
+    given = ", ".join(f"{n}: {_describe(a)}" for n, a in zip(names, arrays, strict=False))
+    options = "".join(f", {k}={v!r}" for k, v in params.items())
+    place = f" at {line}" if (line := user_line()) else ""
+    if len(homes) > 1:
+        return BackendError(
+            f"{name}({given}){place}: arrays of {' and '.join(sorted(homes))} were mixed; "
+            "move one with .to('numpy') or .to('cupy')"
+        )
+    if isinstance(error, IndexError):
+        kind: type[TensorgradError] = IndexingError
+    else:
+        kind = DTypeError if isinstance(error, TypeError) else ShapeError
+    return kind(f"{name}({given}{options}){place}: {error}")
+
+
+def _describe(a: Any) -> str:
+    return f"{a.dtype}{list(a.shape)}" if type(a) in BY_TYPE else repr(a)

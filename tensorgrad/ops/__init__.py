@@ -1,0 +1,15 @@
+"""The table of ops, a file a family: references, rules and samples, nothing else."""
+
+from . import elementwise, index, loss, matmul, norm, random, reduce, shape, update
+
+__all__ = [
+    "elementwise",
+    "index",
+    "loss",
+    "matmul",
+    "norm",
+    "random",
+    "reduce",
+    "shape",
+    "update",
+]

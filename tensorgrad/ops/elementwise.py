@@ -1,0 +1,440 @@
+"""Ops that work number by number: arithmetic, comparisons, functions, activations.
+
+Shapes broadcast and dtypes promote as in NumPy; `backprop` undoes both, so that no rule here
+speaks of shapes. `scalar` is the formula of one element, in Python's syntax.
+"""
+
+from ..backend import NUMBERS, namespace
+from ..core import op
+from .samples import binary, calls, draw, same, unary
+
+# --- arithmetic ---------------------------------------------------------------------------------
+
+
+@op(a=lambda g: g, b=lambda g: g, samples=binary(), kind="map", scalar="a + b")
+def add(a, b):
+    """a + b."""
+    return a + b
+
+
+@op(a=lambda g: g, b=lambda g: -g, samples=binary(), kind="map", scalar="a - b")
+def subtract(a, b):
+    """a - b."""
+    return a - b
+
+
+@op(
+    a=lambda g, b: g * b,
+    b=lambda g, a: g * a,
+    samples=binary(),
+    kind="map",
+    scalar="a * b",
+)
+def multiply(a, b):
+    """a * b."""
+    return a * b
+
+
+@op(
+    a=lambda g, b: g / b,
+    b=lambda g, b, y: -g * y / b,
+    samples=binary(0.5, 3),
+    kind="map",
+    scalar="a / b",
+)
+def divide(a, b):
+    """a / b, true division."""
+    return namespace(a, b).true_divide(a, b)
+
+
+def _power_a(g, a, b):
+    if isinstance(b, NUMBERS):
+        return g * 0.0 if b == 0 else g if b == 1 else g * (b * power(a, b - 1))
+    return where(equal(b, 0), 0.0, g * b * power(a, where(equal(b, 0), 1.0, b - 1)))
+
+
+@op(
+    a=_power_a,
+    b=lambda g, a, y: where(equal(a, 0), 0.0, g * y * log(where(equal(a, 0), 1.0, a))),
+    samples=binary(0.5, 3),
+    kind="map",
+    scalar="power(a, b)",
+)
+def power(a, b):
+    """a to the power b. At a = 0 the gradient for b is taken as 0."""
+    return a**b
+
+
+@op(x=lambda g: -g, samples=unary(), kind="map", scalar="-x")
+def negative(x):
+    """-x."""
+    return -x
+
+
+@op(x=lambda g, x: g * sign(x), samples=unary(0.1, 2), kind="map", scalar="abs(x)")
+def abs_(x):
+    """Absolute value; its gradient at 0 is 0."""
+    return namespace(x).abs(x)
+
+
+@op(x=lambda g, x: g * (2 * x), samples=unary(), kind="map", scalar="x * x")
+def square(x):
+    """x * x."""
+    return x * x
+
+
+@op(x=lambda g, y: g * (0.5 / y), samples=unary(0.1, 4), kind="map", scalar="sqrt(x)")
+def sqrt(x):
+    """Square root."""
+    return namespace(x).sqrt(x)
+
+
+def _extremum(g, x, other, wins):
+    """Where two numbers are equal each gets half the gradient."""
+    return where(equal(x, other), 0.5 * g, where(wins(x, other), g, 0.0))
+
+
+@op(
+    a=lambda g, a, b: _extremum(g, a, b, greater),
+    b=lambda g, a, b: _extremum(g, b, a, greater),
+    samples=binary(),
+    kind="map",
+    scalar="maximum(a, b)",
+)
+def maximum(a, b):
+    """The larger of a and b; NaN wins. Equal numbers share the gradient."""
+    return namespace(a, b).maximum(a, b)
+
+
+@op(
+    a=lambda g, a, b: _extremum(g, a, b, less),
+    b=lambda g, a, b: _extremum(g, b, a, less),
+    samples=binary(),
+    kind="map",
+    scalar="minimum(a, b)",
+)
+def minimum(a, b):
+    """The smaller of a and b; NaN wins. Equal numbers share the gradient."""
+    return namespace(a, b).minimum(a, b)
+
+
+def _inside(g, x, min, max):
+    keep = g if min is None else where(less(x, min), 0.0, g)
+    return keep if max is None else where(greater(x, max), 0.0, keep)
+
+
+@op(
+    x=_inside,
+    min=lambda g, x, min: where(less(x, min), g, 0.0),
+    max=lambda g, x, max: where(greater(x, max), g, 0.0),
+    samples=calls(
+        lambda: (draw((3, 4)), -0.5, 1.0),
+        lambda: (draw((3, 4)), draw((4,), -1, 0), 0.5),
+        lambda: (draw(()), None, 0.5),
+        lambda: (draw((0,)), -1.0, None),
+    ),
+    kind="map",
+)
+def clip(x, min=None, max=None):
+    """x brought into [min, max]; either bound may be None. The gradient at a bound is 1."""
+    return namespace(x).clip(x, min, max)
+
+
+# --- comparisons and choice ---------------------------------------------------------------------
+
+_flat = {"differentiable": False, "kind": "map"}
+
+
+@op(samples=binary(), scalar="a == b", **_flat)
+def equal(a, b):
+    """a == b, number by number."""
+    return a == b
+
+
+@op(samples=binary(), scalar="a != b", **_flat)
+def not_equal(a, b):
+    """a != b, number by number."""
+    return a != b
+
+
+@op(samples=binary(), scalar="a < b", **_flat)
+def less(a, b):
+    """a < b, number by number."""
+    return a < b
+
+
+@op(samples=binary(), scalar="a <= b", **_flat)
+def less_equal(a, b):
+    """a <= b, number by number."""
+    return a <= b
+
+
+@op(samples=binary(), scalar="a > b", **_flat)
+def greater(a, b):
+    """a > b, number by number."""
+    return a > b
+
+
+@op(samples=binary(), scalar="a >= b", **_flat)
+def greater_equal(a, b):
+    """a >= b, number by number."""
+    return a >= b
+
+
+@op(samples=binary(), **_flat)
+def logical_and(a, b):
+    """Whether both are non-zero."""
+    return namespace(a, b).logical_and(a, b)
+
+
+@op(samples=binary(), **_flat)
+def logical_or(a, b):
+    """Whether one of the two is non-zero."""
+    return namespace(a, b).logical_or(a, b)
+
+
+@op(samples=unary(), **_flat)
+def logical_not(x):
+    """Whether x is zero."""
+    return namespace(x).logical_not(x)
+
+
+@op(samples=unary(), **_flat)
+def isnan(x):
+    """Whether x is NaN."""
+    return namespace(x).isnan(x)
+
+
+@op(samples=unary(), **_flat)
+def isfinite(x):
+    """Whether x is neither infinite nor NaN."""
+    return namespace(x).isfinite(x)
+
+
+@op(samples=unary(), **_flat)
+def sign(x):
+    """-1, 0 or 1; flat, so no gradient."""
+    return namespace(x).sign(x)
+
+
+@op(samples=unary(), **_flat)
+def floor(x):
+    """The largest whole number not above x; flat, so no gradient."""
+    return namespace(x).floor(x)
+
+
+@op(samples=unary(), **_flat)
+def ceil(x):
+    """The smallest whole number not below x; flat, so no gradient."""
+    return namespace(x).ceil(x)
+
+
+@op(samples=unary(), **_flat)
+def round_(x):
+    """The nearest whole number, halves to even; flat, so no gradient."""
+    return namespace(x).rint(x)
+
+
+@op(
+    a=lambda g, condition: where(condition, g, 0.0),
+    b=lambda g, condition: where(condition, 0.0, g),
+    samples=calls(
+        lambda: (draw((2, 3)) > 0, draw((2, 3), seed=1), draw((2, 3), seed=2)),
+        lambda: (draw((2, 1)) > 0, draw((3,), seed=1), draw((), seed=2)),
+        lambda: (draw((4,)) > 0, draw((4,), seed=1), 0.0),
+        lambda: (draw((4,)) > 0, 1.0, draw((4,), seed=1)),
+        lambda: (draw(()) > 0, draw((), seed=1), draw((), seed=2)),
+        lambda: (draw((0,)) > 0, draw((0,)), draw((0,))),
+    ),
+    kind="map",
+    scalar="where(condition, a, b)",
+)
+def where(condition, a, b):
+    """a where the condition holds, else b."""
+    return namespace(condition, a, b).where(condition, a, b)
+
+
+# --- functions ----------------------------------------------------------------------------------
+
+
+@op(x=lambda g, y: g * y, samples=unary(), kind="map", scalar="exp(x)")
+def exp(x):
+    """e to the power x."""
+    return namespace(x).exp(x)
+
+
+@op(x=lambda g, y: g * (y + 1), samples=unary(), kind="map", scalar="expm1(x)")
+def expm1(x):
+    """exp(x) - 1, exact for small x."""
+    return namespace(x).expm1(x)
+
+
+@op(x=lambda g, x: g / x, samples=unary(0.1, 4), kind="map", scalar="log(x)")
+def log(x):
+    """Natural logarithm."""
+    return namespace(x).log(x)
+
+
+@op(x=lambda g, x: g / (1 + x), samples=unary(-0.5, 4), kind="map", scalar="log1p(x)")
+def log1p(x):
+    """log(1 + x), exact for small x."""
+    return namespace(x).log1p(x)
+
+
+@op(x=lambda g, x: g * cos(x), samples=unary(), kind="map", scalar="sin(x)")
+def sin(x):
+    """Sine of x in radians."""
+    return namespace(x).sin(x)
+
+
+@op(x=lambda g, x: -g * sin(x), samples=unary(), kind="map", scalar="cos(x)")
+def cos(x):
+    """Cosine of x in radians."""
+    return namespace(x).cos(x)
+
+
+# --- activations and their gradients ------------------------------------------------------------
+# The gradient ops have no rules: their references are differentiated when that is asked for.
+
+
+@op(
+    x=lambda g, y: tanh_grad(g, y),
+    samples=unary(-3, 3),
+    extreme=unary(-300, 300),
+    kind="map",
+    scalar="tanh(x)",
+)
+def tanh(x):
+    """Hyperbolic tangent."""
+    return namespace(x).tanh(x)
+
+
+@op(samples=same(2), kind="map", scalar="g * (1 - y * y)")
+def tanh_grad(g, y):
+    """Gradient of tanh from its output."""
+    return g * (1 - y * y)
+
+
+@op(
+    x=lambda g, y: sigmoid_grad(g, y),
+    samples=unary(-6, 6),
+    extreme=unary(-300, 300),
+    kind="map",
+    scalar="where(x < 0, exp(-abs(x)), 1) / (1 + exp(-abs(x)))",
+)
+def sigmoid(x):
+    """Logistic function 1 / (1 + exp(-x)), computed from exp(-|x|) so that nothing overflows."""
+    xp = namespace(x)
+    e = xp.exp(-xp.abs(x))
+    return xp.where(x < 0, e, 1) / (1 + e)
+
+
+@op(samples=same(2), kind="map", scalar="g * y * (1 - y)")
+def sigmoid_grad(g, y):
+    """Gradient of sigmoid from its output: it wants y = sigmoid(x), not x."""
+    return g * y * (1 - y)
+
+
+@op(x=lambda g, y: relu_grad(g, y), samples=unary(), kind="map", scalar="maximum(x, 0)")
+def relu(x):
+    """max(x, 0); its gradient at 0 is 0."""
+    return namespace(x).maximum(x, 0)
+
+
+@op(samples=same(2), kind="map", scalar="where(y > 0, g, 0)")
+def relu_grad(g, y):
+    """Gradient of relu from its output."""
+    return where(greater(y, 0), g, 0.0)
+
+
+@op(
+    x=lambda g, x, slope: leaky_relu_grad(g, x, slope=slope),
+    samples=unary(-2, 2, {}, {"slope": 0.2}),
+    kind="map",
+    scalar="where(x > 0, x, slope * x)",
+)
+def leaky_relu(x, *, slope=0.01):
+    """x above 0, slope * x below (Maas et al. 2013)."""
+    return namespace(x).where(x > 0, x, slope * x)
+
+
+@op(samples=same(2, slope=0.2), kind="map", scalar="where(x > 0, g, slope * g)")
+def leaky_relu_grad(g, x, *, slope):
+    """Gradient of leaky_relu."""
+    return where(greater(x, 0), g, slope * g)
+
+
+@op(
+    x=lambda g, x, alpha: elu_grad(g, x, alpha=alpha),
+    samples=unary(-2, 2, {}, {"alpha": 0.5}),
+    extreme=unary(-300, 300),
+    kind="map",
+    scalar="where(x > 0, x, alpha * expm1(minimum(x, 0)))",
+)
+def elu(x, *, alpha=1.0):
+    """x above 0, alpha * (exp(x) - 1) below (Clevert et al. 2015)."""
+    xp = namespace(x)
+    return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))
+
+
+@op(
+    samples=same(2, alpha=0.5), kind="map", scalar="where(x > 0, g, g * alpha * exp(minimum(x, 0)))"
+)
+def elu_grad(g, x, *, alpha):
+    """Gradient of elu. Taken from x: the output rounds to -alpha and loses the small slopes."""
+    return where(greater(x, 0), g, g * alpha * exp(minimum(x, 0)))
+
+
+_ROOT_2_BY_PI = 0.7978845608028654  # sqrt(2 / pi)
+
+
+@op(
+    x=lambda g, x: gelu_grad(g, x),
+    samples=unary(-4, 4),
+    extreme=unary(-300, 300),
+    kind="map",
+    scalar="0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))",
+)
+def gelu(x):
+    """Gaussian error linear unit in its tanh form, 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
+    (Hendrycks & Gimpel 2016): the form that cuBLASLt fuses and JAX takes by default."""
+    return 0.5 * x * (1 + namespace(x).tanh(_ROOT_2_BY_PI * (x + 0.044715 * x * x * x)))
+
+
+@op(samples=same(2, -4, 4), kind="map")
+def gelu_grad(g, x):
+    """Gradient of gelu."""
+    t = tanh(_ROOT_2_BY_PI * (x + 0.044715 * x * x * x))
+    slope = _ROOT_2_BY_PI * (1 + 0.134145 * x * x)
+    return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * slope)
+
+
+@op(
+    x=lambda g, x: silu_grad(g, x),
+    samples=unary(-6, 6),
+    extreme=unary(-300, 300),
+    kind="map",
+)
+def silu(x):
+    """x * sigmoid(x), also called swish (Ramachandran et al. 2017)."""
+    return x * sigmoid(x)
+
+
+@op(samples=same(2, -4, 4), kind="map")
+def silu_grad(g, x):
+    """Gradient of silu."""
+    s = sigmoid(x)
+    return g * s * (1 + x * (1 - s))
+
+
+@op(
+    x=lambda g, x: g * sigmoid(x),
+    samples=unary(-6, 6),
+    extreme=unary(-300, 300),
+    kind="map",
+    scalar="maximum(x, 0) + log1p(exp(-abs(x)))",
+)
+def softplus(x):
+    """log(1 + exp(x)), computed so that nothing overflows."""
+    xp = namespace(x)
+    return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))

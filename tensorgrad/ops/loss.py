@@ -1,0 +1,128 @@
+"""Losses as ops: prediction first, target second. `losses.py` takes their means."""
+
+import numpy as np
+
+from ..backend import namespace
+from ..core import op
+from .elementwise import equal, log, maximum, sigmoid, where
+from .reduce import log_softmax, narrow, softmax, widened
+from .samples import calls, draw, integers
+from .shape import expand_dims
+
+_LOGITS = calls(
+    lambda: (draw((4, 5), -3, 3), integers((4,), 5)),
+    lambda: (draw((2, 3, 5), -3, 3), integers((2, 3), 5)),
+    lambda: (draw((0, 5)), integers((0,), 5)),
+    lambda: (draw((3, 1)), integers((3,), 1)),
+    lambda: (draw((9, 67), -3, 3), integers((9,), 67)),
+)
+_WILD = calls(lambda: (draw((4, 5), -1e4, 1e4), integers((4,), 5)))
+
+
+@op(
+    logits=lambda g, logits, labels: softmax_cross_entropy_grad(g, logits, labels),
+    samples=_LOGITS,
+    extreme=_WILD,
+    kind="reduce",
+)
+def softmax_cross_entropy(logits, labels):
+    """-log softmax(logits)[label] for each example: logits (..., classes) and integer labels
+    (...), -> (...). On the GPU a label outside the classes gives NaN."""
+    rows = log_softmax(widened(logits), axis=-1)
+    check_labels(labels, logits.shape)
+    xp, n = namespace(logits), logits.shape[-1]
+    flat = rows.reshape(-1, n)
+    picked = flat[xp.arange(flat.shape[0]), labels.reshape(-1)]
+    return narrow(-picked.reshape(labels.shape), logits)
+
+
+def check_labels(labels, logits_shape):
+    """ValueError unless labels are integers shaped like the logits without their last axis."""
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"labels must be integer class numbers, got dtype {labels.dtype}")
+    if labels.shape != logits_shape[:-1]:
+        raise ValueError(
+            f"labels have shape {labels.shape}, logits {logits_shape}: one label for "
+            f"each row of logits is {logits_shape[:-1]}"
+        )
+    n = logits_shape[-1]
+    if namespace(labels).__name__ == "numpy" and labels.size:  # on a GPU this would wait for it
+        low, high = labels.min(), labels.max()
+        if low < 0 or high >= n:
+            raise ValueError(f"labels run from {low} to {high}, outside the classes 0..{n - 1}")
+
+
+@op(
+    samples=calls(
+        lambda: (draw((4,)), draw((4, 5), -3, 3), integers((4,), 5)),
+        lambda: (draw((2, 3)), draw((2, 3, 5), -3, 3), integers((2, 3), 5)),
+        lambda: (draw((0,)), draw((0, 5)), integers((0,), 5)),
+        lambda: (draw((9,)), draw((9, 67), -3, 3), integers((9,), 67)),
+    ),
+    kind="reduce",
+)
+def softmax_cross_entropy_grad(g, logits, labels):
+    """Gradient for the logits: g * (softmax(logits) - one_hot(labels))."""
+    xp = namespace(getattr(labels, "_data", labels))
+    classes = xp.arange(logits.shape[-1])
+    p = softmax(widened(logits), axis=-1)
+    hit = equal(expand_dims(labels, axis=-1), classes)
+    return narrow(expand_dims(g, axis=-1) * where(hit, p - 1, p), logits)
+
+
+def _tiny(x):
+    """The smallest normal number: keeps the logarithm of a probability of 0 finite."""
+    return 1.2e-38 if x.dtype.itemsize > 2 else 6.2e-5
+
+
+@op(
+    p=lambda g, p, t: g * (p - t) / maximum(p * (1 - p), _tiny(p)),
+    t=lambda g, p: g * (log(maximum(1 - p, _tiny(p))) - log(maximum(p, _tiny(p)))),
+    samples=calls(
+        lambda: (draw((4, 3), 0.05, 0.95), draw((4, 3), 0, 1, 1)),
+        lambda: (draw((), 0.05, 0.95), draw((), 0, 1, 1)),
+        lambda: (draw((0, 1)), draw((0, 1))),
+    ),
+    extreme=calls((np.array([0.0, 1.0, 0.0, 1.0]), np.array([0.0, 1.0, 1.0, 0.0]))),
+    kind="map",
+)
+def binary_cross_entropy(p, t):
+    """-(t log p + (1 - t) log(1 - p)) for each probability p and target t in [0, 1]. Logarithms
+    are taken of no less than the smallest normal number, so p = 0 and p = 1 stay finite."""
+    xp, tiny = namespace(p), _tiny(p)
+    return -(t * xp.log(xp.maximum(p, tiny)) + (1 - t) * xp.log(xp.maximum(1 - p, tiny)))
+
+
+@op(
+    x=lambda g, x, t: g * (sigmoid(x) - t),
+    t=lambda g, x: g * -x,
+    samples=calls(
+        lambda: (draw((4, 3), -4, 4), draw((4, 3), 0, 1, 1)),
+        lambda: (draw(()), draw((), 0, 1, 1)),
+        lambda: (draw((0, 1)), draw((0, 1))),
+    ),
+    extreme=calls(lambda: (draw((9,), -300, 300), draw((9,), 0, 1, 1))),
+    kind="map",
+)
+def binary_cross_entropy_with_logits(x, t):
+    """binary_cross_entropy(sigmoid(x), t) for logits x, exact for large ones."""
+    xp = namespace(x)
+    return xp.maximum(x, 0) - x * t + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+@op(
+    x=lambda g, x, t: g * ((2.0 / max(1, x.size)) * (x - t)),
+    t=lambda g, x, t: g * ((2.0 / max(1, x.size)) * (t - x)),
+    samples=calls(
+        lambda: (draw((4, 3)), draw((4, 3), seed=1)),
+        lambda: (draw(()), draw((), seed=1)),
+        lambda: (draw((300,)), draw((300,), seed=1)),
+    ),
+    kind="reduce",
+)
+def mean_squared_error(x, t):
+    """The mean of (x - t)^2 over all elements; both have one shape."""
+    if x.shape != t.shape:
+        raise ValueError(f"prediction {x.shape} and target {t.shape} differ in shape")
+    error = widened(x) - widened(t)
+    return narrow((error * error).mean(), x)

@@ -1,0 +1,141 @@
+"""Matrix products, and the dense layer that is one product with its bias and activation."""
+
+from ..backend import is_half, namespace
+from ..core import op
+from .elementwise import gelu, gelu_grad, relu, relu_grad, sigmoid, sigmoid_grad, tanh, tanh_grad
+from .reduce import sum_
+from .samples import Sample, calls, draw
+from .shape import expand_dims, reshape, squeeze, swapaxes
+
+
+def transposed(x):
+    """The last two axes exchanged."""
+    return swapaxes(x, axis1=-1, axis2=-2)
+
+
+def flat(x):
+    """All leading axes as one: (..., n) -> (rows, n)."""
+    return x if len(x.shape) == 2 else reshape(x, shape=(-1, x.shape[-1]))
+
+
+def _matmul_a(g, a_shape, b):
+    if len(b.shape) == 1:
+        return expand_dims(g, axis=-1) * b
+    if len(a_shape) == 1:
+        return squeeze(matmul(b, expand_dims(g, axis=-1)), axis=-1)
+    return matmul(g, transposed(b))
+
+
+def _matmul_b(g, a, b_shape):
+    if len(a.shape) == 1:
+        return g * a if len(b_shape) == 1 else expand_dims(a, axis=-1) * expand_dims(g, axis=-2)
+    if len(b_shape) == 1:
+        return squeeze(matmul(transposed(a), expand_dims(g, axis=-1)), axis=-1)
+    if len(b_shape) == 2:  # one matrix for the whole batch: one product, not a sum of many
+        a, g = flat(a), flat(g)
+    return matmul(transposed(a), g)
+
+
+@op(
+    a=_matmul_a,
+    b=_matmul_b,
+    samples=calls(
+        lambda: (draw((2, 3)), draw((3, 4))),
+        lambda: (draw((3,)), draw((3,))),
+        lambda: (draw((3,)), draw((3, 4))),
+        lambda: (draw((2, 3)), draw((3,))),
+        lambda: (draw((5, 2, 3)), draw((3, 4))),
+        lambda: (draw((5, 1, 2, 3)), draw((4, 3, 2))),
+        lambda: (draw((5, 2, 3)), draw((3,))),
+        lambda: (draw((3,)), draw((5, 3, 2))),
+        lambda: (draw((0, 3)), draw((3, 2))),
+        lambda: (draw((2, 0)), draw((0, 3))),
+        lambda: (draw((65, 33)), draw((33, 17))),
+    ),
+    kind="contract",
+)
+def matmul(a, b):
+    """Matrix product over the last two axes, batched and broadcast over the others, as NumPy's;
+    one-dimensional operands are a row on the left, a column on the right."""
+    xp = namespace(a)
+    if is_half(a.dtype) and a.dtype == b.dtype:
+        return xp.matmul(a.astype("float32"), b.astype("float32")).astype(a.dtype)
+    return xp.matmul(a, b)
+
+
+# --- dense --------------------------------------------------------------------------------------
+
+ACTIVATIONS = {  # name -> (function, gradient from the output)
+    "none": (lambda z: z, lambda g, y: g),
+    "relu": (relu, relu_grad),
+    "sigmoid": (sigmoid, sigmoid_grad),
+    "tanh": (tanh, tanh_grad),
+}
+
+
+def _dense_samples():
+    shapes = (((4, 3), (3, 2)), ((3,), (3, 2)), ((0, 3), (3, 2)), ((37, 70), (70, 33)))
+    calls = [(draw(x), draw(w), draw(w[1:])) for x, w in shapes]
+    calls.append((draw((2, 5, 3)), draw((3, 4)), None))
+    return [Sample(args, {"activation": name}) for args in calls for name in ACTIVATIONS]
+
+
+def _dense_grad_samples():
+    made = []
+    for sample in _dense_samples():
+        x, w, b = sample.args
+        y = draw((*x.shape[:-1], w.shape[1]), 0.1, 0.9)
+        needs = (True, True, b is not None)
+        made.append(Sample((y * 2 - 1, x, w, y), {**sample.params, "needs": needs}))
+    return [*made, made[0]._replace(params={"activation": "relu", "needs": (True, False, False)})]
+
+
+def _affine(x, w, b):
+    if x.shape[-1] != w.shape[0]:
+        raise ValueError(f"x has {x.shape[-1]} features, w takes {w.shape[0]}")
+    z = matmul(x, w) if x.ndim <= 2 else matmul(flat(x), w).reshape(*x.shape[:-1], w.shape[1])
+    return z if b is None else z + b
+
+
+@op(
+    joint=lambda g, x, w, y, activation, needs: dense_grad(
+        g, x, w, y, activation=activation, needs=needs
+    ),
+    samples=_dense_samples,
+    kind="contract",
+)
+def dense(x, w, b=None, *, activation="none"):
+    """activation(x @ w + b): x (..., n_in), w (n_in, n_out), b (n_out,) or None, -> (..., n_out).
+
+    `activation` is none, relu, sigmoid or tanh: those whose gradient follows from the output.
+    """
+    return ACTIVATIONS[activation][0](_affine(x, w, b))
+
+
+@op(samples=_dense_grad_samples, outputs=("gx", "gw", "gb"), kind="contract")
+def dense_grad(g, x, w, y, *, activation, needs):
+    """Gradients of dense for x, w and b, None where not needed."""
+    gz = ACTIVATIONS[activation][1](g, y)
+    rows = flat(gz)
+    gx = reshape(matmul(rows, transposed(w)), shape=x.shape) if needs[0] else None
+    gw = matmul(transposed(flat(x)), rows) if needs[1] else None
+    gb = sum_(rows, axis=0) if needs[2] else None
+    return gx, gw, gb
+
+
+def _dense_gelu_grad(g, x, w, z, needs):
+    gz = g[1] if g[0] is None else gelu_grad(g[0], z)
+    gz = gz if g[0] is None or g[1] is None else gz + g[1]
+    return dense_grad(gz, x, w, z, activation="none", needs=needs)
+
+
+@op(
+    joint=_dense_gelu_grad,
+    outputs=("y", "z"),
+    samples=lambda: [s._replace(params={}) for s in _dense_samples()[:: len(ACTIVATIONS)]],
+    kind="contract",
+)
+def dense_gelu(x, w, b=None):
+    """gelu(x @ w + b), and x @ w + b itself, which the gradient needs."""
+    z = _affine(x, w, b)
+    return gelu(z), z

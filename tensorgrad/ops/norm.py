@@ -1,0 +1,67 @@
+"""Normalisation over features. Statistics of half-precision inputs are taken in float32."""
+
+from ..backend import namespace
+from ..core import op
+from .elementwise import sqrt
+from .reduce import mean as average
+from .reduce import narrow, sum_, widened
+from .samples import Sample, draw
+
+
+def _samples():
+    shapes = ((4, 5), (5,), (2, 3, 5), (0, 5), (7, 65), (3, 1))
+    made = [Sample((draw(s), draw(s[-1:], 0.5, 2, 1), draw(s[-1:], seed=2))) for s in shapes]
+    x = draw((4, 5))
+    return [*made, Sample((x, None, None)), Sample((x, draw((5,)), None), {"eps": 1e-2})]
+
+
+def _grad_samples():
+    made = []
+    for (x, weight, _), params in _samples():
+        _, mean, rstd = layer_norm(x, weight, None, **params)
+        needs = (True, weight is not None, True)
+        g = draw(x.shape, seed=3)
+        made.append(Sample((g, x, weight, mean, rstd), {"eps": 1e-5, **params, "needs": needs}))
+    return made
+
+
+@op(
+    joint=lambda g, x, weight, mean, rstd, eps, needs: layer_norm_grad(
+        g[0], x, weight, mean, rstd, eps=eps, needs=needs
+    ),
+    outputs=("y", "mean", "rstd"),
+    samples=_samples,
+    kind="reduce",
+)
+def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
+    """(x - mean) / sqrt(var + eps) * weight + bias over the last axis (Ba et al. 2016), and the
+    mean and 1 / sqrt(var + eps) of each row, float32 for halves."""
+    if weight is not None and weight.shape != x.shape[-1:]:
+        raise ValueError(f"weight has shape {weight.shape}; x needs {x.shape[-1:]}")
+    xp, wide = namespace(x), widened(x)
+    mean = wide.mean(axis=-1, keepdims=True)
+    centred = wide - mean
+    rstd = 1 / xp.sqrt((centred * centred).mean(axis=-1, keepdims=True) + eps)
+    y = centred * rstd
+    y = y if weight is None else y * weight
+    y = y if bias is None else y + bias
+    return narrow(y, x), mean, rstd
+
+
+@op(samples=_grad_samples, outputs=("gx", "gweight", "gbias"), kind="reduce")
+def layer_norm_grad(g, x, weight, mean, rstd, *, eps, needs):
+    """Gradients of layer_norm for x, weight and bias. The reference takes the statistics from x
+    again, so that it can be differentiated; kernels use those given."""
+    half, x, g = x, widened(x), widened(g)
+    centred = x - average(x, axis=-1, keepdims=True)
+    scale = 1 / sqrt(average(centred * centred, axis=-1, keepdims=True) + eps)
+    normal = centred * scale
+    rows = tuple(range(len(x.shape) - 1))
+    gweight = narrow(sum_(g * normal, axis=rows), half) if needs[1] else None
+    gbias = narrow(sum_(g, axis=rows), half) if needs[2] else None
+    gx = None
+    if needs[0]:
+        gn = g if weight is None else g * weight
+        along = average(gn * normal, axis=-1, keepdims=True)
+        gx = narrow(scale * (gn - average(gn, axis=-1, keepdims=True) - normal * along), half)
+    return gx, gweight, gbias

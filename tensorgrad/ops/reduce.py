@@ -1,0 +1,277 @@
+"""Ops that reduce over axes. Half-precision inputs are summed in float32 and cast back."""
+
+import math
+
+import numpy as np
+
+from ..backend import is_half, namespace
+from ..core import op
+from .elementwise import equal, exp, where
+from .samples import Sample, calls, draw, same, shaped
+from .shape import broadcast_to, concat, flip, full_like, reshape
+
+_AXES = shaped(
+    ((3, 4), {}),
+    ((3, 4), {"axis": 0}),
+    ((3, 4), {"axis": -1, "keepdims": True}),
+    ((2, 3, 4), {"axis": (0, 2)}),
+    ((5,), {"axis": 0}),
+    ((2, 300), {"axis": 1}),
+    ((), {}),
+    ((1,), {}),
+)
+_EMPTY = shaped(((0, 3), {"axis": 1}), ((2, 0), {"axis": 1}), ((0,), {}))
+
+
+def wide(x):
+    """The dtype to accumulate in: float32 for halves, else the library's own choice."""
+    return np.dtype("float32") if is_half(x.dtype) else None
+
+
+def narrow(y, x):
+    """y in the dtype of a half-precision x; as it is for all others."""
+    return y.astype(x.dtype) if is_half(x.dtype) and y.dtype != x.dtype else y
+
+
+def widened(x):
+    """x itself, or a half-precision x in float32. Works on arrays and Tensors."""
+    return x.astype("float32") if is_half(x.dtype) else x
+
+
+def kept_shape(shape, axis):
+    """The shape that `keepdims=True` would have given."""
+    if axis is None:
+        return (1,) * len(shape)
+    axes = {a % len(shape) for a in ((axis,) if isinstance(axis, int) else axis)}
+    return tuple([1 if i in axes else n for i, n in enumerate(shape)])
+
+
+def spread(g, x_shape, axis, keepdims):
+    """A reduced cotangent broadcast back over the axes that were summed."""
+    if not keepdims and x_shape:
+        g = reshape(g, shape=kept_shape(x_shape, axis))
+    return broadcast_to(g, shape=x_shape)
+
+
+def _count(x_shape, axis):
+    kept = kept_shape(x_shape, axis)
+    return max(1, math.prod([n for n, k in zip(x_shape, kept, strict=True) if k == 1]))
+
+
+@op(x=spread, samples=lambda: _AXES() + _EMPTY(), kind="reduce")
+def sum_(x, *, axis=None, keepdims=False):
+    """Sum over the axes."""
+    return narrow(x.sum(axis=axis, keepdims=keepdims, dtype=wide(x)), x)
+
+
+@op(
+    x=lambda g, x_shape, axis, keepdims: spread(
+        g * (1.0 / _count(x_shape, axis)), x_shape, axis, keepdims
+    ),
+    samples=_AXES,
+    kind="reduce",
+)
+def mean(x, *, axis=None, keepdims=False):
+    """Arithmetic mean over the axes."""
+    return narrow(x.mean(axis=axis, keepdims=keepdims, dtype=wide(x)), x)
+
+
+@op(
+    x=lambda g, x_shape: broadcast_to(g, shape=x_shape),
+    samples=calls(
+        lambda: (draw((2, 3)), {"shape": (3,), "dtype": np.dtype("float64")}),
+        lambda: (draw((2, 3)), {"shape": (2, 1), "dtype": np.dtype("float64")}),
+        lambda: (draw((2, 3)), {"shape": (), "dtype": np.dtype("float64")}),
+        lambda: (draw((2, 3)), {"shape": (2, 3), "dtype": np.dtype("float32")}),
+        lambda: (draw((0, 3)), {"shape": (3,), "dtype": np.dtype("float64")}),
+    ),
+    kind="reduce",
+)
+def sum_to(x, *, shape, dtype):
+    """x summed over the axes along which `shape` broadcasts to x's shape, and cast to `dtype`:
+    the adjoint of broadcasting and of promotion. ValueError where `shape` does not broadcast."""
+    extra = x.ndim - len(shape)
+    axes = tuple(range(extra)) + tuple(
+        [extra + i for i, n in enumerate(shape) if n == 1 and x.shape[extra + i] != 1]
+    )
+    if extra < 0 or any(n not in (1, m) for n, m in zip(shape, x.shape[extra:], strict=True)):
+        raise ValueError(f"a gradient of shape {x.shape} does not sum to shape {tuple(shape)}")
+    if axes:
+        x = x.sum(axis=axes, dtype=wide(x)).reshape(shape)
+    return x.astype(dtype) if x.dtype != dtype else x
+
+
+def _extremum_grad(g, x, y, axis, keepdims):
+    """The gradient goes to the extreme elements, in equal parts where several are equal."""
+    hit = where(equal(x, spread(y, x.shape, axis, keepdims)), 1.0, 0.0).astype(x.dtype)
+    share = hit / sum_(hit, axis=axis, keepdims=True)
+    return spread(g, x.shape, axis, keepdims) * share
+
+
+@op(x=_extremum_grad, samples=_AXES, kind="reduce")
+def max_(x, *, axis=None, keepdims=False):
+    """Largest element over the axes; equal ones share the gradient."""
+    return x.max(axis=axis, keepdims=keepdims)
+
+
+@op(x=_extremum_grad, samples=_AXES, kind="reduce")
+def min_(x, *, axis=None, keepdims=False):
+    """Smallest element over the axes; equal ones share the gradient."""
+    return x.min(axis=axis, keepdims=keepdims)
+
+
+def _var_grad(g, x, axis, keepdims, ddof):
+    centred = x - mean(x, axis=axis, keepdims=True)
+    scale = 2.0 / (_count(x.shape, axis) - ddof)
+    return spread(g * scale, x.shape, axis, keepdims) * centred
+
+
+@op(
+    x=_var_grad,
+    samples=shaped(
+        ((3, 4), {}),
+        ((3, 4), {"axis": 0, "ddof": 1}),
+        ((2, 3, 4), {"axis": (0, 2), "keepdims": True}),
+        ((5,), {"axis": 0}),
+        ((), {}),
+    ),
+    kind="reduce",
+)
+def var(x, *, axis=None, keepdims=False, ddof=0):
+    """Variance over the axes: the squared deviations' sum divided by n - ddof."""
+    return narrow(x.var(axis=axis, keepdims=keepdims, ddof=ddof, dtype=wide(x)), x)
+
+
+def _before(x):
+    """Along the last axis, the product of all elements before each: log2(n) shifted products."""
+    n, ones, step = x.shape[-1], full_like(x, value=1.0), 1
+    scan = concat(ones[..., :1], x[..., : n - 1], axis=-1)
+    while step < n:
+        scan = scan * concat(ones[..., :step], scan[..., : n - step], axis=-1)
+        step *= 2
+    return scan
+
+
+def _prod_grad(g, x, axis, keepdims):
+    """Each element's gradient is the product of the others: right with zeros, at any order."""
+    if x.size == 0 or not x.shape:
+        return spread(g, x.shape, axis, keepdims)
+    axes = range(len(x.shape)) if axis is None else (axis,) if isinstance(axis, int) else axis
+    last = [a % len(x.shape) for a in axes]
+    order = [a for a in range(len(x.shape)) if a not in last] + last
+    moved = x.transpose(order)
+    flat = reshape(moved, shape=(*[x.shape[a] for a in order[: len(order) - len(last)]], -1))
+    others = _before(flat) * flip(_before(flip(flat, axis=-1)), axis=-1)
+    back = reshape(others, shape=moved.shape).transpose([order.index(i) for i in range(len(order))])
+    return spread(g, x.shape, axis, keepdims) * back
+
+
+@op(
+    x=_prod_grad,
+    samples=lambda: [
+        *_AXES(),
+        Sample((np.array([[1.5, 0.0, 2.0], [0.0, 0.0, 3.0]]),), {"axis": 1}),
+    ],
+    kind="reduce",
+)
+def prod(x, *, axis=None, keepdims=False):
+    """Product over the axes; the gradient is right where elements are zero."""
+    return narrow(x.prod(axis=axis, keepdims=keepdims, dtype=wide(x)), x)
+
+
+_flat = {"differentiable": False, "kind": "reduce"}
+
+
+@op(samples=shaped(((3, 4), {}), ((3, 4), {"axis": 0}), ((5,), {"axis": -1})), **_flat)
+def argmax(x, *, axis=None):
+    """Index of the largest element, the first of equals; in the flattened array without axis."""
+    return x.argmax(axis=axis)
+
+
+@op(samples=shaped(((3, 4), {}), ((3, 4), {"axis": 0}), ((5,), {"axis": -1})), **_flat)
+def argmin(x, *, axis=None):
+    """Index of the smallest element, the first of equals; in the flattened array without axis."""
+    return x.argmin(axis=axis)
+
+
+@op(samples=shaped(((3, 4), {}), ((3, 4), {"axis": 0})), **_flat)
+def any_(x, *, axis=None, keepdims=False):
+    """Whether any element is non-zero."""
+    return namespace(x).any(x, axis=axis, keepdims=keepdims)
+
+
+@op(samples=shaped(((3, 4), {}), ((3, 4), {"axis": 0})), **_flat)
+def all_(x, *, axis=None, keepdims=False):
+    """Whether all elements are non-zero."""
+    return namespace(x).all(x, axis=axis, keepdims=keepdims)
+
+
+# --- softmax and its family ---------------------------------------------------------------------
+
+_SOFT = shaped(
+    ((3, 4), {}), ((3, 4), {"axis": 0}), ((2, 3, 5), {"axis": 1}), ((33,), {}), ((1,), {})
+)
+_WILD = calls(lambda: (draw((3, 5), -1e4, 1e4),), lambda: (draw((2, 4), -300, 300),))
+
+
+def _shifted(x, axis):
+    """x minus its maximum, in float32 for halves; a row of -inf stays free of NaN."""
+    xp = namespace(x)
+    x = widened(x)
+    top = x.max(axis=axis, keepdims=True)
+    top = xp.where(xp.isfinite(top), top, 0)
+    return xp, x - top, top
+
+
+@op(
+    x=lambda g, y, axis: softmax_grad(g, y, axis=axis),
+    samples=_SOFT,
+    extreme=_WILD,
+    kind="reduce",
+)
+def softmax(x, *, axis=-1):
+    """exp(x) / sum(exp(x)) along the axis, shifted by the maximum so that nothing overflows."""
+    xp, shifted, _ = _shifted(x, axis)
+    e = xp.exp(shifted)
+    return narrow(e / e.sum(axis=axis, keepdims=True), x)
+
+
+@op(samples=same(2, 0.1, 1.0, axis=-1, least=1), kind="reduce")
+def softmax_grad(g, y, *, axis):
+    """Gradient of softmax from its output: y * (g - sum(g * y))."""
+    return y * (g - sum_(g * y, axis=axis, keepdims=True))
+
+
+@op(
+    x=lambda g, y, axis: log_softmax_grad(g, y, axis=axis),
+    samples=_SOFT,
+    extreme=_WILD,
+    kind="reduce",
+)
+def log_softmax(x, *, axis=-1):
+    """log(softmax(x)) along the axis, without forming the softmax."""
+    xp, shifted, _ = _shifted(x, axis)
+    return narrow(shifted - xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True)), x)
+
+
+@op(samples=same(2, -3.0, -0.1, axis=-1, least=1), kind="reduce")
+def log_softmax_grad(g, y, *, axis):
+    """Gradient of log_softmax from its output: g - exp(y) * sum(g)."""
+    return g - exp(y) * sum_(g, axis=axis, keepdims=True)
+
+
+@op(
+    x=lambda g, x, y, axis, keepdims: (
+        spread(g, x.shape, axis, keepdims) * exp(x - spread(y, x.shape, axis, keepdims))
+    ),
+    samples=_AXES,
+    extreme=_WILD,
+    kind="reduce",
+)
+def logsumexp(x, *, axis=None, keepdims=False):
+    """log(sum(exp(x))) over the axes, shifted by the maximum so that nothing overflows."""
+    xp, shifted, top = _shifted(x, axis)
+    y = xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True)) + top
+    if not keepdims:
+        y = y.reshape(()) if axis is None else y.squeeze(axis)
+    return narrow(y, x)

@@ -1,0 +1,145 @@
+"""Gradient rules become code: the names of a rule's arguments decide what an op saves.
+
+A rule is a function such as `lambda g, y: g * y * (1 - y)`. Its argument names say what it needs:
+`g` the cotangent, `y` the output (both tuples when there are several, which may also be asked for
+by their own names), the name of an input, that
+name with `_shape` for its shape only, or a keyword parameter of the op. A joint rule returns the
+gradients of all inputs at once and may also ask for `needs`, a tuple of bool. They are read once,
+here; nothing else is kept alive between forward and backward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, NamedTuple
+
+RESERVED = ("g", "y", "needs")
+
+
+class Signature(NamedTuple):
+    """The positional inputs of a reference (the last may be variadic) and its keyword metadata."""
+
+    inputs: tuple[str, ...]
+    variadic: str | None
+    params: dict[str, Any]  # name -> default, `...` where there is none
+
+
+def arguments(function: Callable) -> tuple[str, ...]:
+    """The names of a function's arguments."""
+    code = function.__code__
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
+def signature_of(reference: Callable) -> Signature:
+    """Arrays are positional, metadata is keyword-only: what the reference's code says of it."""
+    code, defaults = reference.__code__, reference.__kwdefaults__ or {}
+    n, k = code.co_argcount, code.co_kwonlyargcount
+    params = {name: defaults.get(name, ...) for name in code.co_varnames[n : n + k]}
+    variadic = code.co_varnames[n + k] if code.co_flags & 0x04 else None
+    return Signature(code.co_varnames[:n], variadic, params)
+
+
+class Compiled:
+    """What an op's rules say, as three functions made on first use.
+
+    `pick(y, arrays)` gives the tuple to save; `rewrap(saved, node, wrap)` puts the saved arrays
+    back on the tape for a differentiable backward; `vjp(g, saved, params, parents)` gives one
+    gradient, or None, per input.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        ref: Callable,
+        rules: dict[str, Callable],
+        joint: Callable | None,
+        outputs: tuple[str, ...] = (),
+    ):
+        self.outputs = outputs
+        self.signature = signature_of(ref)
+        self.rules, self.joint = rules, joint
+        self.where = ref.__code__.co_filename
+        inputs, variadic, params = self.signature
+        known = (*inputs, variadic) if variadic else inputs
+        if rules or joint:
+            taken = [n for n in (*known, *params) if n in RESERVED or n.endswith("_shape")]
+            if taken:
+                raise TypeError(f"op {name}: the names {taken} are reserved for rules")
+        for unknown in set(rules) - set(inputs):
+            raise TypeError(f"op {name}: a rule for {unknown!r}, which is not one of {inputs}")
+        if variadic and rules:
+            raise TypeError(f"op {name} takes *{variadic}: give it a joint rule")
+        self.slots: dict[str, int] = {}  # name -> place in `saved`
+        for rule in (joint,) if joint else rules.values():
+            for arg in arguments(rule):
+                if arg in params or arg in ("g", "needs"):
+                    continue
+                if arg != "y" and arg not in outputs and arg.removesuffix("_shape") not in known:
+                    raise TypeError(f"op {name}: its rule asks for {arg!r}, which nothing provides")
+                self.slots.setdefault(arg, len(self.slots))
+
+    def _source(self, arg: str) -> str:
+        """Where `pick` finds the value of a rule's argument."""
+        inputs, variadic, _ = self.signature
+        if arg == "y":
+            return "y"
+        if arg in self.outputs:
+            return f"y[{self.outputs.index(arg)}]"
+        if arg == variadic:
+            return f"tuple(a[{len(inputs)}:])"
+        if arg == f"{variadic}_shape":
+            return f"tuple([x.shape for x in a[{len(inputs)}:]])"
+        place = f"a[{inputs.index(arg.removesuffix('_shape'))}]"
+        return place + ".shape" if arg.endswith("_shape") else place
+
+    def _call(self, name: str, rule: Callable) -> str:
+        """The call of one rule inside `vjp`."""
+        params = self.signature.params
+        given = {"g": "g", "needs": "tuple([n is not None for n in parents])"}
+        parts = []
+        for arg in arguments(rule):
+            if arg in params:
+                parts.append(f"{arg}=params.get({arg!r}, defaults[{arg!r}])")
+            else:
+                parts.append(f"{arg}={given.get(arg) or f's[{self.slots[arg]}]'}")
+        return f"{name}({', '.join(parts)})"
+
+    @cached_property
+    def pick(self) -> Callable:
+        return self._make("y, a", f"({''.join(self._source(arg) + ', ' for arg in self.slots)})")
+
+    @cached_property
+    def vjp(self) -> Callable | None:
+        if self.joint:
+            return self._make("g, s, params, parents", self._call("joint", self.joint))
+        if not self.rules:
+            return None
+        parts = []
+        for i, name in enumerate(self.signature.inputs):
+            rule = self.rules.get(name)
+            call = self._call(f"rules[{name!r}]", rule) if rule else None
+            parts.append(f"({call} if parents[{i}] is not None else None), " if rule else "None, ")
+        return self._make("g, s, params, parents", f"({''.join(parts)})")
+
+    @cached_property
+    def rewrap(self) -> Callable:
+        inputs, variadic, _ = self.signature
+        parts = []
+        for arg, i in self.slots.items():
+            if arg.endswith("_shape"):
+                parts.append(f"s[{i}], ")
+            elif arg == "y":
+                parts.append(f"wrap(s[{i}], node), ")
+            elif arg in self.outputs:
+                parts.append(f"output(node, {self.outputs.index(arg)}, s[{i}]), ")
+            elif arg == variadic:
+                k = len(inputs)
+                parts.append(f"tuple(map(wrap, s[{i}], node.parents[{k}:])), ")
+            else:
+                parts.append(f"wrap(s[{i}], node.parents[{inputs.index(arg)}]), ")
+        return self._make("s, node, wrap, output", f"({''.join(parts)})")
+
+    def _make(self, args: str, body: str) -> Callable:
+        scope = {"rules": self.rules, "joint": self.joint, "defaults": self.signature.params}
+        return eval(f"lambda {args}: {body}", scope)
