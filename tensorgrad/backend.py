@@ -147,9 +147,15 @@ def set_backend(name: str) -> None:
 # --- dtypes -------------------------------------------------------------------------------------
 
 
+on_bfloat16: list[Callable[[], None]] = []  # told when the first bfloat16 array is met
+
+
 class _Floating(dict):
     def __missing__(self, dtype: np.dtype) -> bool:
         self[dtype] = dtype.kind == "f" or dtype.name == "bfloat16"
+        if dtype.name == "bfloat16":
+            for tell in on_bfloat16:
+                tell()
         return self[dtype]
 
 
@@ -177,9 +183,11 @@ def dtype_of(dtype: Any) -> np.dtype:
             import ml_dtypes
         except ImportError as error:
             raise DTypeError("dtype 'bfloat16' needs the package ml_dtypes: pip install") from error
-        return np.dtype(ml_dtypes.bfloat16)
+        dtype = ml_dtypes.bfloat16
     try:
-        return np.dtype(dtype)
+        found = np.dtype(dtype)
+        is_floating(found)
+        return found
     except TypeError as error:
         names = ("bool", "int32", "int64", "float16", "bfloat16", "float32", "float64")
         raise DTypeError(f"dtype {dtype!r} is unknown: {suggest(dtype, names)}") from error
@@ -208,7 +216,7 @@ def make(value: Any, dtype: Any = None, backend: str | None = None) -> Array:
             raise DTypeError(f"cannot make an array of {kind.__name__}: {error}") from error
         if dtype is None and array.dtype == np.float64 and not _from_arrays(value):
             array = array.astype(np.float32)
-    if array.dtype.kind in "OUSMm":
+    if array.dtype.kind in "OUSMmV" and not is_floating(array.dtype):
         raise DTypeError(
             f"arrays hold numbers; got dtype {array.dtype} from {kind.__name__} "
             "(rows of different lengths, text, dates and objects must be encoded first)"

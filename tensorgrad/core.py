@@ -270,6 +270,7 @@ def backprop(
     found: dict[Node, Any] = {}
     heap: list[tuple[int, Node]] = []
     edges, seeds, wanted, seq = roots, [g for _, g in roots], set(wanted), next_seq()
+    node = None
     while True:
         for parent, g in edges:
             if g is None or parent is None:
@@ -287,13 +288,12 @@ def backprop(
             return found if create_graph else _own(found, seeds)
         node = heappop(heap)[1]
         g, op, seq, edges = grads.pop(node), node.op, node.seq, ()
-        if op is None or node in wanted:
+        if type(node) is Leaf or node in wanted:
+            found[node] = g
+        if op is None:
             if type(node) is Out:
                 _collect(node, g, grads, heap)
-                continue
-            found[node] = g
-            if op is None:
-                continue
+            continue
         parents, saved = node.parents, node.saved
         if saved is None:
             raise GraphError(_FREED.format(op.name))

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from .backend import BACKENDS, BY_TYPE, NUMBERS
+from .backend import BACKENDS, BY_TYPE, NUMBERS, is_floating, on_bfloat16
 from .errors import (
     BackendError,
     DTypeError,
@@ -64,9 +64,10 @@ def resolve(op: Op, kind: type) -> Callable:
         raise BackendError(f"TENSORGRAD_KERNELS={_mode!r}: {suggest(_mode, MODES)}")
     module = None if _mode == "reference" else _kernel_module(BY_TYPE[kind].kernels, op.family)
     kernel = getattr(module, op.name, None)
+    ref = _in_float32(op.ref) if _bfloat16 and op.kind == "map" else op.ref
     if kernel is None:
-        return op.ref
-    accept, ref = kernel.guard(sized=_mode == "auto"), op.ref
+        return ref
+    accept = kernel.guard(sized=_mode == "auto")
 
     def run(*arrays, **params):
         return kernel(*arrays, **params) if accept(arrays) else ref(*arrays, **params)
@@ -82,6 +83,37 @@ def _kernel_module(folder: str, family: str) -> ModuleType | None:
         )
     name = f"tensorgrad.kernels.{folder}.{family}"
     return importlib.import_module(name) if importlib.util.find_spec(name) else None
+
+
+_bfloat16 = False
+
+
+def _first_bfloat16() -> None:
+    global _bfloat16
+    _bfloat16 = True
+    for table in _tables:
+        table.clear()
+
+
+on_bfloat16.append(_first_bfloat16)
+
+
+def _in_float32(ref: Callable) -> Callable:
+    """The reference, in float32 for bfloat16 arrays: NumPy widens those beside a Python number.
+    Used only once a bfloat16 array was met, so that other programs do not pay for the question."""
+
+    def run(*arrays, **params):
+        dtypes = {a.dtype for a in arrays if type(a) in BY_TYPE and is_floating(a.dtype)}
+        half = next((d for d in dtypes if d.name == "bfloat16"), None)
+        if half is None or len(dtypes) > 1:
+            return ref(*arrays, **params)
+        wide = [
+            a.astype("float32") if type(a) in BY_TYPE and a.dtype == half else a for a in arrays
+        ]
+        y = ref(*wide, **params)
+        return y.astype(half) if is_floating(y.dtype) else y
+
+    return run
 
 
 @contextmanager

@@ -203,7 +203,25 @@ def move(x, *, backend, source):
 
 _move = move
 
-_PROTOCOLS = ["__array__", "__array_ufunc__", "__array_function__", "__array_priority__", "__dlpack__", "__dlpack_device__", "__len__", "__iter__", "__getitem__", "__setitem__", "__bool__", "__float__", "__int__", "__index__", "__repr__", "__format__", "__reduce__"]
+_PROTOCOLS = [
+    "__array__",
+    "__array_ufunc__",
+    "__array_function__",
+    "__array_priority__",
+    "__dlpack__",
+    "__dlpack_device__",
+    "__len__",
+    "__iter__",
+    "__getitem__",
+    "__setitem__",
+    "__bool__",
+    "__float__",
+    "__int__",
+    "__index__",
+    "__repr__",
+    "__format__",
+    "__reduce__",
+]
 
 
 class _Methods:

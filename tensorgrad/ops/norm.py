@@ -25,10 +25,23 @@ def _grad_samples():
     return made
 
 
+def _gradients(g, x, weight, mean, rstd, eps, needs):
+    gy, gmean, grstd = g
+    if gy is None:
+        parts = [None, None, None]
+    else:
+        parts = list(layer_norm_grad(gy, x, weight, mean, rstd, eps=eps, needs=needs))
+    if needs[0] and not (gmean is None and grstd is None):  # the statistics were used themselves
+        centred = widened(x) - mean
+        gx = 0.0 if gmean is None else gmean
+        gx = gx if grstd is None else gx - grstd * rstd * rstd * rstd * centred
+        gx = narrow((centred * 0.0 + gx) * (1.0 / x.shape[-1]), x)
+        parts[0] = gx if parts[0] is None else parts[0] + gx
+    return tuple(parts)
+
+
 @op(
-    joint=lambda g, x, weight, mean, rstd, eps, needs: layer_norm_grad(
-        g[0], x, weight, mean, rstd, eps=eps, needs=needs
-    ),
+    joint=_gradients,
     outputs=("y", "mean", "rstd"),
     samples=_samples,
     kind="reduce",

@@ -1,0 +1,343 @@
+"""Derivatives of functions: grad, vjp, jvp, jacobian, hessian, GradientTape, custom Functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from .backend import namespace
+from .core import Node, Tensor, backprop, next_seq, recording, seed_cotangent, switches
+from .creation import asarray, track, zeros_like
+from .errors import DTypeError, GraphError, ShapeError
+from .ops.shape import identity
+
+
+def no_grad() -> AbstractContextManager:
+    """Nothing is recorded within the block, or in the decorated function, in this thread.
+
+    >>> w = tensor([1.0], requires_grad=True)
+    >>> with no_grad(): (w * 2).requires_grad
+    False
+    """
+    return recording(False)
+
+
+def enable_grad() -> AbstractContextManager:
+    """Ops are recorded within the block, even inside a `no_grad` one."""
+    return recording(True)
+
+
+@contextmanager
+def _differentiating():
+    """Gradients asked for within the block stay differentiable: someone above needs them."""
+    switches.differentiating += 1
+    try:
+        with recording(True):
+            yield
+    finally:
+        switches.differentiating -= 1
+
+
+# --- trees: a tensor, or lists, tuples and dicts of them ------------------------------------------
+
+
+def leaves(tree: Any) -> list[Any]:
+    """The values of nested lists, tuples and dicts, in order."""
+    if isinstance(tree, dict):
+        return [leaf for key in tree for leaf in leaves(tree[key])]
+    if isinstance(tree, (list, tuple)):
+        return [leaf for part in tree for leaf in leaves(part)]
+    return [tree]
+
+
+def refill(tree: Any, values: Any) -> Any:
+    """The same nesting with other values, taken from an iterator."""
+    if isinstance(tree, dict):
+        return {key: refill(part, values) for key, part in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        parts = [refill(part, values) for part in tree]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
+    return next(values)
+
+
+# --- functions to functions -----------------------------------------------------------------------
+
+
+def _numbers(argnums: int | Sequence[int], args: tuple, name: str) -> tuple[int, ...]:
+    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    for n in numbers:
+        if not -len(args) <= n < len(args):
+            raise ShapeError(f"{name}: argnums={argnums} but the call has {len(args)} arguments")
+    return tuple([n % len(args) for n in numbers])
+
+
+def _fresh(value: Any, name: str) -> tuple[Tensor, Tensor]:
+    """The caller's tensor and the same under a node of its own."""
+    given = asarray(value)
+    if given._data.dtype.kind in "biu":
+        raise DTypeError(
+            f"{name}: cannot differentiate with respect to {given._data.dtype} numbers; "
+            "give floats (2.0, not 2)"
+        )
+    data = given._data
+    node = Node(identity, (given.node,), (), {}, next_seq(), data.shape, data.dtype)
+    return given, Tensor(data, node)
+
+
+def value_and_grad(f: Callable, argnums: int | Sequence[int] = 0) -> Callable:
+    """A function giving f's value and its gradients; see `grad`."""
+
+    def value_and_gradient(*args: Any, create_graph: bool | None = None, **kwargs: Any) -> Any:
+        numbers = _numbers(argnums, args, "grad")
+        oldest = next_seq()
+        pairs = {n: [_fresh(v, "grad") for v in leaves(args[n])] for n in numbers}
+        flat = [pair for n in numbers for pair in pairs[n]]
+        if create_graph is None:
+            create_graph = switches.differentiating > 0 or any(t.node for t, _ in flat)
+        inner = list(args)
+        for n in numbers:
+            inner[n] = refill(args[n], iter([t for _, t in pairs[n]]))
+        with _differentiating():
+            y = f(*inner, **kwargs)
+        if not isinstance(y, Tensor):
+            raise GraphError(f"grad: the function returned {type(y).__name__}, not a tensor")
+        found: dict[Node, Any] = {}
+        if y.node is not None and y.node.seq >= oldest:
+            seed = seed_cotangent(y, None, create_graph)
+            wanted = [t.node for _, t in flat]
+            with recording(create_graph):
+                found = backprop([(y.node, seed)], wanted, oldest, create_graph, create_graph)
+        elif y.size != 1:
+            raise ShapeError(f"grad: the function returned shape {y.shape}, not a single number")
+        parts = []
+        for n in numbers:
+            gs = [_result(found, inner_t, t) for t, inner_t in pairs[n]]
+            parts.append(refill(args[n], iter(gs)))
+        value = y if create_graph else y.detach()
+        return value, parts[0] if isinstance(argnums, int) else tuple(parts)
+
+    return value_and_gradient
+
+
+def _result(found: dict[Node, Any], inner: Tensor, given: Tensor) -> Tensor:
+    g = found.get(inner.node)
+    if g is None:
+        return zeros_like(given.detach())
+    return g if isinstance(g, Tensor) else Tensor(g)
+
+
+def grad(f: Callable, argnums: int | Sequence[int] = 0) -> Callable:
+    """The gradient of a function that returns a single number, as a function.
+
+    Arguments may be numbers, arrays, tensors, or lists and dicts of them; `argnums` says which
+    are differentiated. The result has their structure, with zeros for what f does not use, and
+    never touches `.grad`. It is itself differentiable when called with `create_graph=True`, inside
+    another `grad`, or on tracked tensors. Raises ShapeError when f returns more than one number.
+
+    >>> f = lambda x: x ** 4
+    >>> grad(grad(grad(f)))(2.0).item()
+    48.0
+    """
+    both = value_and_grad(f, argnums)
+
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        return both(*args, **kwargs)[1]
+
+    return gradient
+
+
+def vjp(f: Callable, *primals: Any) -> tuple[Tensor, Callable]:
+    """f(*primals), and a function from a cotangent of its shape to cotangents of the primals.
+
+    >>> y, pull = vjp(lambda x: x * x, tensor([1.0, 3.0]))
+    >>> pull(tensor([1.0, 1.0]))[0].tolist()
+    [2.0, 6.0]
+    """
+    oldest = next_seq()
+    pairs = [_fresh(p, "vjp") for p in primals]
+    with _differentiating():
+        y = f(*[t for _, t in pairs])
+
+    def pull(cotangent: Any, create_graph: bool | None = None) -> tuple[Tensor, ...]:
+        g = asarray(cotangent)
+        if create_graph is None:
+            create_graph = switches.differentiating > 0 or g.node is not None
+        found: dict[Node, Any] = {}
+        if y.node is not None and y.node.seq >= oldest:
+            seed = seed_cotangent(y, g, create_graph)
+            wanted = [t.node for _, t in pairs]
+            with recording(create_graph):
+                found = backprop([(y.node, seed)], wanted, oldest, create_graph, True)
+        return tuple([_result(found, t, given) for given, t in pairs])
+
+    return y.detach() if switches.differentiating == 0 else y, pull
+
+
+def jvp(f: Callable, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Tensor, Tensor]:
+    """f(*primals), and its directional derivative along the tangents.
+
+    By two reverse passes: the pull-back is linear in its cotangent, and pulling the tangents back
+    through it pushes them forward (Townsend 2017).
+
+    >>> jvp(lambda x: x * x, [tensor([1.0, 3.0])], [tensor([1.0, 0.0])])[1].tolist()
+    [2.0, 0.0]
+    """
+    y, pull = vjp(f, *primals)
+    cotangent = zeros_like(y.detach())
+
+    def pulled(v: Tensor) -> Tensor:
+        parts = pull(v, create_graph=True)
+        total = [(p * asarray(t)).sum() for p, t in zip(parts, tangents, strict=True)]
+        return sum(total[1:], total[0])
+
+    return y, grad(pulled)(cotangent)
+
+
+def jacobian(f: Callable) -> Callable:
+    """The Jacobian of a function of one tensor, as a function: shape = f's shape + x's shape.
+
+    >>> jacobian(lambda x: x * x)(tensor([1.0, 3.0])).tolist()
+    [[2.0, 0.0], [0.0, 6.0]]
+    """
+    from .tensor_methods import PUBLIC
+
+    def jac(x: Any) -> Tensor:
+        x = asarray(x)
+        y, pull = vjp(f, x)
+        basis = namespace(y._data).eye(y.size, dtype=y.dtype).reshape(y.size, *y.shape)
+        rows = [pull(row)[0] for row in basis]
+        return PUBLIC["stack"](rows).reshape(*y.shape, *x.shape)
+
+    return jac
+
+
+def hessian(f: Callable) -> Callable:
+    """The matrix of second derivatives of a function from one tensor to a number, as a function.
+
+    >>> hessian(lambda x: (x ** 3).sum())(tensor([1.0, 2.0])).tolist()
+    [[6.0, 0.0], [0.0, 12.0]]
+    """
+    return jacobian(grad(f))
+
+
+class GradientTape:
+    """TensorFlow's way to ask for gradients, over the same tape.
+
+    Parameters and tensors with `requires_grad` are watched anyway; `watch` adds others. What the
+    tape saved is freed by `gradient` unless `persistent`.
+
+    >>> x = tensor([3.0])
+    >>> with GradientTape() as tape:
+    ...     tape.watch(x)
+    ...     y = (x * x).sum()
+    >>> tape.gradient(y, x).tolist()
+    [6.0]
+    """
+
+    def __init__(self, persistent: bool = False):
+        self.persistent = persistent
+
+    def __enter__(self) -> GradientTape:
+        self._block = _differentiating()
+        self._block.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._block.__exit__(*error)
+
+    def watch(self, *tensors: Tensor) -> None:
+        """Make these tensors ones that gradients can be asked for."""
+        for t in leaves(tensors):
+            track(t)
+
+    def gradient(self, target: Tensor, sources: Any, cotangent: Any = None) -> Any:
+        """d(target)/d(source) for each source, in their structure; None where there is no path.
+
+        Inside another tape or `grad` the result is itself differentiable.
+        """
+        create = switches.differentiating > 0
+        seed = seed_cotangent(target, cotangent, create)
+        given = leaves(sources)
+        for source in given:
+            if not isinstance(source, Tensor) or source.node is None:
+                raise GraphError(f"tape.gradient: {source!r} is not watched; call tape.watch(it)")
+        retain = self.persistent or create
+        wanted = [s.node for s in given]
+        found = backprop([(target.node, seed)], wanted, 0, create, retain)
+        gs = [found.get(s.node) for s in given]
+        return refill(sources, iter([g if g is None or create else Tensor(g) for g in gs]))
+
+
+# --- custom functions -----------------------------------------------------------------------------
+
+
+class Function:
+    """An op of your own: `forward` on raw arrays, `backward` from cotangent to gradients.
+
+    `ctx` is an instance per call: `ctx.save(*arrays)` keeps inputs or outputs for
+    `ctx.saved`, `ctx.xp` is the array module. `backward` returns one gradient per positional
+    input (None for those that have none). Written with tensorgrad's functions it is differentiable
+    again.
+
+    >>> class Double(Function):
+    ...     def forward(ctx, x): return 2 * x
+    ...     def backward(ctx, g): return 2 * g
+    >>> Double.apply(tensor([1.0])).tolist()
+    [2.0]
+    """
+
+    saved: tuple = ()
+    xp: Any = None
+
+    def save(ctx, *arrays: Any) -> None:
+        """Keep arrays for `backward`, where `ctx.saved` gives them back in this order."""
+        ctx.saved = arrays
+
+    def forward(ctx, *args: Any, **params: Any) -> Any:
+        """The value, from raw arrays."""
+        raise GraphError(f"{type(ctx).__name__} has no forward(ctx, *arrays)")
+
+    def backward(ctx, g: Any) -> Any:
+        """The gradients for the inputs, from the output's cotangent."""
+        raise GraphError(f"{type(ctx).__name__} has no backward(ctx, g)")
+
+    @classmethod
+    def apply(cls, *args: Any, **params: Any) -> Tensor:
+        """Call the function on tensors, arrays or numbers; the result is on the tape."""
+        inputs = [asarray(a) for a in args]
+        ctx = cls()
+        ctx.xp = namespace(*[t._data for t in inputs])
+        y = asarray(ctx.forward(*[t._data for t in inputs], **params))._data
+        parents = [t.node for t in inputs]
+        if not (switches.recording and any(n is not None for n in parents)):
+            return Tensor(y)
+        call = _Call(ctx, [t._data for t in inputs], y)
+        return Tensor(y, Node(call, parents, ctx.saved, params, next_seq(), y.shape, y.dtype))
+
+
+class _Call:
+    """What a Node asks of its op, for one call of a Function."""
+
+    def __init__(self, ctx: Function, inputs: list, y: Any):
+        self.ctx, self.name, self.rules = ctx, type(ctx).__name__, self
+        ids = {id(a): i for i, a in enumerate(inputs)}
+        self.origins = [-1 if a is y else ids.get(id(a)) for a in ctx.saved]
+
+    def rewrap(self, saved: tuple, node: Node, wrap: Callable, output: Callable) -> tuple:
+        """The saved arrays under the nodes they came from."""
+        homes = [node if o == -1 else None if o is None else node.parents[o] for o in self.origins]
+        return tuple([wrap(a, n) for a, n in zip(saved, homes, strict=True)])
+
+    def vjp(self, g: Any, saved: tuple, params: dict, parents: Sequence) -> tuple:
+        """One gradient or None per input, as raw as the cotangent."""
+        self.ctx.saved = saved
+        gs = self.ctx.backward(g)
+        gs = gs if isinstance(gs, tuple) else (gs,)
+        if len(gs) != len(parents):
+            raise GraphError(
+                f"{self.name}.backward returned {len(gs)} gradients for {len(parents)} inputs"
+            )
+        if not isinstance(g, Tensor):
+            gs = tuple([x._data if isinstance(x, Tensor) else x for x in gs])
+        return tuple([x if n is not None else None for x, n in zip(gs, parents, strict=True)])

@@ -1,0 +1,146 @@
+"""Tools to test ops and models with: gradcheck, tolerances, sample builders."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .autograd import vjp
+from .backend import dtype_of, is_floating
+from .core import Tensor
+from .creation import asarray
+from .errors import DTypeError, TensorgradError
+from .ops.samples import Sample, binary, calls, draw, integers, same, shaped, unary
+
+__all__ = [
+    "GradientError",
+    "Sample",
+    "binary",
+    "calls",
+    "compare",
+    "draw",
+    "gradcheck",
+    "integers",
+    "same",
+    "shaped",
+    "tolerance",
+    "unary",
+]
+
+
+class GradientError(TensorgradError, AssertionError):
+    """A gradient that does not agree with the numerical one."""
+
+
+_EPS = {"float64": 2.3e-16, "float32": 1.2e-7, "float16": 9.8e-4, "bfloat16": 7.9e-3}
+
+
+def tolerance(dtype: Any, n: int = 1) -> tuple[float, float]:
+    """(rtol, atol) for results in `dtype` of sums over `n` numbers of magnitude 1.
+
+    Rounding errors of a sum grow like the square root of its length. The factor leaves room for
+    the few operations around it; halves are rounded once, from float32.
+
+    >>> tolerance("float32")[0] < 1e-5
+    True
+    """
+    name = dtype_of(dtype).name
+    eps = _EPS[name] * (4 if dtype_of(dtype).itemsize == 2 else 32)
+    return eps, eps * max(1.0, math.sqrt(n))
+
+
+def gradcheck(
+    f: Callable,
+    inputs: Sequence[Any],
+    order: int = 1,
+    eps: float = 1e-6,
+    rtol: float = 1e-5,
+    atol: float = 1e-7,
+    directions: int = 2,
+    seed: int = 0,
+) -> bool:
+    """Check f's gradient against central differences, in float64, along random directions.
+
+    Floating inputs are cast to float64 and differentiated, others passed as they are. One check
+    costs two evaluations of f, whatever the size (the method of HIPS autograd's test_util).
+    `order=2` checks the gradient of the gradient too. Returns True or raises GradientError with
+    the numbers.
+
+    >>> gradcheck(lambda x: (x * x).sum(), [[1.0, 2.0]], order=2)
+    True
+    """
+    given = [asarray(x) for x in inputs]
+    moving = [i for i, t in enumerate(given) if is_floating(t.dtype)]
+    if not moving:
+        raise DTypeError("gradcheck: none of the inputs holds floating numbers")
+    points = [given[i].detach().astype("float64") for i in moving]
+    rng = np.random.default_rng(seed)
+
+    def at(*moved: Tensor) -> list[Tensor]:
+        args = list(given)
+        for i, t in zip(moving, moved, strict=True):
+            args[i] = t
+        y = f(*args)
+        parts = y if isinstance(y, (tuple, list)) else [y]
+        return [p for p in parts if p is not None and is_floating(p.dtype)]
+
+    weights = [_like(p, rng) for p in at(*points)]
+
+    def projected(*moved: Tensor) -> Tensor:
+        total = None
+        for part, w in zip(at(*moved), weights, strict=True):
+            term = (part.astype("float64") * w).sum()
+            total = term if total is None else total + term
+        return total
+
+    y, pull = vjp(projected, *points)
+    gs = pull(np.ones_like(y.numpy()) if y.backend == "numpy" else y * 0 + 1)
+    for k in range(directions):
+        us = [_like(p, rng) for p in points]
+        ahead = projected(*[p + eps * u for p, u in zip(points, us, strict=True)])
+        behind = projected(*[p - eps * u for p, u in zip(points, us, strict=True)])
+        numeric = (ahead.item() - behind.item()) / (2 * eps)
+        analytic = sum([(g * u).sum().item() for g, u in zip(gs, us, strict=True)])
+        if not abs(numeric - analytic) <= atol + rtol * max(abs(numeric), abs(analytic)):
+            raise GradientError(
+                f"gradcheck (direction {k}): the gradient says {analytic:.9g}, "
+                f"differences say {numeric:.9g}"
+            )
+    if order > 1:
+
+        def first(*moved: Tensor) -> list[Tensor]:
+            value, pull = vjp(projected, *moved)
+            return list(pull((value.detach() * 0 + 1), create_graph=True))
+
+        gradcheck(first, points, order - 1, eps, rtol, atol, directions, seed + 1)
+    return True
+
+
+def _like(t: Tensor, rng: np.random.Generator) -> Tensor:
+    """Normal random numbers of t's shape on t's backend."""
+    return asarray(rng.standard_normal(t.shape), backend=t.backend)
+
+
+def compare(expected: Sequence[Any], actual: Sequence[Any]) -> str:
+    """A table of two lists of gradients: shape, largest difference, and a warning where one is
+    the transpose of the other.
+
+    >>> print(compare([np.ones((2, 3))], [np.ones((2, 3))]))
+    #0  (2, 3)  largest difference 0
+    """
+    lines = []
+    for i, (a, b) in enumerate(zip(expected, actual, strict=True)):
+        a, b = asarray(a).numpy(), asarray(b).numpy()
+        if a.shape != b.shape:
+            hint = ": one is the transpose of the other" if a.shape == b.shape[::-1] else ""
+            lines.append(f"#{i}  shapes differ: {a.shape} and {b.shape}{hint}")
+            continue
+        gap = float(np.abs(a - b).max(initial=0))
+        hint = ""
+        if a.ndim == 2 and a.shape[0] == a.shape[1] and gap > 1e-6 and np.allclose(a, b.T):
+            hint = " - they agree when one is transposed"
+        lines.append(f"#{i}  {a.shape}  largest difference {gap:.3g}{hint}")
+    return "\n".join(lines)

@@ -1,0 +1,218 @@
+"""What each op should give, in plain NumPy float64 and written independently of its reference."""
+
+import math
+
+import numpy as np
+
+
+def _softmax(x, axis=-1):
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+def _layer_norm(x, weight, bias, eps=1e-5):
+    mean, var = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+    y = (x - mean) / np.sqrt(var + eps)
+    y = y * (1 if weight is None else weight) + (0 if bias is None else bias)
+    return y, mean, 1 / np.sqrt(var + eps)
+
+
+def _dense(x, w, b, activation="none"):
+    z = np.einsum("...i,ij->...j", x, w) + (0 if b is None else b)
+    return _ACTIVATIONS[activation](z)
+
+
+def _gelu(x):
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def _cross_entropy(logits, labels):
+    flat = np.log(_softmax(logits)).reshape(-1, logits.shape[-1])
+    return -np.array([row[i] for row, i in zip(flat, labels.ravel(), strict=True)]).reshape(
+        labels.shape
+    )
+
+
+def _keep(state, shape, p):
+    words = _philox(int(state[0]), int(state[1]), math.prod(shape))
+    return (np.array(words, dtype=np.uint64) >= int(p * 2**32)).reshape(shape)
+
+
+def _philox(key, drawn, size):
+    """Philox 4x32-10 with Python's integers, a block at a time."""
+    words, mask = [], 0xFFFFFFFF
+    for i in range((size + 3) // 4):
+        block = (drawn + i) % 2**64
+        c, k = [block & mask, block >> 32, 0, 0], [key & mask, key >> 32]
+        for _ in range(10):
+            p0, p1 = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+            c = [(p1 >> 32) ^ c[1] ^ k[0], p1 & mask, (p0 >> 32) ^ c[3] ^ k[1], p0 & mask]
+            k = [(k[0] + 0x9E3779B9) & mask, (k[1] + 0xBB67AE85) & mask]
+        words += c
+    return np.array(words[:size], dtype=np.uint32)
+
+
+def _sigmoid(x):
+    return np.where(x < 0, np.exp(x) / (1 + np.exp(x)), 1 / (1 + np.exp(-x)))
+
+
+_ACTIVATIONS = {
+    "none": lambda z: z,
+    "relu": lambda z: z * (z > 0),
+    "sigmoid": _sigmoid,
+    "tanh": np.tanh,
+}
+
+
+def _scatter(values, *index, shape, template):
+    out, arrays = np.zeros(shape), iter(index)
+    key = tuple([next(arrays) if isinstance(p, str) else p for p in template])
+    places = np.arange(out.size).reshape(shape)[key]
+    flat = out.reshape(-1)
+    for place, value in zip(np.ravel(places), np.ravel(values), strict=True):
+        flat[place] += value
+    return out
+
+
+def _getitem(x, *index, template):
+    arrays = iter(index)
+    return x[tuple([next(arrays) if isinstance(p, str) else p for p in template])]
+
+
+def _tiny_log(p):
+    return np.log(np.maximum(p, 1.2e-38))
+
+
+ORACLES = {
+    **{n: getattr(np, n) for n in "add subtract multiply divide power negative square".split()},
+    **{n: getattr(np, n) for n in "sqrt maximum minimum clip where exp expm1 log".split()},
+    **{n: getattr(np, n) for n in "log1p sin cos tanh sign floor ceil isnan isfinite".split()},
+    **{n: getattr(np, n) for n in "equal not_equal less less_equal greater".split()},
+    **{n: getattr(np, n) for n in "greater_equal logical_and logical_or logical_not".split()},
+    **{n: getattr(np, n) for n in "sum mean max min var prod argmax argmin any all".split()},
+    **{n: getattr(np, n) for n in "reshape transpose moveaxis swapaxes".split()},
+    **{n: getattr(np, n) for n in "broadcast_to squeeze expand_dims flip matmul".split()},
+    "abs": np.abs,
+    "round": np.rint,
+    "sigmoid": _sigmoid,
+    "relu": lambda x: x * (x > 0),
+    "leaky_relu": lambda x, slope=0.01: x * np.where(x > 0, 1, slope),
+    "elu": lambda x, alpha=1.0: np.where(x > 0, x, alpha * (np.exp(np.minimum(x, 0)) - 1)),
+    "gelu": _gelu,
+    "silu": lambda x: x * _sigmoid(x),
+    "softplus": lambda x: np.logaddexp(0, x),
+    "softmax": _softmax,
+    "log_softmax": lambda x, axis=-1: np.log(_softmax(x, axis)),
+    "logsumexp": lambda x, axis=None, keepdims=False: np.log(
+        np.exp(x).sum(axis=axis, keepdims=keepdims)
+    ),
+    "pad": lambda x, pad_width, value=0.0: np.pad(x, pad_width, constant_values=value),
+    "full_like": lambda x, value=0: np.full(x.shape, value),
+    "cast": lambda x, dtype: x.astype(dtype),
+    "identity": lambda x: x,
+    "move": lambda x, backend, source: x,
+    "concat": lambda *xs, axis=0: np.concatenate(xs, axis),
+    "stack": lambda *xs, axis=0: np.stack(xs, axis),
+    "split": lambda x, sections, axis=0: tuple(np.split(x, sections, axis)),
+    "getitem": _getitem,
+    "scatter_add": _scatter,
+    "sum_to": lambda x, shape, dtype: (
+        np.einsum(
+            x, list(range(x.ndim)), [a + x.ndim - len(shape) for a, n in enumerate(shape) if n > 1]
+        ).reshape(shape)
+        if x.size
+        else np.zeros(shape)
+    ),
+    "dense": _dense,
+    "dense_gelu": lambda x, w, b: (_gelu(_dense(x, w, b)), _dense(x, w, b)),
+    "layer_norm": _layer_norm,
+    "softmax_cross_entropy": _cross_entropy,
+    "binary_cross_entropy": lambda p, t: -(t * _tiny_log(p) + (1 - t) * _tiny_log(1 - p)),
+    "binary_cross_entropy_with_logits": lambda x, t: np.logaddexp(0, x) - x * t,
+    "mean_squared_error": lambda x, t: np.mean(np.square(x - t)),
+    "random_bits": lambda state, size: _philox(int(state[0]), int(state[1]), size),
+    "dropout": lambda x, state, p: x * _keep(state, x.shape, p) / (1 - p),
+}
+
+
+# Gradient ops: what they should give, written out from the derivative's definition.
+def _by_differences(name):
+    """g * f'(x) by a complex step: exact to rounding, from the oracle's own formula."""
+    f = {
+        "gelu_grad": lambda x: 0.5 * x * (1 + np.tanh(0.7978845608028654 * (x + 0.044715 * x**3))),
+        "silu_grad": lambda x: x / (1 + np.exp(-x)),
+    }[name]
+    return lambda g, x: g * np.imag(f(x + 1e-30j)) / 1e-30
+
+
+def _cross_entropy_grad(g, logits, labels):
+    hot = np.eye(logits.shape[-1])[labels]
+    return g[..., None] * (_softmax(logits) - hot)
+
+
+def _dense_grad(g, x, w, y, activation, needs):
+    slope = {"none": 1, "relu": y > 0, "sigmoid": y * (1 - y), "tanh": 1 - y**2}[activation]
+    gz = g * slope
+    rows, xs = gz.reshape(-1, gz.shape[-1]), x.reshape(-1, x.shape[-1])
+    gs = (gz @ w.T, np.einsum("ni,nj->ij", xs, rows), rows.sum(0))
+    return tuple([v if need else None for v, need in zip(gs, needs, strict=True)])
+
+
+def _layer_norm_grad(g, x, weight, mean, rstd, eps, needs):
+    n = x.shape[-1]
+    normal = (x - mean) * rstd
+    gn = g if weight is None else g * weight
+    flat = lambda a: a.reshape(-1, n)  # noqa: E731
+    gx = np.empty_like(x).reshape(-1, n)
+    for i, (row, r) in enumerate(zip(flat(normal), rstd.reshape(-1), strict=True)):
+        slope = r * (np.eye(n) - 1 / n - np.outer(row, row) / n)  # d y_j / d x_i of one row
+        gx[i] = slope @ flat(gn)[i]
+    gs = (gx.reshape(x.shape), flat(g * normal).sum(0), flat(g).sum(0))
+    return tuple([v if need else None for v, need in zip(gs, needs, strict=True)])
+
+
+ORACLES |= {
+    "tanh_grad": lambda g, y: g * (1 - y**2),
+    "sigmoid_grad": lambda g, y: g * (y - y**2),
+    "relu_grad": lambda g, y: g * (y > 0),
+    "leaky_relu_grad": lambda g, x, slope: g * np.where(x > 0, 1, slope),
+    "elu_grad": lambda g, x, alpha: g * np.where(x > 0, 1, alpha * np.exp(np.minimum(x, 0))),
+    "gelu_grad": _by_differences("gelu_grad"),
+    "silu_grad": _by_differences("silu_grad"),
+    "softmax_grad": lambda g, y, axis: y * g - y * (g * y).sum(axis, keepdims=True),
+    "log_softmax_grad": lambda g, y, axis: g - np.exp(y) * g.sum(axis, keepdims=True),
+    "softmax_cross_entropy_grad": _cross_entropy_grad,
+    "dense_grad": _dense_grad,
+    "layer_norm_grad": _layer_norm_grad,
+}
+
+
+# In-place ops: what the written inputs should hold afterwards, and the result if there is one.
+def _sgd(p, g, buffer, h, momentum, nesterov, weight_decay):
+    d = g + weight_decay * p
+    if momentum:
+        buffer = momentum * buffer + d
+        d = d + momentum * buffer if nesterov else buffer
+    return {"p": p - h[0] * d, "buffer": buffer}, None
+
+
+def _adam(p, g, m, v, h, beta1, beta2, eps, weight_decay, decoupled):
+    lr, t = h
+    if decoupled:
+        p = p - lr * weight_decay * p
+    else:
+        g = g + weight_decay * p
+    m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+    step = lr * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps)
+    return {"p": p - step, "m": m, "v": v}, None
+
+
+WRITES = {
+    "advance_step": lambda h: ({"h": h + [0, 1]}, None),
+    "advance_random": lambda state, blocks: (
+        {"state": state + np.array([0, blocks], np.uint64)},
+        state,
+    ),
+    "sgd": _sgd,
+    "adam": _adam,
+}
