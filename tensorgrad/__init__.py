@@ -45,7 +45,7 @@ from .errors import (
     ShapeError,
     TensorgradError,
 )
-from .tensor_methods import PUBLIC as _PUBLIC
+from .public import PUBLIC as _PUBLIC
 
 __version__ = "0.1.0"
 globals().update(_PUBLIC)
@@ -53,7 +53,7 @@ globals().update(_PUBLIC)
 _LAZY = ("nn", "optim", "losses", "data", "train", "testing")
 _FROM = {"gradcheck": "testing", "compare": "testing", "Parameter": "nn"}
 
-__all__ = [
+__all__ = [  # noqa: PLE0604
     "BackendError",
     "DTypeError",
     "Function",

@@ -7,10 +7,12 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from .backend import namespace
-from .core import Node, Tensor, backprop, next_seq, recording, seed_cotangent, switches
+from .core import Node, Tensor, backprop, next_seq, recording, switches
 from .creation import asarray, track, zeros_like
 from .errors import DTypeError, GraphError, ShapeError
 from .ops.shape import identity
+from .public import PUBLIC
+from .tensor_methods import seed_cotangent
 
 
 def no_grad() -> AbstractContextManager:
@@ -200,7 +202,6 @@ def jacobian(f: Callable) -> Callable:
     >>> jacobian(lambda x: x * x)(tensor([1.0, 3.0])).tolist()
     [[2.0, 0.0], [0.0, 6.0]]
     """
-    from .tensor_methods import PUBLIC
 
     def jac(x: Any) -> Tensor:
         x = asarray(x)

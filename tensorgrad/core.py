@@ -18,7 +18,7 @@ from typing import Any
 
 from .backend import BY_TYPE, Array, is_floating, make
 from .dispatch import Kernels, explain
-from .errors import DTypeError, GraphError, ShapeError, TensorgradError
+from .errors import DTypeError, GraphError
 from .rules import Compiled
 
 next_seq = count(1).__next__  # one clock for nodes and writes: newest-first is topological order
@@ -39,13 +39,8 @@ class Node:
     written = 0  # only leaves are ever written to
 
     def __init__(self, op, parents, saved, params, seq, shape, dtype):
-        self.op = op
-        self.parents = parents
-        self.saved = saved
-        self.params = params
-        self.seq = seq
-        self.shape = shape
-        self.dtype = dtype
+        self.op, self.parents, self.saved, self.params = op, parents, saved, params
+        self.seq, self.shape, self.dtype = seq, shape, dtype
 
 
 class Leaf(Node):
@@ -56,8 +51,7 @@ class Leaf(Node):
     def __init__(self, tensor: Tensor):
         data = tensor._data
         super().__init__(None, (), (), {}, next_seq(), data.shape, data.dtype)
-        self.tensor = weakref.ref(tensor)
-        self.written = 0
+        self.tensor, self.written = weakref.ref(tensor), 0
 
 
 class Out(Node):
@@ -74,14 +68,10 @@ class Tensor:
     """An array and its place on the tape. `data` is the NumPy or CuPy array itself."""
 
     __slots__ = ("__weakref__", "_data", "grad", "node")
-    _data: Array
-    node: Node | None
-    grad: Tensor | None
 
     def __init__(self, data: Array, node: Node | None = None):
-        self._data = data
-        self.node = node
-        self.grad = None
+        self._data, self.node = data, node
+        self.grad: Tensor | None = None
 
     @property
     def data(self) -> Array:
@@ -90,31 +80,10 @@ class Tensor:
 
     @data.setter
     def data(self, value: Array) -> None:
-        if isinstance(self.node, Node) and not isinstance(self.node, Leaf):
+        if self.node is not None and type(self.node) is not Leaf:
             raise GraphError("only leaves take new data; this tensor is the result of an op")
         self._data = make(value, dtype=None, backend=BY_TYPE[type(self._data)].name)
         stamp(self)
-
-    def backward(
-        self,
-        cotangent: Tensor | Array | None = None,
-        *,
-        create_graph: bool = False,
-        retain_graph: bool | None = None,
-    ) -> None:
-        """Add d(self)/d(leaf) to `.grad` of every leaf that self was computed from.
-
-        `cotangent` has self's shape and may be left out for a single number. `create_graph`
-        makes the gradients differentiable; `retain_graph` keeps what was saved for another call.
-        Raises GraphError when there is nothing to differentiate, ShapeError for wrong shapes.
-        """
-        g = seed_cotangent(self, cotangent, create_graph)
-        retain = create_graph if retain_graph is None else retain_graph
-        grads = backprop([(self.node, g)], create_graph=create_graph, retain=retain)
-        for leaf, g in grads.items():
-            if (tensor := leaf.tensor()) is not None:
-                g = g if isinstance(g, Tensor) else Tensor(g)
-                tensor.grad = g if tensor.grad is None else tensor.grad + g
 
 
 def stamp(tensor: Tensor) -> None:
@@ -137,6 +106,7 @@ def recording(on: bool):
 # --- ops ----------------------------------------------------------------------------------------
 
 OPS: dict[str, Op] = {}
+_FACTS = ("samples", "extreme", "scalar", "kind", "outputs", "inplace", "differentiable")
 _WEAK = {bool, int, float, complex, type(None)}  # Python's numbers, and inputs left out
 
 
@@ -155,7 +125,7 @@ class Op:
             raise TypeError(f"op {self.name}: unknown facts {sorted(facts)}")
         self.rules = Compiled(self.name, ref, rules, joint, self.outputs)
         self.inputs, self.variadic, self.params = self.rules.signature
-        self.has_rules = bool(rules or joint)
+        self.has_rules, self.special = bool(rules or joint), bool(self.outputs or self.inplace)
         self.kernels = Kernels(self)
         self.__doc__ = ref.__doc__
 
@@ -176,18 +146,16 @@ class Op:
                 kind = type(a)
                 arrays.append(a if kind in BY_TYPE or kind in _WEAK else _plain(self, a))
                 parents.append(None)
-        if tracked := tracked and switches.recording and self.differentiable:
-            if not self.has_rules:  # the gradient is the gradient of the reference
-                return self.ref(*args, **params)
+        tracked = tracked and switches.recording and self.differentiable
+        if tracked and not self.has_rules:  # the gradient is the gradient of the reference
+            return self.ref(*args, **params)
         try:
             y = self.kernels[type(arrays[0])](*arrays, **params)
-        except TensorgradError:
-            raise
         except (ValueError, TypeError, IndexError) as error:
             raise explain(self.name, self.inputs, arrays, params, error) from error
         if not tensor:
             return y
-        if self.outputs or self.inplace:
+        if self.special:
             return self._special(y, args, arrays, parents if tracked else None, params)
         if type(y) not in BY_TYPE:
             y = make(y)  # NumPy's scalars back to 0-d arrays
@@ -203,10 +171,10 @@ class Op:
                 stamp(a)
         if not self.outputs:
             return y if y is None else Tensor(y)
-        y = tuple([a if a is None or type(a) in BY_TYPE else make(a) for a in y])
+        y = [a if a is None or type(a) in BY_TYPE else make(a) for a in y]
         if parents is None:
             return tuple([None if a is None else Tensor(a) for a in y])
-        saved = self.rules.pick(y, arrays)
+        saved = self.rules.pick(tuple(y), arrays)
         node = Node(self, parents, saved, params, next_seq(), len(y), None)
         return tuple([_output(node, i, a) for i, a in enumerate(y)])
 
@@ -214,10 +182,10 @@ class Op:
 def op(joint: Callable | None = None, **given) -> Callable[[Callable], Op]:
     """Register the decorated reference as an op.
 
-    Keywords named as an input are rules for it, each a function whose argument names say what to
-    save (see rules.py); `joint` is one rule for all inputs. Facts: `samples` and `extreme`
-    (inputs to test on), `scalar` (the formula of one element), `kind` (map, reduce, shape,
-    contract, other), `outputs` (their names, when several), `inplace` (inputs written to), `differentiable`.
+    Keywords named as an input are rules for it, functions whose argument names say what to save
+    (see rules.py); `joint` is one rule for all inputs. Facts: `samples` and `extreme` (inputs to
+    test on), `scalar` (the formula of one element), `kind` (map, reduce, shape, contract, other),
+    `outputs` (their names, when several), `inplace` (inputs written to), `differentiable`.
     Without a rule the reference is differentiated, so it must then be made of other ops.
     """
 
@@ -233,22 +201,17 @@ def op(joint: Callable | None = None, **given) -> Callable[[Callable], Op]:
     return register
 
 
-_FACTS = ("samples", "extreme", "scalar", "kind", "outputs", "inplace", "differentiable")
-
-
 def _plain(self: Op, a: Any) -> Array:
     """An argument that is neither a Tensor nor a listed array: NumPy scalars and subclasses."""
     try:
-        BY_TYPE[type(a)]
+        return BY_TYPE[type(a)] and make(a)
     except DTypeError as error:
         raise DTypeError(f"{self.name}: {error}") from None
-    return make(a)
 
 
 def _output(node: Node, i: int, array: Array | None) -> Tensor | None:
-    if array is None:
-        return None
-    return Tensor(array, Out(node, i, array) if is_floating(array.dtype) else None)
+    tracked = array is not None and is_floating(array.dtype)
+    return None if array is None else Tensor(array, Out(node, i, array) if tracked else None)
 
 
 # --- the walk back ------------------------------------------------------------------------------
@@ -266,11 +229,8 @@ def backprop(
     Nodes older than `oldest` are not visited. Gradients are raw arrays, or Tensors on a new tape
     with `create_graph`. What nodes saved is dropped on the way unless `retain`.
     """
-    grads: dict[Node, Any] = {}
-    found: dict[Node, Any] = {}
-    heap: list[tuple[int, Node]] = []
-    edges, seeds, wanted, seq = roots, [g for _, g in roots], set(wanted), next_seq()
-    node = None
+    grads, found, heap = {}, {}, []  # by node: not yet passed on, asked for; newest node first
+    edges, wanted, node, seq = roots, set(wanted), None, next_seq()
     while True:
         for parent, g in edges:
             if g is None or parent is None:
@@ -279,20 +239,18 @@ def backprop(
                 raise GraphError(_STALE.format(parent.tensor(), node.op.name))
             if g.shape != parent.shape or g.dtype != parent.dtype:  # undo broadcast, promotion
                 g = OPS["sum_to"](g, shape=parent.shape, dtype=parent.dtype)
-            if parent in grads:
-                grads[parent] = grads[parent] + g
-            else:
-                grads[parent] = g
+            if parent not in grads:
                 heappush(heap, (-parent.seq, parent))
+            grads[parent] = grads[parent] + g if parent in grads else g
         if not heap:
-            return found if create_graph else _own(found, seeds)
+            return found if create_graph else _own(found, [g for _, g in roots])
         node = heappop(heap)[1]
         g, op, seq, edges = grads.pop(node), node.op, node.seq, ()
         if type(node) is Leaf or node in wanted:
             found[node] = g
+        if type(node) is Out:
+            _collect(node, g, grads, heap)
         if op is None:
-            if type(node) is Out:
-                _collect(node, g, grads, heap)
             continue
         parents, saved = node.parents, node.saved
         if saved is None:
@@ -306,8 +264,8 @@ def backprop(
             node.saved = None
 
 
-_STALE = "{!r} was updated after {} had recorded it: its gradient would be wrong. Call backward() \
-before the optimizer's step, or compute the loss again"
+_STALE = """{!r} was updated after {} had recorded it, so its gradient would be wrong: call
+backward() before the optimizer's step, or compute the loss again"""
 _FREED = "a backward() has already used and freed the graph of {}; give that one retain_graph=True"
 
 
@@ -332,32 +290,9 @@ def _own(found: dict[Node, Array], seeds: list[Array]) -> dict[Node, Array]:
     """Give each gradient a buffer of its own: no view, no array that someone else holds."""
     given = {id(g) for g in seeds}
     for node, g in found.items():
-        if type(g) not in BY_TYPE:
-            g = make(g)
+        g = g if type(g) in BY_TYPE else make(g)
         if id(g) in given or g.base is not None or not g.flags.c_contiguous:
             g = g.copy()
         given.add(id(g))
         found[node] = g
     return found
-
-
-def seed_cotangent(y: Tensor, cotangent: Any, create_graph: bool) -> Any:
-    """The cotangent a walk starts with, checked: ones for a single number."""
-    if y.node is None:
-        raise GraphError(
-            "nothing to differentiate: this tensor was not computed from any tensor with "
-            "requires_grad=True (or it was computed under no_grad)"
-        )
-    if cotangent is None:
-        if y._data.size != 1:
-            raise ShapeError(
-                f"backward() of shape {y._data.shape}: a loss is a single number; take .mean() or "
-                ".sum(), or give a cotangent of that shape"
-            )
-        cotangent = BY_TYPE[type(y._data)].xp.ones_like(y._data)
-    g = cotangent if isinstance(cotangent, Tensor) else Tensor(make(cotangent))
-    if g._data.shape != y._data.shape:
-        raise ShapeError(
-            f"backward(): the cotangent has shape {g._data.shape}, the tensor {y._data.shape}"
-        )
-    return g if create_graph else g._data

@@ -138,6 +138,8 @@ def use_kernels(mode: str) -> Iterator[None]:
 
 def explain(name: str, inputs: tuple, arrays: list, params: dict, error: Exception) -> Exception:
     """The array library's complaint as one of our errors: op, operands, place, remedy."""
+    if isinstance(error, TensorgradError):  # from an op inside this one, which says it better
+        raise error
     homes = {BY_TYPE[type(a)].name for a in arrays if type(a) in BY_TYPE}
     names = [*inputs, *[f"#{i}" for i in range(len(inputs), len(arrays))]]
     given = ", ".join(f"{n}: {_describe(a)}" for n, a in zip(names, arrays, strict=False))

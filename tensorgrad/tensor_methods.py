@@ -1,156 +1,19 @@
-"""What makes a Tensor pleasant: public functions, methods and operators, all from the op table."""
+"""What makes a Tensor pleasant: operators, methods, NumPy's protocols; mostly from the op table."""
 
 from __future__ import annotations
 
-import inspect
-import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from . import backend as backends
-from .backend import BY_TYPE, NUMBERS, is_floating, make
-from .core import OPS, Leaf, Op, Tensor, op
-from .creation import asarray, track
+from .backend import BY_TYPE, Array, is_floating, make
+from .core import OPS, Leaf, Tensor, backprop, recording
+from .creation import track
 from .errors import BackendError, DTypeError, GraphError, ShapeError, suggest
 from .ops import elementwise, index, matmul, shape
-from .ops.samples import calls, draw
-
-# --- public functions ---------------------------------------------------------------------------
-
-_OTHER_WORDS = {"dim": "axis", "keepdim": "keepdims", "dims": "axes", "input": "x"}
-
-
-def public(op: Op) -> Callable:
-    """The user's function of an op: takes anything array-like and NumPy's call forms, gives
-    Tensors. Positional arguments beyond the inputs are the metadata in their order."""
-    n = len(op.inputs)
-
-    def call(*args: Any, **params: Any) -> Any:
-        if params or len(args) != n or type(args[0]) is not Tensor or op.variadic:
-            args, params = bind(op, args, params)
-        args = as_inputs(args)
-        y = op(*args, **params)
-        return y[0] if op.outputs and op.outputs != ("*",) else y
-
-    call.__name__ = call.__qualname__ = op.name
-    call.__doc__ = op.__doc__
-    call.__module__ = "tensorgrad"
-    call.__signature__ = inspect.signature(op.ref)  # type: ignore[attr-defined]
-    return call
-
-
-def as_inputs(args: tuple) -> list[Any]:
-    """Tensors for arrays and lists; numbers stay numbers beside a Tensor, so as not to widen it."""
-    made = [a if isinstance(a, (Tensor, *NUMBERS, type(None))) else asarray(a) for a in args]
-    if not any(isinstance(a, Tensor) for a in made):
-        made = [asarray(a) if a is not None else None for a in made]
-    return made
-
-
-def bind(op: Op, args: tuple, given: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """Sort a call's arguments into the op's inputs and its metadata; DTypeError when they
-    do not fit, with the word to use instead."""
-    names = list(op.params)
-    if op.variadic:
-        seq = isinstance(args[0], (list, tuple)) if args else False
-        inputs, rest = (list(args[0]), args[1:]) if seq else (list(args), ())
-        if not inputs:
-            raise ShapeError(f"{op.name}: needs at least one array")
-    else:
-        inputs, rest = list(args[: len(op.inputs)]), args[len(op.inputs) :]
-        for name in op.inputs[len(inputs) :]:
-            if name in given:
-                inputs.append(given.pop(name))
-            elif (default := _default(op, name)) is not inspect.Parameter.empty:
-                inputs.append(default)
-            else:
-                raise DTypeError(f"{op.name}: the argument {name!r} is missing")
-    if len(rest) > len(names):
-        raise DTypeError(f"{op.name} takes {', '.join([*op.inputs, *names])}; got more arguments")
-    params = dict(zip(names, rest, strict=False))
-    for name, value in given.items():
-        if name not in names or name in params:
-            raise DTypeError(f"{op.name}: argument {name!r}: {_other_word(name, names)}")
-        params[name] = value
-    for name, default in op.params.items():
-        if default is ... and name not in params:
-            raise DTypeError(f"{op.name}: the argument {name!r} is missing")
-    return inputs, {k: _metadata(op, k, v) for k, v in params.items()}
-
-
-def _default(op: Op, name: str) -> Any:
-    return inspect.signature(op.ref).parameters[name].default
-
-
-def _other_word(name: str, names: list[str]) -> str:
-    word = _OTHER_WORDS.get(name)
-    return f"write {word}=, as in NumPy" if word in names else suggest(name, names)
-
-
-_WHOLE = ("axis", "axes", "axis1", "axis2", "shape", "source", "destination")
-
-
-def _metadata(op: Op, name: str, value: Any) -> Any:
-    """Axes and shapes as Python ints and tuples."""
-    if name not in _WHOLE or value is None:
-        return value
-    try:
-        if hasattr(value, "__index__"):
-            return (operator.index(value),) if name in ("shape", "axes") else operator.index(value)
-        return tuple([operator.index(v) for v in value])
-    except TypeError:
-        raise DTypeError(f"{op.name}: {name}={value!r} must be whole numbers") from None
-
-
-_INTERNAL = {"getitem", "scatter_add", "sum_to", "cast", "move", "full_like", "random_bits"}
-PUBLIC: dict[str, Callable] = {
-    o.name: public(o)
-    for o in OPS.values()
-    if not (o.name.endswith("_grad") or o.inplace or o.name in _INTERNAL)
-}
-
-
-def dense(x: Any, w: Any, b: Any = None, *, activation: str | None = None) -> Tensor:
-    """activation(x @ w + b) in one op: x (..., n_in), w (n_in, n_out), b (n_out,) or None.
-
-    `activation` is None, relu, sigmoid, tanh or gelu.
-
-    >>> dense([[1.0, 2.0]], [[1.0], [1.0]], [-4.0], activation="relu").tolist()
-    [[0.0]]
-    """
-    name = activation or "none"
-    if name == "gelu":
-        return OPS["dense_gelu"](*as_inputs((x, w, b)))[0]
-    if name not in matmul.ACTIVATIONS:
-        raise ShapeError(
-            f"dense: activation {activation!r}: {suggest(name, [*matmul.ACTIVATIONS, 'gelu'])}"
-        )
-    return OPS["dense"](*as_inputs((x, w, b)), activation=name)
-
-
-def std(x: Any, axis: Any = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
-    """Standard deviation over the axes: the square root of `var`."""
-    return PUBLIC["sqrt"](PUBLIC["var"](x, axis=axis, keepdims=keepdims, ddof=ddof))
-
-
-def reshape(x: Any, *shape: Any) -> Tensor:
-    """The same numbers in row-major order under another shape: `reshape(x, (2, 3))` or
-    `x.reshape(2, 3)`; one entry may be -1."""
-    return _reshape(x, shape[0] if len(shape) == 1 else shape)
-
-
-def transpose(x: Any, *axes: Any) -> Tensor:
-    """Axes permuted: `transpose(x, (1, 0))` or `x.transpose(1, 0)`; reversed without any."""
-    return _transpose(x, axes[0] if len(axes) == 1 else axes or None)
-
-
-_reshape, _transpose = PUBLIC["reshape"], PUBLIC["transpose"]
-del PUBLIC["dense_gelu"]
-PUBLIC.update(dense=dense, std=std, reshape=reshape, transpose=transpose)
-PUBLIC.update(concatenate=PUBLIC["concat"], permute_dims=transpose, pow=PUBLIC["power"])
-
+from .public import PUBLIC
 
 # --- operators ----------------------------------------------------------------------------------
 
@@ -187,41 +50,30 @@ def _methods() -> None:
         if name in ("std", "reshape", "transpose") or (known and known.inputs[:1] == ("x",)):
             setattr(Tensor, name, function)
     for name, f in vars(_Methods).items():
-        if not name.startswith("__") or name in _PROTOCOLS:
+        if callable(f) or isinstance(f, property):
             setattr(Tensor, name, f)
 
 
-@op(
-    x=lambda g, backend, source: _move(g, backend=source, source=backend),
-    samples=calls(lambda: (draw((2, 3)), {"backend": "numpy", "source": "numpy"})),
-)
-def move(x, *, backend, source):
-    """x on another backend."""
-    home = backends.BACKENDS[source]
-    return backends.get(backend).from_host(home.to_host(x))
-
-
-_move = move
-
-_PROTOCOLS = [
-    "__array__",
-    "__array_ufunc__",
-    "__array_function__",
-    "__array_priority__",
-    "__dlpack__",
-    "__dlpack_device__",
-    "__len__",
-    "__iter__",
-    "__getitem__",
-    "__setitem__",
-    "__bool__",
-    "__float__",
-    "__int__",
-    "__index__",
-    "__repr__",
-    "__format__",
-    "__reduce__",
-]
+def seed_cotangent(y: Tensor, cotangent: Any, create_graph: bool) -> Any:
+    """The cotangent a walk starts with, checked: ones for a single number."""
+    if y.node is None:
+        raise GraphError(
+            "nothing to differentiate: this tensor was not computed from any tensor with "
+            "requires_grad=True (or it was computed under no_grad)"
+        )
+    if cotangent is None:
+        if y._data.size != 1:
+            raise ShapeError(
+                f"backward() of shape {y._data.shape}: a loss is a single number; take .mean() or "
+                ".sum(), or give a cotangent of that shape"
+            )
+        cotangent = BY_TYPE[type(y._data)].xp.ones_like(y._data)
+    g = cotangent if isinstance(cotangent, Tensor) else Tensor(make(cotangent))
+    if g._data.shape != y._data.shape:
+        raise ShapeError(
+            f"backward(): the cotangent has shape {g._data.shape}, the tensor {y._data.shape}"
+        )
+    return g if create_graph else g._data
 
 
 class _Methods:
@@ -296,7 +148,7 @@ class _Methods:
         """On another backend; itself when it is there already. Gradients flow back."""
         home = BY_TYPE[type(self._data)]
         target = backends.get(backend)
-        return self if target is home else move(self, backend=target.name, source=home.name)
+        return self if target is home else shape.move(self, backend=target.name, source=home.name)
 
     def numpy(self) -> np.ndarray:
         """The numbers as a NumPy array: the array itself on NumPy, a copy from a GPU."""
@@ -311,6 +163,28 @@ class _Methods:
     def tolist(self) -> Any:
         """Nested Python lists of the numbers."""
         return self.numpy().tolist()
+
+    def backward(
+        self,
+        cotangent: Tensor | Array | None = None,
+        *,
+        create_graph: bool = False,
+        retain_graph: bool | None = None,
+    ) -> None:
+        """Add d(self)/d(leaf) to `.grad` of every leaf that self was computed from.
+
+        `cotangent` has self's shape and may be left out for a single number. `create_graph`
+        makes the gradients differentiable; `retain_graph` keeps what was saved for another call.
+        Raises GraphError when there is nothing to differentiate, ShapeError for wrong shapes.
+        """
+        g = seed_cotangent(self, cotangent, create_graph)
+        retain = create_graph if retain_graph is None else retain_graph
+        with recording(create_graph):
+            grads = backprop([(self.node, g)], create_graph=create_graph, retain=retain)
+        for leaf, g in grads.items():
+            if (tensor := leaf.tensor()) is not None:
+                g = g if isinstance(g, Tensor) else Tensor(g)
+                tensor.grad = g if tensor.grad is None else tensor.grad + g
 
     def __getitem__(self, key: Any) -> Tensor:
         template, arrays = index.split_key(key, self._data)

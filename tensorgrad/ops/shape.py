@@ -1,6 +1,8 @@
 """Ops that rearrange numbers without changing them. Several return views of their input."""
 
-from ..backend import namespace
+from itertools import pairwise
+
+from ..backend import BACKENDS, get, namespace
 from ..core import op
 from .samples import calls, draw, shaped, unary
 
@@ -142,6 +144,16 @@ def identity(x):
     return x
 
 
+@op(
+    x=lambda g, backend, source: move(g, backend=source, source=backend),
+    samples=calls(lambda: (draw((2, 3)), {"backend": "numpy", "source": "numpy"})),
+)
+def move(x, *, backend, source):
+    """x on another backend."""
+    home = BACKENDS[source]
+    return get(backend).from_host(home.to_host(x))
+
+
 # --- several arrays -----------------------------------------------------------------------------
 
 
@@ -204,7 +216,7 @@ def _joined(g, x_shape, sections, axis):
     """The cotangents of the parts put together, zeros where a part was not used."""
     axis, known = axis % len(x_shape), next(part for part in g if part is not None)
     cuts, parts = bounds(x_shape[axis], sections), []
-    for part, start, end in zip(g, cuts, cuts[1:], strict=False):
+    for part, (start, end) in zip(g, pairwise(cuts), strict=True):
         if part is None:
             shape = (*x_shape[:axis], max(end - start, 0), *x_shape[axis + 1 :])
             zero = full_like(reshape(known, shape=(-1,))[:1], value=0.0)
@@ -226,4 +238,4 @@ def _joined(g, x_shape, sections, axis):
 def split(x, *, sections, axis=0):
     """Views of the parts of x: `sections` equal ones, or cut before each index of a list."""
     cuts, at = bounds(x.shape[axis], sections), (slice(None),) * (axis % x.ndim)
-    return tuple([x[(*at, slice(a, b))] for a, b in zip(cuts, cuts[1:], strict=False)])
+    return tuple([x[(*at, slice(a, b))] for a, b in pairwise(cuts)])

@@ -1,0 +1,321 @@
+"""The walk back: orders, faces, ownership, in-place stamps, several outputs, threads."""
+
+import copy
+import threading
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+from tensorgrad.core import OPS, Leaf, Tensor, stamp
+from tensorgrad.testing import GradientError
+
+
+def leaf(*values):
+    return tg.tensor(np.array(values, dtype=np.float64), requires_grad=True)
+
+
+# --- grad, any order ------------------------------------------------------------------------------
+
+
+def test_grad_nests_to_any_order():
+    f = lambda x: x**6  # noqa: E731
+    expected = [64.0, 192.0, 480.0, 960.0, 1440.0, 1440.0, 720.0, 0.0]
+    for order, value in enumerate(expected):
+        g = f
+        for _ in range(order):
+            g = tg.grad(g)
+        assert g(tg.tensor(np.array(2.0))).item() == pytest.approx(value, rel=1e-12)
+
+
+def test_grad_with_respect_to_several_arguments_and_trees():
+    def f(w, x, scale):
+        return (w["a"] * x[0] + w["b"] * x[1]).sum() * scale
+
+    w = {"a": np.ones(2), "b": np.full(2, 3.0)}
+    gw, gs = tg.grad(f, argnums=(0, 2))(w, [np.arange(2.0), np.ones(2)], np.array(2.0))
+    np.testing.assert_array_equal(gw["a"].numpy(), [0, 2])
+    np.testing.assert_array_equal(gw["b"].numpy(), [2, 2])
+    assert gs.item() == 0 + 1 + 3 + 3
+
+
+def test_grad_gives_zeros_for_what_is_not_used_and_leaves_grad_alone():
+    p = leaf(1.0, 2.0)
+    gx, gy = tg.grad(lambda x, y: (x * p).sum(), argnums=(0, 1))(np.ones(2), np.ones(3))
+    np.testing.assert_array_equal(gx.numpy(), [1, 2])
+    np.testing.assert_array_equal(gy.numpy(), np.zeros(3))
+    assert p.grad is None
+
+
+def test_grad_result_is_tracked_only_when_someone_needs_it():
+    p = leaf(2.0)
+    f = lambda x: (x * x * p).sum()  # noqa: E731
+    assert not tg.grad(f)(np.ones(1)).requires_grad  # a closed-over parameter does not imply it
+    assert tg.grad(f)(np.ones(1), create_graph=True).requires_grad
+    assert tg.grad(f)(leaf(1.0)).requires_grad  # a tracked argument does
+    with tg.GradientTape() as tape:
+        g = tg.grad(f)(np.ones(1))
+        assert g.requires_grad  # an enclosing tape does
+        out = (g * g).sum()
+    assert tape.gradient(out, p).item() == pytest.approx(2 * (2 * 2) * 2)
+
+
+def test_grad_inside_no_grad_records_what_it_needs():
+    with tg.no_grad():
+        g = tg.grad(lambda x: (x**3).sum())(np.array([2.0]))
+        assert not (leaf(1.0) * 2).requires_grad
+    assert g.item() == 12
+
+
+def test_meta_gradient_through_a_gradient_step():
+    w = leaf(1.5)
+    inner = lambda v: ((v - 3) ** 2).sum()  # noqa: E731
+    fast = w - 0.1 * tg.grad(inner)(w, create_graph=True)
+    ((fast - 1) ** 2).sum().backward()
+    # d/dw (0.8 w + 0.6 - 1)^2 = 1.6 (0.8 w - 0.4)
+    assert w.grad.item() == pytest.approx(1.6 * (0.8 * 1.5 - 0.4))
+
+
+def test_jacobian_hessian_vjp_jvp():
+    a = np.random.default_rng(0).normal(size=(3, 2))
+    f = lambda x: tg.tanh(tg.matmul(a, x))  # noqa: E731
+    x = np.array([0.3, -0.7])
+    slope = 1 - np.tanh(a @ x) ** 2
+    np.testing.assert_allclose(tg.jacobian(f)(x).numpy(), slope[:, None] * a, rtol=1e-12)
+    y, dy = tg.jvp(f, [x], [np.array([1.0, 2.0])])
+    np.testing.assert_allclose(dy.numpy(), slope * (a @ [1.0, 2.0]), rtol=1e-12)
+    np.testing.assert_allclose(y.numpy(), np.tanh(a @ x), rtol=1e-12)
+    h = tg.hessian(lambda x: (x[0] ** 2 * x[1] ** 3).sum())(np.array([2.0, 3.0]))
+    np.testing.assert_allclose(h.numpy(), [[54, 108], [108, 72]], rtol=1e-12)
+
+
+def test_tape_gives_none_where_there_is_no_path():
+    a, b = leaf(1.0), leaf(2.0)
+    with tg.GradientTape() as tape:
+        y = (a * 3).sum()
+    ga, gb = tape.gradient(y, [a, b])
+    assert ga.item() == 3
+    assert gb is None
+
+
+def test_tape_gradient_of_an_intermediate_result_and_persistence():
+    a = leaf(2.0)
+    with tg.GradientTape(persistent=True) as tape:
+        mid = a * a
+        y = (mid * 3).sum()
+    assert tape.gradient(y, mid).item() == 3
+    assert tape.gradient(y, a).item() == 12
+
+
+# --- backward -------------------------------------------------------------------------------------
+
+
+def test_gradients_add_up_over_backwards_and_paths():
+    x = leaf(3.0)
+    y = x * x + x
+    y.sum().backward()
+    assert x.grad.item() == 7
+    (x * 2).sum().backward()
+    assert x.grad.item() == 9
+
+
+def test_backward_twice_needs_retain_graph():
+    x = leaf(3.0)
+    y = (x * x).sum()
+    y.backward(retain_graph=True)
+    y.backward()
+    assert x.grad.item() == 12
+    with pytest.raises(tg.GraphError, match="retain_graph"):
+        y.backward()
+
+
+def test_backward_with_a_cotangent():
+    x = leaf(1.0, 2.0)
+    y = x * x
+    with pytest.raises(tg.ShapeError, match="single number"):
+        y.backward()
+    with pytest.raises(tg.ShapeError, match="cotangent"):
+        y.backward(np.ones(3))
+    seed = np.array([1.0, 10.0])
+    y.backward(seed)
+    np.testing.assert_array_equal(x.grad.numpy(), [2, 40])
+
+
+def test_the_cotangent_itself_never_becomes_a_gradient():
+    x, y, seed = leaf(1.0, 2.0), leaf(1.0, 2.0), np.ones(2)
+    (x + y).backward(seed)
+    x.grad.data[...] = 5
+    np.testing.assert_array_equal(seed, 1)
+    np.testing.assert_array_equal(y.grad.numpy(), 1)
+
+
+def test_nothing_to_differentiate_is_an_error():
+    with pytest.raises(tg.GraphError, match="requires_grad"):
+        tg.tensor([1.0]).sum().backward()
+    x = leaf(1.0)
+    with tg.no_grad():
+        y = (x * 2).sum()
+    with pytest.raises(tg.GraphError, match="no_grad"):
+        y.backward()
+
+
+def test_a_parameter_updated_between_forward_and_backward_is_refused():
+    for update in (
+        lambda w: setattr(w, "data", w.data - 1),
+        lambda w: OPS["sgd"](
+            w,
+            np.ones(1),
+            None,
+            np.array([0.1, 0.0]),
+            momentum=0.0,
+            nesterov=False,
+            weight_decay=0.0,
+        ),
+        lambda w: (w.data.__isub__(1), stamp(w)),
+    ):
+        w = leaf(2.0)
+        loss = (w * w * w).sum()
+        update(w)
+        with pytest.raises(tg.GraphError, match="was updated after"):
+            loss.backward()
+        (w * w).sum().backward()  # a graph recorded after the update is fine
+        assert w.grad.item() == pytest.approx(2 * w.item())
+
+
+def test_promotion_and_broadcasting_are_undone():
+    a = tg.tensor(np.ones((3,), np.float32), requires_grad=True)
+    b = leaf(*[1.0] * 6).reshape(2, 3)
+    ((a * b).sum()).backward()
+    assert a.grad.dtype == np.float32
+    np.testing.assert_array_equal(a.grad.numpy(), [2, 2, 2])
+
+
+def test_several_outputs_with_some_unused():
+    x = leaf(*range(6))
+    first, second, third = tg.split(x, 3)
+    (first.sum() + 10 * third.sum()).backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [1, 1, 0, 0, 10, 10])
+    assert second.requires_grad
+
+
+def test_second_order_through_several_outputs():
+    tg.gradcheck(lambda x: [p * p for p in tg.split(x, 2)], [np.arange(4.0)], order=2)
+    w = np.random.default_rng(0).normal(size=(3, 2))
+    tg.gradcheck(
+        lambda x, w: tg.dense(x, w, activation="gelu"), [np.arange(6.0).reshape(2, 3), w], order=3
+    )
+
+
+def test_advanced_indexing_adds_repeated_places():
+    x = leaf(1.0, 2.0, 3.0)
+    x[[0, 0, 2]].sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [2, 0, 1])
+    m = leaf(*range(6)).reshape(2, 3)
+    assert m[m > 2].tolist() == [3, 4, 5]
+    assert m[tg.tensor([1, 0]), 1].tolist() == [4, 1]
+
+
+# --- custom functions -----------------------------------------------------------------------------
+
+
+class Cube(tg.Function):
+    def forward(ctx, x):
+        ctx.save(x)
+        return x**3
+
+    def backward(ctx, g):
+        (x,) = ctx.saved
+        return g * 3 * x * x
+
+
+def test_function_of_the_user_any_order():
+    assert tg.gradcheck(Cube.apply, [np.array([1.0, -2.0])], order=3)
+    x = leaf(2.0)
+    Cube.apply(x).sum().backward()
+    assert x.grad.item() == 12
+
+
+def test_gradcheck_finds_a_wrong_gradient():
+    class Wrong(Cube):
+        def backward(ctx, g):
+            (x,) = ctx.saved
+            return g * 2 * x * x
+
+    with pytest.raises(GradientError, match="differences say"):
+        tg.gradcheck(Wrong.apply, [np.array([1.0, -2.0])])
+
+
+def test_compare_points_out_a_transposed_gradient():
+    a = np.array([[1.0, 2.0], [3.0, 4.0]])
+    assert "transposed" in tg.compare([a], [a.T])
+    assert "transpose" in tg.compare([np.ones((2, 3))], [np.ones((3, 2))])
+
+
+# --- threads and copies -----------------------------------------------------------------------------
+
+
+def test_recording_is_switched_per_thread():
+    inside, outside = threading.Event(), threading.Event()
+    seen = {}
+
+    def worker():
+        inside.wait(5)
+        seen["other"] = (leaf(1.0) * 2).requires_grad
+        outside.set()
+
+    thread = threading.Thread(target=worker)
+    thread.start()
+    with tg.no_grad():
+        inside.set()
+        outside.wait(5)
+        seen["here"] = (leaf(1.0) * 2).requires_grad
+    thread.join()
+    assert seen == {"other": True, "here": False}
+
+
+def test_eight_threads_give_what_one_gives():
+    def run(seed):
+        rng = np.random.default_rng(seed)
+        w = tg.tensor(rng.normal(size=(5, 5)), requires_grad=True)
+        for _ in range(30):
+            y = tg.tanh(tg.matmul(rng.normal(size=(4, 5)), w)).sum()
+            w.grad = None
+            y.backward()
+            w.data = w.data - 0.01 * w.grad.data
+        return w.numpy()
+
+    serial = [run(i) for i in range(8)]
+    parallel = [None] * 8
+    threads = [
+        threading.Thread(target=lambda i=i: parallel.__setitem__(i, run(i))) for i in range(8)
+    ]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    for a, b in zip(serial, parallel, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_leaves_can_be_copied():
+    x = leaf(1.0, 2.0)
+    y = copy.deepcopy(x)
+    assert isinstance(y.node, Leaf)
+    assert y.node is not x.node
+    y.data[0] = 9
+    assert x.numpy()[0] == 1
+    with pytest.raises(tg.GraphError, match="detach"):
+        copy.deepcopy(x * 2)
+
+
+def test_moving_between_backends_is_differentiable(backend):
+    x = leaf(1.0, 2.0)
+    y = x.to(backend)
+    assert y.backend == backend
+    (y * y).sum().backward()
+    assert x.grad.backend == "numpy"
+    np.testing.assert_array_equal(x.grad.numpy(), [2, 4])
+
+
+def test_a_public_function_and_an_op_differ_only_in_what_they_take():
+    raw = np.ones(3)
+    assert isinstance(tg.exp(raw), Tensor)
+    assert isinstance(OPS["exp"](raw), np.ndarray)

@@ -1,0 +1,142 @@
+"""The shape of the code: which way imports point, what `import tensorgrad` costs and touches."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LAYERS = [
+    {"errors"},
+    {"backend"},
+    {"rules", "dispatch"},
+    {"core"},
+    {"ops"},
+    {"creation"},
+    {"public"},
+    {"tensor_methods"},
+    {"autograd"},
+    {"testing", "nn", "losses", "optim"},
+    {"data", "train"},
+    {"doctor", "__main__", "__init__"},
+]
+RANK = {name: i for i, names in enumerate(LAYERS) for name in names}
+# The faces of a model reach up, lazily; core names ops for type checkers only.
+EXCEPTIONS = {("nn", "train"), ("nn", "data")}
+
+
+def imports(path, inside_functions):
+    """(module imported, whether inside a function) of the package, as first path components."""
+    tree = ast.parse(path.read_text())
+    lazy = {
+        id(n)
+        for f in ast.walk(tree)
+        if isinstance(f, (ast.FunctionDef, ast.AsyncFunctionDef))
+        for n in ast.walk(f)
+    }
+    typing = {
+        id(n)
+        for f in ast.walk(tree)
+        if isinstance(f, ast.If) and "TYPE_CHECKING" in ast.dump(f.test)
+        for n in ast.walk(f)
+    }
+    depth = len(path.relative_to(ROOT / "tensorgrad").parts)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level and id(node) not in typing:
+            if node.level < depth:
+                continue  # within the same folder
+            names = [node.module.split(".")[0]] if node.module else [a.name for a in node.names]
+            for name in names:
+                yield name, id(node) in lazy
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tensorgrad").rglob("*.py")), ids=lambda p: p.name)
+def test_imports_point_one_way(path):
+    own = path.relative_to(ROOT / "tensorgrad").parts[0].removesuffix(".py")
+    if own in ("__init__", "__main__"):
+        return
+    assert own in RANK, f"{own} has no place in LAYERS: give it one"
+    for name, lazy in imports(path, True):
+        if name not in RANK or name == own or (own, name) in EXCEPTIONS and lazy:
+            continue
+        same_rank = RANK[name] == RANK[own]
+        assert RANK[name] < RANK[own] or same_rank, f"{path.name} imports {name}, which is above it"
+
+
+def test_kernels_import_nothing_of_the_package():
+    for path in (ROOT / "kernels").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                assert not any(a.name.startswith("tensorgrad") for a in node.names), path
+            if isinstance(node, ast.ImportFrom):
+                module = node.module or ""
+                assert not module.startswith("tensorgrad"), path
+                depth = len(path.relative_to(ROOT / "kernels").parts)
+                assert node.level <= depth, f"{path} reaches out of kernels/"
+
+
+def run(code, **env):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **env},
+        cwd="/",
+        timeout=120,
+    )
+
+
+def test_import_brings_numpy_and_nothing_else():
+    heavy = "numba cupy tqdm matplotlib sklearn torch scipy safetensors ml_dtypes".split()
+    done = run(f"import sys, tensorgrad; print([m for m in {heavy!r} if m in sys.modules])")
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_small_arrays_do_not_import_numba():
+    code = """
+import sys, numpy as np, tensorgrad as tg
+x = tg.tensor(np.ones((4, 4)), requires_grad=True)
+tg.sigmoid(tg.dense(x, np.ones((4, 2)), np.ones(2), activation="tanh")).sum().backward()
+print("numba" in sys.modules)
+"""
+    done = run(code)
+    assert done.stdout.strip() == "False", done.stdout + done.stderr
+
+
+def test_a_bare_checkout_says_how_to_install(tmp_path):
+    (tmp_path / "tensorgrad").symlink_to(ROOT / "tensorgrad")
+    code = "import sys, importlib.util; sys.path.insert(0, sys.argv[1])"
+    code = f"""
+import sys
+sys.meta_path = [f for f in sys.meta_path if "editable" not in type(f).__name__.lower()
+                 and "editable" not in getattr(f, "__module__", "").lower()
+                 and "editable" not in getattr(f, "__name__", "").lower()]
+sys.path[:] = [p for p in sys.path if "site-packages" in p or "lib" in p]
+sys.path.insert(0, {str(tmp_path)!r})
+import numpy as np, tensorgrad as tg
+try:
+    tg.exp(np.ones(2))
+except tg.BackendError as error:
+    print(error)
+"""
+    done = run(code)
+    assert "pip install -e ." in done.stdout, done.stdout + done.stderr
+
+
+def test_no_module_is_named_as_a_public_function():
+    import tensorgrad as tg
+
+    modules = {p.stem for p in (ROOT / "tensorgrad").glob("*.py")}
+    modules |= {p.name for p in (ROOT / "tensorgrad").iterdir() if p.is_dir()}
+    functions = {n for n in tg.__all__ if callable(getattr(tg, n))}
+    assert not modules & functions
+
+
+def test_files_are_short():
+    for folder, limit in (("tensorgrad", 450), ("kernels", 450)):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert len(path.read_text().splitlines()) <= limit, path
+    assert len((ROOT / "tensorgrad/core.py").read_text().splitlines()) <= 300
