@@ -1,0 +1,91 @@
+"""The ends of tensorgrad that cudasim connects to: kernel launcher, BLAS and backend registry."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .array import SimArray, wrap
+from .namespace import xp
+from .shim import KernelError, Module, why_not
+
+_modules: dict[int, tuple[Any, Module]] = {}  # by id of the source, which the entry keeps alive
+_building = threading.Lock()
+
+
+def install(name: str = "cudasim") -> None:
+    """Register the backend. Raises KernelError, with the reason, where kernels cannot run."""
+    from tensorgrad.kernels.cuda import device
+
+    from tensorgrad import backend
+
+    reason = why_not()
+    if reason:
+        raise KernelError(reason)
+    device.DEVICES[SimArray] = device.Device(xp=xp, launch=launch, blas=Blas())
+    backend.register(
+        backend.Backend(
+            name=name,
+            array_type=SimArray,
+            xp=xp,
+            kernels="cuda",
+            from_host=xp.asarray,
+            to_host=xp.asnumpy,
+        )
+    )
+
+
+def launch(
+    source: Any,
+    name: str,
+    grid: Sequence[int],
+    block: Sequence[int],
+    args: Sequence[Any],
+    smem: int = 0,
+) -> None:
+    """Run the kernel `name` of `source`, which has `.code` and `.names`, on device arrays."""
+    for i, arg in enumerate(args):
+        if isinstance(arg, np.ndarray):
+            raise TypeError(
+                f"kernel {name!r}, argument {i} is a NumPy array: it is not on the device"
+            )
+    arrays = [arg._array if isinstance(arg, SimArray) else arg for arg in args]
+    _module(source).launch(name, grid, block, arrays, smem)
+
+
+class Blas:
+    """Matrix products as cuBLAS computes them: operands of one dtype, halves summed in float32."""
+
+    def matmul(self, a: SimArray, b: SimArray, out: SimArray | None = None) -> SimArray:
+        """`a @ b` for two or more dimensions, the leading ones broadcast."""
+        for operand in (a, b) if out is None else (a, b, out):
+            if not isinstance(operand, SimArray):
+                raise TypeError(f"Unsupported type {type(operand)}")
+            if operand.dtype != a.dtype:
+                raise TypeError(f"a BLAS takes one dtype, not {a.dtype} and {operand.dtype}")
+            if operand.ndim < 2:
+                raise ValueError(f"a BLAS takes matrices, not an array of shape {operand.shape}")
+        half = a.dtype.itemsize == 2
+        if not (half or a.dtype in (np.float32, np.float64)):
+            raise TypeError(f"a BLAS has no product of {a.dtype}")
+        left, right = (x._array.astype(np.float32) if half else x._array for x in (a, b))
+        product = np.matmul(left, right).astype(a.dtype, copy=False)
+        if out is None:
+            return wrap(product)
+        if out.shape != product.shape:
+            raise ValueError(f"out has shape {out.shape}, the product {product.shape}")
+        out._array[...] = product
+        return out
+
+
+def _module(source: Any) -> Module:
+    """The built kernels of a source; TENSORGRAD_CUDASIM_SANITIZE=1 builds them with checks."""
+    with _building:
+        if id(source) not in _modules:
+            sanitize = os.environ.get("TENSORGRAD_CUDASIM_SANITIZE", "0") == "1"
+            _modules[id(source)] = source, Module(source.code, source.names, sanitize)
+        return _modules[id(source)][1]
