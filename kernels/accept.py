@@ -50,7 +50,9 @@ def accepts(
                             continue
                         if type(a) is not kind or (contiguous and not a.flags.c_contiguous):
                             return False
-                        if i not in free and (a.dtype != dtype or (same_shape and a.shape != shape)):
+                        if i not in free and (
+                            a.dtype != dtype or (same_shape and a.shape != shape)
+                        ):
                             return False
                 except AttributeError:  # a Python number among the arrays
                     return False

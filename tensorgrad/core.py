@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .backend import BY_TYPE, Array, is_floating, make
 from .dispatch import Kernels, explain
-from .errors import DTypeError, GraphError
+from .errors import FREED, STALE, DTypeError, GraphError
 from .rules import Compiled
 
+if TYPE_CHECKING:
+    from .tensor_stub import TensorMethods  # what tensor_methods.py attaches
+else:
+    TensorMethods = object
 next_seq = count(1).__next__  # one clock for nodes and writes: newest-first is topological order
 
 
@@ -64,14 +68,13 @@ class Out(Node):
         self.index = index
 
 
-class Tensor:
+class Tensor(TensorMethods):
     """An array and its place on the tape. `data` is the NumPy or CuPy array itself."""
 
     __slots__ = ("__weakref__", "_data", "grad", "node")
 
-    def __init__(self, data: Array, node: Node | None = None):
-        self._data, self.node = data, node
-        self.grad: Tensor | None = None
+    def __init__(self, data: Array, node: Any = None):
+        self._data, self.node, self.grad = data, node, None
 
     @property
     def data(self) -> Array:
@@ -218,7 +221,7 @@ def _output(node: Node, i: int, array: Array | None) -> Tensor | None:
 
 
 def backprop(
-    roots: Sequence[tuple[Node, Any]],
+    roots: list[tuple[Node, Any]],
     wanted: Iterable[Node] = (),
     oldest: int = 0,
     create_graph: bool = False,
@@ -229,14 +232,17 @@ def backprop(
     Nodes older than `oldest` are not visited. Gradients are raw arrays, or Tensors on a new tape
     with `create_graph`. What nodes saved is dropped on the way unless `retain`.
     """
-    grads, found, heap = {}, {}, []  # by node: not yet passed on, asked for; newest node first
-    edges, wanted, node, seq = roots, set(wanted), None, next_seq()
+    grads: dict[Node, Any] = {}  # cotangents not yet passed on
+    found: dict[Node, Any] = {}
+    heap: list[tuple[int, Node]] = []  # the newest node first
+    edges: Iterable = roots
+    wanted, node, seq = set(wanted), roots[0][0], next_seq()
     while True:
         for parent, g in edges:
             if g is None or parent is None:
                 continue
             if parent.written > seq:
-                raise GraphError(_STALE.format(parent.tensor(), node.op.name))
+                raise GraphError(STALE.format(parent.tensor(), node.op.name))
             if g.shape != parent.shape or g.dtype != parent.dtype:  # undo broadcast, promotion
                 g = OPS["sum_to"](g, shape=parent.shape, dtype=parent.dtype)
             if parent not in grads:
@@ -254,7 +260,7 @@ def backprop(
             continue
         parents, saved = node.parents, node.saved
         if saved is None:
-            raise GraphError(_FREED.format(op.name))
+            raise GraphError(FREED.format(op.name))
         if oldest:
             parents = [p if p is not None and p.seq >= oldest else None for p in parents]
         if create_graph:
@@ -262,11 +268,6 @@ def backprop(
         edges = zip(parents, op.rules.vjp(g, saved, node.params, parents), strict=True)
         if not retain:
             node.saved = None
-
-
-_STALE = """{!r} was updated after {} had recorded it, so its gradient would be wrong: call
-backward() before the optimizer's step, or compute the loss again"""
-_FREED = "a backward() has already used and freed the graph of {}; give that one retain_graph=True"
 
 
 def _collect(out: Out, g: Any, grads: dict, heap: list) -> None:
@@ -279,7 +280,7 @@ def _collect(out: Out, g: Any, grads: dict, heap: list) -> None:
     slots[out.index] = g if slots[out.index] is None else slots[out.index] + g
 
 
-def _wrap(saved: Any, node: Node | None) -> Any:
+def _wrap(saved: Any, node: Any) -> Any:
     """A saved value back on the tape, for a backward that is itself recorded."""
     if type(saved) is tuple:
         return tuple([_output(node, i, a) for i, a in enumerate(saved)])

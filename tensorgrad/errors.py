@@ -6,6 +6,7 @@ import difflib
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import FrameType
 
 _PACKAGE = str(Path(__file__).parent)
 
@@ -40,6 +41,11 @@ class GraphError(TensorgradError, RuntimeError):
     """The recorded graph cannot be differentiated as asked."""
 
 
+STALE = """{!r} was updated after {} had recorded it, so its gradient would be wrong: call
+backward() before the optimizer's step, or compute the loss again"""
+FREED = "a backward() has already used and freed the graph of {}; give that one retain_graph=True"
+
+
 def suggest(name: object, choices: Iterable[str]) -> str:
     """A sentence naming the nearest choice and all of them.
 
@@ -53,7 +59,7 @@ def suggest(name: object, choices: Iterable[str]) -> str:
 
 def user_line() -> str:
     """`file.py:12` of the innermost frame outside the package, or an empty string."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith((_PACKAGE, "<")):
         frame = frame.f_back
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame else ""

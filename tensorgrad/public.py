@@ -22,7 +22,8 @@ def public(op: Op) -> Callable:
     n = len(op.inputs)
     unary = n == 1 and not (op.outputs or op.variadic)
 
-    def call(*args: Any, **params: Any) -> Any:
+    def call(*given: Any, **params: Any) -> Any:
+        args: Any = given
         if unary and len(args) == 1 and not params and isinstance(args[0], Tensor):
             return op(args[0])
         if params or len(args) != n or type(args[0]) is not Tensor or op.variadic:

@@ -39,9 +39,12 @@ def _operators() -> None:
         ("ge", e.greater_equal),
     ):
         setattr(Tensor, f"__{name}__", lambda a, b, f=f: f(a, b))
-    Tensor.__neg__ = lambda a: e.negative(a)
-    Tensor.__abs__ = lambda a: e.abs_(a)
-    Tensor.__hash__ = object.__hash__
+    for name, method in (
+        ("neg", lambda a: e.negative(a)),
+        ("abs", lambda a: e.abs_(a)),
+        ("hash", object.__hash__),
+    ):
+        setattr(Tensor, f"__{name}__", method)
 
 
 def _methods() -> None:
@@ -54,7 +57,7 @@ def _methods() -> None:
             setattr(Tensor, name, f)
 
 
-def seed_cotangent(y: Tensor, cotangent: Any, create_graph: bool) -> Any:
+def seed_cotangent(y: Any, cotangent: Any, create_graph: bool) -> Any:
     """The cotangent a walk starts with, checked: ones for a single number."""
     if y.node is None:
         raise GraphError(
@@ -125,7 +128,7 @@ class _Methods:
     @requires_grad.setter
     def requires_grad(self, on: bool) -> None:
         if on:
-            track(self)
+            track(self)  # type: ignore[arg-type]
         elif isinstance(self.node, Leaf):
             self.node = None
         elif self.node is not None:
@@ -148,7 +151,9 @@ class _Methods:
         """On another backend; itself when it is there already. Gradients flow back."""
         home = BY_TYPE[type(self._data)]
         target = backends.get(backend)
-        return self if target is home else shape.move(self, backend=target.name, source=home.name)
+        if target is home:
+            return self  # type: ignore[return-value]
+        return shape.move(self, backend=target.name, source=home.name)
 
     def numpy(self) -> np.ndarray:
         """The numbers as a NumPy array: the array itself on NumPy, a copy from a GPU."""
@@ -272,7 +277,7 @@ def _numpy_call(name: str, args: tuple, kwargs: dict, method: str = "__call__") 
     return function(*args, **kwargs)
 
 
-def _rebuild(kind: type, data: Any, tracked: bool) -> Tensor:
+def _rebuild(kind: type[Tensor], data: Any, tracked: bool) -> Tensor:
     made = kind.__new__(kind)
     Tensor.__init__(made, make(data))
     return track(made) if tracked else made

@@ -90,7 +90,7 @@ def gradcheck(
     weights = [_like(p, rng) for p in at(*points)]
 
     def projected(*moved: Tensor) -> Tensor:
-        total = None
+        total: Any = None
         for part, w in zip(at(*moved), weights, strict=True):
             term = (part.astype("float64") * w).sum()
             total = term if total is None else total + term

@@ -251,7 +251,7 @@ def test_compare_points_out_a_transposed_gradient():
     assert "transpose" in tg.compare([np.ones((2, 3))], [np.ones((3, 2))])
 
 
-# --- threads and copies -----------------------------------------------------------------------------
+# --- threads and copies -------------------------------------------------------------------------
 
 
 def test_recording_is_switched_per_thread():

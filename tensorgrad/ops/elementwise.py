@@ -4,6 +4,11 @@ Shapes broadcast and dtypes promote as in NumPy; `backprop` undoes both, so that
 speaks of shapes. `scalar` is the formula of one element, in Python's syntax.
 """
 
+import math
+from typing import Any
+
+import numpy as np
+
 from ..backend import NUMBERS, namespace
 from ..core import op
 from .samples import binary, calls, draw, same, unary
@@ -53,9 +58,15 @@ def _power_a(g, a, b):
     return where(equal(b, 0), 0.0, g * b * power(a, where(equal(b, 0), 1.0, b - 1)))
 
 
+def _power_b(g, a, y):
+    if isinstance(a, NUMBERS):
+        return g * y * (math.log(a) if a > 0 else 0.0 if a == 0 else math.nan)
+    return where(equal(a, 0), 0.0, g * y * log(where(equal(a, 0), 1.0, a)))
+
+
 @op(
     a=_power_a,
-    b=lambda g, a, y: where(equal(a, 0), 0.0, g * y * log(where(equal(a, 0), 1.0, a))),
+    b=_power_b,
     samples=binary(0.5, 3),
     kind="map",
     scalar="power(a, b)",
@@ -142,7 +153,7 @@ def clip(x, min=None, max=None):
 
 # --- comparisons and choice ---------------------------------------------------------------------
 
-_flat = {"differentiable": False, "kind": "map"}
+_flat: dict[str, Any] = {"differentiable": False, "kind": "map"}
 
 
 @op(samples=binary(), scalar="a == b", **_flat)
@@ -243,7 +254,7 @@ def round_(x):
         lambda: (draw((2, 1)) > 0, draw((3,), seed=1), draw((), seed=2)),
         lambda: (draw((4,)) > 0, draw((4,), seed=1), 0.0),
         lambda: (draw((4,)) > 0, 1.0, draw((4,), seed=1)),
-        lambda: (draw(()) > 0, draw((), seed=1), draw((), seed=2)),
+        lambda: (np.array(True), draw((), seed=1), draw((), seed=2)),
         lambda: (draw((0,)) > 0, draw((0,)), draw((0,))),
     ),
     kind="map",

@@ -1,6 +1,7 @@
 """Ops that reduce over axes. Half-precision inputs are summed in float32 and cast back."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -179,7 +180,7 @@ def prod(x, *, axis=None, keepdims=False):
     return narrow(x.prod(axis=axis, keepdims=keepdims, dtype=wide(x)), x)
 
 
-_flat = {"differentiable": False, "kind": "reduce"}
+_flat: dict[str, Any] = {"differentiable": False, "kind": "reduce"}
 
 
 @op(samples=shaped(((3, 4), {}), ((3, 4), {"axis": 0}), ((5,), {"axis": -1})), **_flat)

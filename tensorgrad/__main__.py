@@ -1,0 +1,37 @@
+"""Commands: python -m tensorgrad train | doctor."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from .errors import TensorgradError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tensorgrad", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("doctor", help="show backends, versions, devices, and why there is no GPU")
+    train = commands.add_parser("train", help="train a classifier of handwritten digits")
+    train.add_argument("--epochs", type=int, default=40)
+    train.add_argument("--batch-size", type=int, default=64)
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--picture", default="digits.png", help="where the PNG goes")
+    options = vars(parser.parse_args(argv))
+    try:
+        if options.pop("command") == "doctor":
+            from .doctor import report
+
+            print(report())
+            return 0
+        from .train.digits import train_digits
+
+        return 0 if train_digits(**options)["accuracy"] >= 0.97 else 1
+    except TensorgradError as error:
+        print(f"tensorgrad: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

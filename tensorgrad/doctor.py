@@ -1,0 +1,89 @@
+"""`python -m tensorgrad doctor`: what runs here, on what, and why the GPU does not."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Iterator
+
+import numpy as np
+
+from . import __version__, backend
+
+_PACKAGES = ("numpy", "numba", "tbb", "cupy-cuda13x", "cupy-cuda12x", "cupy", "ml_dtypes")
+_VARIABLES: tuple[str, ...] = ("TENSORGRAD_BACKEND", "TENSORGRAD_KERNELS", "TENSORGRAD_NUM_THREADS")
+_VARIABLES += ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "NUMBA_THREADING_LAYER")
+
+
+def report() -> str:
+    """The whole diagnosis, a fact a line."""
+    sections = {
+        "tensorgrad": _versions(),
+        "backends": _backends(),
+        "numpy's BLAS": _blas(),
+        "kernels on the CPU": _cpu_kernels(),
+        "environment": [(v, os.environ[v]) for v in _VARIABLES if v in os.environ],
+    }
+    lines = []
+    for title, facts in sections.items():
+        lines.append(title)
+        lines += [f"  {name:22} {value}" for name, value in facts] or ["  (nothing set)"]
+    return "\n".join(lines)
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    yield "version", __version__
+    yield "python", f"{platform.python_version()} on {platform.platform()}"
+    yield "processor", f"{_processor()}, {os.cpu_count()} cores"
+    for name in _PACKAGES:
+        try:
+            yield name, importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            if name in ("numpy", "numba", "tbb"):
+                yield name, "not installed"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as info:
+            names = [line.split(":", 1)[1].strip() for line in info if "model name" in line]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _backends() -> Iterator[tuple[str, str]]:
+    yield "numpy", f"usable, {np.__version__}"
+    reason = backend.why_no_gpu()
+    if reason:
+        yield "cupy", f"not usable: {reason}"
+    else:
+        yield from _gpus()
+    try:
+        yield "new tensors go to", backend.default().name
+    except backend.BackendError as error:
+        yield "new tensors go to", f"nowhere: {error}"
+
+
+def _gpus() -> Iterator[tuple[str, str]]:
+    import cupy
+
+    runtime = cupy.cuda.runtime
+    yield "cupy", f"usable, {cupy.__version__}, CUDA {runtime.runtimeGetVersion()}"
+    for i in range(runtime.getDeviceCount()):
+        facts = runtime.getDeviceProperties(i)
+        name, capability = facts["name"].decode(), f"{facts['major']}.{facts['minor']}"
+        size = facts["totalGlobalMem"] / 2**30
+        yield f"gpu {i}", f"{name}, compute capability {capability}, {size:.0f} GiB"
+
+
+def _blas() -> Iterator[tuple[str, str]]:
+    built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    yield "library", f"{built.get('name')} {built.get('version')}"
+
+
+def _cpu_kernels() -> Iterator[tuple[str, str]]:
+    from .kernels.cpu import jit
+
+    yield from jit.describe().items()
