@@ -1,0 +1,116 @@
+"""Choosing a backend, and being told why it cannot be had."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+from tensorgrad import backend as backends
+from tensorgrad import doctor
+
+
+def run(code, **env):
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **env},
+        timeout=120,
+    )
+    return done.stdout.strip(), done.stderr
+
+
+@pytest.mark.skipif(backends.why_no_gpu() is None, reason="there is a GPU here")
+def test_cupy_without_a_gpu_is_one_clear_error():
+    code = """
+import numpy as np, tensorgrad as tg
+try:
+    tg.tensor([1.0])
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    out, err = run(code, TENSORGRAD_BACKEND="cupy")
+    assert out.startswith("BackendError backend 'cupy' cannot be used: ")
+    assert "TENSORGRAD_BACKEND=numpy" in out  # the remedy
+    assert "doctor" in out
+    assert "\n" not in out
+    assert "Traceback" not in err
+
+
+@pytest.mark.skipif(backends.why_no_gpu() is None, reason="there is a GPU here")
+def test_auto_says_once_what_it_chose():
+    code = "import tensorgrad as tg; print(tg.ones(2).backend, tg.ones(2).backend)"
+    out, err = run(code, TENSORGRAD_BACKEND="auto")
+    assert out == "numpy numpy"
+    assert err.count("backend auto chose numpy") == 1
+
+
+def test_misspelt_backend_suggests_the_nearest():
+    out, _ = run(
+        "import tensorgrad as tg\ntry: tg.ones(2)\nexcept tg.BackendError as e: print(e)",
+        TENSORGRAD_BACKEND="numppy",
+    )
+    assert "did you mean 'numpy'?" in out
+    with pytest.raises(tg.BackendError, match="did you mean 'cupy'"):
+        tg.set_backend("cuppy")
+
+
+def test_default_is_numpy_and_the_variable_is_not_case_sensitive():
+    out, _ = run("import tensorgrad as tg; print(tg.ones(2).backend)", TENSORGRAD_BACKEND=" NumPy ")
+    assert out == "numpy"
+
+
+def test_new_tensors_go_where_the_backend_says(backend):
+    assert tg.ones((2, 2)).backend == backend
+    assert tg.tensor([1.0, 2.0]).backend == backend
+    assert tg.randn(3).backend == backend
+    assert tg.tensor(np.ones(2)).backend == "numpy"  # an array stays where it is
+    assert tg.tensor(np.ones(2), backend=backend).backend == backend
+
+
+def test_random_numbers_are_the_same_everywhere(backend):
+    tg.seed(7)
+    here = tg.randn(5).numpy()
+    tg.set_backend("numpy")
+    tg.seed(7)
+    np.testing.assert_array_equal(here, tg.randn(5).numpy())
+
+
+def test_mixing_backends_says_how_to_move(backend):
+    if backend == "numpy":
+        pytest.skip("one backend is not a mixture")
+    x, y = tg.ones(2), tg.ones(2, backend="numpy")
+    for mixed in (lambda: x + y, lambda: tg.concat([y, x]), lambda: tg.where(x > 0, x, y)):
+        with pytest.raises(tg.BackendError, match=r"move one with .to\('numpy'\)"):
+            mixed()
+
+
+def test_numpy_conversion_is_explicit_off_the_host(backend):
+    x = tg.ones(2)
+    if backend == "numpy":
+        assert np.shares_memory(np.asarray(x), x.data)
+    else:
+        with pytest.raises(tg.BackendError, match=r"\.numpy\(\)"):
+            np.asarray(x)
+    assert x.numpy().tolist() == [1, 1]
+
+
+def test_doctor_prints_the_diagnosis():
+    text = doctor.report()
+    assert f"usable, {np.__version__}" in text
+    reason = backends.why_no_gpu()
+    assert reason is None or f"not usable: {reason}" in text
+    assert "kernels on the CPU" in text
+
+
+def test_dlpack_with_pytorch():
+    torch = pytest.importorskip("torch")
+    theirs = torch.arange(4.0)
+    ours = tg.from_dlpack(theirs)
+    theirs[0] = 9
+    assert ours.tolist() == [9, 1, 2, 3]
+    back = torch.from_dlpack(tg.tensor([1.0, 2.0]))
+    assert back.tolist() == [1, 2]

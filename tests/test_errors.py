@@ -1,0 +1,139 @@
+"""Bad input: one error that names the op, what was given and what was expected."""
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+
+x23, x4 = np.ones((2, 3)), np.ones(4)
+leaf = lambda: tg.tensor([1.0, 2.0], requires_grad=True)  # noqa: E731
+
+CASES = {
+    # shapes
+    "broadcast": (lambda: tg.asarray(x23) + x4, tg.ShapeError, r"add\(a: float64\[2, 3\], b: fl"),
+    "matmul": (lambda: tg.matmul(x23, x23), tg.ShapeError, "matmul.*float64"),
+    "dense features": (
+        lambda: tg.dense(x23, np.ones((4, 1))),
+        tg.ShapeError,
+        "x has 3 features, w takes 4",
+    ),
+    "reshape": (lambda: tg.asarray(x23).reshape(4), tg.ShapeError, "reshape.*shape"),
+    "concat shapes": (lambda: tg.concat([x23, x4]), tg.ShapeError, "concat"),
+    "concat of nothing": (lambda: tg.concat([]), tg.ShapeError, "at least one"),
+    "axis too large": (lambda: tg.sum(x23, axis=2), tg.IndexingError, "sum.*axis"),
+    "index too large": (lambda: tg.asarray(x23)[5], tg.IndexingError, "getitem.*out of bounds"),
+    "too many indices": (lambda: tg.asarray(x23)[0, 0, 0], tg.IndexingError, "getitem"),
+    "split": (lambda: tg.split(x4, 3), tg.ShapeError, "length 4 does not split into 3"),
+    "mse shapes": (
+        lambda: tg.mean_squared_error(np.ones((4, 1)), x4),
+        tg.ShapeError,
+        r"\(4, 1\) and target \(4,\)",
+    ),
+    "layer norm weight": (lambda: tg.layer_norm(x23, np.ones(2)), tg.ShapeError, "weight has sh"),
+    "bad shape": (lambda: tg.zeros("ab"), tg.ShapeError, "a shape is an int"),
+    "bool of many": (lambda: bool(tg.asarray(x4)), tg.ShapeError, "ambiguous"),
+    "item of many": (lambda: tg.asarray(x4).item(), tg.ShapeError, "more than one"),
+    "iterate a number": (lambda: list(tg.tensor(1.0)), tg.DTypeError, "len"),
+    # dtypes and types
+    "float index": (lambda: tg.asarray(x4)[np.ones(2)], tg.DTypeError, "float64; indices are"),
+    "text": (lambda: tg.tensor(["a"]), tg.DTypeError, "arrays hold numbers"),
+    "ragged": (lambda: tg.tensor([[1.0], [1.0, 2.0]]), tg.DTypeError, "cannot make an array"),
+    "object": (lambda: tg.tensor(object()), tg.DTypeError, "arrays hold numbers"),
+    "set": (lambda: tg.exp({1.0}), tg.DTypeError, "arrays hold numbers"),
+    "dates": (lambda: tg.tensor(np.array(["2020"], "M8[D]")), tg.DTypeError, "arrays hold num"),
+    "unknown array": (lambda: tg.ones(2) * [1.0, 2.0], tg.DTypeError, "multiply: builtins.list"),
+    "dtype name": (lambda: tg.zeros(2, dtype="flaot32"), tg.DTypeError, "did you mean 'float32'"),
+    "integer leaf": (lambda: tg.tensor([1], requires_grad=True), tg.DTypeError, "int64"),
+    "grad of integers": (lambda: tg.grad(lambda x: x * x)(2), tg.DTypeError, "2.0, not 2"),
+    "float labels": (
+        lambda: tg.softmax_cross_entropy(x23, np.array([0.0, 1.0])),
+        tg.DTypeError,
+        "integer class",
+    ),
+    "seed": (lambda: tg.seed(-1), tg.DTypeError, "whole number"),
+    # words
+    "dim": (lambda: tg.sum(x23, dim=0), tg.DTypeError, "write axis="),
+    "keepdim": (lambda: tg.asarray(x23).sum(keepdim=True), tg.DTypeError, "write keepdims="),
+    "unknown keyword": (lambda: tg.softmax(x23, axes=1), tg.DTypeError, "did you mean 'axis'"),
+    "missing argument": (lambda: tg.matmul(x23), tg.DTypeError, "'b' is missing"),
+    "missing metadata": (lambda: tg.broadcast_to(x23), tg.DTypeError, "'shape' is missing"),
+    "too many arguments": (lambda: tg.exp(x23, x23), tg.DTypeError, "more arguments"),
+    "axis of text": (lambda: tg.sum(x23, axis="rows"), tg.DTypeError, "whole numbers"),
+    "activation": (
+        lambda: tg.dense(x23, np.ones((3, 1)), activation="rleu"),
+        tg.ShapeError,
+        "did you mean 'relu'",
+    ),
+    "kernels mode": (lambda: tg.use_kernels("fast").__enter__(), tg.BackendError, "reference"),
+    # labels
+    "label too large": (
+        lambda: tg.softmax_cross_entropy(x23, np.array([0, 3])),
+        tg.ShapeError,
+        "outside the classes 0..2",
+    ),
+    "negative label": (
+        lambda: tg.softmax_cross_entropy(x23, np.array([0, -1])),
+        tg.ShapeError,
+        "outside the classes",
+    ),
+    "label shape": (
+        lambda: tg.softmax_cross_entropy(x23, np.array([[0], [1]])),
+        tg.ShapeError,
+        r"one label for each row.*\(2,\)",
+    ),
+    # the graph
+    "non-scalar backward": (lambda: (leaf() * 2).backward(), tg.ShapeError, "single number"),
+    "no graph": (lambda: tg.ones(1).backward(), tg.GraphError, "requires_grad=True"),
+    "cotangent shape": (lambda: (leaf() * 2).backward(np.ones(3)), tg.ShapeError, "cotangent"),
+    "grad of a vector": (lambda: tg.grad(lambda x: x * 2)(x4), tg.ShapeError, "single number"),
+    "grad of a non-tensor": (lambda: tg.grad(lambda x: 3.0)(1.0), tg.GraphError, "float, not a"),
+    "argnums": (lambda: tg.grad(lambda x: x, argnums=1)(1.0), tg.ShapeError, "1 arguments"),
+    "unwatched": (
+        lambda: tg.GradientTape().gradient((leaf() * 2).sum(), tg.ones(1)),
+        tg.GraphError,
+        "watch",
+    ),
+    "write into a tensor": (lambda: leaf().__setitem__(0, 1.0), tg.GraphError, "tg.where"),
+    "data of a result": (lambda: setattr(leaf() * 2, "data", x4), tg.GraphError, "only leaves"),
+    "function without forward": (
+        lambda: type("F", (tg.Function,), {}).apply(x4),
+        tg.GraphError,
+        "has no forward",
+    ),
+    "number of gradients": (
+        lambda: (
+            type(
+                "G",
+                (tg.Function,),
+                {"forward": lambda c, a, b: a + b, "backward": lambda c, g: g},
+            )
+            .apply(leaf(), leaf())
+            .sum()
+            .backward()
+        ),
+        tg.GraphError,
+        "1 gradients for 2 inputs",
+    ),
+    "gradcheck of integers": (lambda: tg.gradcheck(tg.exp, [[1, 2]]), tg.DTypeError, "floating"),
+    "attribute": (lambda: tg.relu6, AttributeError, "relu6"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bad_input(name):
+    call, kind, message = CASES[name]
+    with pytest.raises(kind, match=message) as caught:
+        call()
+    assert isinstance(caught.value, (tg.TensorgradError, AttributeError))
+
+
+def test_errors_are_also_what_numpy_would_raise():
+    """Code that catches ValueError, TypeError or IndexError keeps working."""
+    assert issubclass(tg.ShapeError, ValueError)
+    assert issubclass(tg.DTypeError, TypeError)
+    assert issubclass(tg.IndexingError, IndexError)
+
+
+def test_errors_name_the_users_line():
+    with pytest.raises(tg.ShapeError, match=r"at test_errors.py:\d+"):
+        tg.add(x23, x4)
