@@ -1,4 +1,4 @@
-"""A classifier written with `GradientTape`: two half moons, a class of your own, a loop of your own.
+"""A classifier written with `GradientTape`: two half moons, your own class, your own loop.
 
 The article's listing never makes its model or data, and its loss is a vector, one number per
 example. Losses here are always one number, the mean.
