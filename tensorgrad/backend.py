@@ -69,6 +69,9 @@ register(Backend("numpy", np.ndarray, np, "cpu", lambda a: a, lambda a: a))
 
 def namespace(*arrays: Array) -> Any:
     """The array module of the first argument that is an array: `numpy`, `cupy`, ..."""
+    home = BY_TYPE.get(type(arrays[0]))
+    if home is not None:  # nearly always
+        return home.xp
     for a in arrays:
         if a is not None and not isinstance(a, NUMBERS):
             return BY_TYPE[type(a)].xp
