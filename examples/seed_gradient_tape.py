@@ -32,11 +32,11 @@ def train_step(model, optimizer, x, y):
     return loss
 
 
-def run(seed: int = 0, epochs: int = 50) -> tuple[float, float]:
+def run(seed: int = 0, epochs: int = 80) -> tuple[float, float]:
     """Train on 800 points; returns loss and accuracy on the other 200."""
-    x, y = make_moons(1000, noise=0.1, random_state=seed)
+    x, y = make_moons(1000, noise=0.1, random_state=0)
     x_train, x_test, y_train, y_test = train_test_split(
-        x.astype(np.float32), y[:, None].astype(np.float32), test_size=200, random_state=seed
+        x.astype(np.float32), y[:, None].astype(np.float32), test_size=200, random_state=0
     )
     tg.seed(seed)
     model = NeuralNetwork(32)

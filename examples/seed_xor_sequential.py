@@ -2,7 +2,8 @@
 
 Articles train three sigmoid units for 1000 steps at Adam's default rate of 0.001: far too little,
 the loss is still near 0.2 and the four answers are rarely right. A rate of 0.1 and four units
-solve it from every seed tried.
+solve it from about 24 of 25 starting points; the others end in a local minimum of loss 0.125,
+where two of the four inputs get the same answer of 0.5.
 """
 
 import numpy as np

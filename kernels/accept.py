@@ -16,20 +16,26 @@ def accepts(
     same_shape: bool = False,
     min_size: int = 0,
     others: tuple[str, ...] = (),
+    strided: tuple[str, ...] = (),
+    when: Callable[..., bool] | None = None,
 ) -> Callable[[Callable], Callable]:
     """Mark a function as the kernel of the op of its name, and say which arrays it takes.
 
     The floating arrays must share one dtype of `dtypes`, be C-contiguous if asked, have one shape
     if asked (`same_shape`), and the first must hold `min_size` numbers: below that the array
     library's own call is faster than ours. Inputs named in `others` (labels, random state,
-    hyper-parameters) may have any dtype but must be contiguous too. Inputs left out are None.
+    hyper-parameters) may have any dtype and shape but must be contiguous too; those in `strided`
+    need not be. `when` is asked last, with all inputs: it compares shapes, so that a kernel never
+    sees a call that the reference would refuse. Inputs left out are None.
     """
 
     def mark(kernel: Callable) -> Callable:
         code = kernel.__code__
         names = code.co_varnames[: code.co_argcount]
         free = frozenset(i for i, name in enumerate(names) if name in others)
+        loose = frozenset(i for i, name in enumerate(names) if name in strided or not contiguous)
         allowed: dict[Any, bool] = {}
+        kernel.accepts = dtypes  # type: ignore[attr-defined]
 
         def guard(sized: bool) -> Callable[[tuple], bool]:
             smallest = min_size if sized else 0
@@ -48,7 +54,7 @@ def accepts(
                     for i, a in enumerate(arrays):
                         if a is None:
                             continue
-                        if type(a) is not kind or (contiguous and not a.flags.c_contiguous):
+                        if type(a) is not kind or (i not in loose and not a.flags.c_contiguous):
                             return False
                         if i not in free and (
                             a.dtype != dtype or (same_shape and a.shape != shape)
@@ -56,7 +62,7 @@ def accepts(
                             return False
                 except AttributeError:  # a Python number among the arrays
                     return False
-                return True
+                return when is None or when(*arrays)
 
             return accept
 

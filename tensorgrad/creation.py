@@ -145,8 +145,8 @@ def from_dlpack(source: Any) -> Tensor:
 
 
 # --- randomness ---------------------------------------------------------------------------------
-# Host draws (weights, shuffling) come from NumPy's Philox and are moved; masks drawn on the device
-# come from our own, whose state is an array there. One seed sets both.
+# Host draws (weights, shuffling) come from NumPy's generator and are moved; masks drawn on the
+# device come from our Philox, whose state is an array there. One seed sets both.
 
 
 class _Stream:
@@ -165,7 +165,7 @@ def seed(value: int) -> None:
     """
     if not isinstance(value, (int, np.integer)) or value < 0:
         raise DTypeError(f"seed() takes a whole number >= 0, got {value!r}")
-    _Stream.host = np.random.Generator(np.random.Philox(int(value)))
+    _Stream.host = np.random.default_rng(int(value))
     _Stream.key = int(np.random.SeedSequence(int(value)).generate_state(1, np.uint64)[0])
     _Stream.device = {}
 

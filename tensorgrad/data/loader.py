@@ -1,0 +1,87 @@
+"""Batches of arrays, shuffled anew each epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..backend import BY_TYPE, default, dtype_of, is_floating, make
+from ..core import Tensor
+from ..creation import host_generator
+from ..errors import DTypeError, ShapeError
+
+
+def arrays_of(data: Any) -> tuple[Any, ...]:
+    """The arrays of a data set, checked to be of one length above zero."""
+    given = data if isinstance(data, (tuple, list)) else (data,)
+    arrays = tuple([a._data if isinstance(a, Tensor) else make(a) for a in given])
+    for a in arrays:
+        if not a.shape:
+            raise ShapeError("data must have a first axis, the examples; got a single number")
+    lengths = [len(a) for a in arrays]
+    if len(set(lengths)) > 1:
+        raise ShapeError(f"the arrays differ in length: {', '.join(map(str, lengths))} examples")
+    if not lengths or not lengths[0]:
+        raise ShapeError("the data is empty: there are no examples")
+    return arrays
+
+
+class DataLoader:
+    """Iterates over arrays in batches of Tensors on the default backend.
+
+    `data` is one array, or a tuple such as (x, y) whose first axes have one length. Shuffling
+    draws a new order for each pass from the stream that `tg.seed` sets. `dtype` casts floating
+    arrays. Raises ShapeError for empty data, lengths that differ and batch sizes below 1.
+
+    >>> [x.tolist() for x in DataLoader(np.arange(5), batch_size=2)]
+    [[0, 1], [2, 3], [4]]
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        batch_size: int = 32,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        dtype: Any = None,
+    ):
+        self.single = not isinstance(data, (tuple, list))
+        self.arrays = arrays_of(data)
+        if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+            raise ShapeError(f"DataLoader: batch_size must be at least 1, got {batch_size!r}")
+        self.batch_size, self.shuffle, self.drop_last = int(batch_size), shuffle, drop_last
+        if dtype is not None:
+            wanted = dtype_of(dtype)
+            if not is_floating(wanted):
+                raise DTypeError(f"DataLoader: dtype is for floating arrays, got {wanted}")
+            self.arrays = tuple(
+                [a.astype(wanted) if is_floating(a.dtype) else a for a in self.arrays]
+            )
+
+    @property
+    def examples(self) -> int:
+        """How many examples there are."""
+        return len(self.arrays[0])
+
+    def __len__(self) -> int:
+        whole, rest = divmod(self.examples, self.batch_size)
+        return whole + (rest > 0 and not self.drop_last)
+
+    def __iter__(self) -> Iterator[Any]:
+        n, home = self.examples, default()
+        order = host_generator().permutation(n) if self.shuffle else None
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            end = min(start + self.batch_size, n)
+            batch = []
+            for a in self.arrays:
+                here = BY_TYPE[type(a)]
+                if order is None:
+                    part = a[start:end]
+                else:
+                    index = order[start:end]
+                    part = a[index if here.kernels == "cpu" else here.from_host(index)]
+                moved = part if here is home else home.from_host(here.to_host(part))
+                batch.append(Tensor(moved))
+            yield batch[0] if self.single else tuple(batch)

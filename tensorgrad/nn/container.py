@@ -1,0 +1,143 @@
+"""Models made of layers: one after the other, or a graph of calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from ..errors import DTypeError, GraphError, ShapeError
+from ..public import PUBLIC
+from .module import Module, parts_of
+from .symbol import Symbol, symbolic
+
+
+class Sequential(Module):
+    """Layers one after the other: `Sequential([a, b])` or `Sequential(a, b)`.
+
+    >>> from .dense import Dense
+    >>> Sequential([Dense(4, activation="relu"), Dense(1)])([[1.0, 2.0]]).shape
+    (1, 1)
+    """
+
+    def __init__(self, *layers: Any):
+        super().__init__()
+        given = layers[0] if len(layers) == 1 and isinstance(layers[0], (list, tuple)) else layers
+        self.stack: list[Callable] = []
+        for layer in given:
+            self.add(layer)
+
+    def add(self, layer: Callable) -> None:
+        """Put a layer, or any function of one tensor, at the end."""
+        if isinstance(layer, type) or not callable(layer):
+            raise DTypeError(
+                f"Sequential takes layers and functions, got {layer!r}"
+                + (": make an object of it with ()" if isinstance(layer, type) else "")
+            )
+        self.stack.append(layer)
+
+    def forward(self, x: Any) -> Any:
+        for layer in self.stack:
+            x = layer(x)
+        return x
+
+    def children(self) -> Iterator[tuple[str, Any]]:
+        for i, layer in enumerate(self.stack):
+            yield from parts_of(layer, f"layers[{i}]")
+
+    def __len__(self) -> int:
+        return len(self.stack)
+
+    def __getitem__(self, i: int) -> Callable:
+        return self.stack[i]
+
+    def __iter__(self) -> Iterator[Callable]:
+        return iter(self.stack)
+
+
+class InputLayer(Module):
+    """The layer of an `Input`: holds a shape and no weights."""
+
+    def __init__(self, shape: tuple):
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: Any) -> Any:
+        if tuple(x.shape[1:]) != self.shape:
+            raise ShapeError(f"Input{self.shape} got a batch of shape {tuple(x.shape)}")
+        return x
+
+    def describe(self) -> str:
+        return f"{self.shape}"
+
+
+def Input(shape: int | tuple[int, ...]) -> Symbol:
+    """The start of a functional model: a batch of arrays of this shape.
+
+    >>> Input((2,)).shape
+    (None, 2)
+    """
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    return Symbol((None, *shape), InputLayer(shape))
+
+
+def concatenate(symbols: Sequence[Any], axis: int = -1) -> Any:
+    """Joins tensors, or symbols of a functional model, along an axis other than the batch."""
+    if not any(isinstance(s, Symbol) for s in symbols):
+        return PUBLIC["concat"](symbols, axis=axis)
+    return symbolic(lambda *xs: PUBLIC["concat"](xs, axis=axis), symbols)
+
+
+class Model(Module):
+    """A model from its input to its output symbols; both may be lists.
+
+    >>> from .dense import Dense
+    >>> inp = Input((2,))
+    >>> model = Model(inp, Dense(1)(Dense(8, activation="relu")(inp)))
+    >>> [len(layer.get_weights()) for layer in model.layers]
+    [0, 2, 2]
+    """
+
+    def __init__(self, inputs: Any, outputs: Any):
+        super().__init__()
+        self.single = isinstance(outputs, Symbol)
+        self._inputs = [inputs] if isinstance(inputs, Symbol) else list(inputs)
+        self._outputs = [outputs] if self.single else list(outputs)
+        for s in (*self._inputs, *self._outputs):
+            if not isinstance(s, Symbol):
+                raise DTypeError(f"Model takes what Input and layers called on it give, got {s!r}")
+        self._order = self._sorted()
+        makers = {id(s.maker): s.maker for s in self._order if isinstance(s.maker, Module)}
+        self._layers = list(makers.values())
+
+    def children(self) -> Iterator[tuple[str, Any]]:
+        for i, layer in enumerate(self._layers):
+            yield f"layers[{i}]", layer
+
+    def _sorted(self) -> list[Symbol]:
+        """All symbols between inputs and outputs, each after those it is made of."""
+        order: list[Symbol] = list(self._inputs)
+        todo, seen = list(reversed(self._outputs)), {id(s) for s in order}
+        while todo:
+            symbol = todo[-1]
+            missing = [s for s in symbol.inputs if id(s) not in seen]
+            if isinstance(symbol.maker, InputLayer) and id(symbol) not in seen:
+                raise GraphError("Model: an output depends on an Input that is not in `inputs`")
+            if missing:
+                todo += missing
+                continue
+            todo.pop()
+            if id(symbol) not in seen:
+                seen.add(id(symbol))
+                order.append(symbol)
+        return order
+
+    def forward(self, *inputs: Any) -> Any:
+        if len(inputs) == 1 and isinstance(inputs[0], (list, tuple)):
+            inputs = tuple(inputs[0])
+        if len(inputs) != len(self._inputs):
+            raise ShapeError(f"the model has {len(self._inputs)} inputs, got {len(inputs)}")
+        known = {id(s): s.maker(x) for s, x in zip(self._inputs, inputs, strict=True)}
+        for symbol in self._order[len(self._inputs) :]:
+            known[id(symbol)] = symbol.maker(*[known[id(s)] for s in symbol.inputs])
+        results = [known[id(s)] for s in self._outputs]
+        return results[0] if self.single else tuple(results)

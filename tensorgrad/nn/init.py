@@ -1,0 +1,67 @@
+"""Initial weights, drawn on the host in float64, then cast and moved: the same on every backend."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import backend as backends
+from ..creation import host_generator
+from ..errors import ShapeError, suggest
+
+Shape = tuple[int, ...]
+
+
+def fans(shape: Shape) -> tuple[int, int]:
+    """Inputs and outputs of one unit, for weights of shape (in, out)."""
+    return (shape[0], shape[-1]) if len(shape) > 1 else (math.prod(shape), math.prod(shape))
+
+
+def _uniform(bound: Callable[[int, int], float]) -> Callable[[Shape], np.ndarray]:
+    return lambda shape: host_generator().uniform(-1, 1, shape) * bound(*fans(shape))
+
+
+def _normal(std: Callable[[int, int], float]) -> Callable[[Shape], np.ndarray]:
+    return lambda shape: host_generator().standard_normal(shape) * std(*fans(shape))
+
+
+INITIALIZERS: dict[str, Callable[[Shape], np.ndarray]] = {
+    "zeros": np.zeros,
+    "ones": np.ones,
+    # Glorot & Bengio 2010: variance 2 / (in + out)
+    "xavier_uniform": _uniform(lambda i, o: math.sqrt(6 / max(1, i + o))),
+    "xavier_normal": _normal(lambda i, o: math.sqrt(2 / max(1, i + o))),
+    # He et al. 2015: variance 2 / in, for relu
+    "he_uniform": _uniform(lambda i, o: math.sqrt(6 / max(1, i))),
+    "he_normal": _normal(lambda i, o: math.sqrt(2 / max(1, i))),
+    # LeCun et al. 1998: variance 1 / in
+    "lecun_uniform": _uniform(lambda i, o: math.sqrt(3 / max(1, i))),
+    "lecun_normal": _normal(lambda i, o: math.sqrt(1 / max(1, i))),
+}
+ALIASES = {"glorot": "xavier", "kaiming": "he"}
+
+
+def initial(init: str | float | Callable, shape: Shape, dtype: Any = "float32") -> Any:
+    """An array of initial weights on the default backend.
+
+    `init` is a name of INITIALIZERS ("glorot_uniform" and "kaiming_uniform" are known too), a
+    number for a constant, or a function of the shape. Raises ShapeError for unknown names.
+
+    >>> initial("zeros", (2, 3)).shape
+    (2, 3)
+    """
+    if isinstance(init, str):
+        first, _, rest = init.partition("_")
+        name = "_".join([ALIASES.get(first, first), rest]) if rest else init
+        if name not in INITIALIZERS:
+            raise ShapeError(f"initializer {init!r} is unknown: {suggest(init, INITIALIZERS)}")
+        values = INITIALIZERS[name](shape)
+    else:
+        values = init(shape) if callable(init) else np.full(shape, init)
+    if np.shape(values) != shape:
+        raise ShapeError(f"an initializer gave shape {np.shape(values)} where {shape} is needed")
+    home = backends.default().name
+    return backends.make(np.asarray(values).astype(backends.dtype_of(dtype)), None, home)

@@ -1,0 +1,242 @@
+"""Modules: a tree of parameters and other modules, and the faces that train them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..backend import BY_TYPE, dtype_of, get
+from ..core import Leaf, Tensor, stamp
+from ..creation import asarray
+from ..errors import GraphError, ShapeError, TensorgradError
+from .symbol import Symbol, symbolic
+
+
+class Parameter(Tensor):
+    """A tensor that a module owns and an optimizer updates: always a leaf of the tape.
+
+    >>> Parameter([1.0, 2.0]).requires_grad
+    True
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any):
+        super().__init__(asarray(data)._data)
+        self.node = Leaf(self)
+
+
+def parts_of(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """The parameters and modules in an attribute, with their paths: itself, or in containers."""
+    if isinstance(value, (Parameter, Module)):
+        yield path, value
+    elif isinstance(value, (list, tuple)):
+        for i, part in enumerate(value):
+            yield from parts_of(part, f"{path}[{i}]")
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield from parts_of(part, f"{path}[{key!r}]")
+
+
+class Module:
+    """Base of everything with parameters. Subclasses make them as attributes in `__init__` and
+    compute in `forward`.
+
+    >>> class Scale(Module):
+    ...     def __init__(self): self.factor = Parameter([2.0])
+    ...     def forward(self, x): return x * self.factor
+    >>> Scale()(asarray([3.0])).tolist()
+    [6.0]
+    """
+
+    training = True
+
+    def forward(self, *inputs: Any) -> Any:
+        """The module's function."""
+        raise GraphError(f"{type(self).__name__} has no forward(self, x)")
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        if inputs and type(inputs[0]) is Symbol:
+            return symbolic(self, inputs)
+        try:
+            return self.forward(*inputs, **options)
+        except TensorgradError as error:
+            locate(error, self)
+            raise
+
+    def children(self) -> Iterator[tuple[str, Any]]:
+        """(path, parameter or module) of what this module holds itself."""
+        for name, value in list(vars(self).items()):
+            yield from parts_of(value, name)
+
+    def named_modules(self, path: str = "") -> Iterator[tuple[str, Module]]:
+        """(path, module) of this module and all inside it, each once."""
+        return self._walk(path, set(), Module)
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """(path, parameter) of all parameters, each once, in the order they were made."""
+        return self._walk("", set(), Parameter)
+
+    def _walk(self, path: str, seen: set[int], kind: type) -> Iterator[tuple[str, Any]]:
+        if id(self) in seen:
+            return
+        seen.add(id(self))
+        if isinstance(self, kind):
+            yield path, self
+        for name, part in self.children():
+            inner = f"{path}.{name}" if path else name
+            if isinstance(part, Module):
+                yield from part._walk(inner, seen, kind)
+            elif kind is Parameter and id(part) not in seen:
+                seen.add(id(part))
+                yield inner, part
+
+    def modules(self) -> list[Module]:
+        """This module and all inside it."""
+        return [m for _, m in self.named_modules()]
+
+    @property
+    def layers(self) -> list[Module]:
+        """The modules that this one is made of, in order."""
+        return [m for _, m in self.children() if isinstance(m, Module)]
+
+    def parameters(self) -> list[Parameter]:
+        """All parameters, each once, in the order they were made."""
+        return [p for _, p in self.named_parameters()]
+
+    @property
+    def trainable_variables(self) -> list[Parameter]:
+        """The parameters that require gradients."""
+        return [p for p in self.parameters() if p.requires_grad]
+
+    def train(self, on: bool = True) -> Module:
+        """Set training behaviour (dropout drops) here and in all modules inside."""
+        for module in self.modules():
+            module.training = on
+        return self
+
+    def eval(self) -> Module:
+        """Set evaluation behaviour here and in all modules inside."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for p in self.parameters():
+            p.grad = None
+
+    def to(self, backend: str) -> Module:
+        """Move all parameters to another backend, in place."""
+        target = get(backend)
+        for p in self.parameters():
+            p._data = target.from_host(BY_TYPE[type(p._data)].to_host(p._data))
+            p.grad = None
+            stamp(p)
+        return self
+
+    def astype(self, dtype: Any) -> Module:
+        """Cast all parameters to another floating dtype, in place."""
+        for p in self.parameters():
+            p.data = p.data.astype(dtype_of(dtype))
+            p.grad = None
+        return self
+
+    # --- weights ---
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The parameters as NumPy arrays by path, copied."""
+        return {name: p.numpy().copy() for name, p in self.named_parameters()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Set all parameters from arrays by path; nothing is changed when something is wrong.
+
+        Raises ShapeError that names missing, unexpected and mis-shaped parameters.
+        """
+        own = dict(self.named_parameters())
+        wrong = [f"missing {name}" for name in own if name not in state]
+        wrong += [f"unexpected {name}" for name in state if name not in own]
+        wrong += [
+            f"{name} has shape {np.shape(state[name])}, the module's {own[name].shape}"
+            for name in own
+            if name in state and np.shape(state[name]) != own[name].shape
+        ]
+        if wrong:
+            raise ShapeError(f"load_state_dict of {type(self).__name__}: {'; '.join(wrong)}")
+        for name, p in own.items():
+            p.data = asarray(state[name], p.dtype)._data
+
+    def get_weights(self) -> list[np.ndarray]:
+        """The parameters as NumPy arrays, copied, in the order they were made."""
+        return list(self.state_dict().values())
+
+    def set_weights(self, weights: Iterable[Any]) -> None:
+        """Set all parameters from arrays in the order of `get_weights`."""
+        weights, names = list(weights), [name for name, _ in self.named_parameters()]
+        if len(weights) != len(names):
+            raise ShapeError(
+                f"set_weights: {type(self).__name__} has {len(names)} parameters "
+                f"({', '.join(names)}), got {len(weights)} arrays"
+            )
+        self.load_state_dict(dict(zip(names, weights, strict=True)))
+
+    # --- printing ---
+
+    def describe(self) -> str:
+        """The module's own settings, for printing."""
+        return ""
+
+    def __repr__(self) -> str:
+        inner = [f"{name}: {part!r}" for name, part in self.children() if isinstance(part, Module)]
+        body = "\n".join(inner).replace("\n", "\n  ")
+        own = self.describe()
+        return f"{type(self).__name__}({own}{chr(10) + '  ' + body + chr(10) if inner else ''})"
+
+    def summary(self) -> str:
+        """A table of the modules with their parameters; printed and returned."""
+        rows = [("layer", "class", "parameters")]
+        for path, module in self.named_modules():
+            own = [p for _, p in module.children() if isinstance(p, Parameter)]
+            if own or not module.layers:
+                shapes = " ".join(str(p.shape) for p in own)
+                rows.append((path or "(self)", type(module).__name__, shapes or "-"))
+        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
+        total = sum(p.size for p in self.parameters())
+        text = "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], f"{total:,} numbers in all"])
+        print(text)
+        return text
+
+    # --- training: these faces belong to train/, which builds on modules, so they are looked up ---
+
+    def compile(self, optimizer: Any = "adam", loss: Any = "mse", metrics: Iterable = ()) -> Module:
+        """Say how to train: an optimizer and a loss, by object or name, and metrics to watch."""
+        from ..train import loop
+
+        return loop.compile(self, optimizer, loss, metrics)
+
+    def fit(self, x: Any, y: Any = None, **options: Any) -> Any:
+        """Train on arrays; see `train.loop.fit` for the options. Returns a History."""
+        from ..train import loop
+
+        return loop.fit(self, x, y, **options)
+
+    def evaluate(self, x: Any, y: Any, **options: Any) -> dict[str, float]:
+        """Loss and metrics on arrays, by name."""
+        from ..train import loop
+
+        return loop.evaluate(self, x, y, **options)
+
+    def predict(self, x: Any, batch_size: int = 256) -> np.ndarray:
+        """The outputs for arrays, as NumPy, in evaluation mode and without recording."""
+        from ..train import loop
+
+        return loop.predict(self, x, batch_size)
+
+
+def locate(error: TensorgradError, outer: Module) -> None:
+    """Note in a passing error where the innermost module that it left stands in `outer`."""
+    inner = error.__dict__.setdefault("module", outer)
+    path = next((p for p, m in outer.named_modules() if m is inner), "")
+    name = type(inner).__name__
+    error.layers = (f"{path} ({name} of {type(outer).__name__})" if path else name,)

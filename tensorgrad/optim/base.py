@@ -1,0 +1,185 @@
+"""What optimizers share: parameter groups, their hyper-parameter vectors, steps and clipping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from ..backend import BY_TYPE, namespace
+from ..core import Tensor, stamp
+from ..errors import DTypeError, GraphError, ShapeError
+from ..ops.update import advance_step
+
+Schedule = Callable[[int], float]
+
+
+class Optimizer:
+    """Updates parameters from their gradients. Subclasses say which state a parameter needs
+    (`init_state`) and how it is updated (`update`, one in-place op).
+
+    `params` is a list of parameters, or of groups `{"params": [...], "lr": ...}`; it may be left
+    out and is then bound by `compile`, or by the first `apply_gradients`. `lr` is a number or a
+    schedule: a function from the step number, from 0, to a rate.
+    """
+
+    defaults: dict[str, Any] = {}
+
+    def __init__(self, params: Iterable | None = None, lr: float | Schedule = 1e-3, **options: Any):
+        _check_rate(type(self).__name__, lr)
+        self.schedule: Schedule | None = lr if callable(lr) else None
+        self.options = {**self.defaults, **options}
+        self.start_lr = lr(0) if callable(lr) else float(lr)
+        self.steps = 0
+        self.groups: list[dict[str, Any]] = []
+        self.state: dict[int, tuple] = {}
+        if params is not None:
+            self.bind(params)
+
+    def bind(self, params: Iterable) -> None:
+        """Take charge of these parameters."""
+        given: list[Any] = [params] if isinstance(params, Tensor) else list(params)
+        groups: list[Any] = given if given and isinstance(given[0], dict) else [{"params": given}]
+        for group in groups:
+            members = list(group["params"])
+            for p in members:
+                if not isinstance(p, Tensor) or not p.requires_grad:
+                    raise DTypeError(
+                        f"{type(self).__name__} takes parameters that require gradients, got {p!r}"
+                    )
+            if not members:
+                raise ShapeError(
+                    f"{type(self).__name__}: there are no parameters; layers without a known "
+                    "input size make theirs at the first call"
+                )
+            extra = {k: v for k, v in group.items() if k not in ("params", "lr")}
+            unknown = set(extra) - set(self.options)
+            if unknown:
+                raise DTypeError(f"{type(self).__name__}: unknown options {sorted(unknown)}")
+            _check_rate(type(self).__name__, rate := group.get("lr", self.start_lr))
+            home = BY_TYPE[type(members[0]._data)]
+            h = home.from_host(np.array([rate, self.steps], dtype=np.float64))
+            self.groups.append({"params": members, "h": h, **self.options, **extra})
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the first group. Setting it sets all groups'."""
+        return float(self.groups[0]["h"][0]) if self.groups else self.start_lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        _check_rate(type(self).__name__, value)
+        self.start_lr = float(value)
+        for group in self.groups:
+            group["h"][0] = float(value)
+
+    def params(self) -> list[Tensor]:
+        """All parameters in charge."""
+        return [p for group in self.groups for p in group["params"]]
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for p in self.params():
+            p.grad = None
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient."""
+        self._apply({id(p): p.grad for p in self.params() if p.grad is not None})
+
+    def apply_gradients(self, pairs: Iterable[tuple[Any, Tensor]]) -> None:
+        """Update variables from (gradient, variable) pairs; a gradient of None skips its own.
+
+        Raises GraphError when all are None, ShapeError when a shape does not fit.
+        """
+        pairs = list(pairs)
+        if not self.groups:
+            self.bind([v for _, v in pairs])
+        known = {id(p) for p in self.params()}
+        for _, v in pairs:
+            if id(v) not in known:
+                raise GraphError(f"{type(self).__name__} is bound to other parameters than {v!r}")
+        self._apply({id(v): g for g, v in pairs if g is not None})
+
+    def _apply(self, grads: dict[int, Any]) -> None:
+        name = type(self).__name__
+        if not self.groups:
+            raise GraphError(f"{name} has no parameters: give them to it, or use apply_gradients")
+        if not grads:
+            raise GraphError(f"{name}: no parameter has a gradient; call backward() first")
+        for p in self.params():
+            g = grads.get(id(p))
+            if g is not None and g.shape != p.shape:
+                raise ShapeError(f"{name}: a gradient of shape {g.shape} for one of {p.shape}")
+        for group in self.groups:
+            if self.schedule is not None:
+                group["h"][0] = self.schedule(self.steps)
+            advance_step(group["h"])
+            for p in group["params"]:
+                g = grads.get(id(p))
+                if g is None:
+                    continue
+                if id(p) not in self.state:
+                    self.state[id(p)] = self.init_state(p._data, group)
+                g = g._data if isinstance(g, Tensor) else g
+                g = g if g.dtype == p._data.dtype else g.astype(p._data.dtype)
+                self.update(p._data, g, self.state[id(p)], group)
+                stamp(p)
+        self.steps += 1
+
+    def init_state(self, p: Any, group: dict[str, Any]) -> tuple:
+        """The arrays kept for a parameter between steps, or None in their places."""
+        raise GraphError(f"{type(self).__name__} has no init_state")
+
+    def update(self, p: Any, g: Any, state: tuple, group: dict[str, Any]) -> None:
+        """Write the new value into p, and the new state into `state`."""
+        raise GraphError(f"{type(self).__name__} has no update")
+
+    def clip_grad_norm(self, most: float) -> Tensor:
+        """Scale all gradients together so that their common Euclidean norm is at most `most`;
+        returns the norm before (Pascanu et al. 2013). Nothing waits for the device."""
+        grads = [p.grad for p in self.params() if p.grad is not None]
+        if not grads:
+            raise GraphError("clip_grad_norm: no parameter has a gradient; call backward() first")
+        total = sum([(g._data.astype("float64") ** 2).sum() for g in grads])
+        xp = namespace(grads[0]._data)
+        norm = xp.sqrt(xp.asarray(total))
+        scale = xp.minimum(most / (norm + 1e-6), 1.0)
+        for p in self.params():
+            if p.grad is not None:
+                p.grad = Tensor(p.grad._data * scale.astype(p.grad._data.dtype))
+        return Tensor(norm)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a run needs to go on, as NumPy arrays and numbers."""
+        host = lambda a: None if a is None else BY_TYPE[type(a)].to_host(a).copy()  # noqa: E731
+        states = [self.state.get(id(p)) for p in self.params()]
+        return {
+            "steps": self.steps,
+            "h": [host(group["h"]) for group in self.groups],
+            "state": [None if s is None else [host(a) for a in s] for s in states],
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave for the same parameters."""
+        params = self.params()
+        if len(saved["state"]) != len(params) or len(saved["h"]) != len(self.groups):
+            raise ShapeError(
+                f"{type(self).__name__}: a state of {len(saved['state'])} parameters in "
+                f"{len(saved['h'])} groups for {len(params)} in {len(self.groups)}"
+            )
+        self.steps = saved["steps"]
+        for group, h in zip(self.groups, saved["h"], strict=True):
+            group["h"][...] = BY_TYPE[type(group["h"])].from_host(np.asarray(h))
+        for p, arrays in zip(params, saved["state"], strict=True):
+            home = BY_TYPE[type(p._data)]
+            if arrays is not None:
+                copies = [None if a is None else home.from_host(np.array(a)) for a in arrays]
+                self.state[id(p)] = tuple(copies)
+
+
+def _check_rate(name: str, lr: Any) -> None:
+    if callable(lr):
+        return
+    if not isinstance(lr, (int, float, np.number)) or not lr >= 0:
+        raise ShapeError(f"{name}: lr must be a number >= 0 or a schedule, got {lr!r}")

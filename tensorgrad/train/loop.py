@@ -1,0 +1,238 @@
+"""The loop behind `model.compile`, `fit`, `evaluate` and `predict`."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import losses, optim
+from ..backend import BY_TYPE, is_floating
+from ..core import Tensor, recording
+from ..data.loader import DataLoader, arrays_of
+from ..errors import DTypeError, GraphError, ShapeError
+from . import metrics as metric_table
+from .callbacks import Callback
+
+
+class Plan(NamedTuple):
+    """What `compile` settles: optimizer, loss, named metrics."""
+
+    optimizer: optim.Optimizer
+    loss: Any
+    metrics: list[tuple[str, Any]]
+
+
+class History:
+    """Scores by name, a list each with one number an epoch."""
+
+    def __init__(self) -> None:
+        self.history: dict[str, list[float]] = {}
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs were trained."""
+        return len(self.history.get("loss", []))
+
+    def add(self, scores: dict[str, float]) -> None:
+        """Append one epoch's scores."""
+        for name, value in scores.items():
+            self.history.setdefault(name, []).append(value)
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{k}={v[-1]:.4g}" for k, v in self.history.items())
+        return f"History({self.epochs} epochs, last: {last})"
+
+
+def compile(model: Any, optimizer: Any, loss: Any, metrics: Iterable) -> Any:
+    """Set the model's plan for training; names are looked up now, so misspellings end here."""
+    metrics = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics
+    named = [metric_table.get(m) for m in metrics]
+    model.plan = Plan(optim.get(optimizer), losses.get(loss), named)
+    return model
+
+
+def _plan(model: Any, what: str) -> Plan:
+    plan = getattr(model, "plan", None)
+    if plan is None:
+        raise GraphError(f"{what}: say how first: model.compile(optimizer=..., loss=...)")
+    return plan
+
+
+def _dtype(model: Any) -> Any:
+    """The dtype that floating data is cast to: the parameters'."""
+    return next((p.dtype for p in model.parameters()), np.dtype("float32"))
+
+
+def _check(x: Any, y: Any, loss: Any) -> tuple[Any, Any]:
+    """x and y as arrays, or one error about what is wrong with them."""
+    if y is None:
+        raise ShapeError("fit and evaluate need targets: fit(x, y)")
+    x, y = arrays_of((x, y))
+    for name, a in (("x", x), ("y", y)):
+        if is_floating(a.dtype) and not bool((a == a).all()):
+            raise ShapeError(f"{name} holds NaN: remove or fill those values first")
+    if loss is losses.cross_entropy and is_floating(y.dtype) and y.ndim == 1:
+        raise DTypeError(
+            f"cross_entropy takes integer class numbers, y holds {y.dtype}; y.astype('int64')"
+        )
+    if loss is losses.cross_entropy and not is_floating(y.dtype) and int(y.min()) < 0:
+        raise ShapeError(f"labels run from {int(y.min())}: classes are numbered from 0")
+    return x, y
+
+
+def _check_classes(model: Any, loss: Any, output: Any, y: Any) -> None:
+    """Labels against the model's number of classes, once it is known."""
+    if loss is losses.cross_entropy and not is_floating(y.dtype):
+        classes, most = output.shape[-1], int(y.max())
+        if most >= classes:
+            raise ShapeError(
+                f"labels run up to {most}, the model has {classes} classes (0..{classes - 1})"
+            )
+
+
+def _trial(model: Any, x: Any) -> Any:
+    """One example through the model: builds layers, and finds shape mistakes before training."""
+    modes = [(m, m.training) for m in model.modules()]
+    model.eval()
+    try:
+        with recording(False):
+            loader = DataLoader(x[:1], batch_size=1, dtype=_dtype(model))
+            return model(next(iter(loader)))
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def fit(
+    model: Any,
+    x: Any,
+    y: Any = None,
+    epochs: int = 1,
+    batch_size: int = 32,
+    validation_data: tuple[Any, Any] | None = None,
+    shuffle: bool = True,
+    verbose: int | str = "auto",
+    callbacks: Sequence[Callback] = (),
+) -> History:
+    """Train on arrays for some epochs; returns the History of loss, metrics and their `val_` twins.
+
+    Floating data is cast to the parameters' dtype. The loss of an epoch is the mean over its
+    examples as they were met. `verbose` 1 shows a progress bar, 0 nothing, "auto" a bar on a
+    terminal. Everything that can be wrong with the input is checked before the first step.
+    """
+    plan = _plan(model, "fit")
+    x, y = _check(x, y, plan.loss)
+    if not isinstance(epochs, (int, np.integer)) or epochs < 1:
+        raise ShapeError(f"fit: epochs must be at least 1, got {epochs!r}")
+    output = _trial(model, x)
+    _check_classes(model, plan.loss, output, y)
+    if validation_data is not None:
+        validation_data = _check(*validation_data, plan.loss)
+        _check_classes(model, plan.loss, output, validation_data[1])
+    dtype = _dtype(model)
+    if is_floating(output.dtype) and output.dtype.itemsize > dtype.itemsize:
+        warnings.warn(
+            f"the model's output is {output.dtype}, its parameters are {dtype}: something in it "
+            "widens the numbers and slows training",
+            stacklevel=3,
+        )
+    if not plan.optimizer.groups:
+        plan.optimizer.bind(model.trainable_variables)
+    loader = DataLoader((x, y), batch_size, shuffle, dtype=dtype)
+    history = History()
+    model.train()
+    for epoch in range(epochs):
+        scores = _epoch(model, plan, loader, verbose, f"epoch {epoch + 1}/{epochs}")
+        if validation_data is not None:
+            tested = _scores(model, plan, *validation_data, batch_size)
+            scores.update({f"val_{name}": value for name, value in tested.items()})
+        history.add(scores)
+        stops = [c.epoch_end(model, epoch, scores) for c in callbacks]
+        if any(stops):
+            break
+    for c in callbacks:
+        c.train_end(model)
+    return history
+
+
+def _epoch(
+    model: Any, plan: Plan, loader: DataLoader, verbose: int | str, title: str
+) -> dict[str, float]:
+    """One pass over the data; nothing waits for the device but the progress bar, now and then."""
+    running = {name: metric_table.Running() for name in ("loss", *[n for n, _ in plan.metrics])}
+    bar = _bar(loader, verbose, title)
+    for xb, yb in loader:
+        output = model(xb)
+        loss = plan.loss(output, yb)
+        plan.optimizer.zero_grad()
+        loss.backward()
+        plan.optimizer.step()
+        running["loss"].add(loss, len(xb))
+        for name, metric in plan.metrics:
+            running[name].add(metric(output, yb), len(xb))
+        if bar is not None:
+            bar.update(len(xb))
+    scores = {name: value.read() for name, value in running.items()}
+    if bar is not None:
+        bar.set_postfix_str(", ".join(f"{k} {v:.4f}" for k, v in scores.items()))
+        bar.close()
+    return scores
+
+
+def _bar(loader: DataLoader, verbose: int | str, title: str) -> Any:
+    if verbose == 0 or (verbose == "auto" and not sys.stderr.isatty()):
+        return None
+    from tqdm import tqdm
+
+    return tqdm(total=loader.examples, desc=title, unit=" examples", unit_scale=True, leave=True)
+
+
+def _scores(model: Any, plan: Plan, x: Any, y: Any, batch_size: int) -> dict[str, float]:
+    """Loss and metrics in evaluation mode, restoring the mode after."""
+    running = {name: metric_table.Running() for name in ("loss", *[n for n, _ in plan.metrics])}
+    for output, yb in _outputs(model, (x, y), batch_size):
+        running["loss"].add(plan.loss(output, yb), len(yb))
+        for name, metric in plan.metrics:
+            running[name].add(metric(output, yb), len(yb))
+    return {name: value.read() for name, value in running.items()}
+
+
+def _outputs(model: Any, data: tuple, batch_size: int) -> Iterable[tuple[Tensor, ...]]:
+    """(output, other arrays of the batch...) for all data, without recording."""
+    modes = [(m, m.training) for m in model.modules()]
+    model.eval()
+    try:
+        with recording(False):
+            for xb, *rest in DataLoader(data, batch_size, dtype=_dtype(model)):
+                yield (model(xb), *rest)
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def evaluate(
+    model: Any, x: Any, y: Any, batch_size: int = 256, verbose: int = 0
+) -> dict[str, float]:
+    """Loss and metrics by name, in evaluation mode; `verbose` 1 prints them."""
+    plan = _plan(model, "evaluate")
+    x, y = _check(x, y, plan.loss)
+    _check_classes(model, plan.loss, _trial(model, x), y)
+    scores = _scores(model, plan, x, y, batch_size)
+    if verbose:
+        print(", ".join(f"{k} {v:.4f}" for k, v in scores.items()))
+    return scores
+
+
+def predict(model: Any, x: Any, batch_size: int = 256) -> np.ndarray:
+    """The model's outputs as one NumPy array, in evaluation mode and without recording."""
+    (x,) = arrays_of((x,))
+    parts = []
+    for (output,) in _outputs(model, (x,), batch_size):
+        if not isinstance(output, Tensor):
+            raise DTypeError("predict is for models with one output; call the model itself")
+        parts.append(BY_TYPE[type(output._data)].to_host(output._data))
+    return np.concatenate(parts)
