@@ -107,10 +107,12 @@ class Compiled:
 
     @cached_property
     def pick(self) -> Callable:
+        """(y, arrays) -> the tuple to save."""
         return self._make("y, a", f"({''.join(self._source(arg) + ', ' for arg in self.slots)})")
 
     @cached_property
     def vjp(self) -> Callable | None:
+        """(g, saved, params, parents) -> a gradient or None per input; None without rules."""
         if self.joint:
             return self._make("g, s, params, parents", self._call("joint", self.joint))
         if not self.rules:
@@ -124,6 +126,7 @@ class Compiled:
 
     @cached_property
     def rewrap(self) -> Callable:
+        """(saved, node, wrap, output) -> what was saved, on the tape again."""
         inputs, variadic, _ = self.signature
         parts = []
         for arg, i in self.slots.items():

@@ -1,0 +1,75 @@
+"""Every example in a docstring, and the program in the README, runs and gives what it says."""
+
+import ast
+import builtins
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+from tests import make_stubs
+
+ROOT = Path(__file__).parent.parent
+MODULES = ["tensorgrad"] + [
+    m.name
+    for m in pkgutil.walk_packages(tg.__path__, "tensorgrad.")
+    if ".kernels" not in m.name and not m.name.endswith("__main__")
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples(name):
+    module = importlib.import_module(name)
+    ours = {n: getattr(tg, n) for n in tg.__all__ if not hasattr(builtins, n)}
+    names = {**ours, "tg": tg, "np": np, **vars(module)}
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    for test in finder.find(module, name, globs=names):
+        runner.run(test)
+    assert runner.failures == 0
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_public_names_have_docstrings(name):
+    path = Path(importlib.import_module(name).__file__)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{path.name}: class {node.name}"
+            body = node.body
+        elif isinstance(node, ast.Module):
+            assert ast.get_docstring(node), path.name
+            body = node.body
+        else:
+            continue
+        for f in body:
+            inherited = isinstance(node, ast.ClassDef) and node.bases
+            if isinstance(f, ast.FunctionDef) and not f.name.startswith("_") and not inherited:
+                setter = any("setter" in ast.dump(d) for d in f.decorator_list)
+                assert ast.get_docstring(f) or setter, f"{path.name}:{f.lineno} {f.name}"
+
+
+def test_the_readmes_program_runs(capsys):
+    block = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    exec(compile(block[1], "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert "48" in printed
+    assert "[0. 1. 1. 0.]" in printed
+
+
+def test_links_of_the_documents_lead_somewhere():
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")]:
+        for link in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+            assert "://" in link or (path.parent / link).exists(), f"{path.name}: {link}"
+
+
+@pytest.mark.parametrize("file", make_stubs.STUBS)
+def test_type_stubs_are_up_to_date(file):
+    """Formatting apart, the stubs on disk are what the op table says."""
+    plain = lambda text: re.sub(r"[\s,()]", "", text)  # noqa: E731
+    on_disk = (make_stubs.PACKAGE / file).read_text()
+    assert plain(on_disk) == plain(make_stubs.STUBS[file]()), "run python tests/make_stubs.py"

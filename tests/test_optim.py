@@ -1,0 +1,177 @@
+"""Optimizers beside PyTorch's, step for step in float64; schedules; groups; clipping; bad input."""
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+from tensorgrad.optim import schedules
+
+rng = np.random.default_rng(0)
+START = [rng.normal(size=(3, 4)), rng.normal(size=4)]
+
+CONFIGS = {
+    "sgd": ("SGD", {"lr": 0.1}),
+    "sgd decay": ("SGD", {"lr": 0.1, "weight_decay": 0.05}),
+    "momentum": ("SGD", {"lr": 0.05, "momentum": 0.9}),
+    "nesterov": ("SGD", {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
+    "adam": ("Adam", {"lr": 0.01}),
+    "adam decay": ("Adam", {"lr": 0.01, "weight_decay": 0.1}),
+    "adam betas": ("Adam", {"lr": 0.02, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3}),
+    "adamw": ("AdamW", {"lr": 0.01, "weight_decay": 0.1}),
+    "adamw default": ("AdamW", {"lr": 0.01}),
+}
+
+
+def parameters():
+    return [tg.nn.Parameter(a.copy()) for a in START]
+
+
+def loss_of(w, b):
+    return ((w * w * w).sum() + (w @ b if hasattr(w, "T") else 0).sum() + (b * b).sum()) * 0.1
+
+
+@pytest.mark.parametrize("mode", ["auto", "always", "reference"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_ten_steps_are_pytorchs(name, mode):
+    torch = pytest.importorskip("torch")
+    kind, options = CONFIGS[name]
+    theirs_options = dict(options)
+    if "beta1" in options:
+        theirs_options["betas"] = (theirs_options.pop("beta1"), theirs_options.pop("beta2"))
+    ours, theirs = parameters(), [torch.tensor(a, requires_grad=True) for a in START]
+    a = getattr(tg.optim, kind)(ours, **options)
+    b = getattr(torch.optim, kind)(theirs, **theirs_options)
+    with tg.use_kernels(mode):
+        for _ in range(10):
+            a.zero_grad()
+            b.zero_grad()
+            loss_of(*ours).backward()
+            loss_of(*theirs).backward()
+            a.step()
+            b.step()
+            for p, q in zip(ours, theirs, strict=True):
+                np.testing.assert_allclose(p.numpy(), q.detach().numpy(), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["momentum", "adamw"])
+def test_training_on_the_gpu_path_is_the_same(name, backend):
+    kind, options = CONFIGS[name]
+    there = [p.to(backend).detach() for p in parameters()]
+    there = [tg.nn.Parameter(t) for t in there]
+    here = parameters()
+    for params in (there, here):
+        opt = getattr(tg.optim, kind)(params, **options)
+        for _ in range(5):
+            opt.zero_grad()
+            loss_of(*params).backward()
+            opt.step()
+    for p, q in zip(there, here, strict=True):
+        assert p.backend == backend
+        np.testing.assert_allclose(p.numpy(), q.numpy(), rtol=1e-12)
+
+
+def test_rate_is_read_and_written():
+    params = parameters()
+    opt = tg.optim.SGD(params, lr=0.5)
+    assert opt.lr == 0.5
+    opt.lr = 0.25
+    (params[1].sum()).backward()
+    opt.step()
+    np.testing.assert_allclose(params[1].numpy(), START[1] - 0.25)
+
+
+def test_groups_have_their_own_rates():
+    w, b = parameters()
+    opt = tg.optim.SGD([{"params": [w], "lr": 1.0}, {"params": [b]}], lr=0.0)
+    (w.sum() + b.sum()).backward()
+    opt.step()
+    np.testing.assert_allclose(w.numpy(), START[0] - 1)
+    np.testing.assert_array_equal(b.numpy(), START[1])
+
+
+def test_schedule_is_asked_before_each_step():
+    p = tg.nn.Parameter(np.zeros(1))
+    opt = tg.optim.SGD([p], lr=schedules.warmup(2, schedules.cosine(1.0, 4)))
+    rates = []
+    for _ in range(7):
+        opt.zero_grad()
+        p.sum().backward()
+        before = p.item()
+        opt.step()
+        rates.append(before - p.item())
+    expected = [0.5, 1.0] + [0.5 * (1 + np.cos(np.pi * i / 4)) for i in range(5)]
+    np.testing.assert_allclose(rates, expected, atol=1e-15)
+
+
+def test_state_goes_on_bit_for_bit():
+    def run(steps, params, opt):
+        for _ in range(steps):
+            opt.zero_grad()
+            loss_of(*params).backward()
+            opt.step()
+
+    straight = parameters()
+    run(8, straight, tg.optim.Adam(straight, lr=0.1))
+    first = parameters()
+    opt = tg.optim.Adam(first, lr=0.1)
+    run(3, first, opt)
+    second = [tg.nn.Parameter(p.numpy().copy()) for p in first]
+    again = tg.optim.Adam(second, lr=0.1)
+    again.load_state_dict(opt.state_dict())
+    run(5, second, again)
+    for p, q in zip(straight, second, strict=True):
+        np.testing.assert_array_equal(p.numpy(), q.numpy())
+
+
+def test_clipping_scales_all_gradients_together():
+    w, b = parameters()
+    opt = tg.optim.SGD([w, b], lr=0.1)
+    loss_of(w, b).backward()
+    before = [p.grad.numpy() for p in (w, b)]
+    norm = np.sqrt(sum((g**2).sum() for g in before))
+    assert opt.clip_grad_norm(norm / 2).item() == pytest.approx(norm)
+    for p, g in zip((w, b), before, strict=True):
+        np.testing.assert_allclose(p.grad.numpy(), g / 2, rtol=1e-5)
+    opt.clip_grad_norm(1e9)
+    np.testing.assert_allclose(w.grad.numpy(), before[0] / 2, rtol=1e-5)
+
+
+def test_parameters_without_gradient_are_left_alone():
+    w, b = parameters()
+    opt = tg.optim.Adam([w, b], lr=0.1)
+    b.sum().backward()
+    opt.step()
+    np.testing.assert_array_equal(w.numpy(), START[0])
+
+
+BAD = {
+    "negative rate": (lambda: tg.optim.SGD(lr=-1), "lr must be a number >= 0"),
+    "rate of text": (lambda: tg.optim.Adam(lr="fast"), "lr must be a number"),
+    "no parameters": (lambda: tg.optim.SGD([]), "there are no parameters"),
+    "not a parameter": (lambda: tg.optim.SGD([tg.ones(2)]), "require gradients"),
+    "step before backward": (lambda: tg.optim.SGD(parameters()).step(), "call backward"),
+    "step without parameters": (lambda: tg.optim.SGD().step(), "has no parameters"),
+    "nesterov alone": (lambda: tg.optim.SGD(nesterov=True), "needs momentum"),
+    "beta": (lambda: tg.optim.Adam(beta1=1.0), r"beta1 is in \[0, 1\)"),
+    "name": (lambda: tg.optim.get("adm"), "did you mean 'adam'"),
+    "all None": (lambda: tg.optim.SGD().apply_gradients([(None, parameters()[0])]), "gradient"),
+    "other parameters": (
+        lambda: tg.optim.SGD(parameters()).apply_gradients([(START[0], parameters()[0])]),
+        "bound to other",
+    ),
+    "gradient shape": (
+        lambda: tg.optim.SGD().apply_gradients([(np.ones(3), parameters()[1])]),
+        r"shape \(3,\) for one of \(4,\)",
+    ),
+    "group option": (
+        lambda: tg.optim.SGD([{"params": parameters(), "beta": 1}]),
+        r"unknown options \['beta'\]",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input(name):
+    call, message = BAD[name]
+    with pytest.raises(tg.TensorgradError, match=message):
+        call()
