@@ -89,6 +89,20 @@ def test_get_and_set_weights():
         model.set_weights([np.ones((2, 3))])
 
 
+def test_parameters_own_their_memory():
+    given = np.ones(3)
+    p = tg.nn.Parameter(given)
+    layer = tg.nn.Dense(1, 2, bias=False)
+    weights = np.ones((2, 1), np.float32)
+    layer.set_weights([weights])
+    (p.sum() + layer.weight.sum()).backward()
+    tg.optim.SGD([p, layer.weight], lr=1.0).step()
+    np.testing.assert_array_equal(given, 1)
+    np.testing.assert_array_equal(weights, 1)
+    with pytest.raises(tg.DTypeError, match="int64"):
+        tg.nn.Parameter([1, 2])
+
+
 def test_train_and_eval_reach_all_modules():
     model = tg.nn.Sequential(tg.nn.Dropout(0.5), tg.nn.Sequential(tg.nn.Dropout(0.5)))
     x = np.ones((4, 50), np.float32)

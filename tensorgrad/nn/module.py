@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 
 from ..backend import BY_TYPE, dtype_of, get
-from ..core import Leaf, Tensor, stamp
-from ..creation import asarray
+from ..core import Tensor, stamp
+from ..creation import asarray, track
 from ..errors import GraphError, ShapeError, TensorgradError
 from .symbol import Symbol, symbolic
 
 
 class Parameter(Tensor):
-    """A tensor that a module owns and an optimizer updates: always a leaf of the tape.
+    """A tensor that a module owns and an optimizer updates: a leaf of the tape with memory of its
+    own, since updates write in place. DTypeError for integers.
 
     >>> Parameter([1.0, 2.0]).requires_grad
     True
@@ -24,8 +25,8 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Any):
-        super().__init__(asarray(data)._data)
-        self.node = Leaf(self)
+        super().__init__(asarray(data)._data.copy())
+        track(self)
 
 
 def parts_of(value: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -164,7 +165,7 @@ class Module:
         if wrong:
             raise ShapeError(f"load_state_dict of {type(self).__name__}: {'; '.join(wrong)}")
         for name, p in own.items():
-            p.data = asarray(state[name], p.dtype)._data
+            p.data = asarray(state[name], p.dtype)._data.copy()
 
     def get_weights(self) -> list[np.ndarray]:
         """The parameters as NumPy arrays, copied, in the order they were made."""
