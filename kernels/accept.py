@@ -15,6 +15,7 @@ def accepts(
     contiguous: bool = True,
     same_shape: bool = False,
     min_size: int = 0,
+    size_of: str | None = None,
     others: tuple[str, ...] = (),
     strided: tuple[str, ...] = (),
     when: Callable[..., bool] | None = None,
@@ -22,11 +23,12 @@ def accepts(
     """Mark a function as the kernel of the op of its name, and say which arrays it takes.
 
     The floating arrays must share one dtype of `dtypes`, be C-contiguous if asked, have one shape
-    if asked (`same_shape`), and the first must hold `min_size` numbers: below that the array
-    library's own call is faster than ours. Inputs named in `others` (labels, random state,
-    hyper-parameters) may have any dtype and shape but must be contiguous too; those in `strided`
-    need not be. `when` is asked last, with all inputs: it compares shapes, so that a kernel never
-    sees a call that the reference would refuse. Inputs left out are None.
+    if asked (`same_shape`), and the first (or the one named by `size_of`) must hold `min_size`
+    numbers: below that the array library's own call is faster than ours. Inputs named in `others`
+    (labels, random state, hyper-parameters) may have any dtype and shape but must be contiguous
+    too; those in `strided` need not be. `when` is asked last, with all inputs and parameters: it
+    compares shapes, so that a kernel never sees a call that the reference would refuse. Inputs
+    left out are None.
     """
 
     def mark(kernel: Callable) -> Callable:
@@ -34,16 +36,17 @@ def accepts(
         names = code.co_varnames[: code.co_argcount]
         free = frozenset(i for i, name in enumerate(names) if name in others)
         loose = frozenset(i for i, name in enumerate(names) if name in strided or not contiguous)
+        sized_by = names.index(size_of) if size_of else 0
         allowed: dict[Any, bool] = {}
         kernel.accepts = dtypes  # type: ignore[attr-defined]
 
-        def guard(sized: bool) -> Callable[[tuple], bool]:
+        def guard(sized: bool) -> Callable[..., bool]:
             smallest = min_size if sized else 0
 
-            def accept(arrays: tuple) -> bool:
+            def accept(arrays: tuple, params: dict[str, Any] = {}) -> bool:  # noqa: B006
                 first = arrays[0]
                 try:
-                    if first.size < smallest:
+                    if arrays[sized_by].size < smallest:
                         return False
                     kind, dtype, shape = type(first), first.dtype, first.shape
                     ok = allowed.get(dtype)
@@ -62,7 +65,7 @@ def accepts(
                             return False
                 except AttributeError:  # a Python number among the arrays
                     return False
-                return when is None or when(*arrays)
+                return when is None or when(*arrays, **params)
 
             return accept
 

@@ -49,7 +49,8 @@ class Jitted:
     """
 
     def __init__(self, function: Callable, parallel_from: int | None, reassociate: bool):
-        self.function, self.name = function, function.__qualname__
+        formulas = [cell.cell_contents.__name__ for cell in function.__closure__ or ()]
+        self.function, self.name = function, "-".join([function.__qualname__, *formulas])
         self.parallel_from, self.reassociate = parallel_from, reassociate
         self.__doc__ = function.__doc__
         self._compiled: dict[Any, Callable] = {}
@@ -101,9 +102,10 @@ def jit(
 ) -> Any:
     """Compile the decorated loop when it is first called.
 
-    The loop's first argument is an array. From `parallel_from` numbers in it on, `prange` runs on
-    all threads; below that, and where there is no TBB, on one. `reassociate` lets sums be taken in
-    another order (one that depends on the shape alone).
+    The loop's first argument is an array; what its closure holds are formulas. From
+    `parallel_from` numbers in that array on, `prange` runs on all threads; below that, and where
+    there is no TBB, on one. `reassociate` lets sums be taken in another order (one that depends
+    on the shape alone).
     """
     if function is None:
         return functools.partial(jit, parallel_from=parallel_from, reassociate=reassociate)
@@ -137,7 +139,7 @@ def _know_scalars(numba: ModuleType) -> None:
 
 
 def _chooser(by_dtype: dict[str, Callable]) -> Callable:
-    return lambda x: by_dtype.get(str(x))
+    return lambda x: by_dtype.get(str(x))  # Numba's types have NumPy's names
 
 
 # --- Numba, once per process --------------------------------------------------------------------

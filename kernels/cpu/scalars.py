@@ -162,3 +162,35 @@ def silu(x):
 def silu_grad(g, x):
     s = sigmoid(x)
     return g * s * (type(x)(1) + x * (type(x)(1) - s))
+
+
+@scalar
+def _ordered_32(x):
+    return np.int32(x ^ ((x >> np.int32(31)) & np.int32(0x7FFFFFFF)))
+
+
+@scalar
+def _ordered_64(x):
+    return x ^ ((x >> np.int64(63)) & np.int64(0x7FFFFFFFFFFFFFFF))
+
+
+@scalar
+def _from_ordered_32(x):
+    return np.int32(_ordered_32(x)).view(np.float32)
+
+
+@scalar
+def _from_ordered_64(x):
+    return np.int64(_ordered_64(x)).view(np.float64)
+
+
+@scalar(int32=_ordered_32, int64=_ordered_64)
+def ordered(x):
+    """A float's bits as an integer, negative ones mirrored: larger floats, larger integers."""
+    return _ordered_32(x) if x.dtype == np.int32 else _ordered_64(x)
+
+
+@scalar(int32=_from_ordered_32, int64=_from_ordered_64)
+def from_ordered(x):
+    """The float whose `ordered` bits are given."""
+    return _from_ordered_32(x) if x.dtype == np.int32 else _from_ordered_64(x)

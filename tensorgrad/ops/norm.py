@@ -2,7 +2,6 @@
 
 from ..backend import namespace
 from ..core import op
-from .elementwise import sqrt
 from .reduce import mean as average
 from .reduce import narrow, sum_, widened
 from .samples import Sample, draw
@@ -63,12 +62,10 @@ def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
 
 @op(samples=_grad_samples, outputs=("gx", "gweight", "gbias"), kind="reduce")
 def layer_norm_grad(g, x, weight, mean, rstd, *, eps, needs):
-    """Gradients of layer_norm for x, weight and bias. The reference takes the statistics from x
-    again, so that it can be differentiated; kernels use those given."""
-    half, x, g = x, widened(x), widened(g)
-    centred = x - average(x, axis=-1, keepdims=True)
-    scale = 1 / sqrt(average(centred * centred, axis=-1, keepdims=True) + eps)
-    normal = centred * scale
+    """Gradients of layer_norm for x, weight and bias, from the statistics of the forward pass.
+    They are inputs like the others: second order flows through them back into layer_norm."""
+    half, g = x, widened(g)
+    normal = (widened(x) - mean) * rstd
     rows = tuple(range(len(x.shape) - 1))
     gweight = narrow(sum_(g * normal, axis=rows), half) if needs[1] else None
     gbias = narrow(sum_(g, axis=rows), half) if needs[2] else None
@@ -76,5 +73,5 @@ def layer_norm_grad(g, x, weight, mean, rstd, *, eps, needs):
     if needs[0]:
         gn = g if weight is None else g * weight
         along = average(gn * normal, axis=-1, keepdims=True)
-        gx = narrow(scale * (gn - average(gn, axis=-1, keepdims=True) - normal * along), half)
+        gx = narrow(rstd * (gn - average(gn, axis=-1, keepdims=True) - normal * along), half)
     return gx, gweight, gbias

@@ -1,0 +1,78 @@
+"""Softmax cross-entropy: neither the softmax nor a one-hot matrix is ever stored."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..accept import accepts
+from ..layout import flat_rows
+from . import scalars as s
+from .jit import jit, prange
+from .reduce import PARALLEL, SMALL, as_bits, largest
+
+
+@jit(parallel_from=PARALLEL, reassociate=True)
+def _cross_entropy(logits, bits, labels, losses):
+    outside = 0
+    for i in prange(logits.shape[0]):
+        top = largest(bits, i, logits)
+        total = logits.dtype.type(0)
+        for j in range(logits.shape[1]):
+            total += s.exp(logits[i, j] - top)
+        label = labels[i]
+        if 0 <= label < logits.shape[1]:
+            losses[i] = np.log(total) - (logits[i, label] - top)
+        else:
+            outside += 1
+    return outside
+
+
+@jit(parallel_from=PARALLEL, reassociate=True)
+def _cross_entropy_grad(logits, bits, labels, g, out):
+    for i in prange(logits.shape[0]):
+        top = largest(bits, i, logits)
+        total = logits.dtype.type(0)
+        for j in range(logits.shape[1]):
+            e = s.exp(logits[i, j] - top)
+            out[i, j] = e
+            total += e
+        scale = g[i] / total
+        for j in range(logits.shape[1]):
+            out[i, j] *= scale
+        label = labels[i]
+        if 0 <= label < logits.shape[1]:
+            out[i, label] -= g[i]
+
+
+def _labelled(logits, labels):
+    fits = labels.dtype.kind == "i" and labels.shape == logits.shape[:-1]
+    return fits and logits.size > 0 and logits.ndim > 0
+
+
+def _int64(labels):
+    return labels.reshape(-1).astype(np.int64, copy=False)
+
+
+@accepts(min_size=SMALL, others=("labels",), when=_labelled)
+def softmax_cross_entropy(logits, labels):
+    x = flat_rows(logits)
+    losses = np.empty(labels.shape, logits.dtype)
+    if _cross_entropy(x, as_bits(x), _int64(labels), losses.reshape(-1)):
+        low, high = labels.min(), labels.max()
+        last = logits.shape[-1] - 1
+        raise ValueError(f"labels run from {low} to {high}, outside the classes 0..{last}")
+    return losses
+
+
+@accepts(
+    min_size=SMALL,
+    size_of="logits",
+    others=("labels",),
+    strided=("g",),  # the mean's gradient is one number broadcast over the examples
+    when=lambda g, logits, labels: _labelled(logits, labels) and g.shape == labels.shape,
+)
+def softmax_cross_entropy_grad(g, logits, labels):
+    x = flat_rows(logits)
+    out = np.empty_like(x)
+    _cross_entropy_grad(x, as_bits(x), _int64(labels), np.ascontiguousarray(g).reshape(-1), out)
+    return out.reshape(logits.shape)

@@ -1,0 +1,118 @@
+"""Softmax and its family: a row at a time, in cache, instead of five passes over everything."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..accept import accepts
+from ..layout import rows
+from . import scalars as s
+from .jit import jit, prange
+
+# Softmax of 64x10 float32 takes 4.0 us here and 8.8 in the reference's calls, its cross-entropy
+# 2.8 and 9.6 (2-core AVX-512 server). The size spares small programs the import of Numba.
+SMALL = 512
+PARALLEL = 1 << 14  # an exponential each: threads pay off four times sooner than in plain passes
+
+
+@s.scalar
+def largest(bits, i, x):
+    """The largest number of row i of x, 0 if that is not finite; NaN if there is one.
+
+    Taken from the numbers' bits, whose order as integers is made that of the floats: Numba turns
+    a float maximum into one comparison after the other (0.55 against 0.03 ns a number).
+    """
+    top = s.ordered(bits[i, 0])
+    for j in range(1, bits.shape[1]):
+        top = max(top, s.ordered(bits[i, j]))
+    top = s.from_ordered(top)
+    return top if np.isfinite(top) else x.dtype.type(0)
+
+
+def as_bits(x):
+    """The numbers of x as integers of the same size, without a copy."""
+    return x.view(f"i{x.itemsize}")
+
+
+@jit(parallel_from=PARALLEL, reassociate=True)
+def _softmax(x, bits, y):
+    for i in prange(x.shape[0]):
+        top = largest(bits, i, x)
+        total = x.dtype.type(0)
+        for j in range(x.shape[1]):
+            e = s.exp(x[i, j] - top)
+            y[i, j] = e
+            total += e
+        scale = x.dtype.type(1) / total
+        for j in range(x.shape[1]):
+            y[i, j] *= scale
+
+
+@jit(parallel_from=PARALLEL, reassociate=True)
+def _softmax_grad(g, y, out):
+    for i in prange(g.shape[0]):
+        along = g.dtype.type(0)
+        for j in range(g.shape[1]):
+            along += g[i, j] * y[i, j]
+        for j in range(g.shape[1]):
+            out[i, j] = y[i, j] * (g[i, j] - along)
+
+
+@jit(parallel_from=PARALLEL, reassociate=True)
+def _log_softmax(x, bits, y):
+    for i in prange(x.shape[0]):
+        top = largest(bits, i, x)
+        total = x.dtype.type(0)
+        for j in range(x.shape[1]):
+            total += s.exp(x[i, j] - top)
+        shift = np.log(total)
+        for j in range(x.shape[1]):
+            y[i, j] = (x[i, j] - top) - shift
+
+
+@jit(parallel_from=PARALLEL, reassociate=True)
+def _log_softmax_grad(g, y, out):
+    for i in prange(g.shape[0]):
+        total = g.dtype.type(0)
+        for j in range(g.shape[1]):
+            total += g[i, j]
+        for j in range(g.shape[1]):
+            out[i, j] = g[i, j] - s.exp(y[i, j]) * total
+
+
+def _forward(loop, x, axis):
+    (matrix,), back = rows(np, axis, x)
+    y = np.empty_like(matrix)
+    loop(matrix, as_bits(matrix), y)
+    return back(y)
+
+
+def _backward(loop, g, y, axis):
+    (g, y), back = rows(np, axis, g, y)
+    out = np.empty_like(g)
+    loop(g, y, out)
+    return back(out)
+
+
+def _any(x, *_, **__):
+    return x.size > 0 and x.ndim > 0
+
+
+@accepts(min_size=SMALL, when=_any)
+def softmax(x, *, axis=-1):
+    return _forward(_softmax, x, axis)
+
+
+@accepts(same_shape=True, min_size=SMALL, when=_any)
+def softmax_grad(g, y, *, axis):
+    return _backward(_softmax_grad, g, y, axis)
+
+
+@accepts(min_size=SMALL, when=_any)
+def log_softmax(x, *, axis=-1):
+    return _forward(_log_softmax, x, axis)
+
+
+@accepts(same_shape=True, min_size=SMALL, when=_any)
+def log_softmax_grad(g, y, *, axis):
+    return _backward(_log_softmax_grad, g, y, axis)

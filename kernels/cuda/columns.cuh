@@ -1,0 +1,23 @@
+// columns.cuh - sums over the rows of a matrix, in two steps and always in the same order: partial
+// sums of `per` rows each, blocks of 32 columns by 8 threads, and then the sum of those.
+#include "common.cuh"
+
+// The block's 8 partial sums of each column, added up and stored.
+template <class A> __device__ void store_part(A sum, A* sums, Index n) {
+  __shared__ A parts[8][33];
+  const Index column = blockIdx.x * Index(32) + threadIdx.x;
+  __syncthreads();                            // what an earlier call left there has been read
+  parts[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y || column >= n) return;
+  for (int i = 1; i < 8; i++) sum += parts[i][threadIdx.x];
+  sums[blockIdx.y * n + column] = sum;
+}
+
+template <class T> __global__ void add_parts(const Wide<T>* sums, T* y, Index parts, Index n) {
+  for (Index i = first(); i < n; i += stride()) {
+    Wide<T> sum = 0;
+    for (Index part = 0; part < parts; part++) sum += sums[part * n + i];
+    store(y, i, sum);
+  }
+}

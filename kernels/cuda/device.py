@@ -1,0 +1,185 @@
+"""What a CUDA-like backend is: an array module, a kernel launcher and a BLAS, by array type.
+
+CuPy's are made here when its first array comes along. A test backend enters others in `DEVICES`:
+the launchers of this folder know no more of a GPU than this file says.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+Array = Any
+
+HALVES = ("float16", "bfloat16")
+DTYPES = (*HALVES, "float32", "float64")
+TYPES = {"float16": "__half", "bfloat16": "__nv_bfloat16", "float32": "float", "float64": "double"}
+BLOCK = 256  # threads of a block where nothing speaks for another number
+# Blocks enough to fill a GPU of 132 multiprocessors twice over; grid-stride loops do the rest.
+MOST_BLOCKS = 2048
+
+
+class Source:
+    """The CUDA C text of one family and the kernels it holds, by their name expressions."""
+
+    def __init__(self, name: str, names: Iterable[str]):
+        self.name, self.names = name, tuple(names)
+
+    def __repr__(self) -> str:
+        return f"<Source {self.name}.cu>"
+
+    @functools.cached_property
+    def code(self) -> str:
+        """The text of `<name>.cu` with our own headers in the place of their includes."""
+        seen: set[str] = set()
+
+        def read(file: str) -> str:
+            text = (Path(__file__).parent / file).read_text()
+            return re.sub(r'^#include "(\S+)"$', paste, text, flags=re.MULTILINE)
+
+        def paste(found: re.Match[str]) -> str:
+            file = found[1]
+            if file in seen:
+                return ""
+            seen.add(file)
+            return read(file)
+
+        return read(f"{self.name}.cu")
+
+
+class Launch(Protocol):
+    """Runs the kernel `name` of a source. `args` are arrays on the device and NumPy scalars of
+    the very type that the kernel takes; a Python number is a TypeError."""
+
+    def __call__(
+        self,
+        source: Source,
+        name: str,
+        grid: Sequence[int],
+        block: Sequence[int],
+        args: Sequence[Any],
+        smem: int = 0,
+    ) -> None: ...
+
+
+class Blas(Protocol):
+    """Matrix products: two or more dimensions, one dtype, halves summed in float32."""
+
+    def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array: ...
+
+
+class Device(NamedTuple):
+    """The three objects a CUDA-like backend consists of."""
+
+    xp: Any
+    launch: Launch
+    blas: Blas
+
+
+DEVICES: dict[type, Device] = {}
+
+
+def device(x: Array) -> Device:
+    """The device an array is on."""
+    found = DEVICES.get(type(x))
+    return found if found is not None else _new_device(type(x))
+
+
+def _new_device(kind: type) -> Device:
+    if kind.__module__.split(".")[0] != "cupy":
+        raise TypeError(f"no CUDA-like device has arrays of type {kind.__qualname__}")
+    import cupy
+
+    DEVICES[kind] = Device(cupy, CupyLauncher(cupy), CupyBlas(cupy))
+    return DEVICES[kind]
+
+
+# --- CuPy ---------------------------------------------------------------------------------------
+
+
+class CupyLauncher:
+    """Compiles each kernel when it is first launched (a whole family would take seconds, of which
+    a step uses little) and keeps its function, for each device of the machine."""
+
+    def __init__(self, cupy: Any):
+        self.cupy = cupy
+        self.functions: dict[tuple[Source, str, int], Any] = {}
+
+    def __call__(self, source, name, grid, block, args, smem=0):
+        for i, arg in enumerate(args):
+            if not isinstance(arg, (self.cupy.ndarray, np.generic)):
+                raise TypeError(
+                    f"kernel {name}, argument {i} is a {type(arg).__name__}: pass arrays of the "
+                    "device and NumPy scalars (CuPy would send a float as a double)"
+                )
+        key = (source, name, self.cupy.cuda.runtime.getDevice())
+        function = self.functions.get(key)
+        if function is None:
+            module = self.cupy.RawModule(
+                code=source.code, options=("--std=c++17",), name_expressions=(name,)
+            )
+            function = self.functions[key] = module.get_function(name)
+        function(grid, block, args, shared_mem=smem)
+
+
+class CupyBlas:
+    """cuBLAS through CuPy, which keeps halves on tensor cores for matrices only: a batch of
+    float16 it widens, one of bfloat16 it refuses (14.2), so those are widened here."""
+
+    def __init__(self, cupy: Any):
+        self.cupy = cupy
+
+    def matmul(self, a, b, out=None):
+        if a.dtype.itemsize == 2 and max(a.ndim, b.ndim) > 2:
+            y = self.cupy.matmul(a.astype("float32"), b.astype("float32")).astype(a.dtype)
+            if out is None:
+                return y
+            out[...] = y
+            return out
+        return self.cupy.matmul(a, b, out=out)
+
+
+# --- what launchers share -----------------------------------------------------------------------
+
+
+def ctype(x: Array) -> str:
+    """The CUDA C type of an array's numbers."""
+    return TYPES[x.dtype.name]
+
+
+def wide(x: Array) -> Any:
+    """The NumPy type that kernels compute in for x: `Wide<T>` of common.cuh."""
+    return np.float64 if x.dtype.itemsize == 8 else np.float32
+
+
+def blocks(n: int) -> tuple[int]:
+    """The grid of a grid-stride loop over n numbers."""
+    return (max(1, min(-(-n // BLOCK), MOST_BLOCKS)),)
+
+
+def row_launch(rows: int, n: int) -> tuple[tuple[int], tuple[int, int]]:
+    """Grid and block for a kernel of `each_row`: short rows take a warp each, four to a block,
+    longer ones a block of their own."""
+    if n <= 512:
+        return (min(-(-rows // 4), 1 << 16),), (32, 4)
+    return (min(rows, 1 << 16),), (min(1024, 32 * -(-n // 128)), 1)
+
+
+TILE = (32, 8)  # threads of a kernel that walks a matrix in tiles of 32 columns
+
+
+def tile_grid(rows: int, n: int) -> tuple[int, int]:
+    """The grid of a kernel that walks a matrix with blocks of TILE."""
+    return -(-n // TILE[0]), max(1, min(-(-rows // TILE[1]), MOST_BLOCKS))
+
+
+def parts_of(rows: int) -> tuple[int, int]:
+    """Into how many parts of how many rows a sum over the rows of a matrix is cut. It follows
+    from the shape alone, so the sum always rounds alike."""
+    per = max(64, -(-rows // 256))
+    return -(-rows // per), per
