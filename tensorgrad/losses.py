@@ -20,6 +20,8 @@ def _pair(name: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
             f"{name}: prediction {p.shape} and target {t.shape} differ in shape; a target of one "
             "column needs a last axis of length 1: y[:, None]"
         )
+    if not is_floating(p.dtype):  # else the target would be cut to whole numbers
+        p = p.astype(t.dtype if is_floating(t.dtype) else "float32")
     return p, t if t.dtype == p.dtype else t.astype(p.dtype)
 
 

@@ -13,9 +13,16 @@ from ..creation import host_generator
 from ..errors import DTypeError, ShapeError
 
 
+def several(data: Any) -> bool:
+    """Whether this is several arrays: a tuple, or a list of arrays; lists of numbers are one."""
+    return isinstance(data, tuple) or (
+        isinstance(data, list) and bool(data) and all(hasattr(a, "shape") for a in data)
+    )
+
+
 def arrays_of(data: Any) -> tuple[Any, ...]:
     """The arrays of a data set, checked to be of one length above zero."""
-    given = data if isinstance(data, (tuple, list)) else (data,)
+    given = data if several(data) else (data,)
     arrays = tuple([a._data if isinstance(a, Tensor) else make(a) for a in given])
     for a in arrays:
         if not a.shape:
@@ -47,7 +54,7 @@ class DataLoader:
         drop_last: bool = False,
         dtype: Any = None,
     ):
-        self.single = not isinstance(data, (tuple, list))
+        self.single = not several(data)
         self.arrays = arrays_of(data)
         if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise ShapeError(f"DataLoader: batch_size must be at least 1, got {batch_size!r}")

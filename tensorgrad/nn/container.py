@@ -25,9 +25,17 @@ class Sequential(Module):
         self.stack: list[Callable] = []
         for layer in given:
             self.add(layer)
+        self._build()
+
+    def _build(self) -> None:
+        """Make the parameters of all layers at once when the first is an Input."""
+        if self.stack and isinstance(self.stack[0], InputLayer):
+            symbolic(self, [Symbol((None, *self.stack[0].shape))])
 
     def add(self, layer: Callable) -> None:
         """Put a layer, or any function of one tensor, at the end."""
+        if isinstance(layer, Symbol) and isinstance(layer.maker, InputLayer) and not self.stack:
+            layer = layer.maker
         if isinstance(layer, type) or not callable(layer):
             raise DTypeError(
                 f"Sequential takes layers and functions, got {layer!r}"
@@ -138,6 +146,6 @@ class Model(Module):
             raise ShapeError(f"the model has {len(self._inputs)} inputs, got {len(inputs)}")
         known = {id(s): s.maker(x) for s, x in zip(self._inputs, inputs, strict=True)}
         for symbol in self._order[len(self._inputs) :]:
-            known[id(symbol)] = symbol.maker(*[known[id(s)] for s in symbol.inputs])
+            known[id(symbol)] = symbol.run(*[known[id(s)] for s in symbol.inputs])
         results = [known[id(s)] for s in self._outputs]
         return results[0] if self.single else tuple(results)

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 from ..backend import is_floating
 from ..core import Tensor
 from ..creation import asarray, host_generator
-from ..errors import ShapeError
+from ..errors import DTypeError, ShapeError
 from ..ops import matmul
 from ..ops.shape import cast
 from ..public import dense
 from . import activation as activations
 from .init import initial
 from .module import Module, Parameter
+
+
+def size(name: str, value: Any) -> int:
+    """A number of features as an int; ShapeError unless it is whole and above 0."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 1:
+        raise ShapeError(f"{name} must be a whole number above 0, got {value!r}")
+    return operator.index(value)
+
 
 FUSED = (*matmul.ACTIVATIONS, "gelu")
 
@@ -40,9 +49,13 @@ class Dense(Module):
         dtype: Any = "float32",
     ):
         super().__init__()
-        if not isinstance(units, int) or units < 1:
-            raise ShapeError(f"Dense: units must be a whole number above 0, got {units!r}")
-        self.units, self.in_features, self.use_bias, self.dtype = units, in_features, bias, dtype
+        if isinstance(in_features, str):
+            raise DTypeError(
+                f"Dense: the second argument is in_features, got {in_features!r}; the activation "
+                f"is given by name: Dense({units}, activation={in_features!r})"
+            )
+        self.units, self.in_features = size("Dense: units", units), in_features
+        self.use_bias, self.dtype = bias, dtype
         self.activation = activations.get(activation)
         self.inits = (weight_init, bias_init)
         self.weight: Any = None  # a Parameter once the number of inputs is known
@@ -50,9 +63,14 @@ class Dense(Module):
         if in_features is not None:
             self.build(in_features)
 
+    @property
+    def built(self) -> bool:  # type: ignore[override]
+        """Whether there are weights yet."""
+        return self.weight is not None
+
     def build(self, in_features: int) -> None:
         """Make the weights for this number of inputs."""
-        self.in_features = in_features
+        self.in_features = in_features = size("Dense: in_features", in_features)
         self.weight = Parameter(initial(self.inits[0], (in_features, self.units), self.dtype))
         if self.use_bias:
             self.bias = Parameter(initial(self.inits[1], (self.units,), self.dtype))
@@ -88,7 +106,7 @@ class Linear(Dense):
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, **options: Any):
-        bound = 1 / math.sqrt(max(1, in_features))
+        bound = 1 / math.sqrt(size("Linear: in_features", in_features))
         draw = lambda shape: host_generator().uniform(-bound, bound, shape)  # noqa: E731
         super().__init__(
             out_features, in_features, bias=bias, weight_init=draw, bias_init=draw, **options

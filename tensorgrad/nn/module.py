@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from ..backend import BY_TYPE, dtype_of, get
+from ..backend import BY_TYPE, default, dtype_of, get, is_floating
 from ..core import Tensor, stamp
 from ..creation import asarray, track
-from ..errors import GraphError, ShapeError, TensorgradError
-from .symbol import Symbol, symbolic
+from ..errors import DTypeError, GraphError, ShapeError, TensorgradError
+from .symbol import Symbol, symbolic_call
 
 
 class Parameter(Tensor):
@@ -41,6 +41,16 @@ def parts_of(value: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield from parts_of(part, f"{path}[{key!r}]")
 
 
+class Computed:
+    """An attribute computed when asked for, which an instance may replace by one of its own."""
+
+    def __init__(self, value: Callable[[Any], Any]):
+        self.value, self.__doc__ = value, value.__doc__
+
+    def __get__(self, module: Any, owner: type) -> Any:
+        return self if module is None else self.value(module)
+
+
 class Module:
     """Base of everything with parameters. Subclasses make them as attributes in `__init__` and
     compute in `forward`.
@@ -53,15 +63,23 @@ class Module:
     """
 
     training = True
+    built = True  # False while a layer waits for its first input to know its size
 
     def forward(self, *inputs: Any) -> Any:
         """The module's function."""
-        raise GraphError(f"{type(self).__name__} has no forward(self, x)")
+        raise GraphError(
+            f"{type(self).__name__} has no forward(self, x): that is the name of "
+            "the method to write, not call or __call__"
+        )
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        if inputs and type(inputs[0]) is Symbol:
-            return symbolic(self, inputs)
         try:
+            for x in inputs:
+                if type(x) is not Tensor:
+                    if any(type(a) is Symbol for a in inputs):
+                        return symbolic_call(self, inputs, options)
+                    inputs = tuple([_lift(a) for a in inputs])
+                    break
             return self.forward(*inputs, **options)
         except TensorgradError as error:
             locate(error, self)
@@ -98,14 +116,25 @@ class Module:
         """This module and all inside it."""
         return [m for _, m in self.named_modules()]
 
-    @property
+    @Computed
     def layers(self) -> list[Module]:
-        """The modules that this one is made of, in order."""
+        """The modules that this one is made of, in order; yours, if you set such an attribute."""
         return [m for _, m in self.children() if isinstance(m, Module)]
 
     def parameters(self) -> list[Parameter]:
-        """All parameters, each once, in the order they were made."""
-        return [p for _, p in self.named_parameters()]
+        """All parameters, each once, in the order they were made.
+
+        ShapeError when some layers have theirs and others wait for their first input: an
+        optimizer would train a part of the model without a word.
+        """
+        found = [p for _, p in self.named_parameters()]
+        waiting = [path for path, m in self.named_modules() if not m.built]
+        if found and waiting:
+            raise ShapeError(
+                f"{type(self).__name__}: the layers {', '.join(waiting)} have no parameters yet; "
+                "call the model on a batch first, or give them in_features"
+            )
+        return found
 
     @property
     def trainable_variables(self) -> list[Parameter]:
@@ -124,7 +153,7 @@ class Module:
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
-        for p in self.parameters():
+        for _, p in self.named_parameters():
             p.grad = None
 
     def to(self, backend: str) -> Module:
@@ -138,8 +167,11 @@ class Module:
 
     def astype(self, dtype: Any) -> Module:
         """Cast all parameters to another floating dtype, in place."""
+        wanted = dtype_of(dtype)
+        if not is_floating(wanted):
+            raise DTypeError(f"parameters are floating numbers, got dtype {wanted}")
         for p in self.parameters():
-            p.data = p.data.astype(dtype_of(dtype))
+            p.data = p.data.astype(wanted)
             p.grad = None
         return self
 
@@ -158,9 +190,9 @@ class Module:
         wrong = [f"missing {name}" for name in own if name not in state]
         wrong += [f"unexpected {name}" for name in state if name not in own]
         wrong += [
-            f"{name} has shape {np.shape(state[name])}, the module's {own[name].shape}"
+            f"{name} has shape {_shape(state[name])}, the module's {own[name].shape}"
             for name in own
-            if name in state and np.shape(state[name]) != own[name].shape
+            if name in state and _shape(state[name]) != own[name].shape
         ]
         if wrong:
             raise ShapeError(f"load_state_dict of {type(self).__name__}: {'; '.join(wrong)}")
@@ -203,7 +235,7 @@ class Module:
                 rows.append((path or "(self)", type(module).__name__, shapes or "-"))
         widths = [max(len(row[i]) for row in rows) for i in range(3)]
         lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
-        total = sum(p.size for p in self.parameters())
+        total = sum(p.size for _, p in self.named_parameters())
         text = "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], f"{total:,} numbers in all"])
         print(text)
         return text
@@ -233,6 +265,15 @@ class Module:
         from ..train import loop
 
         return loop.predict(self, x, batch_size)
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return tuple(value.shape) if hasattr(value, "shape") else np.shape(value)
+
+
+def _lift(x: Any) -> Any:
+    """An argument of a module: NumPy arrays become tensors on the default backend."""
+    return asarray(x, None, default().name) if isinstance(x, np.ndarray) else x
 
 
 def locate(error: TensorgradError, outer: Module) -> None:

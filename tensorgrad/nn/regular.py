@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..backend import is_floating
 from ..core import Tensor
 from ..creation import asarray, random_state
 from ..errors import ShapeError
@@ -51,6 +52,11 @@ class LayerNorm(Module):
         if features is not None:
             self.build(features)
 
+    @property
+    def built(self) -> bool:  # type: ignore[override]
+        """Whether there are weights yet."""
+        return self.weight is not None
+
     def build(self, features: int) -> None:
         """Make weight and bias for this many features."""
         self.features = features
@@ -66,6 +72,8 @@ class LayerNorm(Module):
                 f"LayerNorm({self.features}) got an input of shape {x.shape}; its last axis "
                 f"must have length {self.features}"
             )
+        if not is_floating(x.dtype):
+            x = x.astype(self.weight.dtype)  # type: ignore[union-attr]
         return norm.layer_norm(x, self.weight, self.bias, eps=self.eps)[0]
 
     def describe(self) -> str:

@@ -16,11 +16,26 @@ class Symbol:
     The first axis, the batch, is None. Operators and layers take symbols and give symbols.
     """
 
-    def __init__(self, shape: tuple, maker: Any = None, inputs: Sequence = ()):
+    __array_ufunc__ = None  # NumPy arrays leave their operators to the symbol
+
+    def __init__(self, shape: tuple, maker: Any = None, inputs: Sequence = (), run: Any = None):
         self.shape, self.maker, self.inputs = shape, maker, tuple(inputs)
+        self.run = run or maker  # computes the value from those of the inputs
 
     def __repr__(self) -> str:
         return f"Symbol(shape={self.shape})"
+
+    def __neg__(self) -> Symbol:
+        return symbolic(lambda a: -a, [self])
+
+    def __getitem__(self, key: Any) -> Symbol:
+        return symbolic(lambda a: a[key], [self])
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(
+            "a symbol of a functional model has no numbers yet: use operators, layers such as "
+            "tg.nn.ReLU()(x), tg.nn.concatenate([a, b]), or a Module of your own"
+        )
 
     def __array_function__(self, func: Any, types: Any, args: tuple, kwargs: dict) -> Any:
         raise GraphError(f"np.{func.__name__} of a symbolic tensor: use layers and operators")
@@ -36,19 +51,46 @@ def _operator(name: str) -> Callable:
     return method
 
 
-for _name in ("add", "sub", "mul", "truediv", "pow", "radd", "rsub", "rmul", "rtruediv"):
+for _name in (
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "pow",
+    "matmul",
+    "radd",
+    "rsub",
+    "rmul",
+    "rtruediv",
+    "rpow",
+):
     setattr(Symbol, f"__{_name}__", _operator(f"__{_name}__"))
 
 
-def symbolic(maker: Callable, inputs: Sequence[Symbol]) -> Symbol:
+def symbolic(maker: Callable, inputs: Sequence[Symbol], run: Callable | None = None) -> Symbol:
     """The symbol of maker(*inputs): its shape is found by a run on a batch of one zero."""
     trial = [zeros((1, *s.shape[1:])) for s in inputs]
     modules = maker.modules() if hasattr(maker, "modules") else []
     before = [m.training for m in modules]
-    for m in modules:
-        m.training = False
-    with recording(False):
-        y = maker(*trial)
-    for m, mode in zip(modules, before, strict=True):
-        m.training = mode
-    return Symbol((None, *y.shape[1:]), maker, inputs)
+    try:
+        for m in modules:
+            m.training = False
+        with recording(False):
+            y = (run or maker)(*trial)
+    finally:
+        for m, mode in zip(modules, before, strict=True):
+            m.training = mode
+    if not hasattr(y, "shape"):
+        raise GraphError(f"a layer of a functional model gives one tensor, got {type(y).__name__}")
+    return Symbol((None, *y.shape[1:]), maker, inputs, run)
+
+
+def symbolic_call(module: Callable, inputs: Sequence, options: dict[str, Any]) -> Symbol:
+    """The symbol of module(*inputs, **options), where some of the inputs may be tensors."""
+    symbols = [a for a in inputs if isinstance(a, Symbol)]
+
+    def run(*values: Any) -> Any:
+        given = iter(values)
+        return module(*[next(given) if isinstance(a, Symbol) else a for a in inputs], **options)
+
+    return symbolic(module, symbols, run)

@@ -29,11 +29,14 @@ class Optimizer:
     def __init__(self, params: Iterable | None = None, lr: float | Schedule = 1e-3, **options: Any):
         _check_rate(type(self).__name__, lr)
         self.schedule: Schedule | None = lr if callable(lr) else None
+        for option in ("momentum", "weight_decay", "eps"):
+            if options.get(option, 0) < 0:
+                raise ShapeError(f"{type(self).__name__}: {option} is negative: {options[option]}")
         self.options = {**self.defaults, **options}
         self.start_lr = lr(0) if callable(lr) else float(lr)
         self.steps = 0
         self.groups: list[dict[str, Any]] = []
-        self.state: dict[int, tuple] = {}
+        self.state: dict[int, tuple] = {}  # by the parameter's place in params()
         if params is not None:
             self.bind(params)
 
@@ -58,21 +61,28 @@ class Optimizer:
             if unknown:
                 raise DTypeError(f"{type(self).__name__}: unknown options {sorted(unknown)}")
             _check_rate(type(self).__name__, rate := group.get("lr", self.start_lr))
+            own = group.get("lr", self.schedule)  # a group's rate replaces the optimizer's
+            schedule = own if callable(own) else None
+            rate = rate(self.steps) if callable(rate) else rate
             home = BY_TYPE[type(members[0]._data)]
             h = home.from_host(np.array([rate, self.steps], dtype=np.float64))
-            self.groups.append({"params": members, "h": h, **self.options, **extra})
+            self.groups.append(
+                {"params": members, "h": h, "schedule": schedule, **self.options, **extra}
+            )
 
     @property
     def lr(self) -> float:
-        """The learning rate of the first group. Setting it sets all groups'."""
+        """The learning rate of the first group. Setting it sets all groups' and ends a schedule."""
         return float(self.groups[0]["h"][0]) if self.groups else self.start_lr
 
     @lr.setter
     def lr(self, value: float) -> None:
+        if callable(value):
+            raise ShapeError(f"{type(self).__name__}: a schedule is given when it is made")
         _check_rate(type(self).__name__, value)
-        self.start_lr = float(value)
+        self.start_lr, self.schedule = float(value), None
         for group in self.groups:
-            group["h"][0] = float(value)
+            group["h"][0], group["schedule"] = float(value), None
 
     def params(self) -> list[Tensor]:
         """All parameters in charge."""
@@ -111,19 +121,21 @@ class Optimizer:
             g = grads.get(id(p))
             if g is not None and g.shape != p.shape:
                 raise ShapeError(f"{name}: a gradient of shape {g.shape} for one of {p.shape}")
+        place = -1
         for group in self.groups:
-            if self.schedule is not None:
-                group["h"][0] = self.schedule(self.steps)
+            if group["schedule"] is not None:
+                group["h"][0] = group["schedule"](self.steps)
             advance_step(group["h"])
             for p in group["params"]:
+                place += 1
                 g = grads.get(id(p))
                 if g is None:
                     continue
-                if id(p) not in self.state:
-                    self.state[id(p)] = self.init_state(p._data, group)
+                if place not in self.state:
+                    self.state[place] = self.init_state(p._data, group)
                 g = g._data if isinstance(g, Tensor) else g
                 g = g if g.dtype == p._data.dtype else g.astype(p._data.dtype)
-                self.update(p._data, g, self.state[id(p)], group)
+                self.update(p._data, g, self.state[place], group)
                 stamp(p)
         self.steps += 1
 
@@ -138,6 +150,8 @@ class Optimizer:
     def clip_grad_norm(self, most: float) -> Tensor:
         """Scale all gradients together so that their common Euclidean norm is at most `most`;
         returns the norm before (Pascanu et al. 2013). Nothing waits for the device."""
+        if not most > 0:
+            raise ShapeError(f"clip_grad_norm: the norm must be above 0, got {most!r}")
         grads = [p.grad for p in self.params() if p.grad is not None]
         if not grads:
             raise GraphError("clip_grad_norm: no parameter has a gradient; call backward() first")
@@ -153,7 +167,7 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """Everything a run needs to go on, as NumPy arrays and numbers."""
         host = lambda a: None if a is None else BY_TYPE[type(a)].to_host(a).copy()  # noqa: E731
-        states = [self.state.get(id(p)) for p in self.params()]
+        states = [self.state.get(i) for i in range(len(self.params()))]
         return {
             "steps": self.steps,
             "h": [host(group["h"]) for group in self.groups],
@@ -168,14 +182,31 @@ class Optimizer:
                 f"{type(self).__name__}: a state of {len(saved['state'])} parameters in "
                 f"{len(saved['h'])} groups for {len(params)} in {len(self.groups)}"
             )
-        self.steps = saved["steps"]
+        started = {}
+        for i, (p, arrays) in enumerate(zip(params, saved["state"], strict=True)):
+            if arrays is None:
+                continue
+            home = BY_TYPE[type(p._data)]
+            own = self.init_state(p._data, self._group_of(i))
+            ours = [None if a is None else a.shape for a in own]
+            theirs = [None if a is None else np.shape(a) for a in arrays]
+            if ours != theirs:
+                raise ShapeError(
+                    f"{type(self).__name__}: a state of shapes {theirs} where {ours} is kept: it "
+                    "was saved by another optimizer or for another model"
+                )
+            started[i] = tuple(
+                [
+                    None if a is None else home.from_host(np.array(a).astype(mine.dtype))
+                    for a, mine in zip(arrays, own, strict=True)
+                ]
+            )
+        self.steps, self.state = saved["steps"], started
         for group, h in zip(self.groups, saved["h"], strict=True):
             group["h"][...] = BY_TYPE[type(group["h"])].from_host(np.asarray(h))
-        for p, arrays in zip(params, saved["state"], strict=True):
-            home = BY_TYPE[type(p._data)]
-            if arrays is not None:
-                copies = [None if a is None else home.from_host(np.array(a)) for a in arrays]
-                self.state[id(p)] = tuple(copies)
+
+    def _group_of(self, place: int) -> dict[str, Any]:
+        return [group for group in self.groups for _ in group["params"]][place]
 
 
 def _check_rate(name: str, lr: Any) -> None:

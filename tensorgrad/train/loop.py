@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +20,10 @@ from . import metrics as metric_table
 from .callbacks import Callback
 
 
-class Plan(NamedTuple):
-    """What `compile` settles: optimizer, loss, named metrics."""
+@dataclass
+class Plan:
+    """What `compile` settles: optimizer, loss, named metrics. Not a tuple: a loss that is a module
+    would else count as a layer of the model."""
 
     optimizer: optim.Optimizer
     loss: Any
@@ -33,9 +37,14 @@ class History:
         self.history: dict[str, list[float]] = {}
 
     @property
+    def losses(self) -> list[float]:
+        """The training loss of each epoch."""
+        return self.history.get("loss", [])
+
+    @property
     def epochs(self) -> int:
         """How many epochs were trained."""
-        return len(self.history.get("loss", []))
+        return len(self.losses)
 
     def add(self, scores: dict[str, float]) -> None:
         """Append one epoch's scores."""
@@ -50,8 +59,12 @@ class History:
 def compile(model: Any, optimizer: Any, loss: Any, metrics: Iterable) -> Any:
     """Set the model's plan for training; names are looked up now, so misspellings end here."""
     metrics = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics
-    named = [metric_table.get(m) for m in metrics]
-    model.plan = Plan(optim.get(optimizer), losses.get(loss), named)
+    loss = losses.get(loss)
+    named = [
+        (m, metric_table.accuracy_for(loss)) if m == "accuracy" else metric_table.get(m)
+        for m in metrics
+    ]
+    model.plan = Plan(optim.get(optimizer), loss, named)
     return model
 
 
@@ -64,7 +77,7 @@ def _plan(model: Any, what: str) -> Plan:
 
 def _dtype(model: Any) -> Any:
     """The dtype that floating data is cast to: the parameters'."""
-    return next((p.dtype for p in model.parameters()), np.dtype("float32"))
+    return next((p.dtype for _, p in model.named_parameters()), np.dtype("float32"))
 
 
 def _check(x: Any, y: Any, loss: Any) -> tuple[Any, Any]:
@@ -81,10 +94,14 @@ def _check(x: Any, y: Any, loss: Any) -> tuple[Any, Any]:
         )
     if loss is losses.cross_entropy and not is_floating(y.dtype) and int(y.min()) < 0:
         raise ShapeError(f"labels run from {int(y.min())}: classes are numbered from 0")
+    if loss in (losses.binary_cross_entropy, losses.binary_cross_entropy_with_logits):
+        low, high = float(y.min()), float(y.max())
+        if low < 0 or high > 1:
+            raise ShapeError(f"targets of a binary cross-entropy are 0 to 1, y has {low} to {high}")
     return x, y
 
 
-def _check_classes(model: Any, loss: Any, output: Any, y: Any) -> None:
+def _check_classes(loss: Any, output: Any, y: Any) -> None:
     """Labels against the model's number of classes, once it is known."""
     if loss is losses.cross_entropy and not is_floating(y.dtype):
         classes, most = output.shape[-1], int(y.max())
@@ -94,14 +111,31 @@ def _check_classes(model: Any, loss: Any, output: Any, y: Any) -> None:
             )
 
 
-def _trial(model: Any, x: Any) -> Any:
-    """One example through the model: builds layers, and finds shape mistakes before training."""
+def _trial(model: Any, plan: Plan, x: Any, y: Any) -> Any:
+    """One example through model, loss and metrics: builds layers, and finds mistakes before
+    training."""
     modes = [(m, m.training) for m in model.modules()]
     model.eval()
     try:
         with recording(False):
-            loader = DataLoader(x[:1], batch_size=1, dtype=_dtype(model))
-            return model(next(iter(loader)))
+            loader = DataLoader((x[:1], y[:1]), batch_size=1, dtype=_dtype(model))
+            xb, yb = next(iter(loader))
+            output = model(xb)
+            if not isinstance(output, Tensor):
+                raise DTypeError(
+                    f"fit and evaluate are for models with one output, this one gives a "
+                    f"{type(output).__name__}; write the loop yourself, with loss.backward()"
+                )
+            _check_classes(plan.loss, output, y)
+            loss = plan.loss(output, yb)
+            if not isinstance(loss, Tensor) or loss.shape:
+                raise ShapeError(
+                    "a loss is a single number, a tensor of shape (): take .mean(); got "
+                    + (f"shape {loss.shape}" if isinstance(loss, Tensor) else repr(loss))
+                )
+            for _, metric in plan.metrics:
+                metric(output, yb)
+            return output
     finally:
         for module, mode in modes:
             module.training = mode
@@ -128,11 +162,10 @@ def fit(
     x, y = _check(x, y, plan.loss)
     if not isinstance(epochs, (int, np.integer)) or epochs < 1:
         raise ShapeError(f"fit: epochs must be at least 1, got {epochs!r}")
-    output = _trial(model, x)
-    _check_classes(model, plan.loss, output, y)
+    output = _trial(model, plan, x, y)
     if validation_data is not None:
         validation_data = _check(*validation_data, plan.loss)
-        _check_classes(model, plan.loss, output, validation_data[1])
+        _trial(model, plan, *validation_data)
     dtype = _dtype(model)
     if is_floating(output.dtype) and output.dtype.itemsize > dtype.itemsize:
         warnings.warn(
@@ -140,16 +173,25 @@ def fit(
             "widens the numbers and slows training",
             stacklevel=3,
         )
-    if not plan.optimizer.groups:
-        plan.optimizer.bind(model.trainable_variables)
+    _bind(plan.optimizer, model)
     loader = DataLoader((x, y), batch_size, shuffle, dtype=dtype)
-    history = History()
+    history, names = History(), ["loss", *[name for name, _ in plan.metrics]]
+    if validation_data is not None:
+        names += [f"val_{name}" for name in names]
+    for c in callbacks:
+        c.train_begin(model, names)
     model.train()
     for epoch in range(epochs):
         scores = _epoch(model, plan, loader, verbose, f"epoch {epoch + 1}/{epochs}")
         if validation_data is not None:
             tested = _scores(model, plan, *validation_data, batch_size)
             scores.update({f"val_{name}": value for name, value in tested.items()})
+        if not math.isfinite(scores["loss"]) and all(map(math.isfinite, history.losses)):
+            warnings.warn(
+                f"the loss became {scores['loss']} in epoch {epoch + 1}: a lower learning rate, "
+                "clipped gradients or scaled inputs may help",
+                stacklevel=3,
+            )
         history.add(scores)
         stops = [c.epoch_end(model, epoch, scores) for c in callbacks]
         if any(stops):
@@ -157,6 +199,20 @@ def fit(
     for c in callbacks:
         c.train_end(model)
     return history
+
+
+def _bind(optimizer: optim.Optimizer, model: Any) -> None:
+    """Give the optimizer the model's parameters, or see that it has them all."""
+    wanted = model.trainable_variables
+    if not optimizer.groups:
+        optimizer.bind(wanted)
+    known = {id(p) for p in optimizer.params()}
+    left = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in known]
+    if left:
+        raise GraphError(
+            f"{type(optimizer).__name__} would not train {', '.join(left)}: it is bound to other "
+            "parameters. Compile with a new optimizer, or freeze them with requires_grad = False"
+        )
 
 
 def _epoch(
@@ -220,7 +276,7 @@ def evaluate(
     """Loss and metrics by name, in evaluation mode; `verbose` 1 prints them."""
     plan = _plan(model, "evaluate")
     x, y = _check(x, y, plan.loss)
-    _check_classes(model, plan.loss, _trial(model, x), y)
+    _trial(model, plan, x, y)
     scores = _scores(model, plan, x, y, batch_size)
     if verbose:
         print(", ".join(f"{k} {v:.4f}" for k, v in scores.items()))

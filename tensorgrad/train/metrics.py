@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from .. import losses
-from ..backend import is_floating, namespace
+from ..backend import namespace
 from ..core import Tensor
 from ..errors import ShapeError, suggest
 
@@ -29,10 +30,30 @@ def accuracy_from_logits(prediction: Tensor, target: Tensor) -> Any:
 def _accuracy(prediction: Tensor, target: Tensor, threshold: float) -> Any:
     p, t = prediction._data, target._data
     if p.ndim > 1 and p.shape[-1] > 1:
-        if t.shape == p.shape and is_floating(t.dtype):
+        if t.shape == p.shape:  # one-hot
             t = t.argmax(axis=-1)
-        return (p.argmax(axis=-1) == t.reshape(p.shape[:-1])).mean()
-    return ((p > threshold) == (t.reshape(p.shape) > 0.5)).mean()
+        return (p.argmax(axis=-1) == _shaped(t, p.shape[:-1])).mean()
+    return _sides(p, _shaped(t, p.shape), threshold)
+
+
+def _sides(p: Any, t: Any, threshold: float) -> Any:
+    """The share of numbers on the same side as their targets."""
+    return ((p > threshold) == (t > 0.5)).mean()
+
+
+def _shaped(t: Any, shape: tuple[int, ...]) -> Any:
+    if t.size != math.prod(shape):
+        raise ShapeError(f"accuracy: targets of shape {t.shape} for answers of shape {shape}")
+    return t.reshape(shape)
+
+
+def accuracy_for(loss: Callable) -> Callable:
+    """What "accuracy" means beside a loss: binary losses answer yes or no for each number, from
+    probabilities or from logits."""
+    if loss not in (losses.binary_cross_entropy, losses.binary_cross_entropy_with_logits):
+        return accuracy
+    threshold = 0.5 if loss is losses.binary_cross_entropy else 0.0
+    return lambda p, t: _sides(p._data, _shaped(t._data, p._data.shape), threshold)
 
 
 def _of(loss: Callable) -> Callable:
@@ -49,7 +70,7 @@ METRICS: dict[str, Callable] = {
 def get(metric: Any) -> tuple[str, Callable]:
     """(name, function) of a metric given by name or as a function of tensors."""
     if callable(metric):
-        return metric.__name__, metric
+        return getattr(metric, "__name__", type(metric).__name__), metric
     if metric not in METRICS:
         raise ShapeError(f"metric {metric!r} is unknown: {suggest(metric, METRICS)}")
     return metric, METRICS[metric]
