@@ -1,4 +1,8 @@
-"""Arrays as matrices: what row kernels see of an array of any shape. For every array library."""
+"""Shapes: arrays of any shape as matrices, and which shapes go together. For every library.
+
+The `fits` are what `@accepts(when=...)` asks: a call that does not fit goes to the reference,
+which broadcasts it or says what is wrong with it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 Array = Any
@@ -33,3 +38,66 @@ def rows(xp: Any, axis: Any, *arrays: Array) -> tuple[list[Array], Callable[[Arr
         return y.reshape(moved[0].shape).transpose(inverse)
 
     return [a.reshape(down, across) for a in moved], back
+
+
+def any_numbers(x: Array, *_: Array, **__: Any) -> bool:
+    """Rows to reduce: some dimension, some numbers."""
+    return x.ndim > 0 and x.size > 0
+
+
+def product_fits(a: Array, b: Array) -> bool:
+    """Matrices, or batches of them that broadcast."""
+    if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
+        return False
+    batches = zip(a.shape[-3::-1], b.shape[-3::-1], strict=False)
+    return all(m == n or 1 in (m, n) for m, n in batches)
+
+
+def dense_fits(x: Array, w: Array, b: Array | None = None, **_: Any) -> bool:
+    """x (..., n_in), w (n_in, n_out) and b (n_out,) or None."""
+    n_in, n_out = w.shape if w.ndim == 2 else (-1, -1)
+    return x.ndim > 0 and x.shape[-1] == n_in and (b is None or b.shape == (n_out,))
+
+
+def dense_grad_fits(g: Array, x: Array, w: Array, y: Array, **_: Any) -> bool:
+    """The same, and g and y of the output's shape; no empty sums."""
+    fits = dense_fits(x, w) and g.shape == y.shape == (*x.shape[:-1], w.shape[1])
+    return fits and g.size > 0 and x.size > 0
+
+
+def labels_fit(logits: Array, labels: Array) -> bool:
+    """One whole number for each row of logits."""
+    fits = labels.dtype.kind == "i" and labels.shape == logits.shape[:-1]
+    return fits and any_numbers(logits)
+
+
+def labels_grad_fit(g: Array, logits: Array, labels: Array) -> bool:
+    """The same, and a gradient for each."""
+    return g.shape == labels.shape and labels_fit(logits, labels)
+
+
+def norm_fits(x: Array, weight: Array | None = None, bias: Array | None = None, **_: Any) -> bool:
+    """Weight and bias as long as a row, or None."""
+    wanted = x.shape[-1:]
+    return any_numbers(x) and all(a.shape == wanted for a in (weight, bias) if a is not None)
+
+
+def norm_grad_fits(
+    g: Array, x: Array, weight: Array | None, mean: Array, rstd: Array, **_: Any
+) -> bool:
+    """The same, a gradient like x, and statistics of each row in the dtype computed in."""
+    statistics = np.float64 if x.dtype.itemsize == 8 else np.float32
+    like = [a.shape == (*x.shape[:-1], 1) and a.dtype == statistics for a in (mean, rstd)]
+    return norm_fits(x, weight) and g.shape == x.shape and all(like)
+
+
+def state_fits(state: Array) -> bool:
+    """The key and the counter of the random stream."""
+    return state.dtype == np.uint64 and state.shape == (2,)
+
+
+def update_fits(p: Array, g: Array, *state: Array | None, **_: Any) -> bool:
+    """Gradient and state like the parameter; last, `h` is its two hyper-parameters."""
+    *buffers, h = state
+    like = [a.shape == p.shape for a in (g, *buffers) if a is not None]
+    return all(like) and h.dtype == np.float64 and h.shape == (2,)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..accept import accepts
-from ..layout import flat_rows
+from ..shapes import flat_rows, labels_fit, labels_grad_fit
 from . import scalars as s
 from .jit import jit, prange
 from .reduce import PARALLEL, SMALL, as_bits, largest
@@ -44,16 +44,11 @@ def _cross_entropy_grad(logits, bits, labels, g, out):
             out[i, label] -= g[i]
 
 
-def _labelled(logits, labels):
-    fits = labels.dtype.kind == "i" and labels.shape == logits.shape[:-1]
-    return fits and logits.size > 0 and logits.ndim > 0
-
-
 def _int64(labels):
     return labels.reshape(-1).astype(np.int64, copy=False)
 
 
-@accepts(min_size=SMALL, others=("labels",), when=_labelled)
+@accepts(min_size=SMALL, others=("labels",), when=labels_fit)
 def softmax_cross_entropy(logits, labels):
     x = flat_rows(logits)
     losses = np.empty(labels.shape, logits.dtype)
@@ -69,7 +64,7 @@ def softmax_cross_entropy(logits, labels):
     size_of="logits",
     others=("labels",),
     strided=("g",),  # the mean's gradient is one number broadcast over the examples
-    when=lambda g, logits, labels: _labelled(logits, labels) and g.shape == labels.shape,
+    when=labels_grad_fit,
 )
 def softmax_cross_entropy_grad(g, logits, labels):
     x = flat_rows(logits)

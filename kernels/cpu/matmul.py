@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..accept import accepts
-from ..layout import flat_rows
+from ..shapes import dense_fits, dense_grad_fits, flat_rows
 from . import scalars as s
 from .elementwise import PARALLEL, SMALL, apply, binary
 from .jit import jit, prange
@@ -78,16 +78,11 @@ _SLOPE = {name: binary(formula) for name, formula in _SLOPES.items()}
 _SLOPE_AND_SUM = {name: _graded(formula) for name, formula in _SLOPES.items()}
 
 
-def _affine(x, w, b=None, **_):
-    n_in, n_out = w.shape if w.ndim == 2 else (-1, -1)
-    return x.ndim > 0 and x.shape[-1] == n_in and (b is None or b.shape == (n_out,))
-
-
 def _bias(w, b):
     return np.zeros(w.shape[1], w.dtype) if b is None else b
 
 
-@accepts(min_size=SMALL, when=_affine)
+@accepts(min_size=SMALL, when=dense_fits)
 def dense(x, w, b=None, *, activation="none"):
     activate = _ACTIVATE[activation]
     z = np.matmul(flat_rows(x), w)
@@ -96,7 +91,7 @@ def dense(x, w, b=None, *, activation="none"):
     return z.reshape(*x.shape[:-1], w.shape[1])
 
 
-@accepts(min_size=SMALL, when=_affine)
+@accepts(min_size=SMALL, when=dense_fits)
 def dense_gelu(x, w, b=None):
     z = np.matmul(flat_rows(x), w)
     y = np.empty_like(z)
@@ -105,11 +100,7 @@ def dense_gelu(x, w, b=None):
     return y.reshape(shape), z.reshape(shape)
 
 
-def _outputs(g, x, w, y, **_):
-    return _affine(x, w) and g.shape == y.shape == (*x.shape[:-1], w.shape[1])
-
-
-@accepts(min_size=SMALL, when=_outputs)
+@accepts(min_size=SMALL, when=dense_grad_fits)
 def dense_grad(g, x, w, y, *, activation, needs):
     gz, y, gb = flat_rows(g), flat_rows(y), None
     if activation == "none":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..accept import accepts
+from ..shapes import state_fits
 from . import scalars as s
 from .jit import jit, prange
 
@@ -56,18 +57,14 @@ def _dropout(x, y, key, first, threshold, scale):
                 y[at] = x[at] * scale if block[k] >= threshold else x.dtype.type(0)
 
 
-def is_state(state):
-    return state.dtype == np.uint64 and state.shape == (2,)
-
-
-@accepts(dtypes=("uint64",), when=lambda state, size=0: size >= SMALL and is_state(state))
+@accepts(dtypes=("uint64",), when=lambda state, size=0: size >= SMALL and state_fits(state))
 def random_bits(state, *, size):
     words = np.empty(size, np.uint32)
     _bits(words, state[0], state[1])
     return words
 
 
-@accepts(min_size=SMALL, others=("state",), when=lambda x, state, **_: is_state(state))
+@accepts(min_size=SMALL, others=("state",), when=lambda x, state, **_: state_fits(state))
 def dropout(x, state, *, p):
     y, scale = np.empty_like(x), x.dtype.type(1 / (1 - p))
     threshold = np.uint32(p * 2**32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..accept import accepts
-from ..layout import rows
+from ..shapes import any_numbers, rows
 from . import scalars as s
 from .jit import jit, prange
 
@@ -94,25 +94,21 @@ def _backward(loop, g, y, axis):
     return back(out)
 
 
-def _any(x, *_, **__):
-    return x.size > 0 and x.ndim > 0
-
-
-@accepts(min_size=SMALL, when=_any)
+@accepts(min_size=SMALL, when=any_numbers)
 def softmax(x, *, axis=-1):
     return _forward(_softmax, x, axis)
 
 
-@accepts(same_shape=True, min_size=SMALL, when=_any)
+@accepts(same_shape=True, min_size=SMALL, when=any_numbers)
 def softmax_grad(g, y, *, axis):
     return _backward(_softmax_grad, g, y, axis)
 
 
-@accepts(min_size=SMALL, when=_any)
+@accepts(min_size=SMALL, when=any_numbers)
 def log_softmax(x, *, axis=-1):
     return _forward(_log_softmax, x, axis)
 
 
-@accepts(same_shape=True, min_size=SMALL, when=_any)
+@accepts(same_shape=True, min_size=SMALL, when=any_numbers)
 def log_softmax_grad(g, y, *, axis):
     return _backward(_log_softmax_grad, g, y, axis)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..accept import accepts
+from ..shapes import update_fits
 from .jit import jit, prange
 
 # An Adam step of 2K float32 takes 3.6 us here and 8.5 in the reference's calls (2-core AVX-512
@@ -46,14 +47,7 @@ def _adam(p, g, m, v, beta1, rest1, beta2, rest2, eps, rate, root, keep, weight_
         p[i] = keep * p[i] - rate * first / (np.sqrt(second) * root + eps)
 
 
-def _fits(p, g, *state, **_):
-    """Whether the state looks like the parameter and, last, `h` is its two hyper-parameters."""
-    *buffers, h = state
-    like = [a.dtype == p.dtype and a.shape == p.shape for a in buffers if a is not None]
-    return g.shape == p.shape and all(like) and h.dtype == np.float64 and h.shape == (2,)
-
-
-@accepts(min_size=SMALL, others=("h",), when=_fits)
+@accepts(min_size=SMALL, others=("h",), when=update_fits)
 def sgd(p, g, buffer, h, *, momentum, nesterov, weight_decay):
     t = p.dtype.type
     p, g, lr, weight_decay = p.reshape(-1), g.reshape(-1), t(h[0]), t(weight_decay)
@@ -64,7 +58,7 @@ def sgd(p, g, buffer, h, *, momentum, nesterov, weight_decay):
         step(p, g, buffer.reshape(-1), lr, t(momentum), weight_decay)
 
 
-@accepts(min_size=SMALL, others=("h",), when=_fits)
+@accepts(min_size=SMALL, others=("h",), when=update_fits)
 def adam(p, g, m, v, h, *, beta1, beta2, eps, weight_decay, decoupled):
     t, lr, step = p.dtype.type, float(h[0]), float(h[1])
     rate = lr / (1 - beta1**step)

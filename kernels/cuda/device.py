@@ -157,6 +157,11 @@ def wide(x: Array) -> Any:
     return np.float64 if x.dtype.itemsize == 8 else np.float32
 
 
+def sizes(*numbers: int) -> list[np.int64]:
+    """Array extents as kernels take them: `Index` of common.cuh."""
+    return [np.int64(n) for n in numbers]
+
+
 def blocks(n: int) -> tuple[int]:
     """The grid of a grid-stride loop over n numbers."""
     return (max(1, min(-(-n // BLOCK), MOST_BLOCKS)),)

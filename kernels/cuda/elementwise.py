@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..accept import accepts
-from .device import BLOCK, DTYPES, TYPES, Source, blocks, ctype, device, wide
+from .device import BLOCK, DTYPES, TYPES, Source, blocks, ctype, device, sizes, wide
 
 _UNARY = ("tanh", "sigmoid", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
 _BINARY = ("tanh_grad", "sigmoid_grad", "relu_grad", "leaky_relu_grad", "elu_grad", "gelu_grad")
@@ -24,7 +22,7 @@ def apply(name, *arrays, p=0.0):
     y = xp.empty(x.shape, x.dtype)
     if x.size:
         kernel = f"{('unary', 'binary')[len(arrays) - 1]}<f::{name}, {ctype(x)}>"
-        args = (*arrays, y, np.int64(x.size), wide(x)(p))
+        args = (*arrays, y, *sizes(x.size), wide(x)(p))
         launch(SOURCE, kernel, blocks(x.size), (BLOCK,), args)
     return y
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..accept import accepts
-from ..layout import flat_rows
+from ..shapes import dense_fits, dense_grad_fits, flat_rows, product_fits
 from . import elementwise
 from .device import (
     BLOCK,
@@ -17,6 +17,7 @@ from .device import (
     ctype,
     device,
     parts_of,
+    sizes,
     tile_grid,
     wide,
 )
@@ -31,16 +32,7 @@ SOURCE = Source(
 )
 
 
-def _multiplies(a, b):
-    return a.ndim > 1 and b.ndim > 1 and a.shape[-1] == b.shape[-2] and _broadcast(a, b)
-
-
-def _broadcast(a, b):
-    pairs = zip(a.shape[-3::-1], b.shape[-3::-1], strict=False)
-    return all(m == n or 1 in (m, n) for m, n in pairs)
-
-
-@accepts(dtypes=DTYPES, contiguous=False, when=_multiplies)
+@accepts(dtypes=DTYPES, contiguous=False, when=product_fits)
 def matmul(a, b):
     blas = device(a).blas
     if a.ndim > 2 and b.ndim == 2 and a.flags.c_contiguous:  # one product instead of a batch
@@ -48,41 +40,31 @@ def matmul(a, b):
     return blas.matmul(a, b)
 
 
-def _affine(x, w, b=None, **_):
-    n_in, n_out = w.shape if w.ndim == 2 else (-1, -1)
-    return x.ndim > 0 and x.shape[-1] == n_in and (b is None or b.shape == (n_out,))
-
-
-@accepts(dtypes=DTYPES, when=_affine)
+@accepts(dtypes=DTYPES, when=dense_fits)
 def dense(x, w, b=None, *, activation="none"):
     _, launch, blas = device(x)
     z = blas.matmul(flat_rows(x), w)
     if z.size and (b is not None or activation != "none"):
         kernel = f"activate<f::{activation}, {ctype(x)}>"
-        args = (z if b is None else b, z, *np.int64(z.shape), np.int32(b is not None))
+        args = (z if b is None else b, z, *sizes(*z.shape), np.int32(b is not None))
         launch(SOURCE, kernel, tile_grid(*z.shape), TILE, args)
     return z.reshape(*x.shape[:-1], w.shape[1])
 
 
-@accepts(dtypes=DTYPES, when=_affine)
+@accepts(dtypes=DTYPES, when=dense_fits)
 def dense_gelu(x, w, b=None):
     xp, launch, blas = device(x)
     z = blas.matmul(flat_rows(x), w)
     y = xp.empty(z.shape, z.dtype)
     if z.size:
         kernel = f"activate_beside<f::gelu, {ctype(x)}>"
-        args = (z if b is None else b, z, y, *np.int64(z.shape), np.int32(b is not None))
+        args = (z if b is None else b, z, y, *sizes(*z.shape), np.int32(b is not None))
         launch(SOURCE, kernel, tile_grid(*z.shape), TILE, args)
     shape = (*x.shape[:-1], w.shape[1])
     return y.reshape(shape), z.reshape(shape)
 
 
-def _outputs(g, x, w, y, **_):
-    fits = _affine(x, w) and g.shape == y.shape == (*x.shape[:-1], w.shape[1])
-    return fits and g.size > 0 and x.size > 0
-
-
-@accepts(dtypes=DTYPES, when=_outputs)
+@accepts(dtypes=DTYPES, when=dense_grad_fits)
 def dense_grad(g, x, w, y, *, activation, needs):
     gz, gb = flat_rows(g), None
     if needs[2]:
@@ -103,8 +85,8 @@ def _graded(g, y, activation):
     gz = g if activation == "none" else xp.empty(g.shape, g.dtype)
     sums, gb = xp.empty((parts, n), wide(g)), xp.empty((n,), g.dtype)
     grid = (-(-n // TILE[0]), parts)
-    args = (g, y, gz, sums, np.int64(rows), np.int64(n), np.int64(per))
+    args = (g, y, gz, sums, *sizes(rows, n, per))
     launch(SOURCE, f"graded<f::{activation}_grad, {t}>", grid, TILE, args)
-    add = (sums, gb, np.int64(parts), np.int64(n))
+    add = (sums, gb, *sizes(parts, n))
     launch(SOURCE, f"add_parts<{t}>", blocks(n), (BLOCK,), add)
     return gz, gb

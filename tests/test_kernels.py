@@ -1,0 +1,556 @@
+"""Generated from the op table: every kernel against its op's reference, run in float64.
+
+The table says which kernels there are to be (functions of the ops' names), what they are tested
+on (the ops' samples and the sizes below) and how exact they must be. CUDA kernels run on cudasim,
+in three orders of threads, and on a GPU where there is one.
+"""
+
+import importlib
+import inspect
+import itertools
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import ml_dtypes  # noqa: F401  (makes bfloat16 a dtype NumPy knows)
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+from tensorgrad import backend as backends
+from tensorgrad.core import OPS
+from tensorgrad.kernels.cuda import device
+from tensorgrad.ops.loss import check_labels
+from tensorgrad.ops.samples import Sample, draw, integers
+from tensorgrad.testing import tolerance
+
+from .conftest import _missing
+
+ROOT = Path(__file__).parent.parent
+HELPERS = {"jit", "scalars", "device"}
+STATISTICS = ("mean", "rstd")  # of layer_norm: in the dtype that is computed in
+
+
+def kernels_of(folder):
+    """Op name -> kernel, of all families in a folder."""
+    found = {}
+    for path in sorted((ROOT / "kernels" / folder).glob("*.py")):
+        if path.stem in {"__init__", *HELPERS}:
+            continue
+        module = importlib.import_module(f"tensorgrad.kernels.{folder}.{path.stem}")
+        for name, value in vars(module).items():
+            if hasattr(value, "guard"):
+                assert OPS[name].family == path.stem, f"{folder}/{path.stem}.py: {name}"
+                found[name] = value
+    return found
+
+
+CPU, CUDA = kernels_of("cpu"), kernels_of("cuda")
+ALL = [pytest.param(f, n, k, id=f"{f}-{n}") for f, t in (("cpu", CPU), ("cuda", CUDA))
+       for n, k in t.items()]  # fmt: skip
+DTYPES = {"cpu": ("float32", "float64"), "cuda": device.DTYPES}
+SIZES = (0, 1, 31, 32, 33, 1023, 1024, 1025)
+
+
+def vector(n, *lows, **params):
+    """`n` arrays of one dimension, one for each (low, high)."""
+    return [Sample(tuple([draw((n,), *span, i) for i, span in enumerate(lows)]), params)]
+
+
+def matrices(n, inputs, low=-2.0, high=2.0, **params):
+    """Long rows, and many short ones."""
+    return [Sample(tuple([draw(s, low, high, i) for i in range(inputs)]), params)
+            for s in ((3, n), (n, 3))]  # fmt: skip
+
+
+def denses(n, **params):
+    shapes = ((3, 5, n), (n, 4, 3), (2, n, 3))
+    return [Sample((draw((m, k)), draw((k, p)), draw((p,))), params) for m, k, p in shapes]
+
+
+def dense_grads(n):
+    made = []
+    for (x, w, _), params in denses(n, activation="tanh"):
+        g, y = draw((len(x), w.shape[1])), draw((len(x), w.shape[1]), -0.9, 0.9, 1)
+        made += [Sample((g, x, w, y), {**params, "needs": (True, True, b)}) for b in (True, False)]
+    return made
+
+
+def norm_grads(n):
+    made = []
+    for (x,), _ in matrices(n, 1):
+        _, mean, rstd = OPS["layer_norm"].ref(x, None, None)
+        args = (draw(x.shape, seed=1), x, draw(x.shape[-1:], seed=2), mean, rstd)
+        made += [Sample(args, {"eps": 1e-5, "needs": needs}) for needs in ((True,) * 3,)]
+    return made
+
+
+def classes(n):
+    return [(draw(s, -3, 3), integers(s[:-1], s[-1])) for s in ((3, n), (n, 3)) if s[-1]]
+
+
+STATE = np.array([2**63 + 9, 2**32 - 2], np.uint64)
+H = np.array([0.1, 3.0])
+SGD = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}
+ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.1, "decoupled": True}
+WIDE = (-4.0, 4.0)
+SIZED = {  # op -> samples for one size
+    **{n: lambda k: vector(k, WIDE) for n in "tanh sigmoid relu leaky_relu elu gelu silu".split()},
+    "softplus": lambda k: vector(k, WIDE),
+    **{f"{n}_grad": lambda k: vector(k, WIDE, WIDE) for n in "gelu silu relu tanh sigmoid".split()},
+    "leaky_relu_grad": lambda k: vector(k, WIDE, WIDE, slope=0.2),
+    "elu_grad": lambda k: vector(k, WIDE, WIDE, alpha=0.5),
+    **{n: lambda k: matrices(k, 1) for n in ("softmax", "log_softmax")},
+    "softmax_grad": lambda k: matrices(k, 2, 0.0, 1.0, axis=-1),
+    "log_softmax_grad": lambda k: matrices(k, 2, -3.0, -0.1, axis=-1),
+    "softmax_cross_entropy": lambda k: [Sample(c) for c in classes(k)],
+    "softmax_cross_entropy_grad": lambda k: [
+        Sample((draw(labels.shape), logits, labels)) for logits, labels in classes(k)
+    ],
+    "matmul": lambda k: [Sample((draw((3, k)), draw((k, 2)))), Sample((draw((k, 2)), draw((2, 3))))],
+    "dense": lambda k: denses(k, activation="sigmoid"),
+    "dense_gelu": denses,
+    "dense_grad": dense_grads,
+    "layer_norm": lambda k: [
+        Sample((x, draw(x.shape[-1:], seed=1), None)) for (x,), _ in matrices(k, 1)
+    ],
+    "layer_norm_grad": norm_grads,
+    "random_bits": lambda k: [Sample((STATE,), {"size": k})],
+    "dropout": lambda k: [Sample((draw((k,)), STATE), {"p": 0.3})],
+    "advance_random": lambda k: [Sample((STATE,), {"blocks": k})],
+    "advance_step": lambda k: [Sample((H,))],
+    "sgd": lambda k: [Sample((*vector(k, WIDE, WIDE, WIDE)[0].args, H), SGD)],
+    "adam": lambda k: [Sample((*vector(k, WIDE, WIDE, WIDE, (0.0, 1.0))[0].args, H), ADAM)],
+}  # fmt: skip
+
+
+# --- what a kernel is given and what it should give --------------------------------------------
+
+
+def exact_args(op, sample, dtype):
+    """The sample as the dtype holds it, in float64, all inputs there (None where left out)."""
+    args = list(sample.args) + [None] * (len(op.inputs) - len(sample.args))
+    for i, (name, a) in enumerate(zip(op.inputs, args, strict=True)):
+        if isinstance(a, np.ndarray) and a.dtype == np.float64 and name not in (*STATISTICS, "h"):
+            args[i] = a.astype(backends.dtype_of(dtype)).astype(np.float64)
+    if op.name == "layer_norm_grad":  # the statistics of the rounded numbers
+        args[3:5] = OPS["layer_norm"].ref(args[1], None, None, eps=sample.params["eps"])[1:]
+    return [a.copy() if isinstance(a, np.ndarray) else a for a in args]
+
+
+def placed(op, args, dtype, from_host):
+    """Exact arguments in the dtype on a device."""
+    wide = "float32" if dtype in device.HALVES else dtype
+    made = []
+    for name, a in zip(op.inputs, args, strict=True):
+        if isinstance(a, np.ndarray):
+            if a.dtype == np.float64 and name != "h":
+                a = a.astype(backends.dtype_of(wide if name in STATISTICS else dtype))
+            a = from_host(a.copy())
+        made.append(a)
+    return made
+
+
+def length(sample):
+    return max([a.size for a in sample.args if isinstance(a, np.ndarray)], default=1)
+
+
+def check(name, actual, expected, dtype, n):
+    """Equal up to the tolerance of the dtype, relative to the size of the numbers."""
+    if expected is None:
+        assert actual is None, name
+        return
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape, name
+    if actual.dtype.kind in "iu":
+        np.testing.assert_array_equal(actual, expected, err_msg=name)
+        return
+    rtol, atol = tolerance(dtype, n)
+    size = np.abs(expected[np.isfinite(expected)]).max(initial=1.0)
+    np.testing.assert_allclose(
+        actual.astype(np.float64), expected, rtol=rtol, atol=atol * size, err_msg=name
+    )
+
+
+def run(op, kernel, sample, dtype, home):
+    """Run the kernel if its guard takes the sample; compare with the reference in float64."""
+    exact = exact_args(op, sample, dtype)
+    args = placed(op, exact, dtype, home.from_host)
+    if not kernel.guard(sized=False)(tuple(args), sample.params):
+        return False
+    before = [None if a is None else home.to_host(a).tobytes() for a in args]
+    result = kernel(*args, **sample.params)
+    expected = op.ref(*exact, **sample.params)
+    n, name = length(sample), f"{op.name} {dtype} {[getattr(a, 'shape', a) for a in args]}"
+    pair = (result, expected) if isinstance(expected, tuple) else ((result,), (expected,))
+    for got, wanted in zip(*pair, strict=True):
+        check(name, None if got is None else home.to_host(got), wanted, dtype, n)
+    for of, a, old, wanted in zip(op.inputs, args, before, exact, strict=True):
+        if of in op.inplace:
+            check(f"{name} {of}", None if a is None else home.to_host(a), wanted, dtype, 1)
+        elif a is not None:
+            assert home.to_host(a).tobytes() == old, f"{name} wrote into {of}"
+    return True
+
+
+@pytest.fixture(params=["cudasim", pytest.param("cupy", marks=pytest.mark.gpu)])
+def gpu(request):
+    """A CUDA-like backend."""
+    if reason := _missing(request.param):
+        pytest.skip(f"{request.param}: {reason}")
+    return backends.get(request.param)
+
+
+def orders(home):
+    """Run what follows in each order of threads that the device has to offer."""
+    if home.name != "cudasim":
+        yield 0
+        return
+    from . import cudasim
+
+    for kind in (cudasim.FORWARD, cudasim.REVERSED, cudasim.SHUFFLED):
+        cudasim.order(kind, seed=7)
+        yield kind
+    cudasim.order(cudasim.FORWARD)
+
+
+NUMPY = backends.get("numpy")
+cpu_kernels = pytest.mark.parametrize("name", CPU)
+cuda_kernels = pytest.mark.parametrize("name", CUDA)
+
+
+# --- the rules of the folder --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folder", ["cpu", "cuda"])
+def test_every_kernel_is_an_op(folder):
+    """`kernels_of` has looked each name up in the table; here nothing may hide from it."""
+    for path in sorted((ROOT / "kernels" / folder).glob("*.py")):
+        if path.stem in {"__init__", *HELPERS}:
+            continue
+        text, module = path.read_text(), f"tensorgrad.kernels.{folder}.{path.stem}"
+        marked = text.count("@accepts(")
+        assert marked == sum(
+            hasattr(v, "guard") for v in vars(importlib.import_module(module)).values()
+        )
+        assert path.stem in {op.family for op in OPS.values()}
+
+
+@pytest.mark.parametrize(("folder", "name", "kernel"), ALL)
+def test_signature_is_the_ops(folder, name, kernel):
+    """Names, kinds and defaults: a default value that differs would be a second truth."""
+    assert inspect.signature(kernel) == inspect.signature(OPS[name].ref)
+
+
+@pytest.mark.parametrize(("folder", "name", "kernel"), ALL)
+def test_kernel_has_samples_of_many_sizes(folder, name, kernel):
+    assert name in SIZED, f"give {name} an entry in SIZED"
+
+
+# --- values -------------------------------------------------------------------------------------
+
+
+def all_samples(op):
+    return [*op.samples(), *(op.extreme or list)(), *itertools.chain(*map(SIZED[op.name], SIZES))]
+
+
+@cpu_kernels
+def test_cpu_kernel_agrees_with_the_reference(name):
+    op, kernel = OPS[name], CPU[name]
+    for dtype in DTYPES["cpu"]:
+        taken = [run(op, kernel, s, dtype, NUMPY) for s in all_samples(op)]
+        assert any(taken), f"the guard refuses all samples in {dtype}"
+
+
+@cuda_kernels
+def test_cuda_kernel_agrees_with_the_reference(name, gpu):
+    op, kernel = OPS[name], CUDA[name]
+    for _ in orders(gpu):
+        for dtype in DTYPES["cuda"]:
+            taken = [run(op, kernel, s, dtype, gpu) for s in all_samples(op)]
+            assert any(taken), f"the guard refuses all samples in {dtype}"
+
+
+LARGE = {"dropout": 17_001, "random_bits": 17_001}
+
+
+@cpu_kernels
+def test_cpu_kernel_on_all_threads(name):
+    """Sizes from which loops run in parallel."""
+    op, kernel = OPS[name], CPU[name]
+    for sample in SIZED[name](LARGE.get(name, 140_001)):
+        assert run(op, kernel, sample, "float32", NUMPY)
+
+
+@cpu_kernels
+def test_cpu_kernel_gives_the_same_bits_every_time(name):
+    op, kernel = OPS[name], CPU[name]
+    for sample in SIZED[name](70_001):
+        seen = set()
+        for _ in range(3):
+            args = placed(op, exact_args(op, sample, "float32"), "float32", NUMPY.from_host)
+            result = kernel(*args, **sample.params)
+            given = [result] if isinstance(result, np.ndarray) else list(result or ())
+            seen.add(b"".join(a.tobytes() for a in [*given, *args] if a is not None))
+        assert len(seen) == 1
+
+
+ODD = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-40, -1e-40, 3e38, -3e38, 88.7, -87.5, 1.0])
+
+
+def odd_samples(name):
+    """NaN, infinities, zeros, subnormal and huge numbers, against ordinary ones and each other."""
+    op, params = OPS[name], SIZED[name](1)[0].params
+    if op.family == "elementwise":
+        pairs = np.array(list(itertools.product(ODD, repeat=len(op.inputs))))
+        return [Sample(tuple(pairs.T.copy()), params)]
+    rows = np.tile(draw((6,)), (len(ODD), 1))
+    rows[:, 2] = ODD
+    rows = np.concatenate([rows, np.full((1, 6), -np.inf), np.full((1, 6), np.inf)])
+    if op.family == "loss":
+        grads = (draw((len(rows),)),) if op.inputs[0] == "g" else ()
+        return [Sample((*grads, rows, integers((len(rows),), 6)))]
+    return [Sample((*[draw(rows.shape)] * (len(op.inputs) - 1), rows), params)]
+
+
+ODDLY = [n for n in SIZED if OPS[n].family in ("elementwise", "reduce", "loss")]
+
+
+@pytest.mark.parametrize("name", ODDLY)
+@pytest.mark.parametrize("folder", ["cpu", "cuda"])
+def test_odd_numbers(folder, name, request):
+    """What is NaN, infinite or zero in the reference is so in the kernel."""
+    table = CPU if folder == "cpu" else CUDA
+    if name not in table:
+        pytest.skip("no such kernel")
+    if folder == "cuda" and _missing("cudasim"):
+        pytest.skip(_missing("cudasim"))
+    home, op = (NUMPY if folder == "cpu" else backends.get("cudasim")), OPS[name]
+    for dtype, sample in itertools.product(("float32", "float64"), odd_samples(name)):
+        args = placed(op, exact_args(op, sample, dtype), dtype, NUMPY.from_host)
+        expected = op.ref(*[a.copy() for a in args], **sample.params)
+        got = home.to_host(table[name](*[home.from_host(a) for a in args], **sample.params))
+        rtol, _ = tolerance(dtype)
+        smallest = 2 * np.finfo(dtype).tiny  # subnormal results may be flushed to zero
+        np.testing.assert_allclose(got, expected, rtol=rtol, atol=smallest * 3e38 if 0 else 1e-6)
+
+
+# --- guards -------------------------------------------------------------------------------------
+
+
+def stepped(a):
+    """The same numbers, every second of a wider array."""
+    wide = np.zeros((*a.shape[:-1], a.shape[-1] * 2), a.dtype)
+    wide[..., ::2] = a
+    return wide[..., ::2]
+
+
+@cpu_kernels
+def test_strided_and_foreign_arrays_are_refused(name):
+    op, accept = OPS[name], CPU[name].guard(sized=False)
+    sample = SIZED[name](1024)[0]
+    args = placed(op, exact_args(op, sample, "float32"), "float32", NUMPY.from_host)
+    assert accept(tuple(args), sample.params)
+    for i, (of, a) in enumerate(zip(op.inputs, args, strict=True)):
+        if a is None or a.ndim == 0:
+            continue
+        loose = (name, of) == ("softmax_cross_entropy_grad", "g")
+        others = [(stepped(a), loose), (1.0, False)]
+        if a.dtype == np.float32:
+            others += [(a.astype(np.float64), False), (a.astype(np.float16), False)]
+        for other, fine in others:
+            changed = (*args[:i], other, *args[i + 1 :])
+            assert accept(changed, sample.params) == fine, (of, getattr(other, "dtype", other))
+
+
+@cpu_kernels
+def test_small_arrays_are_left_to_numpy(name):
+    op, kernel = OPS[name], CPU[name]
+    for size, sized, taken in ((8, True, False), (8, False, True), (200_000, True, True)):
+        sample = SIZED[name](size)[0]
+        args = placed(op, exact_args(op, sample, "float32"), "float32", NUMPY.from_host)
+        if name == "random_bits" and not sized:
+            continue  # its only array is the state: `when` knows the size in every mode
+        assert kernel.guard(sized)(tuple(args), sample.params) == taken
+
+
+def test_calls_that_do_not_fit_reach_the_reference_and_its_errors():
+    x, labels = np.zeros((600, 5), np.float32), np.zeros(601, np.int64)
+    with tg.use_kernels("always"):
+        for call, message in (
+            (lambda: OPS["softmax_cross_entropy"](x, labels), "one label for each row"),
+            (lambda: OPS["dense"](x, np.zeros((6, 2), np.float32)), "x has 5 features, w takes 6"),
+            (lambda: OPS["layer_norm"](x, np.zeros(4, np.float32)), "weight has shape"),
+            (lambda: OPS["softmax"](x, axis=2), "axis 2 is out of bounds"),
+        ):
+            with pytest.raises(tg.TensorgradError, match=message):
+                call()
+        row, bias = np.ones((3, 4), np.float32), np.ones((3, 1), np.float32)
+        y = OPS["dense"](row, np.ones((4, 2), np.float32), bias)  # a bias that broadcasts
+        np.testing.assert_array_equal(y, np.full((3, 2), 5))
+        np.testing.assert_array_equal(OPS["tanh_grad"](row, bias), np.zeros((3, 4)))
+
+
+# --- single kernels -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [-1, 5, 2**40])
+def test_a_label_outside_the_classes_is_said_as_by_the_reference(bad):
+    logits, labels = draw((600, 5)).astype(np.float32), integers((600,), 5)
+    labels[3] = bad
+    with pytest.raises(ValueError, match="labels run from") as expected:
+        check_labels(labels, logits.shape)
+    with pytest.raises(ValueError, match="labels run from") as raised:
+        CPU["softmax_cross_entropy"](logits, labels)
+    assert str(raised.value) == str(expected.value)
+
+
+def test_a_label_outside_the_classes_gives_nan_on_the_gpu(gpu):
+    logits, labels = draw((4, 5)).astype(np.float32), np.array([0, 5, -1, 4])
+    losses = CUDA["softmax_cross_entropy"](gpu.from_host(logits), gpu.from_host(labels))
+    np.testing.assert_array_equal(np.isnan(gpu.to_host(losses)), [False, True, True, False])
+
+
+@pytest.mark.parametrize("kind", ["int8", "int32", "int64"])
+def test_labels_of_any_size_and_a_broadcast_gradient(kind, gpu):
+    """The gradient of a mean comes as one number with strides of 0: no copy is made of it."""
+    logits, labels = draw((600, 5)).astype(np.float32), integers((600,), 5).astype(kind)
+    one = np.full((), 0.25, np.float32)
+    expected = OPS["softmax_cross_entropy_grad"].ref(
+        np.broadcast_to(one, (600,)), logits.astype(float), labels
+    )
+    for home, table in ((NUMPY, CPU), (gpu, CUDA)):
+        kernel = table["softmax_cross_entropy_grad"]
+        xp = home.xp
+        args = (
+            xp.broadcast_to(home.from_host(one), (600,)),
+            home.from_host(logits),
+            home.from_host(labels),
+        )
+        assert kernel.guard(sized=True)(args)
+        check(kind, home.to_host(kernel(*args)), expected, "float32", 5)
+
+
+def test_random_words_are_the_same_everywhere(gpu):
+    for key, drawn in ((0, 0), (7, 5), (2**64 - 1, 2**64 - 3), (3, 2**32 - 100)):
+        state = np.array([key, drawn], np.uint64)
+        expected = OPS["random_bits"].ref(state, size=4099)
+        np.testing.assert_array_equal(CPU["random_bits"](state, size=4099), expected)
+        words = CUDA["random_bits"](gpu.from_host(state), size=4099)
+        np.testing.assert_array_equal(gpu.to_host(words), expected)
+
+
+def test_philox_known_answers():
+    """The vectors that Random123, the authors' library, is tested with."""
+    state = np.zeros(2, np.uint64)
+    words = [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
+    np.testing.assert_array_equal(CPU["random_bits"](state, size=4), words)
+
+
+def test_dropout_masks_are_the_same_everywhere(gpu):
+    x, state = np.ones(5000, np.float32), np.array([11, 2**32 - 9], np.uint64)
+    masks = [
+        OPS["dropout"].ref(x, state, p=0.4),
+        CPU["dropout"](x, state, p=0.4),
+        gpu.to_host(CUDA["dropout"](gpu.from_host(x), gpu.from_host(state), p=0.4)),
+    ]
+    assert 0.38 < np.mean(masks[0] == 0) < 0.42
+    for mask in masks[1:]:
+        np.testing.assert_array_equal(mask, masks[0])
+
+
+@pytest.mark.parametrize("needs", list(itertools.product((True, False), repeat=3)))
+@pytest.mark.parametrize("activation", ["none", "relu", "sigmoid", "tanh"])
+def test_dense_grad_gives_what_is_needed(activation, needs, gpu):
+    (g, x, w, y), _ = dense_grads(33)[0]
+    sample = Sample((g, x, w, y), {"activation": activation, "needs": needs})
+    for home, table in ((NUMPY, CPU), (gpu, CUDA)):
+        assert run(OPS["dense_grad"], table["dense_grad"], sample, "float32", home)
+
+
+@pytest.mark.parametrize("needs", list(itertools.product((True, False), repeat=3)))
+def test_layer_norm_grad_gives_what_is_needed(needs, gpu):
+    args = norm_grads(33)[0].args
+    for weight in (args[2], None):
+        sample = Sample((*args[:2], weight, *args[3:]), {"eps": 1e-5, "needs": needs})
+        for home, table in ((NUMPY, CPU), (gpu, CUDA)):
+            assert run(OPS["layer_norm_grad"], table["layer_norm_grad"], sample, "float32", home)
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1, -2, (0, 2), (2, 1), None])
+@pytest.mark.parametrize("name", ["softmax", "softmax_grad", "log_softmax", "log_softmax_grad"])
+def test_softmax_along_any_axes(name, axis, gpu):
+    op = OPS[name]
+    args = tuple([draw((4, 5, 6), 0.1, 1.0, i) for i in range(len(op.inputs))])
+    for home, table in ((NUMPY, CPU), (gpu, CUDA)):
+        assert run(op, table[name], Sample(args, {"axis": axis}), "float32", home)
+
+
+def test_matmul_takes_transposed_matrices(gpu):
+    a, b = draw((33, 17)), draw((9, 33), seed=1)
+    y = CUDA["matmul"](gpu.from_host(a).T, gpu.from_host(b).T)
+    np.testing.assert_allclose(gpu.to_host(y), a.T @ b.T, rtol=1e-12)
+
+
+# --- CUDA sources and CuPy's launcher, by a stand-in --------------------------------------------
+
+
+@pytest.mark.parametrize("family", sorted({op.family for op in map(OPS.get, CUDA)}))
+def test_source_holds_its_headers_once(family):
+    code = importlib.import_module(f"tensorgrad.kernels.cuda.{family}").SOURCE.code
+    assert '#include "' not in code
+    assert code.count("struct WideOf<double>") == 1
+
+
+def test_cupy_launcher_compiles_each_kernel_once_and_takes_typed_arguments_only():
+    built, launched = [], []
+
+    def raw_module(code, options, name_expressions):
+        built.append(name_expressions)
+        return SimpleNamespace(
+            get_function=lambda name: lambda *a, **k: launched.append((name, *a, k))
+        )
+
+    runtime = SimpleNamespace(getDevice=lambda: 0)
+    cupy = SimpleNamespace(
+        ndarray=np.ndarray, RawModule=raw_module, cuda=SimpleNamespace(runtime=runtime)
+    )
+    launch, source = device.CupyLauncher(cupy), device.Source("update", ["a", "b"])
+    x = np.zeros(3, np.float32)
+    for name in ("a", "b", "a"):
+        launch(source, name, (1,), (2,), (x, np.float32(2)), smem=4)
+    assert built == [("a",), ("b",)]
+    assert launched[2] == ("a", (1,), (2,), (x, np.float32(2)), {"shared_mem": 4})
+    for wrong in (2.0, 3, True, None, [1]):
+        with pytest.raises(TypeError, match=f"argument 1 is a {type(wrong).__name__}"):
+            launch(source, "a", (1,), (2,), (x, wrong))
+
+
+def test_cupy_blas_widens_batches_of_halves():
+    blas = device.CupyBlas(np)
+    for dtype in device.DTYPES:
+        a, b = (draw(s, seed=1).astype(backends.dtype_of(dtype)) for s in ((2, 3, 4), (2, 4, 5)))
+        y, out = blas.matmul(a, b), np.empty((2, 3, 5), a.dtype)
+        assert y.dtype == a.dtype
+        check(dtype, y, a.astype(float) @ b.astype(float), dtype, 4)
+        assert blas.matmul(a, b, out=out) is out
+        np.testing.assert_array_equal(out, y)
+
+
+def test_a_device_is_made_for_cupy_only():
+    with pytest.raises(TypeError, match="no CUDA-like device has arrays of type list"):
+        device.device([])
+
+
+def test_launch_shapes():
+    for n in (1, 255, 256, 257, 10**6, 10**10):
+        assert 1 <= device.blocks(n)[0] <= device.MOST_BLOCKS
+    for rows, n in itertools.product((1, 3, 4, 10**7), (1, 32, 512, 513, 10**6)):
+        (grid,), (x, y) = device.row_launch(rows, n)
+        assert 1 <= grid < 2**31
+        assert x % 32 == 0
+        assert (x == 32 or y == 1) and x * y <= 1024
+        parts, per = device.parts_of(rows)
+        assert parts <= 65535
+        assert (parts - 1) * per < rows <= parts * per
+        assert math.prod(device.tile_grid(rows, n)) >= 1

@@ -1,0 +1,99 @@
+"""Every CUDA kernel through NVRTC, the compiler that CuPy uses; no GPU and no driver are needed.
+
+g++ runs the same text in `cudasim`, but it knows host headers that NVRTC has not, and nothing of
+registers. Here each kernel is compiled for sm_80 and sm_90: there may be no warning, nothing may be
+spilled from registers to memory, and kernels for floats and halves may not compute in double.
+"""
+
+import importlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FAMILIES = sorted(p.stem for p in (ROOT / "kernels/cuda").glob("*.cu"))
+SOURCES = {f: importlib.import_module(f"tensorgrad.kernels.cuda.{f}").SOURCE for f in FAMILIES}
+MOST_REGISTERS = 64  # with more, a multiprocessor holds fewer than half of its 2048 threads
+IN_DOUBLE = {"update"}  # bias corrections, from hyper-parameters that are doubles
+
+
+def _nvrtc():
+    """CuPy's binding of NVRTC, or None and why there is none."""
+    try:
+        from cupy._core import core
+        from cupy.cuda import compiler
+    except Exception as error:  # CuPy raises several types for a library it misses
+        return None, f"no CuPy: {error}"
+
+    def build(code, names, arch, method, *flags):
+        options = core.assemble_cupy_compiler_options(()) + ("-ftz=true",)
+        program = compiler._NVRTCProgram(
+            code, "kernel.cu", (), (), name_expressions=names, method=method
+        )
+        log = io.StringIO()
+        real = "sm" if method == "cubin" else "compute"
+        options += (f"-arch={real}_{arch}", "--device-as-default-execution-space", *flags)
+        built, mangled = program.compile(options, log)
+        return built if method == "cubin" else built.decode(), mangled, log.getvalue()
+
+    try:
+        build("#include <cuda_bf16.h>\n__global__ void k() {}", ("k",), 80, "cubin")
+    except Exception as error:  # no NVRTC, or no CUDA headers
+        return None, f"no NVRTC: {str(error).splitlines()[0]}"
+    return build, ""
+
+
+BUILD, WHY_NOT = _nvrtc()
+needs_nvrtc = pytest.mark.skipif(BUILD is None, reason=WHY_NOT)
+
+
+def usage(log):
+    """Mangled kernel name -> (registers, bytes spilled), from the report of ptxas."""
+    found = {}
+    for entry in log.split("Compiling entry function '")[1:]:
+        spilled = sum(int(n) for n in re.findall(r"(\d+) bytes spill", entry))
+        found[entry.split("'")[0]] = int(re.search(r"Used (\d+) registers", entry)[1]), spilled
+    return found
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("arch", [80, 90])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_warnings_and_no_spills(family, arch):
+    source = SOURCES[family]
+    _, mangled, log = BUILD(source.code, source.names, arch, "cubin", "--ptxas-options=-v")
+    assert "warning" not in log, log
+    used = usage(log)
+    for name in source.names:
+        registers, spilled = used[mangled[name]]
+        assert not spilled, f"{name} spills {spilled} bytes"
+        assert registers <= MOST_REGISTERS, f"{name} takes {registers} registers"
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f not in IN_DOUBLE])
+def test_no_double_in_kernels_of_floats(family):
+    source = SOURCES[family]
+    names = [n for n in source.names if "double" not in n]
+    ptx, mangled, _ = BUILD(source.code, names, 80, "ptx")
+    for name in names:
+        entry = ptx.split(f".entry {mangled[name]}(")[1].split("\n}")[0]
+        double = [line.strip() for line in entry.splitlines() if ".f64" in line]
+        assert not double, f"{name} computes in double: {double[0]}"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_kernel_is_named(family):
+    """A template that no name instantiates would not be compiled by any test."""
+    kernels = set(re.findall(r"__global__\s+void\s+(\w+)", SOURCES[family].code))
+    assert kernels == {name.split("<")[0] for name in SOURCES[family].names}
+
+
+def test_a_mistake_is_found():
+    if BUILD is None:
+        pytest.skip(WHY_NOT)
+    code = "__global__ void k(float* y) { int unused; y[0] = y[0] * 0.1; }"
+    assert "warning" in BUILD(code, ("k",), 80, "cubin")[2]
+    assert ".f64" in BUILD(code, ("k",), 80, "ptx")[0]
