@@ -70,7 +70,7 @@ def resolve(op: Op, kind: type) -> Callable:
     accept = kernel.guard(sized=_mode == "auto")
 
     def run(*arrays, **params):
-        return kernel(*arrays, **params) if accept(arrays) else ref(*arrays, **params)
+        return kernel(*arrays, **params) if accept(arrays, params) else ref(*arrays, **params)
 
     return run
 

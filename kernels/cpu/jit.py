@@ -7,11 +7,13 @@ pool, and a folder is found that the machine code can be cached in.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import functools
 import hashlib
 import importlib.util
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -241,7 +243,9 @@ def cache_folder() -> Path:
                 return folder
         except OSError:
             continue
-    return Path(tempfile.mkdtemp(prefix="tensorgrad-"))
+    folder = Path(tempfile.mkdtemp(prefix="tensorgrad-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _cache_bases() -> list[Path]:

@@ -1,0 +1,231 @@
+"""What the compiled loops stand on: Numba only when needed, its cache, its thread pool."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tensorgrad.kernels.cpu import jit, scalars
+
+RUN = """
+import numpy as np, sys
+import tensorgrad as tg
+from tensorgrad.kernels.cpu import elementwise, jit, update
+from tensorgrad.core import OPS
+n = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
+x = np.linspace(-1, 1, n, dtype=np.float32)
+def run():
+    np.testing.assert_allclose(OPS["sigmoid_grad"](x, x), x * x * (1 - x), rtol=1e-5, atol=1e-6)
+"""
+
+
+def python(code, *args, **env):
+    """What a new process prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", RUN + code, *map(str, args)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **{k: str(v) for k, v in env.items()}},
+        cwd="/",
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip()
+
+
+def test_small_arrays_run_without_numba():
+    assert python("run(); print('numba' in sys.modules)", 100) == "False"
+    assert python("run(); print('numba' in sys.modules)", 5000) == "True"
+
+
+# --- the cache ----------------------------------------------------------------------------------
+
+
+def entries(folder):
+    return sorted(p for p in Path(folder).rglob("*.nb[ic]"))
+
+
+def test_machine_code_is_cached(tmp_path):
+    python("run()", NUMBA_CACHE_DIR=tmp_path)
+    kept = {p: p.stat().st_mtime_ns for p in entries(tmp_path)}
+    assert len(kept) == 2, "an index and its machine code"
+    python("run()", NUMBA_CACHE_DIR=tmp_path)
+    assert {p: p.stat().st_mtime_ns for p in entries(tmp_path)} == kept
+
+
+@pytest.mark.parametrize("damage", [b"", b"cut short", b"\x80\x05\x95"])
+@pytest.mark.parametrize("kind", [".nbi", ".nbc"])
+def test_a_damaged_cache_entry_is_compiled_again(kind, damage, tmp_path):
+    python("run()", NUMBA_CACHE_DIR=tmp_path)
+    for path in entries(tmp_path):
+        if path.suffix == kind:
+            path.write_bytes(damage)
+    python("run()", NUMBA_CACHE_DIR=tmp_path)
+    assert all(p.stat().st_size > 20 for p in entries(tmp_path))
+    python("run()", NUMBA_CACHE_DIR=tmp_path)
+
+
+def test_without_a_place_to_write_kernels_still_run(tmp_path):
+    """Root may write anywhere, so the folders here cannot exist: a file stands in their way."""
+    blocked = tmp_path / "file"
+    blocked.touch()
+    home = tmp_path / "home"
+    assert python(
+        "run(); print(jit.cache_folder())", NUMBA_CACHE_DIR=blocked / "a", XDG_CACHE_HOME=home
+    ).startswith(str(home))
+    assert len(entries(home)) == 2
+    folder = python(
+        "run(); print(jit.cache_folder())", NUMBA_CACHE_DIR=blocked, XDG_CACHE_HOME=blocked
+    )
+    assert "tensorgrad-" in Path(folder).name
+    assert not str(folder).startswith(str(blocked))
+    assert not Path(folder).exists(), "a temporary folder outlived its process"
+
+
+def test_an_error_in_a_loop_is_raised_and_nothing_dropped():
+    @jit.jit
+    def wrong(x, y):
+        y[0] = x.no_such_attribute
+
+    with pytest.raises(Exception, match="no_such_attribute"):
+        wrong(np.ones(3), np.ones(3))
+
+
+def test_cache_names_tell_formulas_and_dtypes_apart(tmp_path):
+    python(
+        """
+x64 = x.astype(np.float64)
+for op in ("sigmoid_grad", "tanh_grad"):
+    for a in (x, x64):
+        np.testing.assert_allclose(OPS[op](a, a), OPS[op].ref(a, a), rtol=1e-4, atol=1e-6)
+""",
+        NUMBA_CACHE_DIR=tmp_path,
+    )
+    assert len(entries(tmp_path)) == 8
+
+
+# --- threads ------------------------------------------------------------------------------------
+
+LARGE = 300_000
+
+
+def test_tbb_is_found_and_used():
+    layer, reason = jit.pool()
+    if layer is None:
+        pytest.skip(f"loops run serially here: {reason}")
+    assert layer == "tbb"
+    assert python("run(); import numba; print(numba.threading_layer())", LARGE) == "tbb"
+
+
+def test_without_tbb_loops_run_serially():
+    code = """
+sys.modules["numba.np.ufunc.tbbpool"] = None
+run()
+import numba
+try:
+    print(numba.threading_layer())
+except ValueError:
+    print(jit.threading_layer(), jit.threads())
+"""
+    assert python(code, LARGE) == "None 1"
+
+
+def test_workqueue_is_never_used():
+    assert python(
+        "run(); print(jit.threading_layer())", LARGE, NUMBA_THREADING_LAYER="workqueue"
+    ) == ("None")
+    code = """
+import numba
+numba.config.THREADING_LAYER = "workqueue"
+@numba.njit(parallel=True)
+def start(y):
+    for i in numba.prange(y.size):
+        y[i] = i
+start(x.copy())
+run()
+print(numba.threading_layer(), jit.threading_layer())
+"""
+    assert python(code, LARGE) == "workqueue None"
+
+
+@pytest.mark.parametrize("variable", ["TENSORGRAD_NUM_THREADS", "OMP_NUM_THREADS"])
+def test_number_of_threads_can_be_set(variable):
+    if jit.pool().layer is None:
+        pytest.skip("loops run serially here")
+    clean = {"TENSORGRAD_NUM_THREADS": "", "OMP_NUM_THREADS": "", variable: 1}
+    assert python("run(); print(jit.threads())", LARGE, **clean) == "1"
+    assert python("import numba; run(); print(jit.threads())", LARGE, **clean) == "1"
+
+
+def test_many_user_threads_and_a_fork():
+    code = """
+import os, threading
+failed = []
+def work():
+    try:
+        for _ in range(20):
+            run()
+    except BaseException as error:
+        failed.append(error)
+threads = [threading.Thread(target=work) for _ in range(8)]
+[t.start() for t in threads]; [t.join() for t in threads]
+assert not failed, failed
+child = os.fork()
+if child == 0:
+    run()
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    if not hasattr(os, "fork"):
+        pytest.skip("no fork here")
+    assert python(code, LARGE) == "7"
+
+
+def test_description_for_the_doctor():
+    facts = jit.describe()
+    assert set(facts) == {"numba", "threads", "threading layer", "cache"}
+    assert all(isinstance(v, str) and v for v in facts.values())
+
+
+# --- the formulas of one number -----------------------------------------------------------------
+
+EXACT = {
+    "exp": (np.exp, -86, 88),
+    "expm1": (np.expm1, -30, 80),
+    "tanh": (np.tanh, -30, 30),
+    "sigmoid": (lambda x: 1 / (1 + np.exp(-x)), -80, 80),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", EXACT)
+def test_formulas_are_exact_to_two_units(name, dtype):
+    """Against 80-bit floats, near zero and over the whole range."""
+    formula, (exact, low, high) = getattr(scalars, name), EXACT[name]
+
+    @jit.jit
+    def loop(x, y):
+        for i in range(x.size):
+            y[i] = formula(x[i])
+
+    near, far = np.linspace(-0.01, 0.01, 4001), np.linspace(low, high, 40_001)
+    x = np.concatenate([near, far]).astype(dtype)
+    y = np.empty_like(x)
+    loop(x, y)
+    wanted = exact(x.astype(np.longdouble))
+    ulps = np.abs(y - wanted) / np.spacing(np.abs(wanted).astype(dtype))
+    assert float(ulps.max()) < 3
+
+
+def test_formulas_run_in_plain_python_too():
+    for name in ("tanh", "sigmoid", "gelu", "silu"):
+        for x in (-1.5, 0.0, 0.7):
+            expected = {
+                "tanh": np.tanh(x),
+                "sigmoid": 1 / (1 + np.exp(-x)),
+                "gelu": 0.5 * x * (1 + np.tanh(0.7978845608028654 * (x + 0.044715 * x**3))),
+                "silu": x / (1 + np.exp(-x)),
+            }[name]
+            assert getattr(scalars, name)(np.float64(x)) == pytest.approx(expected, rel=1e-12)
