@@ -96,8 +96,7 @@ def state_fits(state: Array) -> bool:
     return state.dtype == np.uint64 and state.shape == (2,)
 
 
-def update_fits(p: Array, g: Array, *state: Array | None, **_: Any) -> bool:
-    """Gradient and state like the parameter; last, `h` is its two hyper-parameters."""
-    *buffers, h = state
-    like = [a.shape == p.shape for a in (g, *buffers) if a is not None]
-    return all(like) and h.dtype == np.float64 and h.shape == (2,)
+def update_fits(*inputs: Array | None, **_: Any) -> bool:
+    """The last input, `h`, is the two hyper-parameters."""
+    h = inputs[-1]
+    return h.shape == (2,) and h.dtype == np.float64

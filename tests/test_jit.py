@@ -14,7 +14,7 @@ import numpy as np, sys
 import tensorgrad as tg
 from tensorgrad.kernels.cpu import elementwise, jit, update
 from tensorgrad.core import OPS
-n = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
+n = int(sys.argv[1]) if len(sys.argv) > 1 else 9000
 x = np.linspace(-1, 1, n, dtype=np.float32)
 def run():
     np.testing.assert_allclose(OPS["sigmoid_grad"](x, x), x * x * (1 - x), rtol=1e-5, atol=1e-6)
@@ -37,7 +37,7 @@ def python(code, *args, **env):
 
 def test_small_arrays_run_without_numba():
     assert python("run(); print('numba' in sys.modules)", 100) == "False"
-    assert python("run(); print('numba' in sys.modules)", 5000) == "True"
+    assert python("run(); print('numba' in sys.modules)", 9000) == "True"
 
 
 # --- the cache ----------------------------------------------------------------------------------

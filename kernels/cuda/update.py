@@ -20,7 +20,7 @@ def advance_step(h):
     device(h).launch(SOURCE, "advance_step", (1,), (1,), (h,))
 
 
-@accepts(dtypes=DTYPES, others=("h",), when=update_fits)
+@accepts(dtypes=DTYPES, same_shape=True, others=("h",), when=update_fits)
 def sgd(p, g, buffer, h, *, momentum, nesterov, weight_decay):
     kind = _PLAIN if not momentum else _NESTEROV if nesterov else _CLASSICAL
     buffer, a = buffer if momentum else p, wide(p)  # without momentum it is not read
@@ -29,7 +29,7 @@ def sgd(p, g, buffer, h, *, momentum, nesterov, weight_decay):
         device(p).launch(SOURCE, f"sgd<{ctype(p)}>", blocks(p.size), (BLOCK,), args)
 
 
-@accepts(dtypes=DTYPES, others=("h",), when=update_fits)
+@accepts(dtypes=DTYPES, same_shape=True, others=("h",), when=update_fits)
 def adam(p, g, m, v, h, *, beta1, beta2, eps, weight_decay, decoupled):
     if p.size:
         numbers = [np.float64(c) for c in (beta1, beta2, eps, weight_decay)]
