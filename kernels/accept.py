@@ -43,7 +43,7 @@ def accepts(
         def guard(sized: bool) -> Callable[..., bool]:
             smallest = min_size if sized else 0
 
-            def accept(arrays: tuple, params: dict[str, Any] = {}) -> bool:  # noqa: B006
+            def accept(arrays: tuple, params: dict[str, Any]) -> bool:
                 first = arrays[0]
                 try:
                     if arrays[sized_by].size < smallest:

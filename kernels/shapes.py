@@ -96,7 +96,16 @@ def state_fits(state: Array) -> bool:
     return state.dtype == np.uint64 and state.shape == (2,)
 
 
-def update_fits(*inputs: Array | None, **_: Any) -> bool:
-    """The last input, `h`, is the two hyper-parameters."""
-    h = inputs[-1]
+def hyper_fits(h: Array) -> bool:
+    """The learning rate and the step."""
     return h.shape == (2,) and h.dtype == np.float64
+
+
+def sgd_fits(p: Array, g: Array, buffer: Array | None, h: Array, momentum: float, **_: Any) -> bool:
+    """A buffer where there is momentum."""
+    return hyper_fits(h) and (buffer is not None or not momentum)
+
+
+def adam_fits(p: Array, g: Array, m: Array, v: Array, h: Array, **_: Any) -> bool:
+    """All of the state, and the hyper-parameters."""
+    return hyper_fits(h) and m is not None and v is not None

@@ -158,7 +158,7 @@ def _dense_grad(g, x, w, y, activation, needs):
     return tuple([v if need else None for v, need in zip(gs, needs, strict=True)])
 
 
-def _layer_norm_grad(g, x, weight, mean, rstd, eps, needs):
+def _layer_norm_grad(g, x, weight, mean, rstd, needs):
     n = x.shape[-1]
     normal = (x - mean) * rstd
     gn = g if weight is None else g * weight

@@ -84,6 +84,18 @@ def test_without_a_place_to_write_kernels_still_run(tmp_path):
     assert not Path(folder).exists(), "a temporary folder outlived its process"
 
 
+def test_folders_of_other_versions_are_removed_in_time(tmp_path):
+    old, recent, foreign = (tmp_path / n for n in ("tensorgrad-old", "tensorgrad-new", "other"))
+    for folder in (old, recent, foreign):
+        folder.mkdir()
+    for folder in (old, foreign):
+        os.utime(folder, (0, 0))
+    python("run()", NUMBA_CACHE_DIR=tmp_path)
+    assert not old.exists()
+    assert recent.exists()
+    assert foreign.exists()
+
+
 def test_an_error_in_a_loop_is_raised_and_nothing_dropped():
     @jit.jit
     def wrong(x, y):

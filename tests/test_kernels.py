@@ -81,7 +81,7 @@ def norm_grads(n):
     for (x,), _ in matrices(n, 1):
         _, mean, rstd = OPS["layer_norm"].ref(x, None, None)
         args = (draw(x.shape, seed=1), x, draw(x.shape[-1:], seed=2), mean, rstd)
-        made += [Sample(args, {"eps": 1e-5, "needs": needs}) for needs in ((True,) * 3,)]
+        made += [Sample(args, {"needs": (True,) * 3})]
     return made
 
 
@@ -136,7 +136,7 @@ def exact_args(op, sample, dtype):
         if isinstance(a, np.ndarray) and a.dtype == np.float64 and name not in (*STATISTICS, "h"):
             args[i] = a.astype(backends.dtype_of(dtype)).astype(np.float64)
     if op.name == "layer_norm_grad":  # the statistics of the rounded numbers
-        args[3:5] = OPS["layer_norm"].ref(args[1], None, None, eps=sample.params["eps"])[1:]
+        args[3:5] = OPS["layer_norm"].ref(args[1], None, None)[1:]
     return [a.copy() if isinstance(a, np.ndarray) else a for a in args]
 
 
@@ -271,7 +271,7 @@ def test_cuda_kernel_agrees_with_the_reference(name, gpu):
             assert any(taken), f"the guard refuses all samples in {dtype}"
 
 
-LARGE = {"dropout": 17_001, "random_bits": 17_001}
+LARGE = {"dropout": 40_001, "random_bits": 40_001}
 
 
 @cpu_kernels
@@ -430,7 +430,7 @@ def test_labels_of_any_size_and_a_broadcast_gradient(kind, gpu):
             home.from_host(logits),
             home.from_host(labels),
         )
-        assert kernel.guard(sized=True)(args)
+        assert kernel.guard(sized=True)(args, {})
         check(kind, home.to_host(kernel(*args)), expected, "float32", 5)
 
 
@@ -475,7 +475,7 @@ def test_dense_grad_gives_what_is_needed(activation, needs, gpu):
 def test_layer_norm_grad_gives_what_is_needed(needs, gpu):
     args = norm_grads(33)[0].args
     for weight in (args[2], None):
-        sample = Sample((*args[:2], weight, *args[3:]), {"eps": 1e-5, "needs": needs})
+        sample = Sample((*args[:2], weight, *args[3:]), {"needs": needs})
         for home, table in ((NUMPY, CPU), (gpu, CUDA)):
             assert run(OPS["layer_norm_grad"], table["layer_norm_grad"], sample, "float32", home)
 

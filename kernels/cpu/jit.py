@@ -8,6 +8,7 @@ pool, and a folder is found that the machine code can be cached in.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -17,6 +18,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -134,10 +136,12 @@ def _know_scalars(numba: ModuleType) -> None:
 
     while _scalars:
         function, by_dtype = _scalars.pop()
-        if not by_dtype:
-            extending.register_jitable(function)
-            continue
-        extending.overload(function)(_chooser(by_dtype))
+        # Inlined by force: a call left in a loop stops vectorisation (gelu_grad in float64 took
+        # 6.8 instead of 0.9 ns a number, AVX-512 server).
+        if by_dtype:
+            extending.overload(function, jit_options={"forceinline": True})(_chooser(by_dtype))
+        else:
+            extending.register_jitable(forceinline=True)(function)
 
 
 def _chooser(by_dtype: dict[str, Callable]) -> Callable:
@@ -239,13 +243,22 @@ def cache_folder() -> Path:
         folder = base / name
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
+            with tempfile.TemporaryFile(dir=folder):  # dates the folder, too
+                _remove_unused(base)
                 return folder
         except OSError:
             continue
     folder = Path(tempfile.mkdtemp(prefix="tensorgrad-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+def _remove_unused(base: Path, days: int = 30) -> None:
+    """Delete the folders of other versions that no process has used for some time."""
+    for folder in base.glob("tensorgrad-*"):
+        with contextlib.suppress(OSError):  # another process may do the same
+            if time.time() - folder.stat().st_mtime > days * 86400:
+                shutil.rmtree(folder)
 
 
 def _cache_bases() -> list[Path]:

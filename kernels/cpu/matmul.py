@@ -12,8 +12,8 @@ from . import scalars as s
 from .elementwise import PARALLEL, SMALL, apply, binary
 from .jit import jit, prange
 
-# Rows whose gradients are summed into one partial bias gradient: enough for many threads, few
-# enough to add up afterwards. It follows from the shape alone, so the result always rounds alike.
+# So many numbers, at least, are summed into one partial bias gradient: the parts are enough for
+# many threads and few to add up. They follow from the shape alone: the sum always rounds alike.
 _PARTIAL = 1 << 14
 
 

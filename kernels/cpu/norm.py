@@ -74,7 +74,7 @@ def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
 
 
 @accepts(min_size=SMALL, when=norm_grad_fits)
-def layer_norm_grad(g, x, weight, mean, rstd, *, eps, needs):
+def layer_norm_grad(g, x, weight, mean, rstd, *, needs):
     rows, n = flat_rows(x), x.shape[-1]
     parts = max(1, min(x.size // _PARTIAL, rows.shape[0], 64))
     gx, sums = np.empty_like(x), np.empty((2, parts, n), x.dtype)

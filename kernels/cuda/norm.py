@@ -50,7 +50,7 @@ def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
 
 
 @accepts(dtypes=DTYPES, others=("mean", "rstd"), when=norm_grad_fits)
-def layer_norm_grad(g, x, weight, mean, rstd, *, eps, needs):
+def layer_norm_grad(g, x, weight, mean, rstd, *, needs):
     xp, launch, _ = device(x)
     (rows, n), t, gx, gweight, gbias = _extent(x), ctype(x), None, None, None
     if needs[0]:

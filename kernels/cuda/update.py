@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..accept import accepts
-from ..shapes import update_fits
+from ..shapes import adam_fits, hyper_fits, sgd_fits
 from .device import BLOCK, DTYPES, TYPES, Source, blocks, ctype, device, sizes, wide
 
 SOURCE = Source(
@@ -15,12 +15,12 @@ SOURCE = Source(
 _PLAIN, _CLASSICAL, _NESTEROV = np.int32(0), np.int32(1), np.int32(2)  # enum Momentum
 
 
-@accepts(dtypes=("float64",), when=lambda h: h.shape == (2,))
+@accepts(dtypes=("float64",), when=hyper_fits)
 def advance_step(h):
     device(h).launch(SOURCE, "advance_step", (1,), (1,), (h,))
 
 
-@accepts(dtypes=DTYPES, same_shape=True, others=("h",), when=update_fits)
+@accepts(dtypes=DTYPES, same_shape=True, others=("h",), when=sgd_fits)
 def sgd(p, g, buffer, h, *, momentum, nesterov, weight_decay):
     kind = _PLAIN if not momentum else _NESTEROV if nesterov else _CLASSICAL
     buffer, a = buffer if momentum else p, wide(p)  # without momentum it is not read
@@ -29,7 +29,7 @@ def sgd(p, g, buffer, h, *, momentum, nesterov, weight_decay):
         device(p).launch(SOURCE, f"sgd<{ctype(p)}>", blocks(p.size), (BLOCK,), args)
 
 
-@accepts(dtypes=DTYPES, same_shape=True, others=("h",), when=update_fits)
+@accepts(dtypes=DTYPES, same_shape=True, others=("h",), when=adam_fits)
 def adam(p, g, m, v, h, *, beta1, beta2, eps, weight_decay, decoupled):
     if p.size:
         numbers = [np.float64(c) for c in (beta1, beta2, eps, weight_decay)]

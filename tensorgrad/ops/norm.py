@@ -20,16 +20,16 @@ def _grad_samples():
         _, mean, rstd = layer_norm(x, weight, None, **params)
         needs = (True, weight is not None, True)
         g = draw(x.shape, seed=3)
-        made.append(Sample((g, x, weight, mean, rstd), {"eps": 1e-5, **params, "needs": needs}))
+        made.append(Sample((g, x, weight, mean, rstd), {"needs": needs}))
     return made
 
 
-def _gradients(g, x, weight, mean, rstd, eps, needs):
+def _gradients(g, x, weight, mean, rstd, needs):
     gy, gmean, grstd = g
     if gy is None:
         parts = [None, None, None]
     else:
-        parts = list(layer_norm_grad(gy, x, weight, mean, rstd, eps=eps, needs=needs))
+        parts = list(layer_norm_grad(gy, x, weight, mean, rstd, needs=needs))
     if needs[0] and not (gmean is None and grstd is None):  # the statistics were used themselves
         centred = widened(x) - mean
         gx = 0.0 if gmean is None else gmean
@@ -61,7 +61,7 @@ def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
 
 
 @op(samples=_grad_samples, outputs=("gx", "gweight", "gbias"), kind="reduce")
-def layer_norm_grad(g, x, weight, mean, rstd, *, eps, needs):
+def layer_norm_grad(g, x, weight, mean, rstd, *, needs):
     """Gradients of layer_norm for x, weight and bias, from the statistics of the forward pass.
     They are inputs like the others: second order flows through them back into layer_norm."""
     half, g = x, widened(g)
