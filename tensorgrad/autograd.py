@@ -307,23 +307,34 @@ class Function:
     def apply(cls, *args: Any, **params: Any) -> Tensor:
         """Call the function on tensors, arrays or numbers; the result is on the tape."""
         inputs = [asarray(a) for a in args]
+        arrays = [t._data for t in inputs]
+        for i, a in enumerate(arrays):  # one array twice: two views, to tell what was saved
+            if any(a is b for b in arrays[:i]):
+                arrays[i] = a.view()
         ctx = cls()
-        ctx.xp = namespace(*[t._data for t in inputs])
-        y = asarray(ctx.forward(*[t._data for t in inputs], **params))._data
+        ctx.xp = namespace(*arrays)
+        raw = ctx.forward(*arrays, **params)
+        y = asarray(raw)._data
         parents = [t.node for t in inputs]
         if not (switches.recording and any(n is not None for n in parents)):
             return Tensor(y)
-        call = _Call(ctx, [t._data for t in inputs], y)
-        return Tensor(y, Node(call, parents, ctx.saved, params, next_seq(), y.shape, y.dtype))
+        saved, ctx.saved = ctx.saved, ()  # the node holds them, and drops them after backward
+        call = _Call(ctx, arrays, raw, saved)
+        return Tensor(y, Node(call, parents, saved, params, next_seq(), y.shape, y.dtype))
 
 
 class _Call:
     """What a Node asks of its op, for one call of a Function."""
 
-    def __init__(self, ctx: Function, inputs: list, y: Any):
-        self.ctx, self.name, self.rules = ctx, type(ctx).__name__, self
+    def __init__(self, ctx: Function, inputs: list, y: Any, saved: tuple):
+        self.ctx, self.name = ctx, type(ctx).__name__
         ids = {id(a): i for i, a in enumerate(inputs)}
-        self.origins = [-1 if a is y else ids.get(id(a)) for a in ctx.saved]
+        self.origins = [-1 if a is y else ids.get(id(a)) for a in saved]
+
+    @property
+    def rules(self) -> _Call:
+        """Itself; not an attribute, which would be a cycle."""
+        return self
 
     def rewrap(self, saved: tuple, node: Node, wrap: Callable, output: Callable) -> tuple:
         """The saved arrays under the nodes they came from."""
@@ -333,12 +344,21 @@ class _Call:
     def vjp(self, g: Any, saved: tuple, params: dict, parents: Sequence) -> tuple:
         """One gradient or None per input, as raw as the cotangent."""
         self.ctx.saved = saved
-        gs = self.ctx.backward(g)
+        try:
+            gs = self.ctx.backward(g)
+        finally:
+            self.ctx.saved = ()  # tensors there would hold this call: a cycle
         gs = gs if isinstance(gs, tuple) else (gs,)
         if len(gs) != len(parents):
             raise GraphError(
                 f"{self.name}.backward returned {len(gs)} gradients for {len(parents)} inputs"
             )
+        for x in gs:
+            if x is not None and not hasattr(x, "dtype"):
+                raise DTypeError(
+                    f"{self.name}.backward returned {type(x).__name__}; it gives one array or "
+                    "None per input, in a tuple when there are several"
+                )
         if not isinstance(g, Tensor):
             gs = tuple([x._data if isinstance(x, Tensor) else x for x in gs])
         return tuple([x if n is not None else None for x, n in zip(gs, parents, strict=True)])

@@ -239,10 +239,10 @@ def backprop(
     wanted, node, seq = set(wanted), roots[0][0], next_seq()
     while True:
         for parent, g in edges:
-            if g is None or parent is None:
-                continue
-            if parent.written > seq:
+            if parent is not None and parent.written > seq:  # even where no gradient goes
                 raise GraphError(STALE.format(parent.tensor(), node.op.name))
+            if parent is None or g is None or parent.seq < oldest:
+                continue
             if g.shape != parent.shape or g.dtype != parent.dtype:  # undo broadcast, promotion
                 g = OPS["sum_to"](g, shape=parent.shape, dtype=parent.dtype)
             if parent not in grads:
@@ -254,18 +254,18 @@ def backprop(
         g, op, seq, edges = grads.pop(node), node.op, node.seq, ()
         if type(node) is Leaf or node in wanted:
             found[node] = g
-        if type(node) is Out:
+        if type(node) is Out and node.parents[0].seq >= oldest:
             _collect(node, g, grads, heap)
         if op is None:
             continue
-        parents, saved = node.parents, node.saved
+        parents, needed, saved = node.parents, node.parents, node.saved
         if saved is None:
             raise GraphError(FREED.format(op.name))
         if oldest:
-            parents = [p if p is not None and p.seq >= oldest else None for p in parents]
+            needed = [p if p is not None and p.seq >= oldest else None for p in parents]
         if create_graph:
             saved = op.rules.rewrap(saved, node, _wrap, _output)
-        edges = zip(parents, op.rules.vjp(g, saved, node.params, parents), strict=True)
+        edges = zip(parents, op.rules.vjp(g, saved, node.params, needed), strict=True)
         if not retain:
             node.saved = None
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import Any
 
 import numpy as np
 
 from . import backend as backends
 from .backend import BY_TYPE, Array, is_floating
-from .core import OPS, Leaf, Tensor
-from .errors import DTypeError, ShapeError
+from .core import OPS, Leaf, Tensor, switches
+from .errors import DTypeError, GraphError, ShapeError
 from .ops import random as _random  # noqa: F401  (registers advance_random)
 
 Shape = int | tuple[int, ...] | list[int]
@@ -20,6 +21,7 @@ def asarray(value: Any, dtype: Any = None, backend: str | None = None) -> Tensor
     """A Tensor of `value`, sharing its memory where dtype and backend allow it.
 
     Floats written in Python become float32; NumPy and CuPy arrays keep their dtype and place.
+    A list of tensors is stacked, and gradients flow back to them.
 
     >>> asarray([1.0, 2.0]).dtype
     dtype('float32')
@@ -29,6 +31,10 @@ def asarray(value: Any, dtype: Any = None, backend: str | None = None) -> Tensor
             return value
         value = value._data
     elif isinstance(value, (list, tuple)):
+        if switches.recording and _tracked(value):
+            joined = OPS["stack"](*[asarray(v) for v in value])
+            joined = joined if dtype is None else joined.astype(dtype)
+            return joined if backend is None else joined.to(backend)
         value = _untensor(value)
     return Tensor(backends.make(value, dtype, backend))
 
@@ -38,11 +44,17 @@ def tensor(
 ) -> Tensor:
     """A new Tensor that owns a copy of `value`; a leaf of the tape with `requires_grad`.
 
-    Raises DTypeError for values that are not numbers, and for gradients of integers.
+    Raises DTypeError for values that are not numbers, and for gradients of integers; GraphError
+    for a list of tensors that require gradients, which would be lost.
 
     >>> tensor([[1, 2], [3, 4]]).shape
     (2, 2)
     """
+    if isinstance(value, (list, tuple)) and switches.recording and _tracked(value):
+        raise GraphError(
+            "tensor() copies numbers, which would cut the gradients of the tensors in the list: "
+            "tg.stack(list) keeps them; .detach() the tensors if they are not wanted"
+        )
     made = asarray(value, dtype, backend)
     made = Tensor(made._data.copy())
     if requires_grad:
@@ -60,6 +72,13 @@ def track(t: Tensor) -> Tensor:
     if t.node is None:
         t.node = Leaf(t)
     return t
+
+
+def _tracked(value: Any) -> bool:
+    """Whether there is a Tensor that requires gradients somewhere in nested lists."""
+    if isinstance(value, (list, tuple)):
+        return any(map(_tracked, value))
+    return isinstance(value, Tensor) and value.node is not None
 
 
 def _untensor(value: Any) -> Any:
@@ -155,6 +174,7 @@ class _Stream:
     host: np.random.Generator
     device: dict[str, Array]
     key: int
+    lock = threading.Lock()  # two threads must not take the same words
 
 
 def seed(value: int) -> None:
@@ -180,10 +200,11 @@ def host_generator() -> np.random.Generator:
 
 def random_state(name: str, words: int) -> Array:
     """State for an op that draws `words` 32-bit words on the backend `name`; see ops/random.py."""
-    if name not in _Stream.device:
-        start = np.array([_Stream.key, 0], dtype=np.uint64)
-        _Stream.device[name] = backends.get(name).from_host(start)
-    return OPS["advance_random"](_Stream.device[name], blocks=(words + 3) // 4)
+    with _Stream.lock:
+        if name not in _Stream.device:
+            start = np.array([_Stream.key, 0], dtype=np.uint64)
+            _Stream.device[name] = backends.get(name).from_host(start)
+        return OPS["advance_random"](_Stream.device[name], blocks=(words + 3) // 4)
 
 
 def rand(*shape: Any, dtype: Any = "float32", backend: str | None = None) -> Tensor:

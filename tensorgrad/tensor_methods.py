@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -77,6 +78,9 @@ def seed_cotangent(y: Any, cotangent: Any, create_graph: bool) -> Any:
             f"backward(): the cotangent has shape {g._data.shape}, the tensor {y._data.shape}"
         )
     return g if create_graph else g._data
+
+
+_adding = threading.Lock()  # backward in several threads may add to one leaf
 
 
 class _Methods:
@@ -186,10 +190,11 @@ class _Methods:
         retain = create_graph if retain_graph is None else retain_graph
         with recording(create_graph):
             grads = backprop([(self.node, g)], create_graph=create_graph, retain=retain)
-        for leaf, g in grads.items():
-            if (tensor := leaf.tensor()) is not None:
-                g = g if isinstance(g, Tensor) else Tensor(g)
-                tensor.grad = g if tensor.grad is None else tensor.grad + g
+        with _adding:
+            for leaf, g in grads.items():
+                if (tensor := leaf.tensor()) is not None:
+                    g = g if isinstance(g, Tensor) else Tensor(g)
+                    tensor.grad = g if tensor.grad is None else tensor.grad + g
 
     def __getitem__(self, key: Any) -> Tensor:
         template, arrays = index.split_key(key, self._data)

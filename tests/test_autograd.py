@@ -319,3 +319,123 @@ def test_a_public_function_and_an_op_differ_only_in_what_they_take():
     raw = np.ones(3)
     assert isinstance(tg.exp(raw), Tensor)
     assert isinstance(OPS["exp"](raw), np.ndarray)
+
+
+def test_pulling_back_through_a_rewritten_tensor_is_refused():
+    w = tg.tensor([1.0, 2.0], requires_grad=True)
+    _, pull = tg.vjp(lambda x: w * x, np.ones(2))  # w is of an older graph
+    _, own = tg.vjp(lambda x: x * x, w)
+    chosen = tg.where(w, tg.tensor([3.0, 4.0], requires_grad=True), 0.0).sum()
+    w.data *= 0
+    for call in (lambda: pull(np.ones(2)), lambda: own(np.ones(2)), chosen.backward):
+        with pytest.raises(tg.GraphError, match="updated after"):
+            call()
+
+
+def test_a_pull_back_survives_the_gradient_of_a_pull_back():
+    for f in (tg.layer_norm, lambda x: tg.dense(x, np.ones((3, 2)), activation="gelu")):
+        y, pull = tg.vjp(f, np.arange(6.0).reshape(2, 3) ** 2)
+        v = np.ones(y.shape)
+        before = pull(v)[0].numpy()
+        tg.grad(lambda v, pull=pull: (pull(v, create_graph=True)[0] * 2).sum())(v)
+        assert np.array_equal(pull(v)[0].numpy(), before)
+
+
+class _Exp(tg.Function):
+    def forward(ctx, x):
+        y = ctx.xp.exp(x)
+        ctx.save(y)
+        return y
+
+    def backward(ctx, g):
+        (y,) = ctx.saved
+        return g * y
+
+
+class _Times(tg.Function):
+    def forward(ctx, a, b):
+        ctx.save(a, b)
+        return a * b
+
+    def backward(ctx, g):
+        a, b = ctx.saved
+        return g * b, g * a
+
+
+def test_functions_of_single_numbers_are_differentiable_twice():
+    # NumPy makes a scalar of a 0-d result, so the saved output is not the array that is kept
+    assert tg.grad(tg.grad(_Exp.apply))(np.array(2.0)).item() == pytest.approx(np.exp(2.0))
+
+
+def test_a_function_tells_a_tensor_from_the_same_array_detached():
+    x = np.array([3.0])
+
+    def first(x):  # x * b at b = x, differentiated for x with b held: the gradient is b
+        b = tg.tensor(x.numpy())
+        b._data = x._data
+        return tg.grad(lambda a: _Times.apply(a, b).sum())(x).sum()
+
+    assert tg.grad(first)(x).tolist() == [0.0]
+
+    def second(x):
+        return tg.grad(lambda b: _Times.apply(x.detach(), b).sum() + 0 * x.sum())(x).sum()
+
+    assert tg.grad(second)(x).tolist() == [0.0]
+
+
+def test_a_function_leaves_no_cycle_and_drops_what_it_saved():
+    import gc
+
+    for create_graph in (False, True):
+        gc.collect()
+        gc.disable()
+        try:
+            x = tg.tensor(np.ones(3), requires_grad=True)
+            y = _Exp.apply(x)
+            y.sum().backward(create_graph=create_graph)
+            assert y.node.op.ctx.saved == ()
+            x.grad = None
+            del x, y
+            assert gc.collect() == 0
+        finally:
+            gc.enable()
+
+
+@pytest.mark.parametrize("wrong", [0.0, [1.0]])
+def test_a_backward_that_returns_no_array_is_named(wrong):
+    class Odd(tg.Function):
+        def forward(ctx, x):
+            return x * 2
+
+        def backward(ctx, g):
+            return wrong
+
+    with pytest.raises(tg.DTypeError, match=r"Odd\.backward"):
+        Odd.apply(tg.tensor([1.0], requires_grad=True)).sum().backward()
+
+
+def test_threads_lose_no_gradient_and_share_no_dropout_mask():
+    import sys
+
+    from tensorgrad.creation import random_state
+
+    w = tg.tensor(np.zeros(3), requires_grad=True)
+    states = [[] for _ in range(8)]
+
+    def work(own):
+        for _ in range(200):
+            (w * 1.0).sum().backward()
+            own.append(tuple(random_state("numpy", 40).tolist()))
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work, args=(own,)) for own in states]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert w.grad.tolist() == [1600.0] * 3
+    assert len({s for own in states for s in own}) == 1600

@@ -313,3 +313,30 @@ def test_integers_are_never_tracked():
     assert not x.argmax().requires_grad
     with pytest.raises(tg.DTypeError, match="int64"):
         tg.tensor([1, 2], requires_grad=True)
+
+
+def test_gradients_of_calls_at_the_edge():
+    def leaf(*shape):
+        return tg.tensor(np.ones(shape), requires_grad=True)
+
+    for a, b in (((5, 2, 0), (0, 4)), ((5, 2, 3), (3, 0)), ((0, 2, 3), (3, 4))):
+        for call in (tg.matmul, tg.dense, lambda x, w: tg.dense(x, w, activation="gelu")):
+            x, w = leaf(*a), leaf(*b)
+            call(x, w).sum().backward()
+            assert x.grad.shape == a
+            assert w.grad.shape == b
+    x = leaf(2, 3)
+    tg.split(x, [0], axis=1)[0].sum().backward()  # an empty part used, a full one not
+    assert x.grad.tolist() == [[0.0] * 3] * 2
+    x = leaf(1)
+    x.var(ddof=1).backward()  # no degree of freedom: NaN forward and backward
+    assert np.isnan(x.grad.numpy()).all()
+    for call in (
+        lambda: tg.pad(leaf(2, 3), 1),
+        lambda: tg.pad(leaf(2, 3), ((1, 1),)),
+        lambda: tg.pad(leaf(2, 3), (1, 2)),
+        lambda: tg.concat([leaf(2), leaf(2)], axis=None),
+        lambda: tg.split(leaf(5), [3, 1]),
+    ):
+        with pytest.raises(tg.TensorgradError, match=r"pad|concat|split"):
+            call()

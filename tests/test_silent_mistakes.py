@@ -251,3 +251,51 @@ def test_bad_input(name):
     call, message = BAD[name]
     with pytest.raises(tg.TensorgradError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("key", "shape"),
+    [
+        (np.array([True, False]), (3,)),  # short
+        ([True, False, False, False], (3,)),  # long, but only False beyond the end
+        (np.ones((2, 2), bool), (3, 3)),
+        ((slice(None), np.array([True, False])), (2, 3)),
+        ((..., np.array([True, False])), (2, 2, 3)),
+        ((None, np.array([True, False])), (3,)),
+    ],
+)
+def test_a_mask_of_another_shape_is_refused_as_by_numpy(key, shape):
+    with pytest.raises(IndexError):
+        np.ones(shape)[key]
+    with pytest.raises(tg.IndexingError, match="a mask of shape"):
+        tg.ones(shape)[key]
+
+
+def test_masks_find_their_axes():
+    x, m = rng.normal(size=(2, 3, 4)), np.array([True, False, True])
+    for key in (
+        (0, m),
+        (..., m, 1),
+        (slice(None), m),
+        (None, 0, m),
+        (np.eye(2, 3) > 0, 0),
+        (..., 0),
+    ):
+        np.testing.assert_array_equal(tg.tensor(x)[key].numpy(), x[key])
+    for key in (True, slice(0.5, None), slice("a"), [[0], [1, 2]]):
+        with pytest.raises(tg.DTypeError, match="getitem"):
+            tg.tensor(x)[key]
+
+
+def test_gradients_flow_through_lists_of_tensors():
+    for f in (
+        lambda v: tg.mean([v, 2 * v]),
+        lambda v: tg.asarray([[v, 1.0], [2 * v, 3]], dtype="float64").sum() / 2,
+        lambda v: tg.multiply([v, v * v], [0.5, 0.5])[0] * 3,
+    ):
+        assert tg.grad(f)(3.0).item() == 1.5
+    x = tg.tensor([1.0], requires_grad=True)
+    with pytest.raises(tg.GraphError, match="stack"):
+        tg.tensor([x, x])
+    assert tg.tensor([x.detach(), x.detach()]).shape == (2, 1)
+    assert nn.Parameter([tg.tensor(1.0), tg.tensor(2.0)]).shape == (2,)

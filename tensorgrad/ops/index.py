@@ -4,9 +4,11 @@ An index is split into a *template* of slices, integers, None and Ellipsis, whic
 the integer arrays that stand at its `ARRAY` places, which are inputs.
 """
 
+import operator
+
 from ..backend import is_half, namespace
 from ..core import Tensor, op
-from ..errors import DTypeError
+from ..errors import DTypeError, IndexingError
 from .samples import Sample, draw, integers
 
 ARRAY = "array"  # stands in a template where an index array goes
@@ -14,34 +16,61 @@ ARRAY = "array"  # stands in a template where an index array goes
 
 def split_key(key, x):
     """Template and index arrays of any key that NumPy takes; masks become integer arrays."""
-    template, arrays = [], []
-    for part in key if isinstance(key, tuple) else (key,):
-        if part is None or part is ... or (isinstance(part, (int, slice)) and part is not True):
-            template.append(_plain_slice(part) if isinstance(part, slice) else part)
+    parts = [_part(p, x) for p in (key if isinstance(key, tuple) else (key,))]
+    template, arrays, axis = [], [], 0
+    for part in parts:
+        if not hasattr(part, "dtype"):
+            template.append(part)
+            axis += x.ndim - sum(map(_axes, parts)) if part is ... else _axes(part)
             continue
-        raw = part._data if isinstance(part, Tensor) else part
-        raw = raw if hasattr(raw, "dtype") else namespace(x).asarray(raw, dtype=_index_dtype(raw))
-        if raw.dtype.kind == "b":
-            found = raw.nonzero()
-        elif raw.dtype.kind in "iu":
-            found = (raw,)
-        else:
-            raise DTypeError(
-                f"getitem: an index of dtype {raw.dtype}; indices are integers, slices, masks, "
-                "None or ..."
+        if part.dtype.kind == "b" and part.shape != x.shape[axis : axis + part.ndim]:
+            raise IndexingError(
+                f"getitem: a mask of shape {part.shape} where x, {x.shape}, has the axes "
+                f"{x.shape[axis : axis + part.ndim]}: they must be the same"
             )
+        found = part.nonzero() if part.dtype.kind == "b" else (part,)
         template += [ARRAY] * len(found)
         arrays += found
+        axis += len(found)
     return tuple(template), arrays
 
 
-def _index_dtype(value):
-    return None if value else "int64"  # an empty list would become floats
+def _part(part, x):
+    """One part of a key: a slice, an integer, None, Ellipsis, or an array of integers or bools."""
+    if isinstance(part, slice):
+        return _plain_slice(part)
+    if part is None or part is ... or (isinstance(part, int) and not isinstance(part, bool)):
+        return part
+    raw = part._data if isinstance(part, Tensor) else part
+    if not hasattr(raw, "dtype"):
+        try:  # an empty list would become floats
+            raw = namespace(x).asarray(raw, dtype=None if raw else "int64")
+        except (ValueError, TypeError) as error:
+            raise DTypeError(f"getitem: {part!r} is not an index: {error}") from None
+    if raw.dtype.kind not in "biu":
+        raise DTypeError(
+            f"getitem: an index of dtype {raw.dtype}; indices are integers, slices, masks, None or "
+            "..."
+        )
+    if raw.dtype.kind == "b" and not raw.ndim:
+        raise DTypeError("getitem: a single True or False is not an index; x[None] adds an axis")
+    return raw
+
+
+def _axes(part):
+    """How many axes of x a part of a key takes up."""
+    if hasattr(part, "dtype"):
+        return part.ndim if part.dtype.kind == "b" else 1
+    return 0 if part is None or part is ... else 1
 
 
 def _plain_slice(s):
     """A slice whose ends may have been Tensors or NumPy integers."""
-    return slice(*[None if v is None else v.__index__() for v in (s.start, s.stop, s.step)])
+    ends = (s.start, s.stop, s.step)
+    try:
+        return slice(*[None if v is None else operator.index(v) for v in ends])
+    except TypeError:
+        raise DTypeError(f"getitem: the ends of {s} are not whole numbers") from None
 
 
 def _key(template, index):

@@ -1,5 +1,7 @@
 """Matrix products, and the dense layer that is one product with its bias and activation."""
 
+import math
+
 from ..backend import is_half, namespace
 from ..core import op
 from .elementwise import gelu, gelu_grad, relu, relu_grad, sigmoid, sigmoid_grad, tanh, tanh_grad
@@ -15,7 +17,8 @@ def transposed(x):
 
 def flat(x):
     """All leading axes as one: (..., n) -> (rows, n)."""
-    return x if len(x.shape) == 2 else reshape(x, shape=(-1, x.shape[-1]))
+    rows = math.prod(x.shape[:-1])  # not -1, which an axis of length 0 would leave open
+    return x if len(x.shape) == 2 else reshape(x, shape=(rows, x.shape[-1]))
 
 
 def _matmul_a(g, a_shape, b):

@@ -123,7 +123,8 @@ def min_(x, *, axis=None, keepdims=False):
 
 def _var_grad(g, x, axis, keepdims, ddof):
     centred = x - mean(x, axis=axis, keepdims=True)
-    scale = 2.0 / (_count(x.shape, axis) - ddof)
+    freedom = _count(x.shape, axis) - ddof
+    scale = 2.0 / freedom if freedom > 0 else math.nan
     return spread(g * scale, x.shape, axis, keepdims) * centred
 
 

@@ -1,5 +1,6 @@
 """Ops that rearrange numbers without changing them. Several return views of their input."""
 
+import math
 from itertools import pairwise
 
 from ..backend import BACKENDS, get, namespace
@@ -123,6 +124,8 @@ def flip(x, *, axis=None):
 )
 def pad(x, *, pad_width, value=0.0):
     """x surrounded by a constant: `pad_width` gives (before, after) for each axis."""
+    if len(pad_width) != x.ndim or any(len(pair) != 2 for pair in pad_width):
+        raise ValueError(f"pad_width is a pair (before, after) for each of the {x.ndim} axes")
     return namespace(x).pad(x, pad_width, mode="constant", constant_values=value)
 
 
@@ -180,6 +183,8 @@ def _slices(g, shapes, axis, needs):
 )
 def concat(*xs, axis=0):
     """The arrays joined along an axis they have."""
+    if axis is None:
+        raise TypeError("axis is None; reshape each to (-1,) first")
     return namespace(*xs).concatenate(xs, axis=axis)
 
 
@@ -209,7 +214,10 @@ def bounds(n, sections):
         if sections < 1 or n % sections:
             raise ValueError(f"an axis of length {n} does not split into {sections} equal parts")
         sections = [n // sections * i for i in range(1, sections)]
-    return [0, *[min(max(i + n if i < 0 else i, 0), n) for i in sections], n]
+    cuts = [0, *[min(max(i + n if i < 0 else i, 0), n) for i in sections], n]
+    if any(a > b for a, b in pairwise(cuts)):
+        raise ValueError(f"the indices {list(sections)} are not in order, so the parts overlap")
+    return cuts
 
 
 def _joined(g, x_shape, sections, axis):
@@ -219,8 +227,9 @@ def _joined(g, x_shape, sections, axis):
     for part, (start, end) in zip(g, pairwise(cuts), strict=True):
         if part is None:
             shape = (*x_shape[:axis], max(end - start, 0), *x_shape[axis + 1 :])
-            zero = full_like(reshape(known, shape=(-1,))[:1], value=0.0)
-            part = broadcast_to(zero, shape=shape) if known.size else reshape(known, shape=shape)
+            flat = reshape(known, shape=(-1,))
+            zeros = pad(flat[:0], pad_width=((0, math.prod(shape)),))
+            part = reshape(zeros, shape=shape)
         parts.append(part)
     return concat(*parts, axis=axis)
 
