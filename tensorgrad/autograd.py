@@ -313,7 +313,7 @@ class Function:
                 arrays[i] = a.view()
         ctx = cls()
         ctx.xp = namespace(*arrays)
-        raw = ctx.forward(*arrays, **params)
+        raw = cls.forward(ctx, *arrays, **params)  # static methods, as PyTorch has them, too
         y = asarray(raw)._data
         parents = [t.node for t in inputs]
         if not (switches.recording and any(n is not None for n in parents)):
@@ -345,7 +345,7 @@ class _Call:
         """One gradient or None per input, as raw as the cotangent."""
         self.ctx.saved = saved
         try:
-            gs = self.ctx.backward(g)
+            gs = type(self.ctx).backward(self.ctx, g)
         finally:
             self.ctx.saved = ()  # tensors there would hold this call: a cycle
         gs = gs if isinstance(gs, tuple) else (gs,)

@@ -54,7 +54,8 @@ def suggest(name: object, choices: Iterable[str]) -> str:
     """
     choices = sorted(choices)
     near = difflib.get_close_matches(str(name).lower(), choices, n=1, cutoff=0.5)
-    return (f"did you mean {near[0]!r}? " if near else "") + "Known: " + ", ".join(choices)
+    known = ", ".join(choices) or "none"
+    return (f"did you mean {near[0]!r}? " if near else "") + "Known: " + known
 
 
 def user_line() -> str:

@@ -233,7 +233,11 @@ class _Methods:
         return int(self.item())
 
     def __format__(self, spec: str) -> str:
-        return format(self.item() if spec and self._data.size == 1 else str(self), spec)
+        if spec and self._data.size != 1:
+            raise ShapeError(
+                f"format {spec!r} is for one number, this tensor has shape {self.shape}"
+            )
+        return format(self.item() if spec else str(self), spec)
 
     def __repr__(self) -> str:
         body = np.array2string(self.numpy(), separator=", ", prefix="tensor(", threshold=100)
@@ -268,16 +272,29 @@ class _Methods:
 
 _NUMPY_NAMES = {"absolute": "abs", "true_divide": "divide", "rint": "round", "amax": "max"}
 _NUMPY_NAMES |= {"amin": "min", "array_split": "split"}
+_INSTEAD = {"dot": "a @ b", "inner": "a @ b", "einsum": "a @ b", "ravel": "x.reshape(-1)"}
+_INSTEAD |= {"vstack": "tg.concatenate", "hstack": "tg.concatenate", "copy": "x.copy()"}
+_INSTEAD |= {
+    "zeros_like": "tg.zeros_like",
+    "ones_like": "tg.ones_like",
+    "norm": "square, sum, sqrt",
+}
 
 
 def _numpy_call(name: str, args: tuple, kwargs: dict, method: str = "__call__") -> Any:
     """np.<name>(tensor): the op of that name."""
+    if kwargs.get("out") is not None:
+        raise GraphError(
+            f"np.{name}(..., out=...): ops write into no array. To update one in place, take "
+            "arrays only: w.data -= lr * w.grad.data"
+        )
     function = PUBLIC.get(_NUMPY_NAMES.get(name, name))
     if function is None or method != "__call__":
         called = name if method == "__call__" else f"{name}.{method}"
+        hint = f"use {_INSTEAD[name]}, or " if name in _INSTEAD else ""
         raise DTypeError(
-            f"np.{called} has no op here, so no gradient: call it on tensor.numpy(). "
-            + suggest(name, PUBLIC)
+            f"np.{called} has no op here, so no gradient: {hint}call it on tensor.numpy(). "
+            + ("" if hint else "Known: " + ", ".join(sorted(PUBLIC)))
         )
     return function(*args, **kwargs)
 

@@ -439,3 +439,20 @@ def test_threads_lose_no_gradient_and_share_no_dropout_mask():
         sys.setswitchinterval(before)
     assert w.grad.tolist() == [1600.0] * 3
     assert len({s for own in states for s in own}) == 1600
+
+
+def test_a_function_may_have_static_methods_as_in_pytorch():
+    class Square(tg.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx, g):
+            return 2 * ctx.saved[0] * g
+
+    x = tg.tensor([3.0], requires_grad=True)
+    Square.apply(x).sum().backward()
+    assert x.grad.tolist() == [6.0]
+    assert tg.grad(tg.grad(Square.apply))(3.0).item() == 2.0

@@ -137,3 +137,17 @@ def test_errors_are_also_what_numpy_would_raise():
 def test_errors_name_the_users_line():
     with pytest.raises(tg.ShapeError, match=r"at test_errors.py:\d+"):
         tg.add(x23, x4)
+
+
+def test_numpys_out_and_missing_functions_say_what_to_write():
+    w = tg.tensor([1.0, 2.0], requires_grad=True)
+    (w * w).sum().backward()
+    with pytest.raises(tg.GraphError, match=r"w.data -= lr \* w.grad.data"):
+        w.data -= 0.1 * w.grad
+    for f, hint in ((lambda: np.dot(w, w), "use a @ b"), (lambda: np.linalg.norm(w), "use square")):
+        with pytest.raises(tg.DTypeError, match=hint):
+            f()
+    with pytest.raises(tg.DTypeError, match="argument 'oops': Known: none"):
+        tg.add(w, w, oops=1)
+    with pytest.raises(tg.ShapeError, match="format '.3f' is for one number"):
+        f"{w:.3f}"

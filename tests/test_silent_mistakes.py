@@ -299,3 +299,10 @@ def test_gradients_flow_through_lists_of_tensors():
         tg.tensor([x, x])
     assert tg.tensor([x.detach(), x.detach()]).shape == (2, 1)
     assert nn.Parameter([tg.tensor(1.0), tg.tensor(2.0)]).shape == (2,)
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_logsumexp_of_a_masked_row_has_no_nan_gradient():
+    x = np.array([[-np.inf, -np.inf], [0.0, 0.0]])
+    g = tg.grad(lambda x: tg.logsumexp(x, axis=1).sum())(x)
+    np.testing.assert_allclose(g.numpy(), [[0, 0], [0.5, 0.5]])

@@ -262,14 +262,13 @@ def log_softmax_grad(g, y, *, axis):
     return g - exp(y) * sum_(g, axis=axis, keepdims=True)
 
 
-@op(
-    x=lambda g, x, y, axis, keepdims: (
-        spread(g, x.shape, axis, keepdims) * exp(x - spread(y, x.shape, axis, keepdims))
-    ),
-    samples=_AXES,
-    extreme=_WILD,
-    kind="reduce",
-)
+def _logsumexp_grad(g, x, y, axis, keepdims):
+    """The softmax; 0 in rows of nothing but -inf (masked ones)."""
+    y = where(equal(y, -math.inf), 0.0, y)
+    return spread(g, x.shape, axis, keepdims) * exp(x - spread(y, x.shape, axis, keepdims))
+
+
+@op(x=_logsumexp_grad, samples=_AXES, extreme=_WILD, kind="reduce")
 def logsumexp(x, *, axis=None, keepdims=False):
     """log(sum(exp(x))) over the axes, shifted by the maximum so that nothing overflows."""
     xp, shifted, top = _shifted(x, axis)
