@@ -29,6 +29,9 @@ def asarray(value: Any, dtype: Any = None, backend: str | None = None) -> Tensor
     if isinstance(value, Tensor):
         if dtype is None and backend is None:
             return value
+        if value.node is not None and switches.recording:  # the gradient flows back
+            cast = value if dtype is None else value.astype(dtype)
+            return cast if backend is None else cast.to(backend)
         value = value._data
     elif isinstance(value, (list, tuple)):
         if switches.recording and _tracked(value):

@@ -10,7 +10,7 @@ from typing import Any
 from .backend import NUMBERS
 from .core import OPS, Op, Tensor
 from .creation import asarray
-from .errors import DTypeError, ShapeError, suggest
+from .errors import DTypeError, GraphError, ShapeError, suggest
 from .ops import matmul
 
 _OTHER_WORDS = {"dim": "axis", "keepdim": "keepdims", "dims": "axes", "input": "x"}
@@ -92,6 +92,11 @@ _WHOLE = ("axis", "axes", "axis1", "axis2", "shape", "source", "destination")
 
 def _metadata(op: Op, name: str, value: Any) -> Any:
     """Axes and shapes as Python ints and tuples."""
+    if isinstance(value, Tensor) and value.node is not None:
+        raise GraphError(
+            f"{op.name}: {name}= takes a plain number, and no gradient reaches a tensor there; "
+            "give .item(), or write the formula out"
+        )
     if name not in _WHOLE or value is None:
         return value
     try:

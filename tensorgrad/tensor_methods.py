@@ -12,7 +12,7 @@ from . import backend as backends
 from .backend import BY_TYPE, Array, is_floating, make
 from .core import OPS, Leaf, Tensor, backprop, recording
 from .creation import track
-from .errors import BackendError, DTypeError, GraphError, ShapeError, suggest
+from .errors import BackendError, DTypeError, GraphError, ShapeError
 from .ops import elementwise, index, matmul, shape
 from .public import PUBLIC
 

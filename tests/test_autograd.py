@@ -456,3 +456,25 @@ def test_a_function_may_have_static_methods_as_in_pytorch():
     Square.apply(x).sum().backward()
     assert x.grad.tolist() == [6.0]
     assert tg.grad(tg.grad(Square.apply))(3.0).item() == 2.0
+
+
+def test_no_gradient_is_lost_on_the_way_into_an_op():
+    a, b = (tg.tensor(v, requires_grad=True) for v in (2.0, 3.0))
+    (tg.prod([a, b, 2.0]) + tg.sum([[a, 1.0], [b, b]])).backward()
+    assert (a.grad.item(), b.grad.item()) == (7.0, 6.0)
+    a.grad = None
+    (tg.asarray(a, dtype="float64") * 3).backward()
+    assert a.grad.dtype == np.float32
+    assert a.grad.item() == 3.0
+    assert not tg.asarray(a, dtype="int64").requires_grad
+    with tg.no_grad():
+        assert not tg.asarray([a, b]).requires_grad
+    x = tg.tensor([-1.0, 2.0], requires_grad=True)
+    for call in (
+        lambda: tg.leaky_relu(x, slope=a),
+        lambda: tg.elu(x, alpha=a),
+        lambda: tg.pad(x, ((1, 1),), value=a),
+        lambda: tg.layer_norm(x, eps=a),
+    ):
+        with pytest.raises(tg.GraphError, match="plain number"):
+            call()

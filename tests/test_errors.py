@@ -149,5 +149,5 @@ def test_numpys_out_and_missing_functions_say_what_to_write():
             f()
     with pytest.raises(tg.DTypeError, match="argument 'oops': Known: none"):
         tg.add(w, w, oops=1)
-    with pytest.raises(tg.ShapeError, match="format '.3f' is for one number"):
+    with pytest.raises(tg.ShapeError, match=r"format '.3f' is for one number"):
         f"{w:.3f}"
