@@ -145,12 +145,12 @@ def table(result: dict[str, Any]) -> str:
     """The result as text that is also GitHub's markdown."""
     m = result["machine"]
     head = f"{m['date']}, revision {m['revision']}: {m['cpu']}, {m['cores']} cores, {m['threads']} "
-    head += f"threads for all, load {m['load']} at the start; {result['rounds']} rounds. "
-    lines = [head + ", ".join(f"{name} {v}" for name, v in m["versions"].items()) + "."]
+    head += f"threads for all, load {m['load']} at the start{' (BUSY)' if m['load'] > 1 else ''}; "
+    lines = [f"{head}{result['rounds']} rounds. " + ", ".join(map(" ".join, m["versions"].items()))]
     for case in result["cases"]:
         lines += ["", f"### {case['name']}: {case['unit']}", ""]
-        titles = ["framework", "median", "quartiles", "min"]
-        titles += [*[f"/ {b}" for b in case["baselines"]], f"loss after {case['steps']}"]
+        over = [f"/ {b}" for b in case["baselines"]]
+        titles = ["framework", "median", "quartiles", "min", *over, f"loss after {case['steps']}"]
         lines += ["| " + " | ".join(titles) + " |", "|---" + "|--:" * (len(titles) - 1) + "|"]
         for row in case["rows"]:
             cells = [row["framework"], f"{row['median']:.3g}", f"{row['q1']:.3g}-{row['q3']:.3g}"]

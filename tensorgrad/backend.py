@@ -118,7 +118,10 @@ def get(name: str) -> Backend:
         BACKENDS["auto"] = chosen
         return chosen
     if name != "cupy":
-        raise BackendError(f"backend {name!r} is unknown: {suggest(name, {*BACKENDS, *NAMES})}")
+        called = {"cpu": "numpy", "cuda": "cupy", "gpu": "cupy"}.get(str(name).split(":")[0])
+        hint = f"it is called {called!r}. " if called else ""
+        hint += suggest("" if called else name, {*BACKENDS, *NAMES})
+        raise BackendError(f"backend {name!r} is unknown: {hint}")
     if reason := why_no_gpu():
         raise BackendError(
             f"backend 'cupy' cannot be used: {reason}. For the CPU set TENSORGRAD_BACKEND=numpy; "

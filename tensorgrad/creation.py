@@ -102,24 +102,38 @@ def _shape(shape: Any) -> tuple[int, ...]:
         raise ShapeError(f"a shape is an int or a tuple of ints, got {shape!r}") from None
 
 
-def _filled(value: float, shape: Any, dtype: Any, backend: str | None) -> Tensor:
+def _filled(value: float, shape: Any, dtype: Any, backend: str | None, track_it: bool) -> Tensor:
+    if type(dtype) is int:
+        raise ShapeError(f"a shape is one argument: write ({shape}, {dtype}) in brackets")
     home = backends.default() if backend is None else backends.get(backend)
-    return Tensor(home.xp.full(_shape(shape), value, dtype=backends.dtype_of(dtype)))
+    made = Tensor(home.xp.full(_shape(shape), value, dtype=backends.dtype_of(dtype)))
+    return track(made) if track_it else made
 
 
-def zeros(shape: Shape, dtype: Any = "float32", backend: str | None = None) -> Tensor:
+def zeros(
+    shape: Shape, dtype: Any = "float32", backend: str | None = None, *, requires_grad: bool = False
+) -> Tensor:
     """A tensor of zeros."""
-    return _filled(0, shape, dtype, backend)
+    return _filled(0, shape, dtype, backend, requires_grad)
 
 
-def ones(shape: Shape, dtype: Any = "float32", backend: str | None = None) -> Tensor:
+def ones(
+    shape: Shape, dtype: Any = "float32", backend: str | None = None, *, requires_grad: bool = False
+) -> Tensor:
     """A tensor of ones."""
-    return _filled(1, shape, dtype, backend)
+    return _filled(1, shape, dtype, backend, requires_grad)
 
 
-def full(shape: Shape, value: float, dtype: Any = "float32", backend: str | None = None) -> Tensor:
+def full(
+    shape: Shape,
+    value: float,
+    dtype: Any = "float32",
+    backend: str | None = None,
+    *,
+    requires_grad: bool = False,
+) -> Tensor:
     """A tensor that holds one value everywhere."""
-    return _filled(value, shape, dtype, backend)
+    return _filled(value, shape, dtype, backend, requires_grad)
 
 
 def zeros_like(x: Any) -> Tensor:
@@ -210,16 +224,22 @@ def random_state(name: str, words: int) -> Array:
         return OPS["advance_random"](_Stream.device[name], blocks=(words + 3) // 4)
 
 
-def rand(*shape: Any, dtype: Any = "float32", backend: str | None = None) -> Tensor:
+def rand(
+    *shape: Any, dtype: Any = "float32", backend: str | None = None, requires_grad: bool = False
+) -> Tensor:
     """Uniform numbers in [0, 1); `rand(2, 3)` and `rand((2, 3))` are the same."""
     drawn = host_generator().random(_sizes(shape))
-    return asarray(drawn.astype(backends.dtype_of(dtype)), None, backend or _home())
+    made = asarray(drawn.astype(backends.dtype_of(dtype)), None, backend or _home())
+    return track(made) if requires_grad else made
 
 
-def randn(*shape: Any, dtype: Any = "float32", backend: str | None = None) -> Tensor:
+def randn(
+    *shape: Any, dtype: Any = "float32", backend: str | None = None, requires_grad: bool = False
+) -> Tensor:
     """Normal numbers of mean 0 and variance 1; `randn(2, 3)` and `randn((2, 3))` are the same."""
     drawn = host_generator().standard_normal(_sizes(shape))
-    return asarray(drawn.astype(backends.dtype_of(dtype)), None, backend or _home())
+    made = asarray(drawn.astype(backends.dtype_of(dtype)), None, backend or _home())
+    return track(made) if requires_grad else made
 
 
 def _sizes(shape: tuple) -> tuple[int, ...]:

@@ -94,10 +94,20 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
 }
 
 
+_LOGITS = "'cross_entropy', which takes logits: leave out a final softmax"
+KERAS = {
+    "binary_crossentropy": "'binary_cross_entropy'",
+    "categorical_crossentropy": _LOGITS,
+    "sparse_categorical_crossentropy": _LOGITS,
+}
+
+
 def get(name: str | Callable) -> Callable[..., Tensor]:
     """The loss of that name, or the function given; ShapeError for unknown names."""
     if callable(name):
         return name
+    if name in KERAS:
+        raise ShapeError(f"loss {name!r}: here it is {KERAS[name]}")
     if name not in LOSSES:
         raise ShapeError(f"loss {name!r} is unknown: {suggest(name, LOSSES)}")
     return LOSSES[name]

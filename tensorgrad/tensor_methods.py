@@ -305,5 +305,25 @@ def _rebuild(kind: type[Tensor], data: Any, tracked: bool) -> Tensor:
     return track(made) if tracked else made
 
 
+_ELSEWHERE = {
+    **dict.fromkeys(("view", "flatten", "ravel"), ".reshape(...)"),
+    **dict.fromkeys(("permute", "t"), ".transpose(...)"),
+    **dict.fromkeys(("cpu", "cuda", "device", "is_cuda"), ".to('numpy'), .to('cupy'), .backend"),
+    **dict.fromkeys(("float", "double", "half", "int", "long", "type"), ".astype('float32')"),
+    **dict.fromkeys(("dot", "mm", "bmm", "matmul"), "a @ b"),
+    **dict.fromkeys(("add_", "sub_", "mul_", "zero_", "fill_", "fill"), ".data[...] = values"),
+    **{"numel": ".size", "dim": ".ndim", "clone": ".copy(), or tg.identity to keep gradients"},
+    **{"unsqueeze": ".expand_dims(axis)", "clamp": ".clip(low, high)", "pow": "x ** y"},
+    **{"expand": ".broadcast_to(shape)", "chunk": ".split(n)", "masked_fill": "tg.where(m, v, x)"},
+    **{"requires_grad_": ".requires_grad = True", "retain_grad": "tg.grad or GradientTape"},
+}
+
+
+def _missing(self: Tensor, name: str) -> Any:
+    hint = f": write {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
+    raise AttributeError(f"a Tensor has no attribute {name!r}{hint}", name=name, obj=self)
+
+
 _operators()
 _methods()
+setattr(Tensor, "__getattr__", _missing)  # noqa: B010  (asked only for names that are not there)

@@ -7,6 +7,8 @@ A test compares them with the table, so they cannot go stale.
 
 import ast
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 
 import tensorgrad as tg
@@ -95,3 +97,4 @@ STUBS = {"__init__.pyi": init_stub, "tensor_stub.pyi": tensor_stub}
 if __name__ == "__main__":
     for file, text in STUBS.items():
         (PACKAGE / file).write_text(text())
+    subprocess.run([sys.executable, "-m", "ruff", "format", *[PACKAGE / file for file in STUBS]])

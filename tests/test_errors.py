@@ -151,3 +151,13 @@ def test_numpys_out_and_missing_functions_say_what_to_write():
         tg.add(w, w, oops=1)
     with pytest.raises(tg.ShapeError, match=r"format '.3f' is for one number"):
         f"{w:.3f}"
+
+
+def test_names_of_other_libraries_lead_to_ours():
+    x = tg.tensor([1.0])
+    for name, ours in (("view", "reshape"), ("numel", "size"), ("clamp", "clip"), ("cuda", "cupy")):
+        with pytest.raises(AttributeError, match=rf"no attribute '{name}': write .*{ours}"):
+            getattr(x, name)
+    with pytest.raises(AttributeError, match=r"no attribute 'oops'$"):
+        x.oops  # noqa: B018
+    assert not hasattr(x, "__cuda_array_interface__")

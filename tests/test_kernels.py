@@ -57,6 +57,16 @@ def vector(n, *lows, **params):
     return [Sample(tuple([draw((n,), *span, i) for i, span in enumerate(lows)]), params)]
 
 
+def repeated(name):
+    """What an elementwise op's own samples hold, repeated to any size."""
+    same = [s for s in OPS[name].samples() if len({np.shape(a) for a in s.args}) == 1]
+    columns = [
+        np.concatenate([np.ravel(a) for a in xs])
+        for xs in zip(*[s.args for s in same], strict=True)
+    ]
+    return lambda n: [Sample(tuple([np.resize(c, n) for c in columns]), same[0].params)]
+
+
 def matrices(n, inputs, low=-2.0, high=2.0, **params):
     """Long rows, and many short ones."""
     return [Sample(tuple([draw(s, low, high, i) for i in range(inputs)]), params)
@@ -95,11 +105,7 @@ SGD = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}
 ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.1, "decoupled": True}
 WIDE = (-4.0, 4.0)
 SIZED = {  # op -> samples for one size
-    **{n: lambda k: vector(k, WIDE) for n in "tanh sigmoid relu leaky_relu elu gelu silu".split()},
-    "softplus": lambda k: vector(k, WIDE),
-    **{f"{n}_grad": lambda k: vector(k, WIDE, WIDE) for n in "gelu silu relu tanh sigmoid".split()},
-    "leaky_relu_grad": lambda k: vector(k, WIDE, WIDE, slope=0.2),
-    "elu_grad": lambda k: vector(k, WIDE, WIDE, alpha=0.5),
+    **{n: repeated(n) for n in {**CPU, **CUDA} if OPS[n].family == "elementwise"},
     **{n: lambda k: matrices(k, 1) for n in ("softmax", "log_softmax")},
     "softmax_grad": lambda k: matrices(k, 2, 0.0, 1.0, axis=-1),
     "log_softmax_grad": lambda k: matrices(k, 2, -3.0, -0.1, axis=-1),
@@ -244,7 +250,19 @@ def test_signature_is_the_ops(folder, name, kernel):
 
 @pytest.mark.parametrize(("folder", "name", "kernel"), ALL)
 def test_kernel_has_samples_of_many_sizes(folder, name, kernel):
-    assert name in SIZED, f"give {name} an entry in SIZED"
+    assert name in SIZED, f"give {name} an entry in SIZED, in tests/test_kernels.py"
+
+
+def test_formulas_of_a_float32_stay_float32():
+    """An untyped constant would widen the loop to float64: right numbers, at half the speed."""
+    from tensorgrad.kernels.cpu import jit, scalars
+
+    numba = jit._numba()
+    for name, formula in vars(scalars).items():
+        if name in OPS:
+            compiled = numba.njit(formula)
+            compiled(*[np.float32(0.5)] * len(inspect.signature(formula).parameters))
+            assert str(compiled.nopython_signatures[0].return_type) == "float32", name
 
 
 # --- values -------------------------------------------------------------------------------------

@@ -306,3 +306,34 @@ def test_logsumexp_of_a_masked_row_has_no_nan_gradient():
     x = np.array([[-np.inf, -np.inf], [0.0, 0.0]])
     g = tg.grad(lambda x: tg.logsumexp(x, axis=1).sum())(x)
     np.testing.assert_allclose(g.numpy(), [[0, 0], [0.5, 0.5]])
+
+
+@pytest.mark.parametrize(
+    ("layer", "loss", "message"),
+    [
+        (nn.Dense(2, 4, activation="softmax"), "cross_entropy", "leave out its final softmax"),
+        (nn.Dense(1, 4), "binary_cross_entropy", "binary_cross_entropy_with_logits"),
+    ],
+)
+def test_probabilities_are_not_taken_for_logits_nor_logits_for_probabilities(layer, loss, message):
+    y = LABELS if loss == "cross_entropy" else LABELS[:, None].astype(np.float32)
+    with pytest.raises(tg.ShapeError, match=message):
+        compiled(layer, loss=loss).fit(X, y, verbose=0)
+
+
+def test_names_of_keras_lead_to_the_right_loss():
+    for name in ("sparse_categorical_crossentropy", "categorical_crossentropy"):
+        with pytest.raises(tg.ShapeError, match="'cross_entropy', which takes logits"):
+            compiled(loss=name)
+
+
+def test_weights_for_layers_that_have_none_yet():
+    saved = nn.Sequential(nn.Dense(3, 4)).state_dict()
+    with pytest.raises(tg.ShapeError, match="call the model on a batch first"):
+        nn.Sequential(nn.Dense(3)).load_state_dict(saved)
+
+
+def test_an_optimizer_of_a_model_or_a_rate_says_what_to_give():
+    for wrong in (0.1, nn.Dense(1, 4), nn.Sequential(nn.Dense(1, 4))):
+        with pytest.raises(tg.DTypeError, match=r"model.parameters\(\)"):
+            tg.optim.Adam(wrong)

@@ -198,3 +198,20 @@ def test_subclasses_of_ndarray_are_taken(tmp_path):
     stored[:] = [1, 2, 3]
     assert tg.exp(stored).shape == (3,)
     assert (tg.ones(3) * stored).tolist() == [1, 2, 3]
+
+
+def test_made_tensors_may_require_gradients_at_once():
+    made = [tg.zeros((2, 3), requires_grad=True), tg.ones(3, requires_grad=True)]
+    made += [tg.full((2,), 3.0, requires_grad=True), tg.rand(2, 3, requires_grad=True)]
+    made += [tg.randn(2, 3, requires_grad=True)]
+    for x in made:
+        (x * 2).sum().backward()
+        assert x.grad.shape == x.shape
+    with pytest.raises(tg.ShapeError, match=r"write \(2, 3\) in brackets"):
+        tg.zeros(2, 3)
+
+
+def test_pytorchs_device_names_lead_to_backends():
+    for name, ours in (("cpu", "numpy"), ("cuda", "cupy"), ("cuda:0", "cupy")):
+        with pytest.raises(tg.BackendError, match=f"it is called '{ours}'"):
+            tg.ones(2).to(name)

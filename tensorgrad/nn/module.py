@@ -186,6 +186,11 @@ class Module:
 
         Raises ShapeError that names missing, unexpected and mis-shaped parameters.
         """
+        if waiting := [path or "(self)" for path, m in self.named_modules() if not m.built]:
+            raise ShapeError(
+                f"load_state_dict of {type(self).__name__}: the layers {', '.join(waiting)} have "
+                "no parameters yet; call the model on a batch first, or give them in_features"
+            )
         own = dict(self.named_parameters())
         wrong = [f"missing {name}" for name in own if name not in state]
         wrong += [f"unexpected {name}" for name in state if name not in own]

@@ -42,6 +42,12 @@ class Optimizer:
 
     def bind(self, params: Iterable) -> None:
         """Take charge of these parameters."""
+        if not hasattr(params, "__iter__") or hasattr(params, "parameters"):
+            raise DTypeError(
+                f"{type(self).__name__}: the first argument is a list of parameters, "
+                "model.parameters(), and may be left out: "
+                f"{type(self).__name__}(lr=0.01); got {params!r}"
+            )
         given: list[Any] = [params] if isinstance(params, Tensor) else list(params)
         groups: list[Any] = given if given and isinstance(given[0], dict) else [{"params": given}]
         for group in groups:
@@ -54,7 +60,8 @@ class Optimizer:
             if not members:
                 raise ShapeError(
                     f"{type(self).__name__}: there are no parameters; layers without a known "
-                    "input size make theirs at the first call"
+                    "input size make theirs at the first call: call the model on a batch first, or "
+                    "give them in_features. Tensors of your own count as nn.Parameter(...)"
                 )
             extra = {k: v for k, v in group.items() if k not in ("params", "lr")}
             unknown = set(extra) - set(self.options)

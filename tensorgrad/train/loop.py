@@ -101,8 +101,23 @@ def _check(x: Any, y: Any, loss: Any) -> tuple[Any, Any]:
     return x, y
 
 
-def _check_classes(loss: Any, output: Any, y: Any) -> None:
-    """Labels against the model's number of classes, once it is known."""
+def _check_output(loss: Any, output: Any, y: Any) -> None:
+    """The model's outputs against what the loss takes: logits or probabilities, how many classes.
+    Logits that happen to lie in [0, 1] or to sum to 1 are not told from probabilities, so several
+    examples are looked at."""
+    p = output.numpy()
+    low, high = (float(p.min()), float(p.max())) if p.size else (0.0, 0.0)
+    if loss is losses.binary_cross_entropy and (low < 0 or high > 1):
+        raise ShapeError(
+            f"binary_cross_entropy takes probabilities, the model gives {low:.3g} to {high:.3g}: "
+            "end it with a sigmoid, or use binary_cross_entropy_with_logits"
+        )
+    several = loss is losses.cross_entropy and p.ndim and p.shape[-1] > 1
+    if several and low >= 0 and bool((abs(p.sum(-1) - 1) < 1e-3).all()):
+        raise ShapeError(
+            "cross_entropy takes logits, the model gives probabilities (they sum to 1): leave out "
+            "its final softmax"
+        )
     if loss is losses.cross_entropy and not is_floating(y.dtype):
         classes, most = output.shape[-1], int(y.max())
         if most >= classes:
@@ -112,13 +127,13 @@ def _check_classes(loss: Any, output: Any, y: Any) -> None:
 
 
 def _trial(model: Any, plan: Plan, x: Any, y: Any) -> Any:
-    """One example through model, loss and metrics: builds layers, and finds mistakes before
+    """A few examples through model, loss and metrics: builds layers, and finds mistakes before
     training."""
     modes = [(m, m.training) for m in model.modules()]
     model.eval()
     try:
         with recording(False):
-            loader = DataLoader((x[:1], y[:1]), batch_size=1, dtype=_dtype(model))
+            loader = DataLoader((x[:8], y[:8]), batch_size=8, dtype=_dtype(model))
             xb, yb = next(iter(loader))
             output = model(xb)
             if not isinstance(output, Tensor):
@@ -126,7 +141,7 @@ def _trial(model: Any, plan: Plan, x: Any, y: Any) -> Any:
                     f"fit and evaluate are for models with one output, this one gives a "
                     f"{type(output).__name__}; write the loop yourself, with loss.backward()"
                 )
-            _check_classes(plan.loss, output, y)
+            _check_output(plan.loss, output, y)
             loss = plan.loss(output, yb)
             if not isinstance(loss, Tensor) or loss.shape:
                 raise ShapeError(
