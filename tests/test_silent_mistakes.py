@@ -337,3 +337,28 @@ def test_an_optimizer_of_a_model_or_a_rate_says_what_to_give():
     for wrong in (0.1, nn.Dense(1, 4), nn.Sequential(nn.Dense(1, 4))):
         with pytest.raises(tg.DTypeError, match=r"model.parameters\(\)"):
             tg.optim.Adam(wrong)
+
+
+def test_a_tensor_that_looks_like_a_parameter_is_not_left_untrained():
+    class Net(nn.Module):
+        def __init__(self):
+            self.layer = nn.Linear(4, 1)
+            self.scale = tg.tensor([2.0], requires_grad=True)
+
+        def forward(self, x):
+            return self.layer(x) * self.scale
+
+    for model, path in ((Net(), "scale"), (nn.Sequential(Net()), r"layers\[0\].scale")):
+        with pytest.raises(tg.GraphError, match=f"{path} is a tensor .* nn.Parameter"):
+            model.compile("sgd", "mse").fit(X, Y, verbose=0)
+
+
+def test_two_arrays_for_a_loader_come_in_a_tuple():
+    with pytest.raises(tg.ShapeError, match=r"DataLoader\(\(x, y\)\)"):
+        tg.data.DataLoader(X, Y)
+
+
+@pytest.mark.parametrize("key", [True, False, np.bool_(False)])
+def test_a_single_truth_is_not_taken_for_an_integer(key):
+    with pytest.raises(tg.DTypeError, match="single True or False"):
+        tg.arange(3)[key]

@@ -42,6 +42,8 @@ _CONTRACT = frozenset({"contract"})
 _REASSOCIATE = frozenset({"contract", "reassoc", "nsz"})
 
 _lock = threading.RLock()
+_loops: list[Jitted] = []
+_forked = False
 _scalars: list[tuple[Callable, dict[str, Callable]]] = []
 
 
@@ -58,6 +60,7 @@ class Jitted:
         self.parallel_from, self.reassociate = parallel_from, reassociate
         self.__doc__ = function.__doc__
         self._compiled: dict[Any, Callable] = {}
+        _loops.append(self)
 
     def __call__(self, *args):
         first = args[0]
@@ -181,6 +184,21 @@ class Pool(NamedTuple):
     reason: str
 
 
+def _in_forked_child() -> None:
+    """A forked child has none of the pool's threads, and TBB does not always notice: when the
+    parent's are slow to leave, a parallel loop in the child waits for them for ever. So loops run
+    serially there; processes that are spawned have a pool of their own."""
+    global _lock, _forked
+    _lock, _forked = threading.RLock(), True
+    pool.cache_clear()
+    for loop in _loops:
+        loop._compiled = {key: run for key, run in loop._compiled.items() if not key[1]}
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_forked_child)
+
+
 @functools.cache
 def pool() -> Pool:
     """Make TBB Numba's thread pool.
@@ -189,6 +207,8 @@ def pool() -> Pool:
     only when NUMBA_THREADING_LAYER asks for it: it kills forked children and fights with BLAS for
     the cores (an Adam step of a small network took 84 instead of 0.6 ms on 2 cores).
     """
+    if _forked:
+        return Pool(None, "a forked child: spawn processes to have threads in them")
     numba = _numba()
     asked = numba.config.THREADING_LAYER
     try:

@@ -54,6 +54,10 @@ class DataLoader:
         drop_last: bool = False,
         dtype: Any = None,
     ):
+        if hasattr(batch_size, "shape") and batch_size.shape:
+            raise ShapeError(
+                "DataLoader: several arrays are given as one tuple: DataLoader((x, y))"
+            )
         self.single = not several(data)
         self.arrays = arrays_of(data)
         if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:

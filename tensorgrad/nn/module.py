@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import BY_TYPE, default, dtype_of, get, is_floating
-from ..core import Tensor, stamp
+from ..core import Leaf, Tensor, stamp
 from ..creation import asarray, track
 from ..errors import DTypeError, GraphError, ShapeError, TensorgradError
 from .symbol import Symbol, symbolic_call
@@ -134,6 +134,14 @@ class Module:
                 f"{type(self).__name__}: the layers {', '.join(waiting)} have no parameters yet; "
                 "call the model on a batch first, or give them in_features"
             )
+        for path, module in self.named_modules():
+            for name, value in vars(module).items():
+                if type(value) is Tensor and type(value.node) is Leaf:
+                    raise GraphError(
+                        f"{type(self).__name__}: {f'{path}.{name}' if path else name} is a tensor "
+                        "that requires gradients, and no parameter: it would not be trained; make "
+                        "it with nn.Parameter(...)"
+                    )
         return found
 
     @property

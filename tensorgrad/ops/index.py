@@ -44,7 +44,7 @@ def _part(part, x):
     raw = part._data if isinstance(part, Tensor) else part
     if not hasattr(raw, "dtype"):
         try:  # an empty list would become floats
-            raw = namespace(x).asarray(raw, dtype=None if raw else "int64")
+            raw = namespace(x).asarray(raw, dtype=None if raw or raw is False else "int64")
         except (ValueError, TypeError) as error:
             raise DTypeError(f"getitem: {part!r} is not an index: {error}") from None
     if raw.dtype.kind not in "biu":
