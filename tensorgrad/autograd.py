@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -67,7 +68,12 @@ def refill(tree: Any, values: Any) -> Any:
 
 
 def _numbers(argnums: int | Sequence[int], args: tuple, name: str) -> tuple[int, ...]:
-    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    try:
+        numbers = tuple([operator.index(n) for n in argnums])  # type: ignore[union-attr]
+    except TypeError:
+        if not hasattr(argnums, "__index__"):
+            raise DTypeError(f"{name}: argnums={argnums!r} is not a number, nor several") from None
+        numbers = (operator.index(argnums),)  # type: ignore[arg-type]
     for n in numbers:
         if not -len(args) <= n < len(args):
             raise ShapeError(f"{name}: argnums={argnums} but the call has {len(args)} arguments")
@@ -117,7 +123,7 @@ def value_and_grad(f: Callable, argnums: int | Sequence[int] = 0) -> Callable:
             gs = [_result(found, inner_t, t) for t, inner_t in pairs[n]]
             parts.append(refill(args[n], iter(gs)))
         value = y if create_graph else y.detach()
-        return value, parts[0] if isinstance(argnums, int) else tuple(parts)
+        return value, parts[0] if hasattr(argnums, "__index__") else tuple(parts)
 
     return value_and_gradient
 
@@ -160,6 +166,8 @@ def vjp(f: Callable, *primals: Any) -> tuple[Tensor, Callable]:
     pairs = [_fresh(p, "vjp") for p in primals]
     with _differentiating():
         y = f(*[t for _, t in pairs])
+    if not isinstance(y, Tensor):
+        raise GraphError(f"vjp: the function returned {type(y).__name__}, not a tensor")
 
     def pull(cotangent: Any, create_graph: bool | None = None) -> tuple[Tensor, ...]:
         g = asarray(cotangent)
@@ -185,12 +193,18 @@ def jvp(f: Callable, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[T
     >>> jvp(lambda x: x * x, [tensor([1.0, 3.0])], [tensor([1.0, 0.0])])[1].tolist()
     [2.0, 0.0]
     """
-    y, pull = vjp(f, *primals)
+    xs, ts = [asarray(p) for p in primals], [asarray(t) for t in tangents]
+    if [x.shape for x in xs] != [t.shape for t in ts]:
+        raise ShapeError(
+            f"jvp: primals of shapes {[x.shape for x in xs]} and tangents of "
+            f"{[t.shape for t in ts]}: give one of the same shape for each, in two lists"
+        )
+    y, pull = vjp(f, *xs)
     cotangent = zeros_like(y.detach())
 
     def pulled(v: Tensor) -> Tensor:
         parts = pull(v, create_graph=True)
-        total = [(p * asarray(t)).sum() for p, t in zip(parts, tangents, strict=True)]
+        total = [(p * t).sum() for p, t in zip(parts, ts, strict=True)]
         return sum(total[1:], total[0])
 
     return y, grad(pulled)(cotangent)

@@ -18,7 +18,7 @@ import numpy as np
 from .errors import BackendError, DTypeError, suggest
 
 Array = Any  # an array of any registered backend
-NUMBERS = (bool, int, float, complex)  # Python's own: they never widen an array's dtype
+NUMBERS = (bool, int, float)  # Python's own: they never widen an array's dtype
 
 
 class Backend(NamedTuple):
@@ -192,11 +192,13 @@ def dtype_of(dtype: Any) -> np.dtype:
         dtype = ml_dtypes.bfloat16
     try:
         found = np.dtype(dtype)
-        is_floating(found)
-        return found
+        if is_floating(found) or found.kind in "biu":
+            return found
+        cause: Exception | None = None
     except TypeError as error:
-        names = ("bool", "int32", "int64", "float16", "bfloat16", "float32", "float64")
-        raise DTypeError(f"dtype {dtype!r} is unknown: {suggest(dtype, names)}") from error
+        cause = error
+    names = ("bool", "int32", "int64", "float16", "bfloat16", "float32", "float64")
+    raise DTypeError(f"dtype {dtype!r} is not one of ours: {suggest(dtype, names)}") from cause
 
 
 # --- making arrays ------------------------------------------------------------------------------
@@ -222,10 +224,11 @@ def make(value: Any, dtype: Any = None, backend: str | None = None) -> Array:
             raise DTypeError(f"cannot make an array of {kind.__name__}: {error}") from error
         if dtype is None and array.dtype == np.float64 and not _from_arrays(value):
             array = array.astype(np.float32)
-    if array.dtype.kind in "OUSMmV" and not is_floating(array.dtype):
+    if array.dtype.kind not in "biuf" and not is_floating(array.dtype):
         raise DTypeError(
             f"arrays hold numbers; got dtype {array.dtype} from {kind.__name__} "
-            "(rows of different lengths, text, dates and objects must be encoded first)"
+            "(rows of different lengths, text, dates, objects and complex numbers must be encoded "
+            "first)"
         )
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))

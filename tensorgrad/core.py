@@ -110,7 +110,7 @@ def recording(on: bool):
 
 OPS: dict[str, Op] = {}
 _FACTS = ("samples", "extreme", "scalar", "kind", "outputs", "inplace", "differentiable")
-_WEAK = {bool, int, float, complex, type(None)}  # Python's numbers, and inputs left out
+_WEAK = {bool, int, float, type(None)}  # Python's numbers, and inputs left out
 
 
 class Op:
@@ -154,7 +154,7 @@ class Op:
             return self.ref(*args, **params)
         try:
             y = self.kernels[type(arrays[0])](*arrays, **params)
-        except (ValueError, TypeError, IndexError) as error:
+        except (ValueError, TypeError, IndexError, AttributeError, ArithmeticError) as error:
             raise explain(self.name, self.inputs, arrays, params, error) from error
         if not tensor:
             return y
@@ -265,7 +265,7 @@ def backprop(
             needed = [p if p is not None and p.seq >= oldest else None for p in parents]
         if create_graph:
             saved = op.rules.rewrap(saved, node, _wrap, _output)
-        edges = zip(parents, op.rules.vjp(g, saved, node.params, needed), strict=True)
+        edges = zip(parents, op.rules.vjp(g, saved, node.params, needed))  # noqa: B905 (slower)
         if not retain:
             node.saved = None
 

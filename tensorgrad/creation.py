@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from . import backend as backends
 from .backend import BY_TYPE, Array, is_floating
 from .core import OPS, Leaf, Tensor, switches
-from .errors import DTypeError, GraphError, ShapeError
+from .errors import DTypeError, GraphError, ShapeError, TensorgradError
 from .ops import random as _random  # noqa: F401  (registers advance_random)
 
 Shape = int | tuple[int, ...] | list[int]
@@ -102,11 +103,24 @@ def _shape(shape: Any) -> tuple[int, ...]:
         raise ShapeError(f"a shape is an int or a tuple of ints, got {shape!r}") from None
 
 
+def _made(name: str, make: Callable, *args: Any, **options: Any) -> Any:
+    """What the array library makes of these arguments; its complaints as ours."""
+    try:
+        return make(*args, **options)
+    except TensorgradError:
+        raise
+    except (ValueError, OverflowError, MemoryError) as error:
+        raise ShapeError(f"{name}{args}: {error}") from None
+    except (TypeError, AttributeError) as error:
+        raise DTypeError(f"{name}{args}: {error}") from None
+
+
 def _filled(value: float, shape: Any, dtype: Any, backend: str | None, track_it: bool) -> Tensor:
     if type(dtype) is int:
         raise ShapeError(f"a shape is one argument: write ({shape}, {dtype}) in brackets")
     home = backends.default() if backend is None else backends.get(backend)
-    made = Tensor(home.xp.full(_shape(shape), value, dtype=backends.dtype_of(dtype)))
+    dtype = backends.dtype_of(dtype)
+    made = Tensor(_made("full", home.xp.full, _shape(shape), value, dtype=dtype))
     return track(made) if track_it else made
 
 
@@ -152,21 +166,20 @@ def arange(*bounds: float, dtype: Any = None, backend: str | None = None) -> Ten
     >>> arange(3).tolist()
     [0, 1, 2]
     """
-    return asarray(np.arange(*bounds).tolist(), dtype or _number_dtype(bounds), backend)
-
-
-def _number_dtype(numbers: tuple) -> str:
-    return "float32" if any(isinstance(n, float) for n in numbers) else "int64"
+    numbers = _made("arange", np.arange, *bounds)
+    kind = "float32" if numbers.dtype.kind == "f" else "int64"
+    return asarray(numbers.tolist(), dtype or kind, backend)
 
 
 def linspace(start: float, stop: float, num: int = 50, dtype: Any = "float32") -> Tensor:
     """`num` evenly spaced numbers from start to stop, both included."""
-    return asarray(np.linspace(start, stop, num).astype(backends.dtype_of(dtype)), None, _home())
+    numbers = _made("linspace", np.linspace, start, stop, num)
+    return asarray(numbers.astype(backends.dtype_of(dtype)), None, _home())
 
 
 def eye(n: int, m: int | None = None, dtype: Any = "float32") -> Tensor:
     """The identity matrix of n rows and m (n) columns."""
-    return asarray(np.eye(n, m, dtype=backends.dtype_of(dtype)), None, _home())
+    return asarray(_made("eye", np.eye, n, m, dtype=backends.dtype_of(dtype)), None, _home())
 
 
 def _home() -> str:
@@ -175,7 +188,7 @@ def _home() -> str:
 
 def from_dlpack(source: Any) -> Tensor:
     """A Tensor sharing the memory of any array that speaks DLPack, on the CPU or a CUDA device."""
-    kind, _ = source.__dlpack_device__()
+    kind, _ = _made("from_dlpack", lambda source: source.__dlpack_device__(), source)
     home = backends.get("numpy" if kind == 1 else "cupy")
     return Tensor(home.xp.from_dlpack(source))
 
@@ -228,7 +241,7 @@ def rand(
     *shape: Any, dtype: Any = "float32", backend: str | None = None, requires_grad: bool = False
 ) -> Tensor:
     """Uniform numbers in [0, 1); `rand(2, 3)` and `rand((2, 3))` are the same."""
-    drawn = host_generator().random(_sizes(shape))
+    drawn = _made("rand", host_generator().random, _sizes(shape))
     made = asarray(drawn.astype(backends.dtype_of(dtype)), None, backend or _home())
     return track(made) if requires_grad else made
 
@@ -237,7 +250,7 @@ def randn(
     *shape: Any, dtype: Any = "float32", backend: str | None = None, requires_grad: bool = False
 ) -> Tensor:
     """Normal numbers of mean 0 and variance 1; `randn(2, 3)` and `randn((2, 3))` are the same."""
-    drawn = host_generator().standard_normal(_sizes(shape))
+    drawn = _made("randn", host_generator().standard_normal, _sizes(shape))
     made = asarray(drawn.astype(backends.dtype_of(dtype)), None, backend or _home())
     return track(made) if requires_grad else made
 

@@ -153,7 +153,9 @@ def explain(name: str, inputs: tuple, arrays: list, params: dict, error: Excepti
     if isinstance(error, IndexError):
         kind: type[TensorgradError] = IndexingError
     else:
-        kind = DTypeError if isinstance(error, TypeError) else ShapeError
+        kind = DTypeError if isinstance(error, (TypeError, AttributeError)) else ShapeError
+    if isinstance(error, AttributeError):  # a number or None where the op needs an array
+        error = TypeError(f"it takes arrays here ({error})")
     return kind(f"{name}({given}{options}){place}: {error}")
 
 

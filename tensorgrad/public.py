@@ -133,22 +133,27 @@ def dense(x: Any, w: Any, b: Any = None, *, activation: str | None = None) -> Te
     return OPS["dense"](*as_inputs((x, w, b)), activation=name)
 
 
-def std(x: Any, axis: Any = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
-    """Standard deviation over the axes: the square root of `var`."""
-    return PUBLIC["sqrt"](PUBLIC["var"](x, axis=axis, keepdims=keepdims, ddof=ddof))
+def std(x: Any, *given: Any, **params: Any) -> Tensor:
+    """Standard deviation over the axes: the square root of `var`, whose arguments it takes."""
+    return PUBLIC["sqrt"](PUBLIC["var"](x, *given, **params))
 
 
-def reshape(x: Any, *shape: Any) -> Tensor:
+def reshape(x: Any, *shape: Any, **named: Any) -> Tensor:
     """The same numbers in row-major order under another shape: `reshape(x, (2, 3))` or
     `x.reshape(2, 3)`; one entry may be -1."""
+    if named:
+        return _reshape(x, *shape, **named)
     return _reshape(x, shape[0] if len(shape) == 1 else shape)
 
 
-def transpose(x: Any, *axes: Any) -> Tensor:
+def transpose(x: Any, *axes: Any, **named: Any) -> Tensor:
     """Axes permuted: `transpose(x, (1, 0))` or `x.transpose(1, 0)`; reversed without any."""
+    if named:
+        return _transpose(x, *axes, **named)
     return _transpose(x, axes[0] if len(axes) == 1 else axes or None)
 
 
+std.__signature__ = inspect.signature(OPS["var"].ref)  # type: ignore[attr-defined]
 _reshape, _transpose = PUBLIC["reshape"], PUBLIC["transpose"]
 del PUBLIC["dense_gelu"]
 PUBLIC.update(dense=dense, std=std, reshape=reshape, transpose=transpose)

@@ -114,7 +114,8 @@ class Compiled:
     def vjp(self) -> Callable | None:
         """(g, saved, params, parents) -> a gradient or None per input; None without rules."""
         if self.joint:
-            return self._make("g, s, params, parents", self._call("joint", self.joint))
+            gradients = self._call("joint", self.joint)
+            return self._make("g, s, params, parents", f"checked({gradients}, parents)")
         if not self.rules:
             return None
         parts = []
@@ -143,6 +144,12 @@ class Compiled:
                 parts.append(f"wrap(s[{i}], node.parents[{inputs.index(arg)}]), ")
         return self._make("s, node, wrap, output", f"({''.join(parts)})")
 
+    def _checked(self, gs: tuple, parents: list) -> tuple:
+        if len(gs) != len(parents):
+            raise TypeError(f"a joint rule gave {len(gs)} gradients for {len(parents)} inputs")
+        return gs
+
     def _make(self, args: str, body: str) -> Callable:
         scope = {"rules": self.rules, "joint": self.joint, "defaults": self.signature.params}
+        scope["checked"] = self._checked
         return eval(f"lambda {args}: {body}", scope)

@@ -73,6 +73,7 @@ def seed_cotangent(y: Any, cotangent: Any, create_graph: bool) -> Any:
             )
         cotangent = BY_TYPE[type(y._data)].xp.ones_like(y._data)
     g = cotangent if isinstance(cotangent, Tensor) else Tensor(make(cotangent))
+    g = g.to(BY_TYPE[type(y._data)].name)  # else gradients would live elsewhere than their leaves
     if g._data.shape != y._data.shape:
         raise ShapeError(
             f"backward(): the cotangent has shape {g._data.shape}, the tensor {y._data.shape}"

@@ -378,3 +378,18 @@ def test_launch_of_a_source() -> None:
     np.testing.assert_array_equal(y.get(), np.arange(64)[::-1])
     with pytest.raises(TypeError, match="argument 0 is a NumPy array: it is not on the device"):
         simulated_backend.launch(source, "fine", (1,), (64,), (y.get(), *rest))
+
+
+@needs_compiler
+def test_a_cotangent_of_another_backend_is_moved():
+    import tensorgrad as tg
+
+    from .cudasim import install
+
+    install()
+    x = tg.tensor([1.0, 2.0], requires_grad=True, backend="cudasim")
+    (x * 2).backward(np.ones(2, np.float32))
+    (x * 2).backward([1.0, 1.0])
+    assert x.grad.backend == "cudasim"
+    assert x.grad.tolist() == [4.0, 4.0]
+    assert tg.vjp(lambda x: x * 2, x.detach())[1]([1.0, 1.0])[0].backend == "cudasim"

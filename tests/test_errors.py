@@ -161,3 +161,39 @@ def test_names_of_other_libraries_lead_to_ours():
     with pytest.raises(AttributeError, match=r"no attribute 'oops'$"):
         x.oops  # noqa: B018
     assert not hasattr(x, "__cuda_array_interface__")
+
+
+def test_odd_arguments_end_in_errors_of_ours():
+    t, key = tg.ones((2, 3)), np.array([1, 0], dtype="uint64")
+    for call in (
+        lambda: 2 @ t,
+        lambda: tg.softmax_cross_entropy(t[0], 2),
+        lambda: tg.softmax_cross_entropy(2.0, t),
+        lambda: tg.layer_norm(t, 2.0),
+        lambda: tg.dropout(t, key, p=1.0),
+        lambda: tg.std(t, dim=0),
+        lambda: tg.reshape(t, (3, 2), order="F"),
+        lambda: np.std(t, 0, None, None, 1),
+        lambda: tg.grad(lambda a: a, "a")(1.0),
+        lambda: tg.vjp(lambda x: 3.0, t),
+        lambda: tg.vjp(lambda x: (x, x), t),
+        lambda: tg.jvp(lambda x: x * x, [t], []),
+        lambda: tg.jvp(lambda x: x * x, [t], [t[0]]),
+        lambda: tg.jvp(lambda x: x * x, t, [t]),
+        lambda: tg.zeros((2, -1)),
+        lambda: tg.full((2,), [1, 2, 3]),
+        lambda: tg.full(2, "a"),
+        lambda: tg.full(2, 1000, dtype="int8"),
+        lambda: tg.rand(-1),
+        lambda: tg.eye(2.5),
+        lambda: tg.eye(-1),
+        lambda: tg.linspace("a", 1),
+        lambda: tg.arange(),
+        lambda: tg.arange("a"),
+        lambda: tg.from_dlpack(3),
+    ):
+        with pytest.raises(tg.TensorgradError):
+            call()
+    assert np.transpose(t, axes=(1, 0)).shape == tg.reshape(t, shape=(3, 2)).shape == (3, 2)
+    assert tg.grad(lambda a, b: a * b, np.int64(1))(2.0, 3.0).item() == 2.0
+    assert tg.arange(np.float32(0), 1, np.float32(0.5)).tolist() == [0.0, 0.5]

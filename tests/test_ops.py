@@ -340,3 +340,11 @@ def test_gradients_of_calls_at_the_edge():
     ):
         with pytest.raises(tg.TensorgradError, match=r"pad|concat|split"):
             call()
+
+
+@pytest.mark.parametrize("f", [tg.mean, lambda x: tg.mean_squared_error(x, x.detach() - 0.5)])
+def test_scaled_losses_of_halves_keep_their_small_gradients(f):
+    n = 1_000_000  # 1 / n has few digits as a half, 65504 / n has all
+    x = tg.tensor(np.ones(n), dtype="float16", requires_grad=True)
+    (f(x) * 32768.0).backward()
+    assert x.grad.numpy()[0] == pytest.approx(32768.0 / n, rel=1e-3)

@@ -262,6 +262,8 @@ def round_(x):
 )
 def where(condition, a, b):
     """a where the condition holds, else b."""
+    if condition is None or a is None or b is None:
+        raise TypeError("None is not a number")
     return namespace(condition, a, b).where(condition, a, b)
 
 

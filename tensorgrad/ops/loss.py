@@ -111,8 +111,8 @@ def binary_cross_entropy_with_logits(x, t):
 
 
 @op(
-    x=lambda g, x, t: g * ((2.0 / max(1, x.size)) * (x - t)),
-    t=lambda g, x, t: g * ((2.0 / max(1, x.size)) * (t - x)),
+    x=lambda g, x, t: narrow(widened(g) * (2.0 / max(1, x.size)) * (widened(x) - widened(t)), x),
+    t=lambda g, x, t: narrow(widened(g) * (2.0 / max(1, x.size)) * (widened(t) - widened(x)), t),
     samples=calls(
         lambda: (draw((4, 3)), draw((4, 3), seed=1)),
         lambda: (draw(()), draw((), seed=1)),

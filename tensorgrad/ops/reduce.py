@@ -66,8 +66,8 @@ def sum_(x, *, axis=None, keepdims=False):
 
 
 @op(
-    x=lambda g, x_shape, axis, keepdims: spread(
-        g * (1.0 / _count(x_shape, axis)), x_shape, axis, keepdims
+    x=lambda g, x_shape, axis, keepdims: spread(  # 1 / n may be below the smallest half
+        narrow(widened(g) * (1.0 / _count(x_shape, axis)), g), x_shape, axis, keepdims
     ),
     samples=_AXES,
     kind="reduce",
@@ -91,6 +91,8 @@ def mean(x, *, axis=None, keepdims=False):
 def sum_to(x, *, shape, dtype):
     """x summed over the axes along which `shape` broadcasts to x's shape, and cast to `dtype`:
     the adjoint of broadcasting and of promotion. ValueError where `shape` does not broadcast."""
+    if x.dtype.kind == "c":
+        raise TypeError("a complex gradient: gradients are defined for real numbers only")
     extra = x.ndim - len(shape)
     axes = tuple(range(extra)) + tuple(
         [extra + i for i, n in enumerate(shape) if n == 1 and x.shape[extra + i] != 1]
