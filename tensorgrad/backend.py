@@ -239,6 +239,17 @@ def make(value: Any, dtype: Any = None, backend: str | None = None) -> Array:
     return array
 
 
+def beside(value: Any, others: tuple) -> Array:
+    """A NumPy scalar, or an array of a subclass, as an operand beside `others` (arrays and
+    Tensors): scalars go where those are, as CuPy takes them too."""
+    if isinstance(value, np.generic):
+        for other in others:
+            kind = type(getattr(other, "_data", other))
+            if kind in BY_TYPE:
+                return make(value, None, BY_TYPE[kind].name)
+    return make(value)
+
+
 def _from_arrays(value: Any) -> bool:
     """Whether the numbers in a nested list were NumPy's already, and so keep their dtype."""
     while isinstance(value, (list, tuple)) and value:

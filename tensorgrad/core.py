@@ -16,7 +16,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from .backend import BY_TYPE, Array, is_floating, make
+from .backend import BY_TYPE, Array, beside, is_floating, make
 from .dispatch import Kernels, explain
 from .errors import FREED, STALE, DTypeError, GraphError
 from .rules import Compiled
@@ -85,7 +85,8 @@ class Tensor(TensorMethods):
     def data(self, value: Array) -> None:
         if self.node is not None and type(self.node) is not Leaf:
             raise GraphError("only leaves take new data; this tensor is the result of an op")
-        self._data = make(value, dtype=None, backend=BY_TYPE[type(self._data)].name)
+        a = make(value, None, BY_TYPE[type(self._data)].name)
+        self._data = a if is_floating(a.dtype) or not self.node else a.astype(self.dtype)
         stamp(self)
 
 
@@ -147,7 +148,7 @@ class Op:
                 parents.append(node)
             else:
                 kind = type(a)
-                arrays.append(a if kind in BY_TYPE or kind in _WEAK else _plain(self, a))
+                arrays.append(a if kind in BY_TYPE or kind in _WEAK else _plain(self, a, args))
                 parents.append(None)
         tracked = tracked and switches.recording and self.differentiable
         if tracked and not self.has_rules:  # the gradient is the gradient of the reference
@@ -204,10 +205,10 @@ def op(joint: Callable | None = None, **given) -> Callable[[Callable], Op]:
     return register
 
 
-def _plain(self: Op, a: Any) -> Array:
+def _plain(self: Op, a: Any, args: tuple) -> Array:
     """An argument that is neither a Tensor nor a listed array: NumPy scalars and subclasses."""
     try:
-        return BY_TYPE[type(a)] and make(a)
+        return BY_TYPE[type(a)] and beside(a, args)
     except DTypeError as error:
         raise DTypeError(f"{self.name}: {error}") from None
 

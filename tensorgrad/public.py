@@ -7,6 +7,8 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from .backend import NUMBERS
 from .core import OPS, Op, Tensor
 from .creation import asarray
@@ -41,7 +43,9 @@ def public(op: Op) -> Callable:
 
 def as_inputs(args: tuple) -> list[Any]:
     """Tensors for arrays and lists; numbers stay numbers beside a Tensor, so as not to widen it."""
-    made = [a if isinstance(a, (Tensor, *NUMBERS, type(None))) else asarray(a) for a in args]
+    made = [
+        a if isinstance(a, (Tensor, *NUMBERS, np.generic, type(None))) else asarray(a) for a in args
+    ]
     if not any(isinstance(a, Tensor) for a in made):
         made = [asarray(a) if a is not None else None for a in made]
     return made

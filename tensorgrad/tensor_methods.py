@@ -191,6 +191,12 @@ class _Methods:
         retain = create_graph if retain_graph is None else retain_graph
         with recording(create_graph):
             grads = backprop([(self.node, g)], create_graph=create_graph, retain=retain)
+        for leaf in grads:
+            if (tensor := leaf.tensor()) is not None and tensor.node is not leaf:
+                raise GraphError(
+                    f"requires_grad of {tensor!r} was switched after this graph had recorded it: "
+                    "later writes to it are unknown, so compute the loss again"
+                )
         with _adding:
             for leaf, g in grads.items():
                 if (tensor := leaf.tensor()) is not None:

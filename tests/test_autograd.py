@@ -478,3 +478,22 @@ def test_no_gradient_is_lost_on_the_way_into_an_op():
     ):
         with pytest.raises(tg.GraphError, match="plain number"):
             call()
+
+
+def test_a_leaf_that_was_frozen_and_written_is_refused():
+    w = tg.tensor([1.0, 2.0], requires_grad=True)
+    y = (w * w).sum()
+    w.requires_grad = False
+    w.data -= 100  # not stamped: it has no leaf now
+    w.requires_grad = True
+    with pytest.raises(tg.GraphError, match="switched"):
+        y.backward()
+    assert w.grad is None
+
+
+def test_whole_numbers_given_to_a_leaf_become_its_floats():
+    w = tg.tensor([1.0, 2.0], requires_grad=True)
+    w.data = np.array([3, 4])
+    (w * 2.5).sum().backward()
+    assert w.dtype == w.grad.dtype == np.float32
+    assert w.grad.tolist() == [2.5, 2.5]

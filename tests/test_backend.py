@@ -88,6 +88,13 @@ def test_mixing_backends_says_how_to_move(backend):
             mixed()
 
 
+def test_numpy_scalars_go_where_the_tensor_is(backend):
+    x = tg.ones(2)
+    for y in (x * np.float32(2), np.float32(2) * x, tg.maximum(x, np.float32(2))):
+        assert y.backend == backend
+        assert y.tolist() == [2, 2]
+
+
 def test_numpy_conversion_is_explicit_off_the_host(backend):
     x = tg.ones(2)
     if backend == "numpy":
