@@ -1,8 +1,8 @@
 """Generated from the op table: every kernel against its op's reference, run in float64.
 
 The table says which kernels there are to be (functions of the ops' names), what they are tested
-on (the ops' samples and the sizes below) and how exact they must be. CUDA kernels run on cudasim,
-in three orders of threads, and on a GPU where there is one.
+on (the ops' samples and those of tests/sized) and how exact they must be. CUDA kernels run on
+cudasim, in three orders of threads, and on a GPU where there is one.
 """
 
 import importlib
@@ -25,6 +25,8 @@ from tensorgrad.ops.samples import Sample, draw, integers
 from tensorgrad.testing import tolerance
 
 from .conftest import _missing
+from .sized import LARGE, SIZED
+from .sized.basic import dense_grads, norm_grads, repeated
 
 ROOT = Path(__file__).parent.parent
 HELPERS = {"jit", "scalars", "device"}
@@ -50,86 +52,7 @@ ALL = [pytest.param(f, n, k, id=f"{f}-{n}") for f, t in (("cpu", CPU), ("cuda", 
        for n, k in t.items()]  # fmt: skip
 DTYPES = {"cpu": ("float32", "float64"), "cuda": device.DTYPES}
 SIZES = (0, 1, 31, 32, 33, 1023, 1024, 1025)
-
-
-def vector(n, *lows, **params):
-    """`n` arrays of one dimension, one for each (low, high)."""
-    return [Sample(tuple([draw((n,), *span, i) for i, span in enumerate(lows)]), params)]
-
-
-def repeated(name):
-    """What an elementwise op's own samples hold, repeated to any size."""
-    same = [s for s in OPS[name].samples() if len({np.shape(a) for a in s.args}) == 1]
-    columns = [
-        np.concatenate([np.ravel(a) for a in xs])
-        for xs in zip(*[s.args for s in same], strict=True)
-    ]
-    return lambda n: [Sample(tuple([np.resize(c, n) for c in columns]), same[0].params)]
-
-
-def matrices(n, inputs, low=-2.0, high=2.0, **params):
-    """Long rows, and many short ones."""
-    return [Sample(tuple([draw(s, low, high, i) for i in range(inputs)]), params)
-            for s in ((3, n), (n, 3))]  # fmt: skip
-
-
-def denses(n, **params):
-    shapes = ((3, 5, n), (n, 4, 3), (2, n, 3))
-    return [Sample((draw((m, k)), draw((k, p)), draw((p,))), params) for m, k, p in shapes]
-
-
-def dense_grads(n):
-    made = []
-    for (x, w, _), params in denses(n, activation="tanh"):
-        g, y = draw((len(x), w.shape[1])), draw((len(x), w.shape[1]), -0.9, 0.9, 1)
-        made += [Sample((g, x, w, y), {**params, "needs": (True, True, b)}) for b in (True, False)]
-    return made
-
-
-def norm_grads(n):
-    made = []
-    for (x,), _ in matrices(n, 1):
-        _, mean, rstd = OPS["layer_norm"].ref(x, None, None)
-        args = (draw(x.shape, seed=1), x, draw(x.shape[-1:], seed=2), mean, rstd)
-        made += [Sample(args, {"needs": (True,) * 3})]
-    return made
-
-
-def classes(n):
-    return [(draw(s, -3, 3), integers(s[:-1], s[-1])) for s in ((3, n), (n, 3)) if s[-1]]
-
-
-STATE = np.array([2**63 + 9, 2**32 - 2], np.uint64)
-H = np.array([0.1, 3.0])
-SGD = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}
-ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.1, "decoupled": True}
-WIDE = (-4.0, 4.0)
-SIZED = {  # op -> samples for one size
-    **{n: repeated(n) for n in {**CPU, **CUDA} if OPS[n].family == "elementwise"},
-    **{n: lambda k: matrices(k, 1) for n in ("softmax", "log_softmax")},
-    "softmax_grad": lambda k: matrices(k, 2, 0.0, 1.0, axis=-1),
-    "log_softmax_grad": lambda k: matrices(k, 2, -3.0, -0.1, axis=-1),
-    "softmax_cross_entropy": lambda k: [Sample(c) for c in classes(k)],
-    "softmax_cross_entropy_grad": lambda k: [
-        Sample((draw(labels.shape), logits, labels)) for logits, labels in classes(k)
-    ],
-    "matmul": lambda k: [
-        Sample((draw(a), draw(b))) for a, b in (((3, k), (k, 2)), ((k, 2), (2, 3)))
-    ],
-    "dense": lambda k: denses(k, activation="sigmoid"),
-    "dense_gelu": denses,
-    "dense_grad": dense_grads,
-    "layer_norm": lambda k: [
-        Sample((x, draw(x.shape[-1:], seed=1), None)) for (x,), _ in matrices(k, 1)
-    ],
-    "layer_norm_grad": norm_grads,
-    "random_bits": lambda k: [Sample((STATE,), {"size": k})],
-    "dropout": lambda k: [Sample((draw((k,)), STATE), {"p": 0.3})],
-    "advance_random": lambda k: [Sample((STATE,), {"blocks": k})],
-    "advance_step": lambda k: [Sample((H,))],
-    "sgd": lambda k: [Sample((*vector(k, WIDE, WIDE, WIDE)[0].args, H), SGD)],
-    "adam": lambda k: [Sample((*vector(k, WIDE, WIDE, WIDE, (0.0, 1.0))[0].args, H), ADAM)],
-}  # fmt: skip
+SIZED.update({n: repeated(n) for n in {**CPU, **CUDA} if OPS[n].family == "elementwise"})
 
 
 # --- what a kernel is given and what it should give --------------------------------------------
@@ -250,7 +173,7 @@ def test_signature_is_the_ops(folder, name, kernel):
 
 @pytest.mark.parametrize(("folder", "name", "kernel"), ALL)
 def test_kernel_has_samples_of_many_sizes(folder, name, kernel):
-    assert name in SIZED, f"give {name} an entry in SIZED, in tests/test_kernels.py"
+    assert name in SIZED, f"give {name} an entry in SIZED, in tests/sized"
 
 
 def test_formulas_of_a_float32_stay_float32():
@@ -287,9 +210,6 @@ def test_cuda_kernel_agrees_with_the_reference(name, gpu):
         for dtype in DTYPES["cuda"]:
             taken = [run(op, kernel, s, dtype, gpu) for s in all_samples(op)]
             assert any(taken), f"the guard refuses all samples in {dtype}"
-
-
-LARGE = {"dropout": 40_001, "random_bits": 40_001}
 
 
 @cpu_kernels
