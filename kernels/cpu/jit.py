@@ -44,7 +44,7 @@ _REASSOCIATE = frozenset({"contract", "reassoc", "nsz"})
 _lock = threading.RLock()
 _loops: list[Jitted] = []
 _forked = False
-_scalars: list[tuple[Callable, dict[str, Callable]]] = []
+_extensions: list[Callable[[ModuleType], object]] = []  # run once Numba is there
 
 
 class Jitted:
@@ -127,24 +127,33 @@ def scalar(function: Callable | None = None, **by_dtype: Callable) -> Any:
     """
     if function is None:
         return functools.partial(scalar, **by_dtype)
-    with _lock:
-        _scalars.append((function, by_dtype))
-        if _numba.cache_info().currsize:
-            _know_scalars(_numba())
-    return function
 
+    def register(numba: ModuleType) -> None:
+        from numba import extending
 
-def _know_scalars(numba: ModuleType) -> None:
-    from numba import extending
-
-    while _scalars:
-        function, by_dtype = _scalars.pop()
         # Inlined by force: a call left in a loop stops vectorisation (gelu_grad in float64 took
         # 6.8 instead of 0.9 ns a number, AVX-512 server).
         if by_dtype:
             extending.overload(function, jit_options={"forceinline": True})(_chooser(by_dtype))
         else:
             extending.register_jitable(forceinline=True)(function)
+
+    extension(register)
+    return function
+
+
+def extension(register: Callable[[ModuleType], object]) -> Callable:
+    """Call the decorated function with Numba, once that is imported, before anything compiles."""
+    with _lock:
+        _extensions.append(register)
+        if _numba.cache_info().currsize:
+            _extend(_numba())
+    return register
+
+
+def _extend(numba: ModuleType) -> None:
+    while _extensions:
+        _extensions.pop(0)(numba)
 
 
 def _chooser(by_dtype: dict[str, Callable]) -> Callable:
@@ -165,7 +174,7 @@ def _numba() -> ModuleType:
 
     if n and late:  # its pool may have started: mask the threads above n, for this thread
         numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))
-    _know_scalars(numba)
+    _extend(numba)
     return numba
 
 

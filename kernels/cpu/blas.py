@@ -1,0 +1,164 @@
+"""Matrix products inside compiled loops: the `cblas_?gemm` of the OpenBLAS in NumPy's own wheel.
+
+Two thread pools on the same cores fight: OpenBLAS's threads spin for a while after a product, on
+cores that Numba's then need. So our products run on one pool, Numba's: each tile of a parallel
+loop is a product on one thread. `single()` keeps OpenBLAS from starting its own meanwhile, and
+gives them back to the program afterwards. Other BLAS builds (MKL, Accelerate, a system's) have no
+such door; `available()` is then False and products are plain `np.matmul`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .jit import extension
+
+_PREFIX, _SUFFIX = "scipy_", "64_"  # of the symbols in NumPy's wheels; sizes are 64-bit
+_ROW_MAJOR, _PLAIN, _TRANSPOSED = 101, 111, 112
+
+
+@functools.cache
+def _library() -> Any:
+    """NumPy's OpenBLAS, or None. It is loaded already: this only finds it again."""
+    package = Path(np.__file__).parent
+    for folder in (package.parent / "numpy.libs", package / ".dylibs"):
+        for path in sorted(folder.glob("*scipy_openblas64*")):
+            try:
+                library = ctypes.CDLL(str(path))
+                for name in ("cblas_sgemm", "cblas_dgemm", "openblas_set_num_threads"):
+                    getattr(library, _PREFIX + name + _SUFFIX)
+            except (OSError, AttributeError):
+                continue
+            return library
+    return None
+
+
+def available() -> bool:
+    """Whether `gemm` can be used in compiled loops."""
+    return _library() is not None
+
+
+def describe() -> str:
+    """Which way products take, for `python -m tensorgrad doctor`."""
+    if available():
+        return "NumPy's OpenBLAS, one thread a tile on Numba's pool"
+    return "np.matmul on the BLAS library's own threads: this NumPy has no OpenBLAS of its own"
+
+
+# --- threads ------------------------------------------------------------------------------------
+
+
+class _Single:
+    """OpenBLAS on one thread for as long as anyone is inside, then on as many as before. Threads
+    may be inside at once: the first one in notes the number, the last one out restores it."""
+
+    def __init__(self) -> None:
+        self.inside, self.before, self.lock = 0, 1, threading.Lock()
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.inside += 1
+            if self.inside == 1:
+                self.before = _get_threads()
+                if self.before > 1:
+                    _set_threads(1)
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0 and self.before > 1:
+                _set_threads(self.before)
+
+    def forget(self) -> None:
+        """In a forked child: whoever was inside is not there."""
+        inside, self.lock = self.inside, threading.Lock()
+        if inside:
+            self.inside = 0
+            _set_threads(self.before)
+
+
+_single = _Single()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_single.forget)
+
+
+def single() -> _Single:
+    """The context in which compiled loops may call `gemm`."""
+    return _single
+
+
+def _get_threads() -> int:
+    return getattr(_library(), f"{_PREFIX}openblas_get_num_threads{_SUFFIX}")()
+
+
+def _set_threads(n: int) -> None:
+    getattr(_library(), f"{_PREFIX}openblas_set_num_threads{_SUFFIX}")(n)
+
+
+# --- products in compiled loops -----------------------------------------------------------------
+
+
+def gemm(a, b, c, beta):
+    """c = a @ b + beta * c for matrices of one dtype, float32 or float64.
+
+    a and b are contiguous along one of their axes (transposed views may be given), c along its
+    rows. Called in compiled loops, on the thread that calls it, inside `single()`.
+    """
+    c *= beta
+    c += a @ b
+
+
+def rows_of(a):
+    """Whether the rows of a are contiguous, and how many numbers lie between two of its lines."""
+    if a.strides[1] == a.itemsize or a.shape[1] == 1:
+        step = a.strides[0] // a.itemsize if a.shape[0] > 1 else 0
+        return _PLAIN, max(step, a.shape[1], 1)
+    step = a.strides[1] // a.itemsize
+    return _TRANSPOSED, max(step, a.shape[0], 1)
+
+
+@extension
+def _register(numba):
+    """Make `gemm` known to Numba. The library is called by a symbol, not by its address of this
+    process: machine code that holds the symbol can be cached."""
+    from llvmlite import binding
+    from numba import extending, types
+
+    extending.register_jitable(forceinline=True)(rows_of)
+    if not available():
+        return
+    i32, i64, place = types.int32, types.int64, types.intp
+    functions = {}
+    for letter, number in (("s", types.float32), ("d", types.float64)):
+        name = f"tensorgrad_cblas_{letter}gemm"
+        symbol = getattr(_library(), f"{_PREFIX}cblas_{letter}gemm{_SUFFIX}")
+        binding.add_symbol(name, ctypes.cast(symbol, ctypes.c_void_p).value)
+        sizes, matrix = [i32] * 3 + [i64] * 3, [place, i64]
+        signature = types.void(*sizes, number, *matrix, *matrix, number, *matrix)
+        functions[str(number)] = types.ExternalFunction(name, signature)
+
+    @extending.overload(gemm, jit_options={"forceinline": True})
+    def _gemm(a, b, c, beta):
+        call, number = functions[str(c.dtype)], np.dtype(str(c.dtype)).type
+        order = np.int32(_ROW_MAJOR)
+
+        def run(a, b, c, beta):
+            m, n, k = c.shape[0], c.shape[1], a.shape[1]
+            turn_a, step_a = rows_of(a)
+            turn_b, step_b = rows_of(b)
+            step_c = rows_of(c)[1]
+            places = a.ctypes.data, b.ctypes.data, c.ctypes.data
+            turns = np.int32(turn_a), np.int32(turn_b)
+            one, more = number(1), number(beta)
+            if m > 0 and n > 0:
+                call(order, turns[0], turns[1], m, n, k, one, places[0], step_a,
+                     places[1], step_b, more, places[2], step_c)  # fmt: skip
+
+        return run

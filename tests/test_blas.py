@@ -1,0 +1,95 @@
+"""Products inside compiled loops: every shape, stride and beta; the pool is given back."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+from tensorgrad.kernels.cpu import blas
+from tensorgrad.kernels.cpu.jit import jit
+
+pytestmark = pytest.mark.skipif(not blas.available(), reason="NumPy has no OpenBLAS of its own")
+
+
+@jit
+def _gemm(c, a, b, beta):
+    blas.gemm(a, b, c, beta)
+
+
+@jit
+def _gemm_of_parts(c, a, b, i, j):
+    """The product of two views that start inside their arrays, into a view."""
+    blas.gemm(a[i:, j:], b[j:, i:], c[i:, i:], c.dtype.type(1))
+
+
+def draw(*shape, dtype="float64"):
+    return np.random.default_rng(shape).uniform(-1, 1, shape).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "shape", [(3, 4, 5), (1, 4, 5), (3, 1, 5), (3, 4, 1), (1, 1, 1), (3, 0, 2), (0, 2, 3), (65, 33, 17)]
+)  # fmt: skip
+def test_gemm(shape, dtype):
+    m, k, n = shape
+    a, b, c = draw(m, k, dtype=dtype), draw(k, n, dtype=dtype), draw(m, n, dtype=dtype)
+    wide = draw(m + 2, 2 * k + 3, dtype=dtype)
+    for left in (a, np.asfortranarray(a), wide[1 : m + 1, 2 : k + 2]):
+        for right in (b, np.asfortranarray(b)):
+            for beta in (0, 1, -2):
+                out = c.copy()
+                with blas.single():
+                    _gemm(out, left, right, out.dtype.type(beta))
+                plain = left.astype("float64") @ right + beta * c.astype("float64")
+                np.testing.assert_allclose(out, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_gemm_of_views_inside_loops():
+    a, b, c = draw(6, 7), draw(7, 6), draw(6, 6)
+    out = c.copy()
+    with blas.single():
+        _gemm_of_parts(out, a, b, 2, 3)
+    c[2:, 2:] += a[2:, 3:] @ b[3:, 2:]
+    np.testing.assert_allclose(out, c, rtol=1e-12)
+
+
+def test_the_plain_function_is_the_definition():
+    a, b, c = draw(2, 3), draw(3, 4), draw(2, 4)
+    wanted = a @ b + 2 * c
+    blas.gemm(a, b, c, 2)
+    np.testing.assert_allclose(c, wanted)
+
+
+def test_threads_are_given_back():
+    before = blas._get_threads()
+    try:
+        blas._set_threads(2)
+        with pytest.raises(RuntimeError, match="within"), blas.single():
+            assert blas._get_threads() == 1
+            with blas.single():
+                pass
+            assert blas._get_threads() == 1
+            raise RuntimeError("within")
+        assert blas._get_threads() == 2
+
+        def often():
+            for _ in range(2000):
+                with blas.single():
+                    pass
+
+        workers = [threading.Thread(target=often) for _ in range(8)]
+        [w.start() for w in workers]
+        [w.join() for w in workers]
+        assert blas._get_threads() == 2
+    finally:
+        blas._set_threads(before)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_child_forked_inside_gets_its_threads_back():
+    blas._set_threads(2)
+    with blas.single():
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if blas._get_threads() == 2 and blas.single().inside == 0 else 1)
+        assert os.waitpid(child, 0)[1] == 0
