@@ -53,6 +53,11 @@ def product_fits(a: Array, b: Array) -> bool:
     return all(m == n or 1 in (m, n) for m, n in batches)
 
 
+def multiplications(a: Array, b: Array) -> int:
+    """How many multiplications a @ b takes."""
+    return a.size * b.shape[-1]
+
+
 def dense_fits(x: Array, w: Array, b: Array | None = None, **_: Any) -> bool:
     """x (..., n_in), w (n_in, n_out) and b (n_out,) or None."""
     n_in, n_out = w.shape if w.ndim == 2 else (-1, -1)
