@@ -1,6 +1,6 @@
 """The table of ops, a file a family: references, rules and samples, nothing else."""
 
-from . import elementwise, index, loss, matmul, norm, random, reduce, shape, update
+from . import elementwise, index, loss, matmul, norm, random, recurrent, reduce, shape, update
 
 __all__ = [
     "elementwise",
@@ -9,6 +9,7 @@ __all__ = [
     "matmul",
     "norm",
     "random",
+    "recurrent",
     "reduce",
     "shape",
     "update",
