@@ -16,11 +16,14 @@ from .activation import (
 from .container import Input, Model, Sequential, concatenate
 from .dense import Dense, Linear
 from .module import Module, Parameter
+from .recurrent import GRU, LSTM, SimpleRNN
 from .regular import Dropout, Flatten, LayerNorm
 
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
     "Activation",
     "Dense",
     "Dropout",
@@ -36,6 +39,7 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SimpleRNN",
     "Softmax",
     "Softplus",
     "Tanh",

@@ -44,12 +44,11 @@ def _projected(x, w, b):
     return z if b is None else z + widened(b)
 
 
-def _start(state, n, hidden, x):
+def _start(state, n, hidden, z):
     """A state to begin with, zeros where there is none; never the array that was given."""
-    x = widened(x[:0])
     if state is None:
-        return namespace(x).zeros((n, hidden), dtype=x.dtype)
-    return state.astype(x.dtype)
+        return namespace(z).zeros((n, hidden), dtype=z.dtype)
+    return state.astype(z.dtype)
 
 
 def _zeros(y):
@@ -168,7 +167,7 @@ def lstm(x, h0, c0, w, u, b=None):
     """
     n, t, hidden = _checked(4, x, w, u, {"h0": h0, "c0": c0}, {"b": b})
     xp, gates, u = namespace(x), _projected(x, w, b), widened(u)
-    h, c = _start(h0, n, hidden, x), _start(c0, n, hidden, x)
+    h, c = _start(h0, n, hidden, gates), _start(c0, n, hidden, gates)
     y, cells = xp.empty((n, t, hidden), dtype=h.dtype), xp.empty((n, t, hidden), dtype=h.dtype)
     for k in range(t):
         i, f, g, o = split(gates[:, k] + xp.matmul(h, u), sections=4, axis=1)
@@ -231,11 +230,11 @@ def gru(x, h0, w, u, b=None, bu=None):
     """
     n, t, hidden = _checked(3, x, w, u, {"h0": h0}, {"b": b, "bu": bu})
     xp, gates, u = namespace(x), _projected(x, w, b), widened(u)
-    h, bu = _start(h0, n, hidden, x), 0 if bu is None else widened(bu)
+    h, bu = _start(h0, n, hidden, gates), 0 if bu is None else widened(bu)
     y, products = xp.empty((n, t, hidden), dtype=h.dtype), xp.empty((n, t, hidden), dtype=h.dtype)
     for k in range(t):
-        (xr, xz, xn) = split(gates[:, k], sections=3, axis=1)
-        (hr, hz, hn) = split(xp.matmul(h, u) + bu, sections=3, axis=1)
+        xr, xz, xn = split(gates[:, k], sections=3, axis=1)
+        hr, hz, hn = split(xp.matmul(h, u) + bu, sections=3, axis=1)
         r, z = sigmoid(xr + hr), sigmoid(xz + hz)
         m = xp.tanh(xn + r * hn)
         h = m + z * (h - m)
@@ -299,7 +298,8 @@ def rnn(x, h0, w, u, b=None, *, activation="tanh"):
     h0 (n, hidden) or None for zeros. Gives all h (n, t, hidden), and the last."""
     n, t, hidden = _checked(1, x, w, u, {"h0": h0}, {"b": b})
     act = _activation(activation)[0]
-    xp, y, u, h = namespace(x), _projected(x, w, b), widened(u), _start(h0, n, hidden, x)
+    xp, y, u = namespace(x), _projected(x, w, b), widened(u)
+    h = _start(h0, n, hidden, y)
     for k in range(t):
         h = y[:, k] = act(y[:, k] + xp.matmul(h, u))
     return _narrowed(x, y, h)
