@@ -1,9 +1,9 @@
 """Recurrent layers: a whole sequence in one compiled call.
 
 The rows of a batch have nothing to do with each other, so a thread takes some of them through all
-steps, and no thread ever waits for another. Per step that is one product with the recurrent
-weights, in panels, and one pass over the gates while they are in the cache. The products of all
-steps at once (with the inputs' weights, and for the weights' gradients) are those of matmul.py.
+steps, and no thread ever waits for another. Per step that is the products with both weights, in
+panels, and one pass over the gates while they are in the cache. The weights' gradients are
+products over all steps at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from . import jit
 from . import scalars as s
 from .jit import prange
 from .matmul import product
-from .panels import ROWS, multiply, panels
+from .panels import ROWS, across, multiply, panels
 
 SMALL = 1024
 _PADDED = 16  # rows a power of two apart would share few lines of the cache
@@ -28,87 +28,101 @@ def _gates(x, *others):
 
 
 # --- one row of one step ------------------------------------------------------------------------
-# Loops over few arrays each: LLVM gives up on vectors where many arrays may overlap.
+# Loops over few arrays each, with plain indices: LLVM gives up on vectors where many arrays may
+# overlap, or an index may be negative.
 
 
 @s.scalar
-def _lstm_row(gates, b, bu, z, h, c, y, cells):
-    """`gates` holds x @ w and is activated in place, `z` is h @ u."""
+def _copy(a, to):
+    """Into the first numbers of `to`. (A slice assigned to would be a parallel loop of its own to
+    Numba, which takes seconds more to compile.)"""
+    for j in range(len(a)):
+        to[j] = a[j]
+
+
+@s.scalar
+def _lstm_row(gates, zx, zh, h, c, y, cells):
+    """`zx` and `zh` are one row, x @ w + h @ u + b."""
     n = len(y)
+    i, f, g, o = gates[:n], gates[n : 2 * n], gates[2 * n : 3 * n], gates[3 * n :]
+    zg, zo = zh[2 * n : 3 * n], zh[3 * n : 4 * n]
     for j in range(2 * n):
-        gates[j] = s.sigmoid(gates[j] + b[j] + z[j])
-    for j in range(2 * n, 3 * n):
-        gates[j] = s.tanh(gates[j] + b[j] + z[j])
-    for j in range(3 * n, 4 * n):
-        gates[j] = s.sigmoid(gates[j] + b[j] + z[j])
+        gates[j] = s.sigmoid(zh[j])
     for j in range(n):
-        c[j] = gates[n + j] * c[j] + gates[j] * gates[2 * n + j]
-        cells[j] = c[j]
+        g[j] = s.tanh(zg[j])
     for j in range(n):
-        h[j] = gates[3 * n + j] * s.tanh(c[j])
-        y[j] = h[j]
+        o[j] = s.sigmoid(zo[j])
+    for j in range(n):
+        c[j] = f[j] * c[j] + i[j] * g[j]
+    for j in range(n):
+        y[j] = o[j] * s.tanh(c[j])
+    _copy(y, h)
+    _copy(c, cells)
 
 
 @s.scalar
 def _lstm_row_grad(gates, cells, h, c, g, carry, gz, gr):
-    """`g` is the gradient of this step's h, `carry` that of the c after it, then before it."""
+    """`carry` is the gradient of the cells after this step, then before it."""
     n = len(cells)
+    i, f, m, o = gates[:n], gates[n : 2 * n], gates[2 * n : 3 * n], gates[3 * n :]
+    gi, gf, gm, go = gr[:n], gr[n : 2 * n], gr[2 * n : 3 * n], gr[3 * n : 4 * n]
     for j in range(n):
-        o, t = gates[3 * n + j], s.tanh(cells[j])
-        carry[j] += s.tanh_grad(g[j] * o, t)
-        gr[3 * n + j] = s.sigmoid_grad(g[j] * t, o)
+        t = s.tanh(cells[j])
+        carry[j] += s.tanh_grad(g[j] * o[j], t)
+        go[j] = s.sigmoid_grad(g[j] * t, o[j])
     for j in range(n):
-        gr[j] = s.sigmoid_grad(carry[j] * gates[2 * n + j], gates[j])
+        gi[j] = s.sigmoid_grad(carry[j] * m[j], i[j])
     for j in range(n):
-        gr[n + j] = s.sigmoid_grad(carry[j] * c[j], gates[n + j])
+        gf[j] = s.sigmoid_grad(carry[j] * c[j], f[j])
     for j in range(n):
-        gr[2 * n + j] = s.tanh_grad(carry[j] * gates[j], gates[2 * n + j])
+        gm[j] = s.tanh_grad(carry[j] * i[j], m[j])
     for j in range(n):
-        carry[j] *= gates[n + j]
-    for j in range(4 * n):
-        gz[j] = gr[j]
+        carry[j] *= f[j]
+    _copy(gr[: 4 * n], gz)
+    for j in range(len(g)):
+        g[j] = 0
 
 
 @s.scalar
-def _gru_row(gates, b, bu, z, h, c, y, products):
+def _gru_row(gates, zx, zh, h, c, y, products):
+    """`zx` is x @ w + b, `zh` h @ u + bu."""
     n = len(y)
+    r, k, m = gates[:n], gates[n : 2 * n], gates[2 * n :]
+    xm, hm = zx[2 * n : 3 * n], zh[2 * n : 3 * n]
     for j in range(2 * n):
-        gates[j] = s.sigmoid(gates[j] + b[j] + (z[j] + bu[j]))
+        gates[j] = s.sigmoid(zx[j] + zh[j])
     for j in range(n):
-        products[j] = z[2 * n + j] + bu[2 * n + j]
+        m[j] = s.tanh(xm[j] + r[j] * hm[j])
     for j in range(n):
-        gates[2 * n + j] = s.tanh(gates[2 * n + j] + b[2 * n + j] + gates[j] * products[j])
-    for j in range(n):
-        h[j] = gates[2 * n + j] + gates[n + j] * (h[j] - gates[2 * n + j])
-        y[j] = h[j]
+        y[j] = m[j] + k[j] * (h[j] - m[j])
+    _copy(y, h)
+    _copy(hm, products)
 
 
 @s.scalar
 def _gru_row_grad(gates, products, h, c, g, carry, gz, gr):
-    """`carry` is what reaches the h before past the product with u."""
-    n = len(products)
-    one = type(g[0])(1)
+    n, one = len(products), type(g[0])(1)
+    r, k, m = gates[:n], gates[n : 2 * n], gates[2 * n :]
+    ga, gk, gm, gp = gz[:n], gz[n : 2 * n], gz[2 * n :], gr[2 * n : 3 * n]
     for j in range(n):
-        g[j] += carry[j]
-        carry[j] = g[j] * gates[n + j]
+        gm[j] = s.tanh_grad(g[j] * (one - k[j]), m[j])
     for j in range(n):
-        gz[2 * n + j] = s.tanh_grad(g[j] * (one - gates[n + j]), gates[2 * n + j])
+        gk[j] = s.sigmoid_grad(g[j] * (h[j] - m[j]), k[j])
     for j in range(n):
-        gz[n + j] = s.sigmoid_grad(g[j] * (h[j] - gates[2 * n + j]), gates[n + j])
+        ga[j] = s.sigmoid_grad(gm[j] * products[j], r[j])
     for j in range(n):
-        gz[j] = s.sigmoid_grad(gz[2 * n + j] * products[j], gates[j])
-    for j in range(2 * n):
-        gr[j] = gz[j]
+        gp[j] = gm[j] * r[j]
     for j in range(n):
-        gr[2 * n + j] = gz[2 * n + j] * gates[j]
+        g[j] *= k[j]
+    _copy(gz[: 2 * n], gr)
 
 
 def _rnn_row(formula):
     @s.scalar
-    def row(gates, b, bu, z, h, c, y, noted):
+    def row(gates, zx, zh, h, c, y, noted):
         for j in range(len(y)):
-            h[j] = formula(y[j] + b[j] + z[j])
-            y[j] = h[j]
+            y[j] = formula(zh[j])
+        _copy(y, h)
 
     return row
 
@@ -117,8 +131,10 @@ def _rnn_row_grad(formula):
     @s.scalar
     def row(y, noted, h, c, g, carry, gz, gr):
         for j in range(len(y)):
-            gr[j] = formula(g[j], y[j])
-            gz[j] = gr[j]
+            gz[j] = formula(g[j], y[j])
+        _copy(gz, gr)
+        for j in range(len(g)):
+            g[j] = 0
 
     return row
 
@@ -130,25 +146,38 @@ def _forward(row):
     """The loop over a sequence of the layer with that row."""
 
     @jit.jit(parallel=True)
-    def loop(gates, b, bu, h0, c0, u, y, noted, block):
-        n, t, hidden = y.shape
+    def loop(x, h0, c0, w, u, b, bu, y, gates, noted, two, block):
+        n, t, features = x.shape
+        hidden = h0.shape[1]
         for k in prange((n + block - 1) // block):
             top, bottom = k * block, min(n, (k + 1) * block)
             high = (bottom - top + ROWS - 1) // ROWS * ROWS
-            h = np.zeros((high, hidden + _PADDED), y.dtype)
-            z, c = np.empty((high, u.shape[0] * u.shape[2]), y.dtype), c0[top:bottom].copy()
-            h[: bottom - top, :hidden] = h0[top:bottom]
+            xs = np.zeros((high, features + _PADDED), x.dtype)
+            h = np.zeros((high, hidden + _PADDED), x.dtype)
+            zx = np.zeros((high, w.shape[0] * w.shape[2]), x.dtype)
+            zh = np.zeros_like(zx) if two else zx
+            c = np.empty((high, hidden), x.dtype)
+            for i in range(top, bottom):
+                _copy(h0[i], h[i - top])
+                _copy(c0[i], c[i - top])
             for step in range(t):
-                multiply(h, u, z)
+                for i in range(top, bottom):
+                    _copy(x[i, step], xs[i - top])
+                    _copy(bu, zh[i - top])
+                    _copy(b, zx[i - top])
+                multiply(xs, w, zx)
+                multiply(h, u, zh)
                 for i in range(top, bottom):
                     j = i - top
-                    row(gates[i, step], b, bu, z[j], h[j], c[j], y[i, step], noted[i, step])
+                    row(gates[i, step], zx[j], zh[j], h[j], c[j], y[i, step], noted[i, step])
 
     return loop
 
 
 def _backward(row):
-    """The loop back over a sequence of the layer with the gradient of that row."""
+    """The loop back over a sequence of the layer with the gradient of that row. From `g`, the
+    gradient of the states after a step, the row finds those of h @ u (`gr`) and of x @ w (`gz`),
+    and leaves in `g` what reaches the states before past the product with u."""
 
     @jit.jit(parallel=True)
     def loop(gates, noted, y, h0, c0, gy, gh, gc, u, gz, gr, sums, block):
@@ -159,7 +188,8 @@ def _backward(row):
             high = (bottom - top + ROWS - 1) // ROWS * ROWS
             g = np.zeros((high, u.shape[0] * u.shape[2]), y.dtype)
             r = np.zeros((high, wide + _PADDED), y.dtype)
-            g[: bottom - top, :hidden] = gh[top:bottom]
+            for i in range(top, bottom):
+                _copy(gh[i], g[i - top])
             for step in range(t - 1, -1, -1):
                 for i in range(top, bottom):
                     j, part = i - top, i // ROWS
@@ -172,12 +202,12 @@ def _backward(row):
                     for m in range(wide):
                         sums[part, 0, m] += gz[i, step, m]
                     if gr.size:
-                        for m in range(wide):
-                            gr[i, step, m] = r[j, m]
+                        _copy(r[j, :wide], gr[i, step])
                         for m in range(wide):
                             sums[part, 1, m] += r[j, m]
                 multiply(r, u, g)
-            gh[top:bottom] = g[: bottom - top, :hidden]
+            for i in range(top, bottom):
+                _copy(g[i - top, :hidden], gh[i])
 
     return loop
 
@@ -197,44 +227,38 @@ def _block(n):
     return ROWS * max(1, min(4, -(-tiles // jit.threads())))
 
 
-def _zeros_for(a, x, wide):
-    """The state or bias, or the zeros it stands for."""
-    return np.zeros(wide, x.dtype) if a is None else np.ascontiguousarray(a)
+def _zeros_for(a, x, shape):
+    """The state, bias or cotangent, or the zeros it stands for."""
+    return np.zeros(shape, x.dtype) if a is None else np.ascontiguousarray(a)
 
 
-def _sequence(loop, x, h0, c0, w, u, b, bu, plain=False):
-    """All h, the activated gates, and what else a row notes. A `plain` layer has no gates: its
-    outputs stand where its sums were."""
-    (n, t, _), hidden = x.shape, u.shape[0]
-    b, bu = _zeros_for(b, x, w.shape[1]), _zeros_for(bu, x, w.shape[1])
+def _sequence(loop, x, h0, c0, w, u, b, bu=None, gated=True, two=False):
+    """All h, the activated gates, and what else a row notes. `two`: x @ w + b and h @ u + bu are
+    kept apart."""
+    (n, t, _), (hidden, wide) = x.shape, u.shape
+    b, bu = _zeros_for(b, x, wide), _zeros_for(bu, x, wide)
     h0, c0 = _zeros_for(h0, x, (n, hidden)), _zeros_for(c0, x, (n, hidden))
-    gates = product(flat_rows(x), w).reshape(n, t, w.shape[1])
-    y, noted = (gates, gates) if plain else np.empty((2, n, t, hidden), x.dtype)
-    loop(gates, b, bu, h0, c0, panels(u), y, noted, _block(n))
-    return y, gates, noted
+    y = np.empty((n, t, hidden), x.dtype)
+    gates, noted = (np.empty((n, t, wide), x.dtype), np.empty_like(y)) if gated else (y, y)
+    loop(x, h0, c0, panels(w), panels(u), b, bu, y, gates, noted, two, _block(n))
+    return y, y[:, -1].copy(), gates, noted
 
 
-def _gradients(loop, x, h0, c0, w, u, y, gates, noted, gy, gh, gc, needs, two=False):
-    """Gradients of x, h0, the carry, w, u, b and bu. `two`: those before the activations differ
-    between x @ w + b and h @ u + bu."""
+def _gradients(loop, x, h0, c0, w, u, y, gates, noted, gy, gh, gc, need_x, two=False):
+    """Gradients of x, h0, c0, w, u, b and bu. `two`: those of x @ w + b and h @ u + bu differ."""
     (n, t, _), (hidden, wide) = x.shape, u.shape
     h0, c0 = _zeros_for(h0, x, (n, hidden)), _zeros_for(c0, x, (n, hidden))
     gh, gc = [np.array(_zeros_for(g, x, (n, hidden))) for g in (gh, gc)]  # written to
-    gy = _zeros_for(gy, x, (0, 0, 0))
-    gz = np.empty((n, t, wide), x.dtype)
-    gr = np.empty_like(gz) if two else _zeros_for(None, x, (0, 0, 0))
+    gy, gz = _zeros_for(gy, x, (0, 0, 0)), np.empty((n, t, wide), x.dtype)
+    gr = np.empty_like(gz) if two else np.empty((0, 0, 0), x.dtype)
     sums = np.zeros((-(-n // ROWS), 2, wide), x.dtype)
-    back = panels(u.T)
-    loop(gates, noted, y, h0, c0, gy, gh, gc, back, gz, gr, sums, _block(n))
+    loop(gates, noted, y, h0, c0, gy, gh, gc, panels(u.T), gz, gr, sums, _block(n))
     gz, gr = flat_rows(gz), flat_rows(gr if two else gz)
     gb, gbu = sums.sum(axis=0)
-    gx = product(gz, w.T).reshape(x.shape) if needs[0] else None
-    gw = product(flat_rows(x).T, gz) if needs[1] else None
-    gu = None
-    if needs[2]:
-        before = np.empty_like(y)
-        before[:, 0], before[:, 1:] = h0, y[:, :-1]
-        gu = product(flat_rows(before).T, gr)
+    gx = product(gz, w.T).reshape(x.shape) if need_x else None
+    before = np.concatenate([h0[:, None], y[:, :-1]], axis=1)
+    x, before = flat_rows(x), flat_rows(before)
+    gw, gu = [*across(gz, x), *across(gr, before)] if two else across(gz, x, before)
     return gx, gh, gc, gw, gu, gb, gbu
 
 
@@ -259,17 +283,16 @@ def _lstm_grad_fits(
 
 @accepts(min_size=SMALL, size_of=_gates, when=_lstm_fits)
 def lstm(x, h0, c0, w, u, b=None):
-    y, gates, cells = _sequence(_LSTM, x, h0, c0, w, u, b, None)
-    return y, y[:, -1].copy(), cells[:, -1].copy(), gates, cells
+    y, h, gates, cells = _sequence(_LSTM, x, h0, c0, w, u, b)
+    return y, h, cells[:, -1].copy(), gates, cells
 
 
 @accepts(min_size=SMALL, size_of="gates", strided=("gy", "gh", "gc"), when=_lstm_grad_fits)
 def lstm_grad(
     x, h0, c0, w, u, y, gates, cells, gy=None, gh=None, gc=None, ggates=None, gcells=None, *, needs
 ):
-    wanted = needs[0], *needs[3:5]
     gx, gh, gc, gw, gu, gb, _ = _gradients(
-        _LSTM_GRAD, x, h0, c0, w, u, y, gates, cells, gy, gh, gc, wanted
+        _LSTM_GRAD, x, h0, c0, w, u, y, gates, cells, gy, gh, gc, needs[0]
     )
     return _asked(needs, gx, gh, gc, gw, gu, gb)
 
@@ -288,19 +311,17 @@ def _gru_grad_fits(
 
 @accepts(min_size=SMALL, size_of=_gates, when=_gru_fits)
 def gru(x, h0, w, u, b=None, bu=None):
-    y, gates, products = _sequence(_GRU, x, h0, None, w, u, b, bu)
-    return y, y[:, -1].copy(), gates, products
+    return _sequence(_GRU, x, h0, None, w, u, b, bu, two=True)
 
 
 @accepts(min_size=SMALL, size_of="gates", strided=("gy", "gh"), when=_gru_grad_fits)
 def gru_grad(
     x, h0, w, u, y, gates, products, gy=None, gh=None, ggates=None, gproducts=None, *, needs
 ):
-    wanted = needs[0], *needs[2:4]
-    gx, gh, carry, gw, gu, gb, gbu = _gradients(
-        _GRU_GRAD, x, h0, None, w, u, y, gates, products, gy, gh, None, wanted, two=True
+    gx, gh, _, gw, gu, gb, gbu = _gradients(
+        _GRU_GRAD, x, h0, None, w, u, y, gates, products, gy, gh, None, needs[0], two=True
     )
-    return _asked(needs, gx, gh + carry, gw, gu, gb, gbu)
+    return _asked(needs, gx, gh, gw, gu, gb, gbu)
 
 
 def _rnn_fits(x, h0, w, u, b=None, *, activation="tanh"):
@@ -313,12 +334,11 @@ def _rnn_grad_fits(x, h0, w, u, y, gy=None, gh=None, *, activation, needs):
 
 @accepts(min_size=SMALL, size_of=_gates, when=_rnn_fits)
 def rnn(x, h0, w, u, b=None, *, activation="tanh"):
-    y, _, _ = _sequence(_RNN[activation], x, h0, None, w, u, b, None, plain=True)
-    return y, y[:, -1].copy()
+    return _sequence(_RNN[activation], x, h0, None, w, u, b, gated=False)[:2]
 
 
 @accepts(min_size=SMALL, size_of="y", strided=("gy", "gh"), when=_rnn_grad_fits)
 def rnn_grad(x, h0, w, u, y, gy=None, gh=None, *, activation, needs):
-    loop, wanted = _RNN_GRAD[activation], (needs[0], *needs[2:4])
-    gx, gh, _, gw, gu, gb, _ = _gradients(loop, x, h0, None, w, u, y, y, y, gy, gh, None, wanted)
+    loop = _RNN_GRAD[activation]
+    gx, gh, _, gw, gu, gb, _ = _gradients(loop, x, h0, None, w, u, y, y, y, gy, gh, None, needs[0])
     return _asked(needs, gx, gh, gw, gu, gb)
