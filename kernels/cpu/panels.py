@@ -64,9 +64,9 @@ def multiply(a, b, c):
 
 
 @jit.jit(parallel=True)
-def _across(c, a, b, width):
-    """c += a.T @ b, a panel of c after the other; the last may be narrower in b."""
-    n = b.shape[1]
+def _across(c, a, first, b, width):
+    """c += a[:, first:].T @ b, a panel of c after the other; the last may be narrower in b."""
+    high, n = c.shape[0], b.shape[1]
     for p in prange(c.shape[1] // width):
         left = p * width
         columns = min(width, n - left)
@@ -78,20 +78,17 @@ def _across(c, a, b, width):
             for k in range(deep):
                 for j in range(columns):
                     panel[0, k, j] = b[top + k, left + j]
-            multiply(a[top : top + deep].T, panel, c[:, left : left + width])
+            part = a[top : top + deep, first : first + high]
+            multiply(part.T, panel, c[:, left : left + width])
 
 
-def across(b: np.ndarray, *parts: np.ndarray) -> list[np.ndarray]:
-    """a.T @ b for each of the parts a, matrices of many rows: the gradients of weights."""
-    ends = np.cumsum([a.shape[1] for a in parts]).tolist()
-    beside = np.zeros((len(b), _up(ends[-1], ROWS)), b.dtype)
-    starts = [0, *ends[:-1]]
-    for a, start, end in zip(parts, starts, ends, strict=True):
-        beside[:, start:end] = a
-    width, n = _width(b.dtype), b.shape[1]
-    c = np.zeros((beside.shape[1], _up(n, width)), b.dtype)
-    _across(c, beside, b, width)
-    return [c[start:end, :n] for start, end in zip(starts, ends, strict=True)]
+def across(a: np.ndarray, first: int, last: int, b: np.ndarray) -> np.ndarray:
+    """a[:, first:last].T @ b for matrices of many rows: a weight's gradient. a has at least
+    ROWS - 1 columns after those."""
+    width, m, n = _width(b.dtype), last - first, b.shape[1]
+    c = np.zeros((_up(m, ROWS), _up(n, width)), b.dtype)
+    _across(c, a, first, b, width)
+    return c if c.shape == (m, n) else c[:m, :n]
 
 
 @extension

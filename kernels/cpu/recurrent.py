@@ -163,7 +163,7 @@ def _forward(row):
             for step in range(t):
                 for i in range(top, bottom):
                     _copy(x[i, step], xs[i - top])
-                    _copy(bu, zh[i - top])
+                    _copy(bu, zh[i - top])  # where both are one, b stays
                     _copy(b, zx[i - top])
                 multiply(xs, w, zx)
                 multiply(h, u, zh)
@@ -180,9 +180,9 @@ def _backward(row):
     and leaves in `g` what reaches the states before past the product with u."""
 
     @jit.jit(parallel=True)
-    def loop(gates, noted, y, h0, c0, gy, gh, gc, u, gz, gr, sums, block):
+    def loop(x, h0, c0, u, y, gates, noted, gy, gh, gc, gz, gr, taken, sums, block):
         n, t, hidden = y.shape
-        wide = gz.shape[2]
+        features, wide = x.shape[2], gz.shape[2]
         for k in prange((n + block - 1) // block):
             top, bottom = k * block, min(n, (k + 1) * block)
             high = (bottom - top + ROWS - 1) // ROWS * ROWS
@@ -198,6 +198,8 @@ def _backward(row):
                     if gy.size:
                         for m in range(hidden):
                             g[j, m] += gy[i, step, m]
+                    _copy(x[i, step], taken[i, step])
+                    _copy(h, taken[i, step, features:])
                     row(gates[i, step], noted[i, step], h, c, g[j], gc[i], gz[i, step], r[j])
                     for m in range(wide):
                         sums[part, 0, m] += gz[i, step, m]
@@ -246,19 +248,23 @@ def _sequence(loop, x, h0, c0, w, u, b, bu=None, gated=True, two=False):
 
 def _gradients(loop, x, h0, c0, w, u, y, gates, noted, gy, gh, gc, need_x, two=False):
     """Gradients of x, h0, c0, w, u, b and bu. `two`: those of x @ w + b and h @ u + bu differ."""
-    (n, t, _), (hidden, wide) = x.shape, u.shape
+    (n, t, features), (hidden, wide) = x.shape, u.shape
+    end = features + hidden
     h0, c0 = _zeros_for(h0, x, (n, hidden)), _zeros_for(c0, x, (n, hidden))
     gh, gc = [np.array(_zeros_for(g, x, (n, hidden))) for g in (gh, gc)]  # written to
     gy, gz = _zeros_for(gy, x, (0, 0, 0)), np.empty((n, t, wide), x.dtype)
     gr = np.empty_like(gz) if two else np.empty((0, 0, 0), x.dtype)
     sums = np.zeros((-(-n // ROWS), 2, wide), x.dtype)
-    loop(gates, noted, y, h0, c0, gy, gh, gc, panels(u.T), gz, gr, sums, _block(n))
-    gz, gr = flat_rows(gz), flat_rows(gr if two else gz)
+    taken = np.zeros((n, t, end + ROWS), x.dtype)  # x and h, what the weights were multiplied with
+    loop(x, h0, c0, panels(u.T), y, gates, noted, gy, gh, gc, gz, gr, taken, sums, _block(n))
+    gz, gr, taken = flat_rows(gz), flat_rows(gr), flat_rows(taken)
     gb, gbu = sums.sum(axis=0)
     gx = product(gz, w.T).reshape(x.shape) if need_x else None
-    before = np.concatenate([h0[:, None], y[:, :-1]], axis=1)
-    x, before = flat_rows(x), flat_rows(before)
-    gw, gu = [*across(gz, x), *across(gr, before)] if two else across(gz, x, before)
+    if two:
+        gw, gu = across(taken, 0, features, gz), across(taken, features, end, gr)
+    else:
+        both = across(taken, 0, end, gz)
+        gw, gu = both[:features], both[features:]
     return gx, gh, gc, gw, gu, gb, gbu
 
 
