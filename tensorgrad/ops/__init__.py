@@ -1,9 +1,10 @@
 """The table of ops, a file a family: references, rules and samples, nothing else."""
 
-from . import elementwise, index, loss, matmul, norm, random, reduce, shape, update
+from . import elementwise, embedding, index, loss, matmul, norm, random, reduce, shape, update
 
 __all__ = [
     "elementwise",
+    "embedding",
     "index",
     "loss",
     "matmul",
