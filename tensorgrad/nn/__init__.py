@@ -15,16 +15,22 @@ from .activation import (
 )
 from .container import Input, Model, Sequential, concatenate
 from .dense import Dense, Linear
-from .module import Module, Parameter
-from .regular import Dropout, Flatten, LayerNorm
+from .embedding import Embedding
+from .module import Buffer, Module, Parameter
+from .norm import BatchNorm, GroupNorm, LayerNorm, RMSNorm
+from .regular import Dropout, Flatten
 
 __all__ = [
     "ELU",
     "GELU",
     "Activation",
+    "BatchNorm",
+    "Buffer",
     "Dense",
     "Dropout",
+    "Embedding",
     "Flatten",
+    "GroupNorm",
     "Input",
     "LayerNorm",
     "LeakyReLU",
@@ -32,6 +38,7 @@ __all__ = [
     "Model",
     "Module",
     "Parameter",
+    "RMSNorm",
     "ReLU",
     "Sequential",
     "SiLU",

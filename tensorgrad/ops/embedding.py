@@ -40,9 +40,7 @@ def embedding(weight, ids):
 
 
 @op(
-    samples=calls(
-        *[(draw((*shape, m)), integers(shape, n), {"count": n}) for n, m, shape in _IDS]
-    ),
+    samples=calls(*[(draw((*shape, m)), integers(shape, n), {"count": n}) for n, m, shape in _IDS]),
     kind="shape",
 )
 def embedding_grad(g, ids, *, count):
