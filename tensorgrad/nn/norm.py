@@ -6,10 +6,11 @@ import math
 from typing import Any
 
 from ..backend import is_floating
-from ..core import Tensor, recording
+from ..core import Tensor
 from ..creation import asarray
 from ..errors import ShapeError
 from ..ops import norm
+from ..switches import recording
 from .dense import size
 from .init import initial
 from .module import Buffer, Module, Parameter
