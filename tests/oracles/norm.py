@@ -86,10 +86,8 @@ ORACLES = {
 
 def _update_running(running_mean, running_var, mean, rstd, count, momentum, eps):
     var = (1 / rstd**2 - eps) * count / (count - 1)
-    pairs = ((running_mean, mean), (running_var, var))
-    moved = [[(1 - momentum) * a + momentum * b for a, b in zip(r, new.ravel(), strict=True)]
-             for r, new in pairs]  # fmt: skip
-    return {"running_mean": np.array(moved[0]), "running_var": np.array(moved[1])}, None
+    pairs = zip((running_mean, running_var), (mean.ravel(), var.ravel()), strict=True)
+    return [*[(1 - momentum) * old + momentum * new for old, new in pairs], mean, rstd], None
 
 
 WRITES = {"update_running": _update_running}
