@@ -10,7 +10,7 @@ from .jit import jit, prange
 
 SMALL = 1 << 12
 PARALLEL = 1 << 15
-_WIDTH = 64  # columns of the table that are one task's
+_TASKS = 64
 
 
 @jit(parallel_from=PARALLEL)
@@ -27,28 +27,41 @@ def _gather(y, weight, ids):
     return outside
 
 
-@jit(parallel_from=PARALLEL)
-def _zero(out):
-    for i in prange(out.shape[0]):
-        for j in range(out.shape[1]):
-            out[i, j] = 0
-
-
-@jit(parallel_from=PARALLEL)
-def _scatter(g, ids, out, width):
-    """Each task has columns of its own, so no two threads write to one place, and all sums are
-    taken in the order of the ids."""
-    outside, n = 0, g.shape[1]
-    for c in prange((n + width - 1) // width):
-        start, end = c * width, min(n, (c + 1) * width)
-        for i in range(g.shape[0]):
-            row = ids[i]
-            if 0 <= row < out.shape[0]:
-                for j in range(start, end):
-                    out[row, j] += g[i, j]
-            else:
-                outside += 1
+@jit
+def _sorted(ids, starts, order):
+    """Counting sort: the places where id k stands become order[starts[k] : starts[k + 1]], in
+    their order. (starts[k + 1] is first the number of k's, then where the next k goes.)"""
+    outside, count = 0, starts.shape[0] - 1
+    for k in range(count + 1):
+        starts[k] = 0
+    for i in range(ids.shape[0]):
+        if 0 <= ids[i] < count:
+            starts[ids[i] + 1] += 1
+        else:
+            outside += 1
+    total = 0
+    for k in range(1, count + 1):
+        starts[k], total = total, total + starts[k]
+    for i in range(ids.shape[0]):
+        if 0 <= ids[i] < count:
+            order[starts[ids[i] + 1]] = i
+            starts[ids[i] + 1] += 1
     return outside
+
+
+@jit(parallel_from=PARALLEL)
+def _sum_rows(out, g, starts, order):
+    """Each row of the table is summed by one task, in the order of the ids, and written once. (With
+    a block of columns a task, rows were read in pieces: 15 instead of 4 ms for 32768 ids of 256.)
+    Frequent ids are often neighbours, so tasks take every _TASKS-th row."""
+    for task in prange(_TASKS):
+        for row in range(task, out.shape[0], _TASKS):
+            for j in range(out.shape[1]):
+                out[row, j] = 0
+            for k in range(starts[row], starts[row + 1]):
+                i = order[k]
+                for j in range(out.shape[1]):
+                    out[row, j] += g[i, j]
 
 
 def _checked(outside, ids, count):
@@ -75,6 +88,7 @@ def embedding(weight, ids):
 @accepts(min_size=SMALL, others=("ids",), when=ids_grad_fit)
 def embedding_grad(g, ids, *, count):
     out = np.empty((count, g.shape[-1]), g.dtype)
-    _zero(out)
-    _checked(_scatter(flat_rows(g), _int64(ids), out, _WIDTH), ids, count)
+    starts, order = np.empty(count + 1, np.int64), np.empty(ids.size, np.int64)
+    _checked(_sorted(_int64(ids), starts, order), ids, count)
+    _sum_rows(out, flat_rows(g), starts, order)
     return out
