@@ -44,10 +44,8 @@ def _given(a, fill, n, x):
     return np.full(n, fill, x.dtype) if a is None else a
 
 
-def _spread(a, fill, rows, groups, repeat):
-    """The same with each number repeated, as (groups, numbers of a row)."""
-    a = _given(a, fill, groups * rows.shape[1] // repeat, rows)
-    return (a.repeat(repeat) if repeat > 1 else a).reshape(groups, -1)
+def _needed(grads, needs):
+    return tuple([a if need else None for a, need in zip(grads, needs, strict=False)])
 
 
 # --- rows: layer, RMS and group norm ------------------------------------------------------------
@@ -55,6 +53,7 @@ def _spread(a, fill, rows, groups, repeat):
 
 @jit(parallel_from=PARALLEL, reassociate=True)
 def _rows(x, weight, bias, y, mean, rstd, eps, centre):
+    """Row i is multiplied by row i % groups of the weights (groups, numbers of a row)."""
     n, groups = x.dtype.type(x.shape[1]), weight.shape[0]
     for i in prange(x.shape[0]):
         k, mu, total = i % groups, x.dtype.type(0), x.dtype.type(0)
@@ -72,16 +71,16 @@ def _rows(x, weight, bias, y, mean, rstd, eps, centre):
 
 
 @jit(parallel_from=PARALLEL, reassociate=True)
-def _rows_grad(g, x, weight, mean, rstd, gx, gweight, gbias, centre):
-    """Row c of gweight and gbias becomes the sum over the c-th part of the rows."""
-    parts, rows, n = gweight.shape[0], g.shape[0], g.shape[1]
-    groups = weight.shape[0]
+def _rows_grad(g, x, weight, mean, rstd, gx, gweight, gbias, sums, centre):
+    """`sums` (2, parts, groups, numbers of a row) keeps the sums of each part of the rows. A number
+    of gweight (groups, channels of a group) and gbias is the sum over its channel's columns."""
+    groups, parts, rows, n = weight.shape[0], sums.shape[1], g.shape[0], g.shape[1]
     per = g.dtype.type(1) / g.dtype.type(n)
     for c in prange(parts):
         for k in range(groups):
             for j in range(n):
-                gweight[c, k, j] = 0
-                gbias[c, k, j] = 0
+                sums[0, c, k, j] = 0
+                sums[1, c, k, j] = 0
         for i in range(c * rows // parts, (c + 1) * rows // parts):
             k, mu, r = i % groups, mean[i], rstd[i]
             total, along = g.dtype.type(0), g.dtype.type(0)
@@ -91,42 +90,58 @@ def _rows_grad(g, x, weight, mean, rstd, gx, gweight, gbias, centre):
                 gx[i, j] = gn
                 total += gn
                 along += gn * normal
-                gweight[c, k, j] += g[i, j] * normal
-                gbias[c, k, j] += g[i, j]
+                sums[0, c, k, j] += g[i, j] * normal
+                sums[1, c, k, j] += g[i, j]
             along *= per
             total = total * per if centre else g.dtype.type(0)
             for j in range(n):
                 normal = (x[i, j] - mu) * r
                 gx[i, j] = r * (gx[i, j] - total - normal * along)
+    for c in range(1, parts):
+        for k in range(groups):
+            for j in range(n):
+                sums[0, 0, k, j] += sums[0, c, k, j]
+                sums[1, 0, k, j] += sums[1, c, k, j]
+    repeat = n // gweight.shape[1]
+    for k in range(groups):
+        for m in range(gweight.shape[1]):
+            total, along = g.dtype.type(0), g.dtype.type(0)
+            for j in range(m * repeat, (m + 1) * repeat):
+                along += sums[0, 0, k, j]
+                total += sums[1, 0, k, j]
+            gweight[k, m], gbias[k, m] = along, total
 
 
-def _forward(x, rows, weight, bias, eps, centre=True, groups=1, repeat=1):
-    """y, and the statistics of each row."""
-    y, (mean, rstd) = np.empty_like(x), np.empty((2, len(rows)), x.dtype)
-    affine = [_spread(a, fill, rows, groups, repeat) for a, fill in ((weight, 1), (bias, 0))]
-    _rows(rows, *affine, y.reshape(rows.shape), mean, rstd, x.dtype.type(eps), centre)
+def _spread(a, fill, rows, groups, repeat):
+    """A weight or bias as (groups, numbers of a row), each number `repeat` times."""
+    a = _given(a, fill, groups * rows.shape[1] // repeat, rows)
+    return (a.repeat(repeat) if repeat > 1 else a).reshape(groups, -1)
+
+
+def _forward(x, rows, weight, bias, eps, shape, centre=True, groups=1, repeat=1):
+    """y, and the statistics of each row in a shape."""
+    y, mean, rstd = np.empty_like(x), np.empty(shape, x.dtype), np.empty(shape, x.dtype)
+    weight = _spread(weight, 1, rows, groups, repeat)
+    bias = _spread(bias, 0, rows, groups, repeat)
+    statistics = mean.reshape(-1), rstd.reshape(-1), x.dtype.type(eps)
+    _rows(rows, weight, bias, y.reshape(rows.shape), *statistics, centre)
     return y, mean, rstd
 
 
 def _backward(g, x, rows, weight, mean, rstd, needs, groups=1, repeat=1):
-    weight, gx = _spread(weight, 1, rows, groups, repeat), np.empty_like(x)
+    gx, weight = np.empty_like(x), _spread(weight, 1, rows, groups, repeat)
+    gweight, gbias = [np.empty(weight.size // repeat, x.dtype) for _ in range(2)]
     sums = np.empty((2, _parts(x.size, len(rows), weight.size), *weight.shape), x.dtype)
     centre, rstd = mean is not None, rstd.reshape(-1)
-    mean = mean.reshape(-1) if centre else np.zeros_like(rstd)
-    grads = gx.reshape(rows.shape), *sums
-    _rows_grad(g.reshape(rows.shape), rows, weight, mean, rstd, *grads, centre)
-    affine = [
-        sums[k].sum(axis=0).reshape(-1, repeat).sum(axis=1) if needs[k + 1] else None
-        for k in range(len(needs) - 1)
-    ]
-    return (gx if needs[0] else None, *affine)
+    args = rows, weight, (mean.reshape(-1) if centre else np.zeros_like(rstd)), rstd
+    grads = gx.reshape(rows.shape), gweight.reshape(groups, -1), gbias.reshape(groups, -1)
+    _rows_grad(g.reshape(rows.shape), *args, *grads, sums, centre)
+    return _needed((gx, gweight, gbias), needs)
 
 
 @accepts(min_size=SMALL, when=norm_fits)
 def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
-    y, mean, rstd = _forward(x, flat_rows(x), weight, bias, eps)
-    shape = (*x.shape[:-1], 1)
-    return y, mean.reshape(shape), rstd.reshape(shape)
+    return _forward(x, flat_rows(x), weight, bias, eps, (*x.shape[:-1], 1))
 
 
 @accepts(min_size=SMALL, when=norm_grad_fits)
@@ -136,8 +151,7 @@ def layer_norm_grad(g, x, weight, mean, rstd, *, needs):
 
 @accepts(min_size=SMALL, when=norm_fits)
 def rms_norm(x, weight=None, *, eps=1e-6):
-    y, _, rstd = _forward(x, flat_rows(x), weight, None, eps, centre=False)
-    return y, rstd.reshape(*x.shape[:-1], 1)
+    return _forward(x, flat_rows(x), weight, None, eps, (*x.shape[:-1], 1), centre=False)[::2]
 
 
 @accepts(min_size=SMALL, when=rms_grad_fits)
@@ -147,10 +161,9 @@ def rms_norm_grad(g, x, weight, rstd, *, needs):
 
 @accepts(min_size=SMALL, when=groups_fit)
 def group_norm(x, weight=None, bias=None, *, groups, eps=1e-5):
-    rows, repeat = x.reshape(x.shape[0] * groups, -1), math.prod(x.shape[2:])
-    y, mean, rstd = _forward(x, rows, weight, bias, eps, True, groups, repeat)
-    shape = (x.shape[0], groups, 1)
-    return y, mean.reshape(shape), rstd.reshape(shape)
+    shape, repeat = (x.shape[0], groups, 1), math.prod(x.shape[2:])
+    rows = x.reshape(x.shape[0] * groups, -1)
+    return _forward(x, rows, weight, bias, eps, shape, True, groups, repeat)
 
 
 @accepts(min_size=SMALL, when=groups_grad_fit)
@@ -213,132 +226,146 @@ def _batch_norm_grad(g, x, weight, mean, rstd, gx, gweight, gbias):
 
 
 @jit(parallel_from=PARALLEL, reassociate=True)
-def _columns(x, sums, squares):
-    """For each part of the rows, each column's sum and squared deviations from its mean there."""
-    parts, rows = sums.shape[0], x.shape[0]
+def _columns(x, weight, bias, y, mean, rstd, sums, wide, eps):
+    """x is (batch, all numbers of an example): as many neighbouring columns for each channel as it
+    has numbers. Each part of the rows sums its columns, and their squared deviations from its own
+    mean; `sums` (2, parts, columns) and `wide` (3, columns) are for keeping them."""
+    parts, rows, columns, n = sums.shape[1], x.shape[0], x.shape[1], x.shape[1] // weight.size
     for c in prange(parts):
         start, end = c * rows // parts, (c + 1) * rows // parts
-        for j in range(x.shape[1]):
-            sums[c, j] = 0
-            squares[c, j] = 0
+        for j in range(columns):
+            sums[0, c, j] = 0
+            sums[1, c, j] = 0
         for i in range(start, end):
-            for j in range(x.shape[1]):
-                sums[c, j] += x[i, j]
+            for j in range(columns):
+                sums[0, c, j] += x[i, j]
         per = x.dtype.type(1) / x.dtype.type(end - start)
         for i in range(start, end):
-            for j in range(x.shape[1]):
-                centred = x[i, j] - sums[c, j] * per
-                squares[c, j] += centred * centred
+            for j in range(columns):
+                centred = x[i, j] - sums[0, c, j] * per
+                sums[1, c, j] += centred * centred
+    count = x.dtype.type(rows) * x.dtype.type(n)
+    for k in range(weight.size):
+        total, squares = x.dtype.type(0), x.dtype.type(0)
+        for c in range(parts):
+            for j in range(k * n, (k + 1) * n):
+                total += sums[0, c, j]
+                squares += sums[1, c, j]
+        mu = total / count
+        for c in range(parts):
+            size = x.dtype.type((c + 1) * rows // parts - c * rows // parts)
+            for j in range(k * n, (k + 1) * n):
+                apart = sums[0, c, j] / size - mu
+                squares += size * apart * apart
+        r = x.dtype.type(1) / np.sqrt(squares / count + eps)
+        mean[k], rstd[k] = mu, r
+        for j in range(k * n, (k + 1) * n):
+            wide[0, j], wide[1, j], wide[2, j] = mu, r * weight[k], bias[k]
+    for i in prange(rows):
+        for j in range(columns):
+            y[i, j] = (x[i, j] - wide[0, j]) * wide[1, j] + wide[2, j]
 
 
 @jit(parallel_from=PARALLEL, reassociate=True)
-def _columns_grad(g, x, mean, sums, alongs):
-    """For each part of the rows, each column's sums of g and of g * (x - mean)."""
-    parts, rows = sums.shape[0], g.shape[0]
+def _columns_grad(g, x, weight, mean, rstd, gx, gweight, gbias, sums, wide):
+    """The same for the gradients; `wide` (4, columns)."""
+    parts, rows, columns, n = sums.shape[1], g.shape[0], g.shape[1], g.shape[1] // weight.size
+    for k in range(weight.size):
+        for j in range(k * n, (k + 1) * n):
+            wide[0, j], wide[1, j] = mean[k], rstd[k] * weight[k]
     for c in prange(parts):
-        for j in range(g.shape[1]):
-            sums[c, j] = 0
-            alongs[c, j] = 0
+        for j in range(columns):
+            sums[0, c, j] = 0
+            sums[1, c, j] = 0
         for i in range(c * rows // parts, (c + 1) * rows // parts):
-            for j in range(g.shape[1]):
-                sums[c, j] += g[i, j]
-                alongs[c, j] += g[i, j] * (x[i, j] - mean[j])
-
-
-@jit(parallel_from=PARALLEL, reassociate=True)
-def _columns_affine(x, mean, scale, shift, y):
-    for i in prange(x.shape[0]):
-        for j in range(x.shape[1]):
-            y[i, j] = (x[i, j] - mean[j]) * scale[j] + shift[j]
-
-
-@jit(parallel_from=PARALLEL, reassociate=True)
-def _columns_grad_x(g, x, mean, scale, total, along, gx):
-    for i in prange(g.shape[0]):
-        for j in range(g.shape[1]):
-            gx[i, j] = scale[j] * (g[i, j] - total[j] - (x[i, j] - mean[j]) * along[j])
-
-
-@jit(parallel_from=PARALLEL, reassociate=True)
-def _images_affine(x, scale, shift, y):
-    for k in prange(x.shape[0] * x.shape[1]):
-        i, c = k // x.shape[1], k % x.shape[1]
-        for j in range(x.shape[2]):
-            y[i, c, j] = x[i, c, j] * scale[c] + shift[c]
-
-
-def _images(x):
-    """x as (batch, channels, numbers), and as (batch, all numbers of an example)."""
-    images = x.reshape(*x.shape[:2], -1)
-    return images, x.reshape(x.shape[0], -1), images.shape[2]
-
-
-def _channel_sums(sums, channels):
-    return sums.reshape(len(sums), channels, -1).sum(axis=(0, 2))
-
-
-def _column_statistics(rows, channels, eps):
-    parts = _parts(rows.size, *rows.shape)
-    sums, squares = np.empty((2, parts, rows.shape[1]), rows.dtype)
-    _columns(rows, sums, squares)
-    mean = _channel_sums(sums, channels) / (rows.size // channels)
-    counts = np.diff(np.arange(parts + 1) * len(rows) // parts)[:, None].astype(rows.dtype)
-    apart = sums / counts - mean.repeat(rows.shape[1] // channels)
-    var = _channel_sums(squares + counts * apart * apart, channels) / (rows.size // channels)
-    return mean, 1 / np.sqrt(var + rows.dtype.type(eps))
+            for j in range(columns):
+                sums[0, c, j] += g[i, j]
+                sums[1, c, j] += g[i, j] * (x[i, j] - wide[0, j])
+    per = g.dtype.type(1) / (g.dtype.type(rows) * g.dtype.type(n))
+    for k in range(weight.size):
+        total, along = g.dtype.type(0), g.dtype.type(0)
+        for c in range(parts):
+            for j in range(k * n, (k + 1) * n):
+                total += sums[0, c, j]
+                along += sums[1, c, j]
+        gweight[k], gbias[k] = along * rstd[k], total
+        total, along = total * per, along * rstd[k] * rstd[k] * per
+        for j in range(k * n, (k + 1) * n):
+            wide[2, j], wide[3, j] = total, along
+    for i in prange(rows):
+        for j in range(columns):
+            centred = x[i, j] - wide[0, j]
+            gx[i, j] = wide[1, j] * (g[i, j] - wide[2, j] - centred * wide[3, j])
 
 
 @accepts(min_size=SMALL, when=channels_fit)
 def batch_norm(x, weight=None, bias=None, *, eps=1e-5):
-    channels, y = x.shape[1], np.empty_like(x)
-    images, rows, n = _images(x)
+    examples, channels, n = len(x), x.shape[1], math.prod(x.shape[2:])
     weight, bias = _given(weight, 1, channels, x), _given(bias, 0, channels, x)
-    if n >= _LONG:
-        mean, rstd = np.empty((2, channels), x.dtype)
-        means = np.empty((channels, len(x)), x.dtype)
-        _batch_norm(
-            images, weight, bias, y.reshape(images.shape), mean, rstd, means, x.dtype.type(eps)
-        )
-    else:
-        mean, rstd = _column_statistics(rows, channels, eps)
-        affine = [a.repeat(n) for a in (mean, rstd * weight, bias)]
-        _columns_affine(rows, *affine, y.reshape(rows.shape))
     shape = (1, channels, *(1,) * (x.ndim - 2))
-    return y, mean.reshape(shape), rstd.reshape(shape)
+    y, mean, rstd = np.empty_like(x), np.empty(shape, x.dtype), np.empty(shape, x.dtype)
+    statistics, eps = (mean.reshape(-1), rstd.reshape(-1)), x.dtype.type(eps)
+    if n >= _LONG:
+        images, means = (examples, channels, n), np.empty((channels, examples), x.dtype)
+        _batch_norm(x.reshape(images), weight, bias, y.reshape(images), *statistics, means, eps)
+    else:
+        rows, sums = _scratch(x, 3)
+        _columns(x.reshape(rows), weight, bias, y.reshape(rows), *statistics, *sums, eps)
+    return y, mean, rstd
 
 
 @accepts(min_size=SMALL, when=channels_grad_fit)
 def batch_norm_grad(g, x, weight, mean, rstd, *, needs):
-    channels, gx = x.shape[1], np.empty_like(x)
-    images, rows, n = _images(x)
-    weight = _given(weight, 1, channels, x)
-    mean, rstd = mean.reshape(-1), rstd.reshape(-1)
+    channels, n = x.shape[1], math.prod(x.shape[2:])
+    gx, weight = np.empty_like(x), _given(weight, 1, channels, x)
+    gweight, gbias = np.empty_like(weight), np.empty_like(weight)
+    statistics = mean.reshape(-1), rstd.reshape(-1)
     if n >= _LONG:
-        gweight, gbias = np.empty((2, channels), x.dtype)
-        grads = gx.reshape(images.shape), gweight, gbias
-        _batch_norm_grad(g.reshape(images.shape), images, weight, mean, rstd, *grads)
+        loop, shape, sums = _batch_norm_grad, (len(x), channels, n), ()
     else:
-        g, wide = g.reshape(rows.shape), mean.repeat(n)
-        sums, alongs = np.empty((2, _parts(x.size, *rows.shape), rows.shape[1]), x.dtype)
-        _columns_grad(g, rows, wide, sums, alongs)
-        gbias, along = _channel_sums(sums, channels), _channel_sums(alongs, channels)
-        gweight, count = along * rstd, x.size // channels
-        if needs[0]:
-            terms = rstd * weight, gbias / count, along * rstd * rstd / count
-            terms = [a.repeat(n) for a in terms]
-            _columns_grad_x(g, rows, wide, *terms, gx.reshape(rows.shape))
-    parts = (gx, gweight, gbias)
-    return tuple([a if need else None for a, need in zip(parts, needs, strict=True)])
+        loop, (shape, sums) = _columns_grad, _scratch(x, 4)
+    args = g.reshape(shape), x.reshape(shape), weight, *statistics
+    loop(*args, gx.reshape(shape), gweight, gbias, *sums)
+    return _needed((gx, gweight, gbias), needs)
+
+
+def _scratch(x, wide):
+    """x's shape as a matrix of examples, and memory for sums and as many wide rows."""
+    rows, columns = len(x), x.size // len(x)
+    parts = _parts(x.size, rows, columns)
+    return (rows, columns), (
+        np.empty((2, parts, columns), x.dtype),
+        np.empty((wide, columns), x.dtype),
+    )
+
+
+# --- fixed statistics ---------------------------------------------------------------------------
+
+
+@jit(parallel_from=PARALLEL)
+def _rows_affine(x, scale, shift, y):
+    """A row is one image of one channel."""
+    for i in prange(x.shape[0]):
+        a, b = scale[i % scale.size], shift[i % scale.size]
+        for j in range(x.shape[1]):
+            y[i, j] = x[i, j] * a + b
+
+
+@jit(parallel_from=PARALLEL)
+def _columns_affine(x, scale, shift, y):
+    for i in prange(x.shape[0]):
+        for j in range(x.shape[1]):
+            y[i, j] = x[i, j] * scale[j] + shift[j]
 
 
 @accepts(min_size=SMALL, when=channels_fit)
 def channel_affine(x, scale=None, shift=None):
-    channels, y = x.shape[1], np.empty_like(x)
-    images, rows, n = _images(x)
+    channels, n, y = x.shape[1], math.prod(x.shape[2:]), np.empty_like(x)
     scale, shift = _given(scale, 1, channels, x), _given(shift, 0, channels, x)
     if n >= _LONG:
-        _images_affine(images, scale, shift, y.reshape(images.shape))
+        loop, shape = _rows_affine, (len(x) * channels, n)
     else:
-        affine = [a.repeat(n) for a in (np.zeros_like(scale), scale, shift)]
-        _columns_affine(rows, *affine, y.reshape(rows.shape))
+        loop, shape = _columns_affine, (len(x), channels * n)
+        scale, shift = (scale.repeat(n), shift.repeat(n)) if n > 1 else (scale, shift)
+    loop(x.reshape(shape), scale, shift, y.reshape(shape))
     return y
