@@ -244,19 +244,23 @@ def _columns(x, weight, bias, y, mean, rstd, sums, wide, eps):
             for j in range(columns):
                 centred = x[i, j] - sums[0, c, j] * per
                 sums[1, c, j] += centred * centred
-    count = x.dtype.type(rows) * x.dtype.type(n)
+    for c in range(1, parts):  # squares around a common mean (Chan et al. 1979)
+        before, end = x.dtype.type(c * rows // parts), x.dtype.type((c + 1) * rows // parts)
+        per, size = x.dtype.type(1) / before, end - before
+        share, own = before * size / end, x.dtype.type(1) / size
+        for j in range(columns):
+            apart = sums[0, c, j] * own - sums[0, 0, j] * per
+            sums[1, 0, j] += sums[1, c, j] + apart * apart * share
+            sums[0, 0, j] += sums[0, c, j]
+    height, count = x.dtype.type(rows), x.dtype.type(rows) * x.dtype.type(n)
     for k in range(weight.size):
         total, squares = x.dtype.type(0), x.dtype.type(0)
-        for c in range(parts):
-            for j in range(k * n, (k + 1) * n):
-                total += sums[0, c, j]
-                squares += sums[1, c, j]
+        for j in range(k * n, (k + 1) * n):
+            total += sums[0, 0, j]
         mu = total / count
-        for c in range(parts):
-            size = x.dtype.type((c + 1) * rows // parts - c * rows // parts)
-            for j in range(k * n, (k + 1) * n):
-                apart = sums[0, c, j] / size - mu
-                squares += size * apart * apart
+        for j in range(k * n, (k + 1) * n):
+            apart = sums[0, 0, j] / height - mu
+            squares += sums[1, 0, j] + height * apart * apart
         r = x.dtype.type(1) / np.sqrt(squares / count + eps)
         mean[k], rstd[k] = mu, r
         for j in range(k * n, (k + 1) * n):
@@ -281,13 +285,16 @@ def _columns_grad(g, x, weight, mean, rstd, gx, gweight, gbias, sums, wide):
             for j in range(columns):
                 sums[0, c, j] += g[i, j]
                 sums[1, c, j] += g[i, j] * (x[i, j] - wide[0, j])
+    for c in range(1, parts):
+        for j in range(columns):
+            sums[0, 0, j] += sums[0, c, j]
+            sums[1, 0, j] += sums[1, c, j]
     per = g.dtype.type(1) / (g.dtype.type(rows) * g.dtype.type(n))
     for k in range(weight.size):
         total, along = g.dtype.type(0), g.dtype.type(0)
-        for c in range(parts):
-            for j in range(k * n, (k + 1) * n):
-                total += sums[0, c, j]
-                along += sums[1, c, j]
+        for j in range(k * n, (k + 1) * n):
+            total += sums[0, 0, j]
+            along += sums[1, 0, j]
         gweight[k], gbias[k] = along * rstd[k], total
         total, along = total * per, along * rstd[k] * rstd[k] * per
         for j in range(k * n, (k + 1) * n):
