@@ -42,6 +42,7 @@ def accepts(
         lead = min(i for i in range(len(names) + 1) if i not in free)  # it says the dtype
         allowed: dict[Any, bool] = {}
         kernel.accepts = dtypes  # type: ignore[attr-defined]
+        kernel.smallest = (sized_by, 0 if measure else min_size)  # type: ignore[attr-defined]
         kernel.strided = [names[i] for i in loose]  # type: ignore[attr-defined]
 
         def guard(sized: bool) -> Callable[..., bool]:

@@ -113,6 +113,9 @@ class Op:
         self.has_rules, self.special = bool(rules or joint), bool(self.outputs or self.inplace)
         self.kernels = Kernels(self)
         self.__doc__ = ref.__doc__
+        plain = self.has_rules and self.differentiable and not (self.special or self.variadic)
+        self.call = self.rules.unrolled(self, plain, globals())
+        self.__class__ = type("Op", (Op,), {"__call__": staticmethod(self.call)})
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -121,16 +124,9 @@ class Op:
         """What each of n inputs is called."""
         return [*self.inputs, *[self.variadic or ""] * (n - len(self.inputs))]
 
-    def __call__(self, *args, **params):
-        """Raw arrays in, raw arrays out; with a Tensor among them: Tensors out, recorded."""
-        for a in args:
-            if type(a) not in RAW:
-                break
-        else:  # raw, as in rules and references: nothing to unwrap
-            try:
-                return self.kernels[type(args[0])](*args, **params)
-            except _COMPLAINTS as error:
-                raise explain(self.name, self.inputs, args, params, error) from error
+    def general(self, *args, **params):
+        """Raw arrays in, raw arrays out; with a Tensor among them: Tensors out, recorded. The call
+        itself is this, unrolled for the op's inputs (rules.py)."""
         arrays, parents, tensor, tracked = [], [], False, False
         for a in args:
             if isinstance(a, Tensor):
