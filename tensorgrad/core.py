@@ -228,25 +228,30 @@ def backprop(
     wanted, node, seq = set(wanted), roots[0][0], next_seq()
     while True:
         for parent, g in edges:
-            if parent is not None and parent.written > seq:  # even where no gradient goes
+            if parent is None:
+                continue
+            if parent.written > seq:  # even where no gradient goes
                 raise GraphError(STALE.format(parent.tensor(), node.op.name))
-            if parent is None or g is None or parent.seq < oldest:
+            if g is None or parent.seq < oldest:
                 continue
             if g.shape != parent.shape or g.dtype != parent.dtype:  # undo broadcast, promotion
                 g = OPS["sum_to"](g, shape=parent.shape, dtype=parent.dtype)
-            if parent not in grads:
+            if (others := grads.get(parent)) is None:
                 heappush(heap, (-parent.seq, parent))
-            grads[parent] = grads[parent] + g if parent in grads else g
+                grads[parent] = g
+            else:
+                grads[parent] = others + g
         if not heap:
             return found if create_graph else _own(found, [g for _, g in roots])
         node = heappop(heap)[1]
         g, op, seq, edges = grads.pop(node), node.op, node.seq, ()
-        if type(node) is Leaf or node in wanted:
-            found[node] = g
-        if type(node) is Out and node.parents[0].seq >= oldest:
-            _collect(node, g, grads, heap)
-        if op is None:
-            continue
+        if op is None or wanted:
+            if type(node) is Leaf or node in wanted:
+                found[node] = g
+            if type(node) is Out and node.parents[0].seq >= oldest:
+                _collect(node, g, grads, heap)
+            if op is None:
+                continue
         parents, needed, saved = node.parents, node.parents, node.saved
         if saved is None:
             raise GraphError(FREED.format(op.name))

@@ -130,11 +130,12 @@ class Compiled:
         params = self.signature.params
         given = {"g": "g", "needs": "tuple([n is not None for n in parents])"}
         parts = []
-        for arg in arguments(rule):
+        for i, arg in enumerate(arguments(rule)):
+            named = "" if i < rule.__code__.co_argcount else f"{arg}="
             if arg in params:
-                parts.append(f"{arg}=params.get({arg!r}, defaults[{arg!r}])")
+                parts.append(f"{named}params.get({arg!r}, defaults[{arg!r}])")
             else:
-                parts.append(f"{arg}={given.get(arg) or f's[{self.slots[arg]}]'}")
+                parts.append(named + (given.get(arg) or f"s[{self.slots[arg]}]"))
         return f"{name}({', '.join(parts)})"
 
     def unrolled(self, op: Any, plain: bool, scope: dict[str, Any]) -> Callable:
@@ -177,7 +178,7 @@ class Compiled:
         parts = []
         for i, name in enumerate(self.signature.inputs):
             rule = self.rules.get(name)
-            call = self._call(f"rules[{name!r}]", rule) if rule else None
+            call = self._call(f"rule_{name}", rule) if rule else None
             parts.append(f"({call} if parents[{i}] is not None else None), " if rule else "None, ")
         return self._make("g, s, params, parents", f"({''.join(parts)})")
 
@@ -206,6 +207,6 @@ class Compiled:
         return gs
 
     def _make(self, args: str, body: str) -> Callable:
-        scope = {"rules": self.rules, "joint": self.joint, "defaults": self.signature.params}
-        scope["checked"] = self._checked
+        scope = {"joint": self.joint, "defaults": self.signature.params, "checked": self._checked}
+        scope |= {f"rule_{name}": rule for name, rule in self.rules.items()}
         return eval(f"lambda {args}: {body}", scope)
