@@ -271,13 +271,13 @@ def max_pool2d(x, *, size, stride=None, padding=(0, 0)):
     out = _pool_extent(x, size, stride, padding)
     xp, (h, w), wide = namespace(x), x.shape[2:], _padded(x, padding, -float("inf"))
     places = xp.arange(h * w, dtype="int32").reshape(1, 1, h, w)
-    places, y, where = _padded(places, padding), None, None
+    places, y, where = _padded(places, padding, -1), None, None
     for _, _, window in _shifts(size, out, stride):
         value, place = wide[window], xp.broadcast_to(places[window], (*x.shape[:2], *out))
         if y is None:
             y, where = value, place
         else:  # written so that NaN counts as larger, and the first NaN stays
-            larger = ~(value <= y) & (y == y)
+            larger = ~(value <= y) & (y == y) | (where < 0)
             y, where = xp.where(larger, value, y), xp.where(larger, place, where)
     return y, where
 
