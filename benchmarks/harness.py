@@ -12,6 +12,7 @@ and turn, so that no framework inherits what another has loaded.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 import json
 import math
@@ -135,28 +136,38 @@ def compared(losses: list[float], reference: float, tolerance: float) -> dict[st
 
 def measured(case: Case, framework: str) -> dict[str, float]:
     """In a process of its own: the time at the end of the first step, the seconds that the data
-    took before, and the MiB by which four steps exceeded what import and data had left.
+    took before, and peaks of memory in MiB over four steps and their set-up: `peak` over what
+    import and data had left, `working` the second time, with all code loaded and compiled.
 
-    The peak is VmHWM (Linux), set back before: ru_maxrss starts at the parent's own peak.
+    A peak is VmHWM (Linux), set back before: ru_maxrss starts at the parent's own peak.
     """
-    status = Path("/proc/self/status")
-    mib = lambda key: int(status.read_text().partition(key)[2].split()[0]) / 1024  # noqa: E731
     begin = time.time()
     case.draw()
     drawing = time.time() - begin
     start = case.contenders[framework]()
-    Path("/proc/self/clear_refs").write_text("5")
-    before = mib("VmRSS:")
-    step, _ = start()
-    step()
-    ready = time.time()
-    timed(step, 3)
-    return {"ready": ready, "drawing": drawing, "peak": mib("VmHWM:") - before}
+    peaks, ready = [], 0.0
+    for _ in range(2):
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back, or it would be used unseen
+        Path("/proc/self/clear_refs").write_text("5")
+        before = mebibytes("VmRSS:")
+        step, loss = start()
+        step()
+        ready = ready or time.time()
+        timed(step, 3)
+        peaks.append(mebibytes("VmHWM:") - before)
+        del step, loss
+    return {"ready": ready, "drawing": drawing, "peak": peaks[0], "working": peaks[1]}
+
+
+def mebibytes(key: str) -> float:
+    """One line of this process's status."""
+    return int(Path("/proc/self/status").read_text().partition(key)[2].split()[0]) / 1024
 
 
 def footprints(script: str, case: Case, frameworks: list[str], turns: int, more: list[str]) -> dict:
-    """Cold start (from the start of the process to the end of the first step, the drawing of the
-    data left out) and peak memory of each framework: medians over `turns` processes each."""
+    """Of each framework, medians over `turns` processes each: seconds from the start of the
+    process to the end of the first step, the drawing of the data left out, and the peaks."""
     found: dict[str, list] = {name: [] for name in frameworks}
     for turn in range(turns):
         for name in frameworks[:: 1 if turn % 2 == 0 else -1]:
@@ -164,11 +175,11 @@ def footprints(script: str, case: Case, frameworks: list[str], turns: int, more:
             began = time.time()
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             seen = json.loads(done.stdout)
-            found[name].append((seen["ready"] - seen["drawing"] - began, seen["peak"]))
-    return {
-        name: {"cold_s": statistics.median(cold), "peak_mib": statistics.median(peak)}
-        for name, (cold, peak) in ((n, zip(*pairs, strict=True)) for n, pairs in found.items())
-    }
+            cold = seen["ready"] - seen["drawing"] - began
+            found[name].append((cold, seen["peak"], seen["working"]))
+    keys = ("cold_s", "peak_mib", "working_mib")
+    middle = lambda rows: [statistics.median(column) for column in zip(*rows, strict=True)]  # noqa: E731
+    return {name: dict(zip(keys, middle(rows), strict=True)) for name, rows in found.items()}
 
 
 # --- the result ---------------------------------------------------------------------------------
@@ -214,13 +225,14 @@ def table(result: dict[str, Any]) -> str:
 
 
 def footprint_table(cases: list[dict[str, Any]]) -> list[str]:
-    """A row a case, a column a framework: seconds of a cold start, MiB that a few steps need."""
+    """A row a case, a column a framework: seconds of a cold start, peaks of memory."""
     cases = [case for case in cases if case.get("footprints")]
     names = list(dict.fromkeys(name for case in cases for name in case["footprints"]))
     if not names:
         return []
-    cell = "{cold_s:.2f} s, {peak_mib:.3g} MiB".format_map
-    lines = ["", "### cold start to the end of the first step, and peak memory of a few steps", ""]
+    cell = "{cold_s:.2f} s, {peak_mib:.0f}, {working_mib:.0f}".format_map
+    title = "cold start to the end of the first step; peak MiB of first and of later steps"
+    lines = ["", f"### {title}", ""]
     lines += ["| case | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for case in cases:
         cells = [cell(f) if (f := case["footprints"].get(name)) else "-" for name in names]
@@ -295,9 +307,7 @@ def finish(result: dict[str, Any], options: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
-def main(
-    script: str, cases: Callable[[bool], list[Case]], notes: Callable = against_goals
-) -> int:
+def main(script: str, cases: Callable[[bool], list[Case]], notes: Callable = against_goals) -> int:
     """Run a script's `cases(tiny)`, print table and `notes(results)`, write JSON; the exit code."""
     options = parsed()
     keep_to(THREADS)
