@@ -213,7 +213,14 @@ def table(result: dict[str, Any]) -> str:
     for case in result["cases"]:
         lines += ["", f"### {case['name']}: {case['unit']}", ""]
         over = [f"/ {b}" for b in case["baselines"]]
-        titles = ["framework", "median", "quartiles", "min", *over, f"loss after {case['steps']}"]
+        titles = [
+            case.get("rows are", "framework"),
+            "median",
+            "quartiles",
+            "min",
+            *over,
+            f"loss after {case['steps']}",
+        ]
         lines += ["| " + " | ".join(titles) + " |", "|---" + "|--:" * (len(titles) - 1) + "|"]
         for row in case["rows"]:
             cells = [row["framework"], f"{row['median']:.3g}", f"{row['q1']:.3g}-{row['q3']:.3g}"]
@@ -257,17 +264,17 @@ def against_goals(results: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def parsed() -> argparse.Namespace:
+def parsed(rounds: int = 15) -> argparse.Namespace:
     """The options that all scripts share."""
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
-    parser.add_argument("--rounds", type=int, help="samples per contender (15)")
+    parser.add_argument("--rounds", type=int, help=f"samples per contender ({rounds})")
     parser.add_argument("--only", default="", help="run the cases whose name contains this")
     parser.add_argument("--output", type=Path, help="JSON file (results/<script>-<date>.json)")
     parser.add_argument("--tiny", action="store_true", help="a quick look that everything runs")
     parser.add_argument("--processes", type=int, help="fresh processes per contender (3)")
     parser.add_argument("--measure", nargs=2, metavar=("CASE", "FRAMEWORK"), help="be such a one")
     options = parser.parse_args()
-    options.rounds = options.rounds or (2 if options.tiny else 15)
+    options.rounds = options.rounds or (2 if options.tiny else rounds)
     if options.processes is None:
         options.processes = 0 if options.tiny or not Path("/proc/self/clear_refs").exists() else 3
     return options
