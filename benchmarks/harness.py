@@ -237,7 +237,7 @@ def footprint_table(cases: list[dict[str, Any]]) -> list[str]:
     names = list(dict.fromkeys(name for case in cases for name in case["footprints"]))
     if not names:
         return []
-    cell = "{cold_s:.2f} s, {peak_mib:.0f}, {working_mib:.0f}".format_map
+    cell = "{cold_s:.2f} s, {peak_mib:.3g}, {working_mib:.3g}".format_map
     title = "cold start to the end of the first step; peak MiB of first and of later steps"
     lines = ["", f"### {title}", ""]
     lines += ["| case | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
