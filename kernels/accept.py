@@ -39,16 +39,18 @@ def accepts(
         loose = frozenset(i for i, name in enumerate(names) if name in strided or not contiguous)
         measure = size_of if callable(size_of) else None
         sized_by = names.index(size_of) if isinstance(size_of, str) else 0
+        lead = min(i for i in range(len(names) + 1) if i not in free)  # it says the dtype
         allowed: dict[Any, bool] = {}
         kernel.accepts = dtypes  # type: ignore[attr-defined]
+        kernel.smallest = (sized_by, 0 if measure else min_size)  # type: ignore[attr-defined]
         kernel.strided = [names[i] for i in loose]  # type: ignore[attr-defined]
 
         def guard(sized: bool) -> Callable[..., bool]:
             smallest = min_size if sized else 0
 
             def accept(arrays: tuple, params: dict[str, Any]) -> bool:
-                first = arrays[0]
                 try:
+                    first = arrays[lead]
                     size = measure(*arrays) if measure else arrays[sized_by].size
                     if size < smallest:
                         return False
@@ -67,7 +69,10 @@ def accepts(
                             a.dtype != dtype or (same_shape and a.shape != shape)
                         ):
                             return False
-                except AttributeError:  # a Python number among the arrays
+                except (
+                    AttributeError,
+                    IndexError,
+                ):  # a Python number among the arrays; none at all
                     return False
                 return when is None or when(*arrays, **params)
 

@@ -106,11 +106,28 @@ def hyper_fits(h: Array) -> bool:
     return h.shape == (2,) and h.dtype == np.float64
 
 
-def sgd_fits(p: Array, g: Array, buffer: Array | None, h: Array, momentum: float, **_: Any) -> bool:
-    """A buffer where there is momentum."""
-    return hyper_fits(h) and (buffer is not None or not momentum)
+def lists(arrays: tuple, k: int) -> list[tuple]:
+    """The k lists that stand one after the other, as one tuple of k arrays for each parameter."""
+    n = len(arrays) // k
+    return list(zip(*[arrays[i * n : (i + 1) * n] for i in range(k)], strict=True))
 
 
-def adam_fits(p: Array, g: Array, m: Array, v: Array, h: Array, **_: Any) -> bool:
-    """All of the state, and the hyper-parameters."""
-    return hyper_fits(h) and m is not None and v is not None
+def total_size(h: Array, *arrays: Array) -> int:
+    """How many numbers an update reads."""
+    return sum([a.size for a in arrays])
+
+
+def sgd_fits(h: Array, *arrays: Array, momentum: float, **_: Any) -> bool:
+    """Lists of one length and shapes, with buffers where there is momentum."""
+    return hyper_fits(h) and _lists_fit(arrays, 3 if momentum else 2)
+
+
+def adam_fits(h: Array, *arrays: Array, **_: Any) -> bool:
+    """Four lists of one length and shapes."""
+    return hyper_fits(h) and _lists_fit(arrays, 4)
+
+
+def _lists_fit(arrays: tuple, k: int) -> bool:
+    if len(arrays) % k:
+        return False
+    return all(a.shape == one[0].shape for one in lists(arrays, k) for a in one)

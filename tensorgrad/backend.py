@@ -52,6 +52,8 @@ class _ByType(dict):
 
 
 BY_TYPE: dict[type, Backend] = _ByType()
+WEAK = {*NUMBERS, type(None)}  # Python's numbers, and inputs left out
+RAW = set(WEAK)  # what ops take besides Tensors: these, and arrays of the known backends
 
 
 def _is_cupy(kind: type) -> bool:
@@ -62,17 +64,18 @@ def register(backend: Backend) -> None:
     """Make a backend known by name and by array type."""
     BACKENDS[backend.name] = backend
     BY_TYPE[backend.array_type] = backend
+    RAW.add(backend.array_type)
 
 
 register(Backend("numpy", np.ndarray, np, "cpu", lambda a: a, lambda a: a))
 
 
-def namespace(*arrays: Array) -> Any:
+def namespace(first: Array, *others: Array) -> Any:
     """The array module of the first argument that is an array: `numpy`, `cupy`, ..."""
-    home = BY_TYPE.get(type(arrays[0]))
+    home = BY_TYPE.get(type(first))
     if home is not None:  # nearly always
         return home.xp
-    for a in arrays:
+    for a in (first, *others):
         if a is not None and not isinstance(a, NUMBERS):
             return BY_TYPE[type(a)].xp
     return np

@@ -8,32 +8,23 @@ on Tensors when the gradient is itself to be differentiated.
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable, Iterable
-from contextlib import contextmanager
 from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from .backend import BY_TYPE, Array, beside, is_floating, make
+from .backend import BY_TYPE, RAW, WEAK, Array, beside, is_floating, make
 from .dispatch import Kernels, explain
 from .errors import FREED, STALE, DTypeError, GraphError
 from .rules import Compiled
+from .switches import switches
 
 if TYPE_CHECKING:
     from .tensor_stub import TensorMethods  # what tensor_methods.py attaches
 else:
     TensorMethods = object
 next_seq = count(1).__next__  # one clock for nodes and writes: newest-first is topological order
-
-
-class _Switches(threading.local):
-    recording = True
-    differentiating = 0  # how many grad/vjp/tape are active in this thread
-
-
-switches = _Switches()
 
 
 class Node:
@@ -97,21 +88,11 @@ def stamp(tensor: Tensor) -> None:
         leaf.shape, leaf.dtype = tensor._data.shape, tensor._data.dtype
 
 
-@contextmanager
-def recording(on: bool):
-    """Record ops on the tape, or do not, within the block and in this thread only."""
-    before, switches.recording = switches.recording, on
-    try:
-        yield
-    finally:
-        switches.recording = before
-
-
 # --- ops ----------------------------------------------------------------------------------------
 
 OPS: dict[str, Op] = {}
 _FACTS = ("samples", "extreme", "scalar", "kind", "outputs", "inplace", "differentiable")
-_WEAK = {bool, int, float, type(None)}  # Python's numbers, and inputs left out
+_COMPLAINTS = (ValueError, TypeError, IndexError, AttributeError, ArithmeticError)
 
 
 class Op:
@@ -132,12 +113,20 @@ class Op:
         self.has_rules, self.special = bool(rules or joint), bool(self.outputs or self.inplace)
         self.kernels = Kernels(self)
         self.__doc__ = ref.__doc__
+        plain = self.has_rules and self.differentiable and not (self.special or self.variadic)
+        self.call = self.rules.unrolled(self, plain, globals())
+        self.__class__ = type("Op", (Op,), {"__call__": staticmethod(self.call)})
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
-    def __call__(self, *args, **params):
-        """Raw arrays in, raw arrays out; with a Tensor among them: Tensors out, recorded."""
+    def names(self, n: int) -> list[str]:
+        """What each of n inputs is called."""
+        return [*self.inputs, *[self.variadic or ""] * (n - len(self.inputs))]
+
+    def general(self, *args, **params):
+        """Raw arrays in, raw arrays out; with a Tensor among them: Tensors out, recorded. The call
+        itself is this, unrolled for the op's inputs (rules.py)."""
         arrays, parents, tensor, tracked = [], [], False, False
         for a in args:
             if isinstance(a, Tensor):
@@ -147,15 +136,14 @@ class Op:
                 arrays.append(a._data)
                 parents.append(node)
             else:
-                kind = type(a)
-                arrays.append(a if kind in BY_TYPE or kind in _WEAK else _plain(self, a, args))
+                arrays.append(a if type(a) in RAW else _plain(self, a, args))
                 parents.append(None)
         tracked = tracked and switches.recording and self.differentiable
         if tracked and not self.has_rules:  # the gradient is the gradient of the reference
             return self.ref(*args, **params)
         try:
             y = self.kernels[type(arrays[0])](*arrays, **params)
-        except (ValueError, TypeError, IndexError, AttributeError, ArithmeticError) as error:
+        except _COMPLAINTS as error:
             raise explain(self.name, self.inputs, arrays, params, error) from error
         if not tensor:
             return y
@@ -170,8 +158,8 @@ class Op:
 
     def _special(self, y, args, arrays, parents, params):
         """Results of ops with several outputs, or that write into their inputs."""
-        for name in self.inplace:
-            if isinstance(a := args[self.inputs.index(name)], Tensor):
+        for name, a in zip(self.names(len(args)), args, strict=False):
+            if name in self.inplace and isinstance(a, Tensor):
                 stamp(a)
         if not self.outputs:
             return y if y is None else Tensor(y)
@@ -240,25 +228,30 @@ def backprop(
     wanted, node, seq = set(wanted), roots[0][0], next_seq()
     while True:
         for parent, g in edges:
-            if parent is not None and parent.written > seq:  # even where no gradient goes
+            if parent is None:
+                continue
+            if parent.written > seq:  # even where no gradient goes
                 raise GraphError(STALE.format(parent.tensor(), node.op.name))
-            if parent is None or g is None or parent.seq < oldest:
+            if g is None or parent.seq < oldest:
                 continue
             if g.shape != parent.shape or g.dtype != parent.dtype:  # undo broadcast, promotion
                 g = OPS["sum_to"](g, shape=parent.shape, dtype=parent.dtype)
-            if parent not in grads:
+            if (others := grads.get(parent)) is None:
                 heappush(heap, (-parent.seq, parent))
-            grads[parent] = grads[parent] + g if parent in grads else g
+                grads[parent] = g
+            else:
+                grads[parent] = others + g
         if not heap:
             return found if create_graph else _own(found, [g for _, g in roots])
         node = heappop(heap)[1]
         g, op, seq, edges = grads.pop(node), node.op, node.seq, ()
-        if type(node) is Leaf or node in wanted:
-            found[node] = g
-        if type(node) is Out and node.parents[0].seq >= oldest:
-            _collect(node, g, grads, heap)
-        if op is None:
-            continue
+        if op is None or wanted:
+            if type(node) is Leaf or node in wanted:
+                found[node] = g
+            if type(node) is Out and node.parents[0].seq >= oldest:
+                _collect(node, g, grads, heap)
+            if op is None:
+                continue
         parents, needed, saved = node.parents, node.parents, node.saved
         if saved is None:
             raise GraphError(FREED.format(op.name))
@@ -285,7 +278,7 @@ def _wrap(saved: Any, node: Any) -> Any:
     """A saved value back on the tape, for a backward that is itself recorded."""
     if type(saved) is tuple:
         return tuple([_output(node, i, a) for i, a in enumerate(saved)])
-    return saved if type(saved) in _WEAK else Tensor(saved, node)
+    return saved if type(saved) in WEAK else Tensor(saved, node)
 
 
 def _own(found: dict[Node, Array], seeds: list[Array]) -> dict[Node, Array]:
