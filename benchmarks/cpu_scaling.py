@@ -19,7 +19,7 @@ import numpy as np
 from networks import sigmoid
 from overhead import repeated
 
-SMALL = 1.0  # MiB: peaks below count as this, they are what the allocator happens to do
+SMALL = 0.1  # MiB: peaks below count as this, they are what the allocator happens to do
 
 
 @dataclass(frozen=True)
