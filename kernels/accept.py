@@ -69,10 +69,7 @@ def accepts(
                             a.dtype != dtype or (same_shape and a.shape != shape)
                         ):
                             return False
-                except (
-                    AttributeError,
-                    IndexError,
-                ):  # a Python number among the arrays; none at all
+                except (AttributeError, IndexError):  # a Python number there; no arrays at all
                     return False
                 return when is None or when(*arrays, **params)
 

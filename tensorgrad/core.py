@@ -286,7 +286,8 @@ def _own(found: dict[Node, Array], seeds: list[Array]) -> dict[Node, Array]:
     given = {id(g) for g in seeds}
     for node, g in found.items():
         g = g if type(g) in BY_TYPE else make(g)
-        if id(g) in given or g.base is not None or not g.flags.c_contiguous:
+        shared = g.base is not None and not getattr(g.base, "sole", False)  # (buffers.py)
+        if shared or id(g) in given or not g.flags.c_contiguous:
             g = g.copy()
         given.add(id(g))
         found[node] = g
