@@ -87,13 +87,67 @@ def norm_fits(x: Array, weight: Array | None = None, bias: Array | None = None, 
     return any_numbers(x) and all(a.shape == wanted for a in (weight, bias) if a is not None)
 
 
+def _norm_grad_fits(fits: bool, g: Array, x: Array, shape: tuple, *statistics: Array) -> bool:
+    """Also a gradient like x, and statistics of this shape in the dtype computed in."""
+    dtype = np.float64 if x.dtype.itemsize == 8 else np.float32
+    like = all(a.shape == shape and a.dtype == dtype for a in statistics)
+    return fits and g.shape == x.shape and like
+
+
 def norm_grad_fits(
     g: Array, x: Array, weight: Array | None, mean: Array, rstd: Array, **_: Any
 ) -> bool:
-    """The same, a gradient like x, and statistics of each row in the dtype computed in."""
-    statistics = np.float64 if x.dtype.itemsize == 8 else np.float32
-    like = [a.shape == (*x.shape[:-1], 1) and a.dtype == statistics for a in (mean, rstd)]
-    return norm_fits(x, weight) and g.shape == x.shape and all(like)
+    """Statistics of each row."""
+    return _norm_grad_fits(norm_fits(x, weight), g, x, (*x.shape[:-1], 1), mean, rstd)
+
+
+def rms_grad_fits(g: Array, x: Array, weight: Array | None, rstd: Array, **_: Any) -> bool:
+    """The same without a mean."""
+    return _norm_grad_fits(norm_fits(x, weight), g, x, (*x.shape[:-1], 1), rstd)
+
+
+def channels_fit(
+    x: Array, weight: Array | None = None, bias: Array | None = None, **_: Any
+) -> bool:
+    """Channels on axis 1, a weight and bias for each, or None."""
+    wanted = x.shape[1:2]
+    fits = x.ndim > 1 and x.size > 0
+    return fits and all(a.shape == wanted for a in (weight, bias) if a is not None)
+
+
+def channels_grad_fit(
+    g: Array, x: Array, weight: Array | None, mean: Array, rstd: Array, **_: Any
+) -> bool:
+    """Statistics of each channel."""
+    shape = (1, *x.shape[1:2], *(1,) * (x.ndim - 2))
+    return _norm_grad_fits(channels_fit(x, weight), g, x, shape, mean, rstd)
+
+
+def groups_fit(
+    x: Array, weight: Array | None = None, bias: Array | None = None, *, groups: int, **_: Any
+) -> bool:
+    """Channels that divide into the groups."""
+    return channels_fit(x, weight, bias) and groups > 0 and x.shape[1] % groups == 0
+
+
+def groups_grad_fit(
+    g: Array, x: Array, weight: Array | None, mean: Array, rstd: Array, **_: Any
+) -> bool:
+    """Statistics of each group of each example."""
+    shape = (*x.shape[:1], rstd.size // max(1, len(x)), 1)
+    fits = channels_fit(x, weight) and groups_fit(x, groups=shape[1])
+    return _norm_grad_fits(fits, g, x, shape, mean, rstd)
+
+
+def ids_fit(weight: Array, ids: Array) -> bool:
+    """A table, and whole numbers."""
+    return weight.ndim == 2 and weight.size > 0 and ids.size > 0 and ids.dtype.kind in "iu"
+
+
+def ids_grad_fit(g: Array, ids: Array, count: int) -> bool:
+    """A row for each id."""
+    fits = g.ndim > 0 and g.size > 0 and count > 0 and ids.dtype.kind in "iu"
+    return fits and g.shape[:-1] == ids.shape
 
 
 def extent(size: Any, window: Any, stride: Any, padding: Any, dilation: Any = (1, 1)) -> tuple:

@@ -16,19 +16,25 @@ from .activation import (
 from .container import Input, Model, Sequential, concatenate
 from .conv import AvgPool2d, Conv2d, GlobalAvgPool2d, MaxPool2d
 from .dense import Dense, Linear
-from .module import Module, Parameter
-from .regular import Dropout, Flatten, LayerNorm
+from .embedding import Embedding
+from .module import Buffer, Module, Parameter
+from .norm import BatchNorm, GroupNorm, LayerNorm, RMSNorm
+from .regular import Dropout, Flatten
 
 __all__ = [
     "ELU",
     "GELU",
     "Activation",
     "AvgPool2d",
+    "BatchNorm",
+    "Buffer",
     "Conv2d",
     "Dense",
     "Dropout",
+    "Embedding",
     "Flatten",
     "GlobalAvgPool2d",
+    "GroupNorm",
     "Input",
     "LayerNorm",
     "LeakyReLU",
@@ -37,6 +43,7 @@ __all__ = [
     "Model",
     "Module",
     "Parameter",
+    "RMSNorm",
     "ReLU",
     "Sequential",
     "SiLU",

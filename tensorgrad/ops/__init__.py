@@ -1,10 +1,23 @@
 """The table of ops, a file a family: references, rules and samples, nothing else."""
 
-from . import conv, elementwise, index, loss, matmul, norm, random, reduce, shape, update
+from . import (
+    conv,
+    elementwise,
+    embedding,
+    index,
+    loss,
+    matmul,
+    norm,
+    random,
+    reduce,
+    shape,
+    update,
+)
 
 __all__ = [
     "conv",
     "elementwise",
+    "embedding",
     "index",
     "loss",
     "matmul",
