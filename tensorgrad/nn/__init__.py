@@ -13,6 +13,7 @@ from .activation import (
     Softplus,
     Tanh,
 )
+from .attention import MultiHeadAttention, PositionalEmbedding, TransformerBlock
 from .container import Input, Model, Sequential, concatenate
 from .dense import Dense, Linear
 from .module import Module, Parameter
@@ -31,7 +32,9 @@ __all__ = [
     "Linear",
     "Model",
     "Module",
+    "MultiHeadAttention",
     "Parameter",
+    "PositionalEmbedding",
     "ReLU",
     "Sequential",
     "SiLU",
@@ -39,6 +42,7 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
+    "TransformerBlock",
     "concatenate",
     "init",
 ]
