@@ -81,7 +81,8 @@ def _check(q, k, v, mask):
         )
     batch = np.broadcast_shapes(q.shape[:-2], k.shape[:-2])
     shape = (*batch, q.shape[-2], k.shape[-2])
-    if mask.ndim > len(shape) or np.broadcast_shapes(mask.shape, shape) != shape:
+    sizes = zip(mask.shape[::-1], shape[::-1], strict=False)
+    if mask.ndim > len(shape) or any(m not in (1, n) for m, n in sizes):
         raise ValueError(f"mask {mask.shape} does not broadcast to the scores, {shape}")
 
 
@@ -111,7 +112,8 @@ def scaled_dot_product_attention(q, k, v, mask=None, *, causal=False, scale=None
     _check(q, k, v, mask)
     xp = namespace(q)
     scores = _scores(q, k, mask, causal, scale)[0]
-    top = scores.max(axis=-1, keepdims=True) if k.shape[-2] else xp.zeros_like(scores[..., :0])
+    largest = scores.max if k.shape[-2] else scores.sum  # no keys: 0, as the sum of nothing
+    top = largest(axis=-1, keepdims=True)
     top = xp.where(xp.isfinite(top), top, 0)
     p = xp.exp(scores - top)
     total = p.sum(axis=-1, keepdims=True)
