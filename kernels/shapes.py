@@ -109,3 +109,42 @@ def sgd_fits(p: Array, g: Array, buffer: Array | None, h: Array, momentum: float
 def adam_fits(p: Array, g: Array, m: Array, v: Array, h: Array, **_: Any) -> bool:
     """All of the state, and the hyper-parameters."""
     return hyper_fits(h) and m is not None and v is not None
+
+
+def attention_fits(q: Array, k: Array, v: Array, mask: Array | None = None, **_: Any) -> bool:
+    """One batch for q (..., T, D), k (..., S, D) and v (..., S, E), rows that are contiguous, and
+    a mask that broadcasts to the scores, of q's dtype or bool."""
+    if not q.ndim == k.ndim == v.ndim >= 2 or not q.shape[:-2] == k.shape[:-2] == v.shape[:-2]:
+        return False
+    if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2] or 0 in (q.size, k.size, v.size):
+        return False
+    if mask is not None:
+        shape = (*q.shape[:-1], k.shape[-2])
+        sizes = zip(mask.shape[::-1], shape[::-1], strict=False)
+        if mask.ndim > len(shape) or any(m not in (1, n) for m, n in sizes):
+            return False
+        if mask.dtype != q.dtype and mask.dtype != bool:
+            return False
+    return all(map(rows_are_contiguous, (q, k, v)))
+
+
+def attention_grad_fits(
+    g: Array,
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array | None,
+    y: Array,
+    lse: Array,
+    needs: tuple[bool, ...],
+    **_: Any,
+) -> bool:
+    """The same, g and y alike, a number for each row, and no gradient for the mask."""
+    fits = g.shape == y.shape == (*q.shape[:-1], v.shape[-1]) and lse.shape == q.shape[:-1]
+    fits = fits and rows_are_contiguous(g) and rows_are_contiguous(y) and not needs[3]
+    return fits and attention_fits(q, k, v, mask)
+
+
+def rows_are_contiguous(x: Array) -> bool:
+    """Whether the numbers of a row, and the rows of a matrix, lie in memory in their order."""
+    return x.shape[-1] == 1 or x.strides[-1] == x.itemsize <= x.strides[-2]
