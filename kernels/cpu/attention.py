@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from ..accept import accepts
 from ..shapes import attention_fits, attention_grad_fits
@@ -18,7 +19,7 @@ from . import scalars as s
 from .jit import extension, jit, prange
 
 SMALL = 512
-PARALLEL = 1 << 13
+PARALLEL = 1 << 14
 # Rows of queries and of keys in a block: two blocks of scores in float32 take 512 KB of cache.
 # KEYS is a multiple of ROWS: a causal row then sees something of every block it meets.
 ROWS, KEYS = 128, 256
@@ -41,34 +42,34 @@ def _finite(x):
 
 @extension
 def _register(numba):
-    # Functions of their own, not inlined: compiled within the parallel loop they took twice as long.
+    # Functions of their own: compiled within the parallel loop they would take twice as long.
     numba.extending.register_jitable(_block)
     numba.extending.register_jitable(_head_grad)
 
 
 @jit(parallel_from=PARALLEL, reassociate=True)
 def _attention(q, k, v, mask, y, lse, kind, masked, scale, causal):
-    blocks = (q.shape[2] + ROWS - 1) // ROWS
-    tasks = q.shape[0] * q.shape[1] * blocks
+    heads, rows = q.shape[2], q.shape[3]
+    blocks = (rows + ROWS - 1) // ROWS
+    tasks = q.shape[1] * heads * blocks
     parts = min(tasks, _PARTS)
     for part in prange(parts):
-        m, n = min(ROWS, q.shape[2]), min(KEYS, k.shape[2])
-        scores, rows = np.empty((m, n), q.dtype), np.empty((2, m), q.dtype)
-        scaled, sums = np.empty((m, q.shape[3]), q.dtype), np.empty((m, v.shape[3]), q.dtype)
+        m, n = min(ROWS, rows), min(KEYS, k.shape[3])
+        scores, extremes = np.empty((m, n), q.dtype), np.empty((2, m), q.dtype)
+        scaled, sums = np.empty((m, q.shape[4]), q.dtype), np.empty((m, v.shape[4]), q.dtype)
+        scratch = scores, scores.view(kind.dtype), scaled, sums, extremes[0], extremes[1]
         for task in range(part, tasks, parts):
             head, i0 = task // blocks, task % blocks * ROWS
-            b, h, i1 = head // q.shape[1], head % q.shape[1], min(i0 + ROWS, q.shape[2])
-            _block(
-                q[b, h, i0:i1], k[b, h], v[b, h], mask[b, h, i0:i1], y[b, h, i0:i1],
-                lse[b, h, i0:i1], masked, scale, causal, i0, scores, scores.view(kind.dtype), scaled,
-                sums, rows[0], rows[1],
-            )  # fmt: skip
+            b, h, i1 = head // heads, head % heads, min(i0 + ROWS, rows)
+            results = y[0, b, h, i0:i1], lse[head * rows + i0 : head * rows + i1]
+            arrays = q[0, b, h, i0:i1], k[0, b, h], v[0, b, h], mask[0, b, h, i0:i1]
+            _block(arrays, results, scratch, masked, scale, causal, i0)
 
 
-def _block(
-    q, k, v, mask, y, lse, masked, scale, causal, first, scores, bits, scaled, sums, tops, totals
-):  # fmt: skip
-    """Some rows of one head, from row `first` on; what stands behind it is scratch memory."""
+def _block(arrays, results, scratch, masked, scale, causal, first):
+    """Some rows of one head, from row `first` on."""
+    (q, k, v, mask), (y, lse) = arrays, results
+    scores, bits, scaled, sums, tops, totals = scratch
     number, nothing, m = q.dtype.type, q.dtype.type(-np.inf), q.shape[0]
     for i in range(m):
         tops[i], totals[i] = nothing, 0
@@ -108,23 +109,24 @@ def _block(
 
 @jit(parallel_from=PARALLEL, reassociate=True)
 def _attention_grad(g, q, k, v, mask, y, lse, gq, gk, gv, masked, scale, causal, needs):
-    heads, tasks = q.shape[1], q.shape[0] * q.shape[1]
+    heads, rows, tasks = q.shape[2], q.shape[3], q.shape[1] * q.shape[2]
     parts = min(tasks, _PARTS)
     for part in prange(parts):
-        m, n = min(ROWS, q.shape[2]), min(KEYS, k.shape[2])
-        blocks, scaled = np.empty((2, m, n), q.dtype), np.empty((m, q.shape[3]), q.dtype)
+        m, n = min(ROWS, rows), min(KEYS, k.shape[3])
+        blocks, scaled = np.empty((2, m, n), q.dtype), np.empty((m, q.shape[4]), q.dtype)
         for task in range(part, tasks, parts):
             b, h = task // heads, task % heads
-            _head_grad(
-                g[b, h], q[b, h], k[b, h], v[b, h], mask[b, h], y[b, h], lse[b, h], gq[b, h],
-                gk[b, h], gv[b, h], masked, scale, causal, needs, blocks[0], blocks[1], scaled,
-            )  # fmt: skip
+            of_rows = g[0, b, h], q[0, b, h], y[0, b, h], lse[task * rows : (task + 1) * rows]
+            arrays = k[0, b, h], v[0, b, h], mask[0, b, h]
+            results = gq[0, b, h], gk[0, b, h], gv[0, b, h]
+            scratch = blocks[0], blocks[1], scaled
+            _head_grad(of_rows, arrays, results, scratch, masked, scale, causal, needs)
 
 
-def _head_grad(
-    g, q, k, v, mask, y, lse, gq, gk, gv, masked, scale, causal, needs, p, gs, scaled
-):  # fmt: skip
+def _head_grad(of_rows, arrays, results, scratch, masked, scale, causal, needs):
     """One head: the sums over its rows are taken here, block after block in their order."""
+    (g, q, y, lse), (k, v, mask) = of_rows, arrays
+    (gq, gk, gv), (p, gs, scaled) = results, scratch
     number, nothing = q.dtype.type, q.dtype.type(-np.inf)
     for j in range(k.shape[0]):
         for d in range(k.shape[1]):
@@ -169,14 +171,19 @@ def _head_grad(
                 gqi[i, d] *= scale
 
 
-def _heads(x):
-    """x (..., T, D) as (batch, heads, T, D)."""
-    lead = x.shape[:-2]
-    return (
-        x
-        if len(lead) == 2
-        else x.reshape(math.prod(lead[:-1]), *(lead[-1:] or (1,)), *x.shape[-2:])
-    )
+def _heads(x, writeable=False):
+    """x (..., T, D) as (batch, heads, T, D), behind an axis of repeats: with it no array counts
+    as contiguous, so that all layouts are of one type and the loops are compiled once."""
+    if x.ndim != 4:
+        lead = x.shape[:-2]
+        x = x.reshape(math.prod(lead[:-1]), lead[-1] if lead else 1, *x.shape[-2:])
+    return as_strided(x, (2, *x.shape), (0, *x.strides), writeable=writeable)
+
+
+def _like(x, columns):
+    """Room for a result, in memory in the order of x."""
+    shape = (*x.shape[:-1], columns)
+    return np.empty_like(x, shape=shape) if x.ndim <= 4 else np.empty(shape, x.dtype)
 
 
 def _added(mask, q, k):
@@ -192,31 +199,31 @@ def _scale(q, scale):
     return q.dtype.type(1 / math.sqrt(q.shape[-1]) if scale is None else scale)
 
 
-_MATRICES = {"strided": ("g", "q", "k", "v", "y"), "others": ("mask",)}
+def _fits(q, k, v, mask=None, **_):
+    return attention_fits(q, k, v, mask) and blas.available()
 
 
-@accepts(
-    min_size=SMALL, when=lambda *a, **o: attention_fits(*a, **o) and blas.available(), **_MATRICES
-)
+def _grad_fits(*arrays, needs, **_):
+    return attention_grad_fits(*arrays, needs) and blas.available()
+
+
+@accepts(min_size=SMALL, strided=("q", "k", "v"), others=("mask",), when=_fits)
 def scaled_dot_product_attention(q, k, v, mask=None, *, causal=False, scale=None):
-    y, lse = np.empty_like(q, shape=(*q.shape[:-1], v.shape[-1])), np.empty(q.shape[:-1], q.dtype)
-    arrays = [_heads(q), _heads(k), _heads(v), _added(mask, q, k)]
+    y, lse = _like(q, v.shape[-1]), np.empty(q.shape[:-1], q.dtype)
+    arrays = [*map(_heads, (q, k, v)), _added(mask, q, k), _heads(y, writeable=True)]
     kind = np.empty(0, f"i{q.itemsize}")
-    results = _heads(y), lse.reshape(arrays[0].shape[:-1])
     with blas.single():
-        _attention(*arrays, *results, kind, mask is not None, _scale(q, scale), causal)
+        _attention(*arrays, lse.reshape(-1), kind, mask is not None, _scale(q, scale), causal)
     return y, lse
 
 
-@accepts(
-    min_size=SMALL,
-    when=lambda *a, **o: attention_grad_fits(*a, **o) and blas.available(),
-    **_MATRICES,
-)
+@accepts(min_size=SMALL, strided=("g", "q", "k", "v", "y"), others=("mask",), when=_grad_fits)
 def attention_grad(g, q, k, v, mask, y, lse, *, causal, scale, needs):
-    grads = [np.empty_like(x) for x in (q, k, v)]
-    arrays = [_heads(g), _heads(q), _heads(k), _heads(v), _added(mask, q, k), _heads(y)]
-    arrays += [lse.reshape(arrays[0].shape[:-1]), *map(_heads, grads)]
+    grads = [_like(x, x.shape[-1]) for x in (q, k, v)]
+    arrays = [*map(_heads, (g, q, k, v)), _added(mask, q, k), _heads(y)]
+    results = [_heads(x, writeable=True) for x in grads]
     with blas.single():
-        _attention_grad(*arrays, mask is not None, _scale(q, scale), causal, needs[:3])
+        _attention_grad(
+            *arrays, lse.reshape(-1), *results, mask is not None, _scale(q, scale), causal, needs
+        )
     return (*[a if n else None for a, n in zip(grads, needs, strict=False)], None)

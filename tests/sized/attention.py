@@ -8,7 +8,11 @@ from tensorgrad.ops.samples import Sample, draw
 
 def attentions(n):
     m = min(n, 600)
-    shapes = (((2, n, 3), 5, 4, {}), ((3, 2), n, 3, {"scale": 0.4}), ((2, m, 8), m, 3, {"causal": True}))  # fmt: skip
+    shapes = (
+        ((2, n, 3), 5, 4, {}),
+        ((3, 2), n, 3, {"scale": 0.4}),
+        ((2, m, 8), m, 3, {"causal": True}),
+    )
     made = []
     for i, (q, keys, columns, params) in enumerate(shapes):
         k, v = (*q[:-2], keys, q[-1]), (*q[:-2], keys, columns)
