@@ -15,7 +15,7 @@ def accepts(
     contiguous: bool = True,
     same_shape: bool = False,
     min_size: int = 0,
-    size_of: str | None = None,
+    size_of: str | Callable[..., int] | None = None,
     others: tuple[str, ...] = (),
     strided: tuple[str, ...] = (),
     when: Callable[..., bool] | None = None,
@@ -24,7 +24,8 @@ def accepts(
 
     The floating arrays must share one dtype of `dtypes`, be C-contiguous if asked, have one shape
     if asked (`same_shape`), and the first (or the one named by `size_of`) must hold `min_size`
-    numbers: below that the array library's own call is faster than ours. Inputs named in `others`
+    numbers: below that the array library's own call is faster than ours. (`size_of` may also be a
+    function that measures the inputs.) Inputs named in `others`
     (labels, random state, hyper-parameters) may have any dtype and shape but must be contiguous
     too; those in `strided` need not be. `when` is asked last, with all inputs and parameters: it
     compares shapes, so that a kernel never sees a call that the reference would refuse. Inputs
@@ -36,17 +37,21 @@ def accepts(
         names = code.co_varnames[: code.co_argcount]
         free = frozenset(i for i, name in enumerate(names) if name in others)
         loose = frozenset(i for i, name in enumerate(names) if name in strided or not contiguous)
-        sized_by = names.index(size_of) if size_of else 0
+        measure = size_of if callable(size_of) else None
+        sized_by = names.index(size_of) if isinstance(size_of, str) else 0
+        lead = min(i for i in range(len(names) + 1) if i not in free)  # it says the dtype
         allowed: dict[Any, bool] = {}
         kernel.accepts = dtypes  # type: ignore[attr-defined]
+        kernel.strided = [names[i] for i in loose]  # type: ignore[attr-defined]
 
         def guard(sized: bool) -> Callable[..., bool]:
             smallest = min_size if sized else 0
 
             def accept(arrays: tuple, params: dict[str, Any]) -> bool:
-                first = arrays[0]
                 try:
-                    if arrays[sized_by].size < smallest:
+                    first = arrays[lead]
+                    size = measure(*arrays) if measure else arrays[sized_by].size
+                    if size < smallest:
                         return False
                     kind, dtype, shape = type(first), first.dtype, first.shape
                     ok = allowed.get(dtype)
@@ -63,7 +68,10 @@ def accepts(
                             a.dtype != dtype or (same_shape and a.shape != shape)
                         ):
                             return False
-                except AttributeError:  # a Python number among the arrays
+                except (
+                    AttributeError,
+                    IndexError,
+                ):  # a Python number among the arrays; none at all
                     return False
                 return when is None or when(*arrays, **params)
 

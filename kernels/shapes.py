@@ -53,6 +53,11 @@ def product_fits(a: Array, b: Array) -> bool:
     return all(m == n or 1 in (m, n) for m, n in batches)
 
 
+def multiplications(a: Array, b: Array) -> int:
+    """How many multiplications a @ b takes."""
+    return a.size * b.shape[-1]
+
+
 def dense_fits(x: Array, w: Array, b: Array | None = None, **_: Any) -> bool:
     """x (..., n_in), w (n_in, n_out) and b (n_out,) or None."""
     n_in, n_out = w.shape if w.ndim == 2 else (-1, -1)
@@ -91,26 +96,6 @@ def norm_grad_fits(
     return norm_fits(x, weight) and g.shape == x.shape and all(like)
 
 
-def state_fits(state: Array) -> bool:
-    """The key and the counter of the random stream."""
-    return state.dtype == np.uint64 and state.shape == (2,)
-
-
-def hyper_fits(h: Array) -> bool:
-    """The learning rate and the step."""
-    return h.shape == (2,) and h.dtype == np.float64
-
-
-def sgd_fits(p: Array, g: Array, buffer: Array | None, h: Array, momentum: float, **_: Any) -> bool:
-    """A buffer where there is momentum."""
-    return hyper_fits(h) and (buffer is not None or not momentum)
-
-
-def adam_fits(p: Array, g: Array, m: Array, v: Array, h: Array, **_: Any) -> bool:
-    """All of the state, and the hyper-parameters."""
-    return hyper_fits(h) and m is not None and v is not None
-
-
 def attention_fits(q: Array, k: Array, v: Array, mask: Array | None = None, **_: Any) -> bool:
     """One batch for q (..., T, D), k (..., S, D) and v (..., S, E), rows that are contiguous, and
     a mask that broadcasts to the scores, of q's dtype or bool."""
@@ -146,5 +131,44 @@ def attention_grad_fits(
 
 
 def rows_are_contiguous(x: Array) -> bool:
-    """Whether the numbers of a row, and the rows of a matrix, lie in memory in their order."""
-    return x.shape[-1] == 1 or x.strides[-1] == x.itemsize <= x.strides[-2]
+    """Whether each row lies in one piece, and the rows of a matrix behind one another."""
+    line, step = x.strides[-2:]
+    apart = line >= x.shape[-1] * x.itemsize and line % x.itemsize == 0
+    return (apart or x.shape[-2] == 1) and (step == x.itemsize or x.shape[-1] == 1)
+
+
+def state_fits(state: Array) -> bool:
+    """The key and the counter of the random stream."""
+    return state.dtype == np.uint64 and state.shape == (2,)
+
+
+def hyper_fits(h: Array) -> bool:
+    """The learning rate and the step."""
+    return h.shape == (2,) and h.dtype == np.float64
+
+
+def lists(arrays: tuple, k: int) -> list[tuple]:
+    """The k lists that stand one after the other, as one tuple of k arrays for each parameter."""
+    n = len(arrays) // k
+    return list(zip(*[arrays[i * n : (i + 1) * n] for i in range(k)], strict=True))
+
+
+def total_size(h: Array, *arrays: Array) -> int:
+    """How many numbers an update reads."""
+    return sum([a.size for a in arrays])
+
+
+def sgd_fits(h: Array, *arrays: Array, momentum: float, **_: Any) -> bool:
+    """Lists of one length and shapes, with buffers where there is momentum."""
+    return hyper_fits(h) and _lists_fit(arrays, 3 if momentum else 2)
+
+
+def adam_fits(h: Array, *arrays: Array, **_: Any) -> bool:
+    """Four lists of one length and shapes."""
+    return hyper_fits(h) and _lists_fit(arrays, 4)
+
+
+def _lists_fit(arrays: tuple, k: int) -> bool:
+    if len(arrays) % k:
+        return False
+    return all(a.shape == one[0].shape for one in lists(arrays, k) for a in one)

@@ -52,6 +52,8 @@ class _ByType(dict):
 
 
 BY_TYPE: dict[type, Backend] = _ByType()
+WEAK = {*NUMBERS, type(None)}  # Python's numbers, and inputs left out
+RAW = set(WEAK)  # what ops take besides Tensors: these, and arrays of the known backends
 
 
 def _is_cupy(kind: type) -> bool:
@@ -62,6 +64,7 @@ def register(backend: Backend) -> None:
     """Make a backend known by name and by array type."""
     BACKENDS[backend.name] = backend
     BY_TYPE[backend.array_type] = backend
+    RAW.add(backend.array_type)
 
 
 register(Backend("numpy", np.ndarray, np, "cpu", lambda a: a, lambda a: a))

@@ -8,32 +8,23 @@ on Tensors when the gradient is itself to be differentiated.
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable, Iterable
-from contextlib import contextmanager
 from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from .backend import BY_TYPE, Array, beside, is_floating, make
+from .backend import BY_TYPE, RAW, WEAK, Array, beside, is_floating, make
 from .dispatch import Kernels, explain
 from .errors import FREED, STALE, DTypeError, GraphError
 from .rules import Compiled
+from .switches import switches
 
 if TYPE_CHECKING:
     from .tensor_stub import TensorMethods  # what tensor_methods.py attaches
 else:
     TensorMethods = object
 next_seq = count(1).__next__  # one clock for nodes and writes: newest-first is topological order
-
-
-class _Switches(threading.local):
-    recording = True
-    differentiating = 0  # how many grad/vjp/tape are active in this thread
-
-
-switches = _Switches()
 
 
 class Node:
@@ -97,21 +88,11 @@ def stamp(tensor: Tensor) -> None:
         leaf.shape, leaf.dtype = tensor._data.shape, tensor._data.dtype
 
 
-@contextmanager
-def recording(on: bool):
-    """Record ops on the tape, or do not, within the block and in this thread only."""
-    before, switches.recording = switches.recording, on
-    try:
-        yield
-    finally:
-        switches.recording = before
-
-
 # --- ops ----------------------------------------------------------------------------------------
 
 OPS: dict[str, Op] = {}
 _FACTS = ("samples", "extreme", "scalar", "kind", "outputs", "inplace", "differentiable")
-_WEAK = {bool, int, float, type(None)}  # Python's numbers, and inputs left out
+_COMPLAINTS = (ValueError, TypeError, IndexError, AttributeError, ArithmeticError)
 
 
 class Op:
@@ -136,8 +117,20 @@ class Op:
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
+    def names(self, n: int) -> list[str]:
+        """What each of n inputs is called."""
+        return [*self.inputs, *[self.variadic or ""] * (n - len(self.inputs))]
+
     def __call__(self, *args, **params):
         """Raw arrays in, raw arrays out; with a Tensor among them: Tensors out, recorded."""
+        for a in args:
+            if type(a) not in RAW:
+                break
+        else:  # raw, as in rules and references: nothing to unwrap
+            try:
+                return self.kernels[type(args[0])](*args, **params)
+            except _COMPLAINTS as error:
+                raise explain(self.name, self.inputs, args, params, error) from error
         arrays, parents, tensor, tracked = [], [], False, False
         for a in args:
             if isinstance(a, Tensor):
@@ -147,15 +140,14 @@ class Op:
                 arrays.append(a._data)
                 parents.append(node)
             else:
-                kind = type(a)
-                arrays.append(a if kind in BY_TYPE or kind in _WEAK else _plain(self, a, args))
+                arrays.append(a if type(a) in RAW else _plain(self, a, args))
                 parents.append(None)
         tracked = tracked and switches.recording and self.differentiable
         if tracked and not self.has_rules:  # the gradient is the gradient of the reference
             return self.ref(*args, **params)
         try:
             y = self.kernels[type(arrays[0])](*arrays, **params)
-        except (ValueError, TypeError, IndexError, AttributeError, ArithmeticError) as error:
+        except _COMPLAINTS as error:
             raise explain(self.name, self.inputs, arrays, params, error) from error
         if not tensor:
             return y
@@ -170,8 +162,8 @@ class Op:
 
     def _special(self, y, args, arrays, parents, params):
         """Results of ops with several outputs, or that write into their inputs."""
-        for name in self.inplace:
-            if isinstance(a := args[self.inputs.index(name)], Tensor):
+        for name, a in zip(self.names(len(args)), args, strict=False):
+            if name in self.inplace and isinstance(a, Tensor):
                 stamp(a)
         if not self.outputs:
             return y if y is None else Tensor(y)
@@ -285,7 +277,7 @@ def _wrap(saved: Any, node: Any) -> Any:
     """A saved value back on the tape, for a backward that is itself recorded."""
     if type(saved) is tuple:
         return tuple([_output(node, i, a) for i, a in enumerate(saved)])
-    return saved if type(saved) in _WEAK else Tensor(saved, node)
+    return saved if type(saved) in WEAK else Tensor(saved, node)
 
 
 def _own(found: dict[Node, Array], seeds: list[Array]) -> dict[Node, Array]:

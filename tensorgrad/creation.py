@@ -11,9 +11,10 @@ import numpy as np
 
 from . import backend as backends
 from .backend import BY_TYPE, Array, is_floating
-from .core import OPS, Leaf, Tensor, switches
+from .core import OPS, Leaf, Tensor
 from .errors import DTypeError, GraphError, ShapeError, TensorgradError
 from .ops import random as _random  # noqa: F401  (registers advance_random)
+from .switches import switches
 
 Shape = int | tuple[int, ...] | list[int]
 

@@ -10,11 +10,12 @@ import numpy as np
 
 from . import backend as backends
 from .backend import BY_TYPE, Array, is_floating, make
-from .core import OPS, Leaf, Tensor, backprop, recording
+from .core import OPS, Leaf, Tensor, backprop
 from .creation import track
 from .errors import BackendError, DTypeError, GraphError, ShapeError
 from .ops import elementwise, index, matmul, shape
 from .public import PUBLIC
+from .switches import recording
 
 # --- operators ----------------------------------------------------------------------------------
 
@@ -71,7 +72,8 @@ def seed_cotangent(y: Any, cotangent: Any, create_graph: bool) -> Any:
                 f"backward() of shape {y._data.shape}: a loss is a single number; take .mean() or "
                 ".sum(), or give a cotangent of that shape"
             )
-        cotangent = BY_TYPE[type(y._data)].xp.ones_like(y._data)
+        ones = BY_TYPE[type(y._data)].xp.ones_like(y._data)
+        return Tensor(ones) if create_graph else ones
     g = cotangent if isinstance(cotangent, Tensor) else Tensor(make(cotangent))
     g = g.to(BY_TYPE[type(y._data)].name)  # else gradients would live elsewhere than their leaves
     if g._data.shape != y._data.shape:

@@ -163,10 +163,9 @@ def test_a_parameter_updated_between_forward_and_backward_is_refused():
     for update in (
         lambda w: setattr(w, "data", w.data - 1),
         lambda w: OPS["sgd"](
+            np.array([0.1, 0.0]),
             w,
             np.ones(1),
-            None,
-            np.array([0.1, 0.0]),
             momentum=0.0,
             nesterov=False,
             weight_decay=0.0,

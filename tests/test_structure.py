@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"errors"},
     {"backend"},
-    {"rules", "dispatch"},
+    {"rules", "dispatch", "switches"},
     {"core"},
     {"ops"},
     {"creation"},

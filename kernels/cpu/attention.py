@@ -40,13 +40,6 @@ def _finite(x):
     return x if np.isfinite(x) else type(x)(0)
 
 
-@extension
-def _register(numba):
-    # Functions of their own: compiled within the parallel loop they would take twice as long.
-    numba.extending.register_jitable(_block)
-    numba.extending.register_jitable(_head_grad)
-
-
 @jit(parallel_from=PARALLEL, reassociate=True)
 def _attention(q, k, v, mask, y, lse, kind, masked, scale, causal):
     heads, rows = q.shape[2], q.shape[3]
@@ -169,6 +162,13 @@ def _head_grad(of_rows, arrays, results, scratch, masked, scale, causal, needs):
         for i in range(m):
             for d in range(q.shape[1]):
                 gqi[i, d] *= scale
+
+
+@extension
+def _register(numba):
+    # Functions of their own: compiled within the parallel loop they would take twice as long.
+    numba.extending.register_jitable(_block)
+    numba.extending.register_jitable(_head_grad)
 
 
 def _heads(x, writeable=False):

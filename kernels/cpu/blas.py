@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from . import jit
 from .jit import extension
 
 _PREFIX, _SUFFIX = "scipy_", "64_"  # of the symbols in NumPy's wheels; sizes are 64-bit
@@ -45,11 +46,18 @@ def available() -> bool:
     return _library() is not None
 
 
+def tiled() -> bool:
+    """Whether large products are to be cut into tiles that run on Numba's pool. Where loops run
+    serially for want of TBB, OpenBLAS's own threads are in nobody's way."""
+    return available() and (jit.pool().layer is not None or jit.threads_asked() == 1)
+
+
 def describe() -> str:
     """Which way products take, for `python -m tensorgrad doctor`."""
-    if available():
+    if tiled():
         return "NumPy's OpenBLAS, one thread a tile on Numba's pool"
-    return "np.matmul on the BLAS library's own threads: this NumPy has no OpenBLAS of its own"
+    why = "loops run serially" if available() else "this NumPy has no OpenBLAS of its own"
+    return f"np.matmul on the BLAS library's own threads: {why}"
 
 
 # --- threads ------------------------------------------------------------------------------------

@@ -105,15 +105,17 @@ def jit(
     function: Callable | None = None,
     *,
     parallel_from: int | None = None,
+    parallel: bool = False,
     reassociate: bool = False,
 ) -> Any:
     """Compile the decorated loop when it is first called.
 
     The loop's first argument is an array; what its closure holds are formulas. From
-    `parallel_from` numbers in that array on, `prange` runs on all threads; below that, and where
-    there is no TBB, on one. `reassociate` lets sums be taken in another order (one that depends
-    on the shape alone).
+    `parallel_from` numbers in that array on (`parallel`: always) `prange` runs on all threads;
+    below that, and where there is no TBB, on one. `reassociate` lets sums be taken in another
+    order (one that depends on the shape alone).
     """
+    parallel_from = 0 if parallel else parallel_from
     if function is None:
         return functools.partial(jit, parallel_from=parallel_from, reassociate=reassociate)
     return Jitted(function, parallel_from, reassociate)
@@ -167,7 +169,7 @@ def _chooser(by_dtype: dict[str, Callable]) -> Callable:
 def _numba() -> ModuleType:
     """Numba, imported with as many threads as asked for and the scalars made known to it."""
     late = "numba" in sys.modules
-    n = _threads_asked()
+    n = threads_asked()
     if n and not late:  # Numba reads it on import, and complains if it changes afterwards
         os.environ.setdefault("NUMBA_NUM_THREADS", str(n))
     import numba
@@ -178,7 +180,8 @@ def _numba() -> ModuleType:
     return numba
 
 
-def _threads_asked() -> int | None:
+def threads_asked() -> int | None:
+    """The number of threads that the environment asks for."""
     for variable in ("TENSORGRAD_NUM_THREADS", "OMP_NUM_THREADS"):
         text = os.environ.get(variable, "").split(",")[0].strip()
         if text.isdecimal() and int(text) > 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..accept import accepts
-from ..shapes import adam_fits, sgd_fits
+from ..shapes import adam_fits, lists, sgd_fits, total_size
 from .jit import jit, prange
 
 # An Adam step of 2K float32 takes 3.6 us here and 8.5 in the reference's calls (2-core AVX-512
@@ -39,7 +39,8 @@ def _nesterov(p, g, buffer, lr, momentum, weight_decay):
 
 
 @jit(parallel_from=PARALLEL)
-def _adam(p, g, m, v, beta1, rest1, beta2, rest2, eps, rate, root, keep, weight_decay):
+def _adam(p, g, m, v, numbers):
+    beta1, rest1, beta2, rest2, eps, rate, root, keep, weight_decay = numbers
     for i in prange(p.size):
         d = g[i] + weight_decay * p[i]
         first = beta1 * m[i] + rest1 * d
@@ -48,23 +49,22 @@ def _adam(p, g, m, v, beta1, rest1, beta2, rest2, eps, rate, root, keep, weight_
         p[i] = keep * p[i] - rate * first / (np.sqrt(second) * root + eps)
 
 
-@accepts(same_shape=True, min_size=4 * SMALL, others=("h",), when=sgd_fits)
-def sgd(p, g, buffer, h, *, momentum, nesterov, weight_decay):
-    t = p.dtype.type
-    p, g, lr, weight_decay = p.reshape(-1), g.reshape(-1), t(h[0]), t(weight_decay)
-    if not momentum:
-        _sgd(p, g, lr, weight_decay)
-    else:
-        step = _nesterov if nesterov else _momentum
-        step(p, g, buffer.reshape(-1), lr, t(momentum), weight_decay)
+@accepts(min_size=8 * SMALL, size_of=total_size, others=("h",), when=sgd_fits)
+def sgd(h, *arrays, momentum, nesterov, weight_decay):
+    step = _sgd if not momentum else _nesterov if nesterov else _momentum
+    for one in lists(arrays, 3 if momentum else 2):
+        t = one[0].dtype.type
+        numbers = (h[0], momentum, weight_decay) if momentum else (h[0], weight_decay)
+        step(*[a.reshape(-1) for a in one], *[t(c) for c in numbers])
 
 
-@accepts(same_shape=True, min_size=SMALL, others=("h",), when=adam_fits)
-def adam(p, g, m, v, h, *, beta1, beta2, eps, weight_decay, decoupled):
-    t, lr, step = p.dtype.type, float(h[0]), float(h[1])
+@accepts(min_size=4 * SMALL, size_of=total_size, others=("h",), when=adam_fits)
+def adam(h, *arrays, beta1, beta2, eps, weight_decay, decoupled):
+    (lr, step), t = h.tolist(), arrays[0].dtype.type
     rate = lr / (1 - beta1**step)
     root = (1 / (1 - beta2**step)) ** 0.5
     keep = 1 - lr * weight_decay if decoupled else 1
-    scalars = (beta1, 1 - beta1, beta2, 1 - beta2, eps, rate, root, keep)
-    arrays = [a.reshape(-1) for a in (p, g, m, v)]
-    _adam(*arrays, *[t(c) for c in scalars], t(0 if decoupled else weight_decay))
+    numbers = (beta1, 1 - beta1, beta2, 1 - beta2, eps, rate, root, keep)
+    numbers = tuple([t(c) for c in (*numbers, 0 if decoupled else weight_decay)])
+    for one in lists(arrays, 4):
+        _adam(*[a.reshape(-1) for a in one], numbers)

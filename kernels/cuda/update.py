@@ -1,11 +1,11 @@
-"""Optimizer steps, one launch each; the learning rate and the step count stay on the device."""
+"""Optimizer steps, one launch a parameter; learning rate and step count stay on the device."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ..accept import accepts
-from ..shapes import adam_fits, hyper_fits, sgd_fits
+from ..shapes import adam_fits, hyper_fits, lists, sgd_fits
 from .device import BLOCK, DTYPES, TYPES, Source, blocks, ctype, device, sizes, wide
 
 SOURCE = Source(
@@ -20,18 +20,20 @@ def advance_step(h):
     device(h).launch(SOURCE, "advance_step", (1,), (1,), (h,))
 
 
-@accepts(dtypes=DTYPES, same_shape=True, others=("h",), when=sgd_fits)
-def sgd(p, g, buffer, h, *, momentum, nesterov, weight_decay):
+@accepts(dtypes=DTYPES, others=("h",), when=sgd_fits)
+def sgd(h, *arrays, momentum, nesterov, weight_decay):
     kind = _PLAIN if not momentum else _NESTEROV if nesterov else _CLASSICAL
-    buffer, a = buffer if momentum else p, wide(p)  # without momentum it is not read
-    if p.size:
-        args = (p, g, buffer, h, *sizes(p.size), a(momentum), a(weight_decay), kind)
-        device(p).launch(SOURCE, f"sgd<{ctype(p)}>", blocks(p.size), (BLOCK,), args)
+    for p, g, *buffer in lists(arrays, 3 if momentum else 2):
+        if p.size:
+            a, b = wide(p), buffer[0] if buffer else p  # without momentum it is not read
+            args = (p, g, b, h, *sizes(p.size), a(momentum), a(weight_decay), kind)
+            device(p).launch(SOURCE, f"sgd<{ctype(p)}>", blocks(p.size), (BLOCK,), args)
 
 
-@accepts(dtypes=DTYPES, same_shape=True, others=("h",), when=adam_fits)
-def adam(p, g, m, v, h, *, beta1, beta2, eps, weight_decay, decoupled):
-    if p.size:
-        numbers = [np.float64(c) for c in (beta1, beta2, eps, weight_decay)]
-        args = (p, g, m, v, h, *sizes(p.size), *numbers, np.int32(decoupled))
-        device(p).launch(SOURCE, f"adam<{ctype(p)}>", blocks(p.size), (BLOCK,), args)
+@accepts(dtypes=DTYPES, others=("h",), when=adam_fits)
+def adam(h, *arrays, beta1, beta2, eps, weight_decay, decoupled):
+    numbers = [np.float64(c) for c in (beta1, beta2, eps, weight_decay)]
+    for p, g, m, v in lists(arrays, 4):
+        if p.size:
+            args = (p, g, m, v, h, *sizes(p.size), *numbers, np.int32(decoupled))
+            device(p).launch(SOURCE, f"adam<{ctype(p)}>", blocks(p.size), (BLOCK,), args)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..core import recording
 from ..creation import zeros
 from ..errors import GraphError
+from ..switches import recording
 
 
 class Symbol:

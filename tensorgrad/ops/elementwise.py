@@ -328,6 +328,9 @@ def tanh_grad(g, y):
     return g * (1 - y * y)
 
 
+_MOST = {2: 11.0, 4: 88.0, 8: 709.0}  # bytes of a number -> whose exponential is still finite
+
+
 @op(
     x=lambda g, y: sigmoid_grad(g, y),
     samples=unary(-6, 6),
@@ -336,10 +339,9 @@ def tanh_grad(g, y):
     scalar="where(x < 0, exp(-abs(x)), 1) / (1 + exp(-abs(x)))",
 )
 def sigmoid(x):
-    """Logistic function 1 / (1 + exp(-x)), computed from exp(-|x|) so that nothing overflows."""
+    """Logistic function 1 / (1 + exp(-x)), with -x held where exp does not overflow."""
     xp = namespace(x)
-    e = xp.exp(-xp.abs(x))
-    return xp.where(x < 0, e, 1) / (1 + e)
+    return 1 / (1 + xp.exp(xp.minimum(-x, _MOST[x.dtype.itemsize])))
 
 
 @op(samples=same(2), kind="map", scalar="g * y * (1 - y)")

@@ -1,7 +1,9 @@
-"""Optimizer updates: ops that write the parameter and the optimizer's state in place.
+"""Optimizer updates: ops that write parameters and the optimizer's state in place.
 
 `h` is the float64 vector [learning rate, step] of a parameter group. It lives beside the
-parameters, so that a captured step reads the numbers of today and not of the day of capture.
+parameters, so that a captured step reads the numbers of today and not of the day of capture. The
+other arrays are lists one after the other: all parameters of the group, their gradients, and what
+is kept for each; one call updates them all.
 """
 
 import numpy as np
@@ -21,77 +23,79 @@ def advance_step(h):
     h[1] += 1
 
 
+def parts(arrays, k):
+    """The k lists that stand one after the other, as one tuple of k arrays for each parameter."""
+    n = len(arrays) // k
+    return zip(*[arrays[i * n : (i + 1) * n] for i in range(k)], strict=True)
+
+
 _SHAPES = ((3, 4), (), (0,), (33,), (7, 150))
-_SGD = {"momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
+
+
+def _samples(options, *spans):
+    """Each shape by itself, and all in one call; `spans` are (low, high) of the lists."""
+    made = []
+    for shapes in (*[(s,) for s in _SHAPES], _SHAPES):
+        for kept, option in options:
+            lists = [draw(s, *span, i) for i, span in enumerate(spans[:kept]) for s in shapes]
+            made.append(Sample((_h(), *lists), option))
+    return made
 
 
 def _sgd_samples():
+    plain = {"momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
     options = (
-        {},
-        {"momentum": 0.9},
-        {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
-        {"weight_decay": 0.1},
+        (2, plain),
+        (3, {**plain, "momentum": 0.9}),
+        (3, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
+        (2, {**plain, "weight_decay": 0.1}),
     )
-    made = []
-    for shape in _SHAPES:
-        for option in options:
-            buffer = draw(shape, seed=2) if "momentum" in option else None
-            args = (draw(shape), draw(shape, seed=1), buffer, _h())
-            made.append(Sample(args, {**_SGD, **option}))
-    return made
+    return _samples(options, *[(-2.0, 2.0)] * 3)
 
 
-@op(inplace=("p", "buffer"), samples=_sgd_samples)
-def sgd(p, g, buffer, h, *, momentum, nesterov, weight_decay):
+@op(inplace=("arrays",), samples=_sgd_samples)
+def sgd(h, *arrays, momentum, nesterov, weight_decay):
     """p -= lr * d, where d = g + weight_decay * p, or with momentum the running
-    buffer = momentum * buffer + d (Nesterov: d + momentum * buffer). `buffer` is None without
-    momentum. The formula is PyTorch's, without dampening."""
-    d = g if weight_decay == 0 else g + weight_decay * p
-    if momentum:
-        buffer *= momentum
-        buffer += d
-        d = d + momentum * buffer if nesterov else buffer
-    p -= h[0].astype(p.dtype) * d
+    buffer = momentum * buffer + d (Nesterov: d + momentum * buffer). The arrays are the p, the g
+    and with momentum the buffers. The formula is PyTorch's, without dampening."""
+    lr = h[0]
+    for p, g, *buffer in parts(arrays, 3 if momentum else 2):
+        d = g + weight_decay * p if weight_decay else g
+        for b in buffer:
+            b *= momentum
+            b += d
+            d = d + momentum * b if nesterov else b
+        p -= lr.astype(p.dtype) * d
 
 
 def _adam_samples():
-    made = []
-    for shape in _SHAPES:
-        for weight_decay, decoupled in ((0.0, False), (0.1, False), (0.1, True)):
-            args = (
-                draw(shape),
-                draw(shape, seed=1),
-                draw(shape, seed=2),
-                draw(shape, 0, 1, 3),
-                _h(),
-            )
-            params = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
-            made.append(
-                Sample(args, {**params, "weight_decay": weight_decay, "decoupled": decoupled})
-            )
-    return made
+    params = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+    kinds = ((0.0, False), (0.1, False), (0.1, True))
+    options = [(4, {**params, "weight_decay": w, "decoupled": d}) for w, d in kinds]
+    return _samples(options, *[(-2.0, 2.0)] * 3, (0.0, 1.0))
 
 
-@op(inplace=("p", "m", "v"), samples=_adam_samples)
-def adam(p, g, m, v, h, *, beta1, beta2, eps, weight_decay, decoupled):
+@op(inplace=("arrays",), samples=_adam_samples)
+def adam(h, *arrays, beta1, beta2, eps, weight_decay, decoupled):
     """Adam (Kingma & Ba 2015), or AdamW (Loshchilov & Hutter 2019) when `decoupled`:
 
     m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
     p -= lr / (1 - beta1^t) * m / (sqrt(v / (1 - beta2^t)) + eps)
 
-    with t = h[1]. Weight decay is added to g, or when decoupled scales p by 1 - lr * weight_decay.
-    Bias corrections are formed in float64. eps stands where PyTorch has it.
+    with t = h[1]. The arrays are the p, the g, the m and the v. Weight decay is added to g, or
+    when decoupled scales p by 1 - lr * weight_decay. Bias corrections are formed in float64. eps
+    stands where PyTorch has it.
     """
-    xp = namespace(p)
-    lr, t = h[0], h[1]
-    rate = (lr / (1 - beta1**t)).astype(p.dtype)
-    root = xp.sqrt(1 / (1 - beta2**t)).astype(p.dtype)
-    if weight_decay and decoupled:
-        p *= (1 - lr * weight_decay).astype(p.dtype)
-    elif weight_decay:
-        g = g + weight_decay * p
-    m *= beta1
-    m += (1 - beta1) * g
-    v *= beta2
-    v += (1 - beta2) * g * g
-    p -= rate * m / (xp.sqrt(v) * root + eps)
+    xp, (lr, t) = namespace(h), (h[0], h[1])
+    rate, root = lr / (1 - beta1**t), xp.sqrt(1 / (1 - beta2**t))
+    keep = 1 - lr * weight_decay
+    for p, g, m, v in parts(arrays, 4):
+        if weight_decay and decoupled:
+            p *= keep.astype(p.dtype)
+        elif weight_decay:
+            g = g + weight_decay * p
+        m *= beta1
+        m += (1 - beta1) * g
+        v *= beta2
+        v += (1 - beta2) * g * g
+        p -= rate.astype(p.dtype) * m / (xp.sqrt(v) * root.astype(p.dtype) + eps)

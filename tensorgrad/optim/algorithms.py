@@ -40,9 +40,10 @@ class SGD(Optimizer):
     def init_state(self, p: Any, group: dict[str, Any]) -> tuple:
         return (_zeros(p) if group["momentum"] else None,)
 
-    def update(self, p: Any, g: Any, state: tuple, group: dict[str, Any]) -> None:
+    def update(self, params: list, grads: list, states: list, group: dict[str, Any]) -> None:
+        buffers = [buffer for (buffer,) in states if buffer is not None]
         names = ("momentum", "nesterov", "weight_decay")
-        sgd(p, g, state[0], group["h"], **{k: group[k] for k in names})
+        sgd(group["h"], *params, *grads, *buffers, **{k: group[k] for k in names})
 
 
 class Adam(Optimizer):
@@ -70,10 +71,12 @@ class Adam(Optimizer):
     def init_state(self, p: Any, group: dict[str, Any]) -> tuple:
         return _zeros(p), _zeros(p)
 
-    def update(self, p: Any, g: Any, state: tuple, group: dict[str, Any]) -> None:
+    def update(self, params: list, grads: list, states: list, group: dict[str, Any]) -> None:
+        means, squares = zip(*states, strict=True)
         names = ("beta1", "beta2", "eps", "weight_decay")
         options = {k: group[k] for k in names}
-        adam(p, g, *state, group["h"], **options, decoupled=self.decoupled)
+        arrays = (*params, *grads, *means, *squares)
+        adam(group["h"], *arrays, **options, decoupled=self.decoupled)
 
 
 class AdamW(Adam):

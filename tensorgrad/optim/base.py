@@ -17,7 +17,7 @@ Schedule = Callable[[int], float]
 
 class Optimizer:
     """Updates parameters from their gradients. Subclasses say which state a parameter needs
-    (`init_state`) and how it is updated (`update`, one in-place op).
+    (`init_state`) and how all parameters of a group are updated (`update`, one in-place op).
 
     `params` is a list of parameters, or of groups `{"params": [...], "lr": ...}`; it may be left
     out and is then bound by `compile`, or by the first `apply_gradients`. `lr` is a number or a
@@ -102,7 +102,7 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
-        self._apply({id(p): p.grad for p in self.params() if p.grad is not None})
+        self._apply([p.grad for p in self.params()])
 
     def apply_gradients(self, pairs: Iterable[tuple[Any, Tensor]]) -> None:
         """Update variables from (gradient, variable) pairs; a gradient of None skips its own.
@@ -116,33 +116,38 @@ class Optimizer:
         for _, v in pairs:
             if id(v) not in known:
                 raise GraphError(f"{type(self).__name__} is bound to other parameters than {v!r}")
-        self._apply({id(v): g for g, v in pairs if g is not None})
+        given = {id(v): g for g, v in pairs}
+        self._apply([given.get(id(p)) for p in self.params()])
 
-    def _apply(self, grads: dict[int, Any]) -> None:
-        name = type(self).__name__
-        if not self.groups:
+    def _apply(self, grads: list) -> None:
+        """One step, with a gradient or None for each of `params()`."""
+        name, params = type(self).__name__, self.params()
+        if not params:
             raise GraphError(f"{name} has no parameters: give them to it, or use apply_gradients")
-        if not grads:
+        if all(g is None for g in grads):
             raise GraphError(f"{name}: no parameter has a gradient; call backward() first")
-        for p in self.params():
-            g = grads.get(id(p))
-            if g is not None and g.shape != p.shape:
+        for p, g in zip(params, grads, strict=True):
+            if g is not None and g.shape != p._data.shape:
                 raise ShapeError(f"{name}: a gradient of shape {g.shape} for one of {p.shape}")
-        place = -1
+        place = 0
         for group in self.groups:
             if group["schedule"] is not None:
                 group["h"][0] = group["schedule"](self.steps)
             advance_step(group["h"])
+            taken, arrays, given, states = [], [], [], []
             for p in group["params"]:
+                if (g := grads[place]) is not None:
+                    a, g = p._data, g._data if isinstance(g, Tensor) else g
+                    if place not in self.state:
+                        self.state[place] = self.init_state(a, group)
+                    taken.append(p)
+                    arrays.append(a)
+                    given.append(g if g.dtype == a.dtype else g.astype(a.dtype))
+                    states.append(self.state[place])
                 place += 1
-                g = grads.get(id(p))
-                if g is None:
-                    continue
-                if place not in self.state:
-                    self.state[place] = self.init_state(p._data, group)
-                g = g._data if isinstance(g, Tensor) else g
-                g = g if g.dtype == p._data.dtype else g.astype(p._data.dtype)
-                self.update(p._data, g, self.state[place], group)
+            if taken:
+                self.update(arrays, given, states, group)
+            for p in taken:
                 stamp(p)
         self.steps += 1
 
@@ -150,8 +155,8 @@ class Optimizer:
         """The arrays kept for a parameter between steps, or None in their places."""
         raise GraphError(f"{type(self).__name__} has no init_state")
 
-    def update(self, p: Any, g: Any, state: tuple, group: dict[str, Any]) -> None:
-        """Write the new value into p, and the new state into `state`."""
+    def update(self, params: list, grads: list, states: list, group: dict[str, Any]) -> None:
+        """Write new values into the arrays of a group's parameters, and into their states."""
         raise GraphError(f"{type(self).__name__} has no update")
 
     def clip_grad_norm(self, most: float) -> Tensor:

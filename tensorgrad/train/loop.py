@@ -13,9 +13,10 @@ import numpy as np
 
 from .. import losses, optim
 from ..backend import BY_TYPE, is_floating
-from ..core import Tensor, recording
+from ..core import Tensor
 from ..data.loader import DataLoader, arrays_of
 from ..errors import DTypeError, GraphError, ShapeError
+from ..switches import recording
 from . import metrics as metric_table
 from .callbacks import Callback
 

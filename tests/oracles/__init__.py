@@ -1,7 +1,7 @@
 """What each op should give, in plain NumPy float64 and written independently of its reference.
 
 A module a family: `ORACLES` holds the results of an op by its name; `WRITES`, for ops that write
-in place, what the written inputs hold afterwards and the result.
+in place, what all inputs hold afterwards and the result.
 """
 
 import importlib

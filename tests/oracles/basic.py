@@ -187,32 +187,39 @@ ORACLES |= {
 }
 
 
-# In-place ops: what the written inputs should hold afterwards, and the result if there is one.
-def _sgd(p, g, buffer, h, momentum, nesterov, weight_decay):
-    d = g + weight_decay * p
-    if momentum:
-        buffer = momentum * buffer + d
-        d = d + momentum * buffer if nesterov else buffer
-    return {"p": p - h[0] * d, "buffer": buffer}, None
+# In-place ops: what the inputs hold afterwards, and the result if there is one.
+def _lists(arrays, k):
+    return np.array([None, *arrays], dtype=object)[1:].reshape(k, -1)
 
 
-def _adam(p, g, m, v, h, beta1, beta2, eps, weight_decay, decoupled):
+def _sgd(h, *arrays, momentum, nesterov, weight_decay):
+    after = _lists(arrays, 3 if momentum else 2)
+    for i, (p, g, *buffer) in enumerate(after.T):
+        d = g + weight_decay * p
+        if momentum:
+            after[2, i] = momentum * buffer[0] + d
+            d = d + momentum * after[2, i] if nesterov else after[2, i]
+        after[0, i] = p - h[0] * d
+    return [h, *after.reshape(-1)], None
+
+
+def _adam(h, *arrays, beta1, beta2, eps, weight_decay, decoupled):
     lr, t = h
-    if decoupled:
-        p = p - lr * weight_decay * p
-    else:
-        g = g + weight_decay * p
-    m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
-    step = lr * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps)
-    return {"p": p - step, "m": m, "v": v}, None
+    after = _lists(arrays, 4)
+    for i, (p, g, m, v) in enumerate(after.T):
+        if decoupled:
+            p = p - lr * weight_decay * p
+        else:
+            g = g + weight_decay * p
+        m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+        step = lr * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps)
+        after[0, i], after[2, i], after[3, i] = p - step, m, v
+    return [h, *after.reshape(-1)], None
 
 
 WRITES = {
-    "advance_step": lambda h: ({"h": h + [0, 1]}, None),
-    "advance_random": lambda state, blocks: (
-        {"state": state + np.array([0, blocks], np.uint64)},
-        state,
-    ),
+    "advance_step": lambda h: ([h + [0, 1]], None),
+    "advance_random": lambda state, blocks: ([state + np.array([0, blocks], np.uint64)], state),
     "sgd": _sgd,
     "adam": _adam,
 }

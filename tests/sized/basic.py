@@ -80,7 +80,7 @@ SIZED = {
     "dropout": lambda k: [Sample((draw((k,)), STATE), {"p": 0.3})],
     "advance_random": lambda k: [Sample((STATE,), {"blocks": k})],
     "advance_step": lambda k: [Sample((H,))],
-    "sgd": lambda k: [Sample((*vector(k, WIDE, WIDE, WIDE)[0].args, H), SGD)],
-    "adam": lambda k: [Sample((*vector(k, WIDE, WIDE, WIDE, (0.0, 1.0))[0].args, H), ADAM)],
+    "sgd": lambda k: [Sample((H, *vector(k, *[WIDE] * 6)[0].args), SGD)],  # two parameters
+    "adam": lambda k: [Sample((H, *vector(k, *[WIDE] * 6, *[(0.0, 1.0)] * 2)[0].args), ADAM)],
 }  # fmt: skip
 LARGE = {"dropout": 40_001, "random_bits": 40_001}
