@@ -97,20 +97,17 @@ def norm_grad_fits(
 
 
 def attention_fits(q: Array, k: Array, v: Array, mask: Array | None = None, **_: Any) -> bool:
-    """One batch for q (..., T, D), k (..., S, D) and v (..., S, E), rows that are contiguous, and
-    a mask that broadcasts to the scores, of q's dtype or bool."""
+    """One batch for q (..., T, D), k (..., S, D) and v (..., S, E), and a mask that broadcasts to
+    the scores, of q's dtype or bool."""
     if not q.ndim == k.ndim == v.ndim >= 2 or not q.shape[:-2] == k.shape[:-2] == v.shape[:-2]:
         return False
     if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2] or 0 in (q.size, k.size, v.size):
         return False
-    if mask is not None:
-        shape = (*q.shape[:-1], k.shape[-2])
-        sizes = zip(mask.shape[::-1], shape[::-1], strict=False)
-        if mask.ndim > len(shape) or any(m not in (1, n) for m, n in sizes):
-            return False
-        if mask.dtype != q.dtype and mask.dtype != bool:
-            return False
-    return all(map(rows_are_contiguous, (q, k, v)))
+    if mask is None:
+        return True
+    sizes = zip(mask.shape[::-1], (k.shape[-2], *q.shape[-2::-1]), strict=False)
+    fits = mask.ndim <= q.ndim and all(m in (1, n) for m, n in sizes)
+    return fits and mask.dtype in (q.dtype, bool)
 
 
 def attention_grad_fits(
@@ -126,15 +123,7 @@ def attention_grad_fits(
 ) -> bool:
     """The same, g and y alike, a number for each row, and no gradient for the mask."""
     fits = g.shape == y.shape == (*q.shape[:-1], v.shape[-1]) and lse.shape == q.shape[:-1]
-    fits = fits and rows_are_contiguous(g) and rows_are_contiguous(y) and not needs[3]
-    return fits and attention_fits(q, k, v, mask)
-
-
-def rows_are_contiguous(x: Array) -> bool:
-    """Whether each row lies in one piece, and the rows of a matrix behind one another."""
-    line, step = x.strides[-2:]
-    apart = line >= x.shape[-1] * x.itemsize and line % x.itemsize == 0
-    return (apart or x.shape[-2] == 1) and (step == x.itemsize or x.shape[-1] == 1)
+    return fits and not needs[3] and attention_fits(q, k, v, mask)
 
 
 def state_fits(state: Array) -> bool:

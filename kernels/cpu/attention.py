@@ -180,10 +180,23 @@ def _heads(x, writeable=False):
     return as_strided(x, (2, *x.shape), (0, *x.strides), writeable=writeable)
 
 
+def _has_rows(x):
+    """Whether each row lies in one piece, and the rows of a matrix behind one another."""
+    line, step = x.strides[-2:]
+    apart = line >= x.shape[-1] * x.itemsize and line % x.itemsize == 0
+    return (apart or x.shape[-2] == 1) and (step == x.itemsize or x.shape[-1] == 1)
+
+
+def _in_rows(*arrays):
+    """The arrays, copied where a product cannot take them as they lie."""
+    return [_heads(x if _has_rows(x) else np.ascontiguousarray(x)) for x in arrays]
+
+
 def _like(x, columns):
-    """Room for a result, in memory in the order of x."""
+    """Room for a result, in memory in the order of x where that has rows."""
     shape = (*x.shape[:-1], columns)
-    return np.empty_like(x, shape=shape) if x.ndim <= 4 else np.empty(shape, x.dtype)
+    made = np.empty_like(x, shape=shape)
+    return made if x.ndim <= 4 and _has_rows(made) else np.empty(shape, x.dtype)
 
 
 def _added(mask, q, k):
@@ -210,7 +223,7 @@ def _grad_fits(*arrays, needs, **_):
 @accepts(min_size=SMALL, strided=("q", "k", "v"), others=("mask",), when=_fits)
 def scaled_dot_product_attention(q, k, v, mask=None, *, causal=False, scale=None):
     y, lse = _like(q, v.shape[-1]), np.empty(q.shape[:-1], q.dtype)
-    arrays = [*map(_heads, (q, k, v)), _added(mask, q, k), _heads(y, writeable=True)]
+    arrays = [*_in_rows(q, k, v), _added(mask, q, k), _heads(y, writeable=True)]
     kind = np.empty(0, f"i{q.itemsize}")
     with blas.single():
         _attention(*arrays, lse.reshape(-1), kind, mask is not None, _scale(q, scale), causal)
@@ -220,7 +233,7 @@ def scaled_dot_product_attention(q, k, v, mask=None, *, causal=False, scale=None
 @accepts(min_size=SMALL, strided=("g", "q", "k", "v", "y"), others=("mask",), when=_grad_fits)
 def attention_grad(g, q, k, v, mask, y, lse, *, causal, scale, needs):
     grads = [_like(x, x.shape[-1]) for x in (q, k, v)]
-    arrays = [*map(_heads, (g, q, k, v)), _added(mask, q, k), _heads(y)]
+    arrays = [*_in_rows(g, q, k, v), _added(mask, q, k), _heads(y)]
     results = [_heads(x, writeable=True) for x in grads]
     with blas.single():
         _attention_grad(
