@@ -247,3 +247,62 @@ def test_a_transformer_learns_to_reverse():
         opt.step()
     x = rng.integers(0, tokens, (256, length))
     assert (model(hot[x]).numpy().argmax(-1) == x[:, ::-1]).mean() > 0.99
+
+
+# --- kernels ------------------------------------------------------------------------------------
+
+
+def _cut(x):
+    """The same numbers as every second column of a wider array, its axes in another order."""
+    return np.repeat(x, 2, axis=-1).transpose(2, 1, 0, 3).copy().transpose(2, 1, 0, 3)[..., ::2]
+
+
+@pytest.mark.parametrize("place", [
+    lambda x: np.ascontiguousarray(x.swapaxes(1, 2)).swapaxes(1, 2),  # heads within a projection
+    _cut,
+    np.asfortranarray,
+    lambda x: x[0, 0],
+    lambda x: x[:1].reshape(1, 1, *x[:1].shape),
+    lambda x: x[..., :1],
+], ids=["heads", "cut", "fortran", "one head", "five axes", "one column"])  # fmt: skip
+def test_kernels_take_any_layout(place):
+    q, k, v = map(place, (draw((2, 3, 130, 4)), draw((2, 3, 300, 4)), draw((2, 3, 300, 6), seed=1)))
+    mask = place(draw((2, 3, 130, 300), seed=2)) if q.ndim == 4 and q.shape[-1] > 1 else None
+    results = []
+    for mode in ("always", "reference"):
+        with tg.use_kernels(mode):
+            xs = [tg.Tensor(x) for x in (q, k, v)]  # as they lie
+            for x in xs:
+                x.requires_grad = True
+            y = attention(*xs, mask, causal=True)
+            (y * y).sum().backward()
+            results.append([y.numpy(), *[x.grad.numpy() for x in xs]])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+
+
+def test_numbers_that_are_not_finite_spread_as_in_the_reference():
+    q = draw((2, 40, 4))
+    q[0, 3, 1], q[1, 5] = np.nan, np.inf
+    with np.errstate(all="ignore"):
+        expected = OPS["scaled_dot_product_attention"].ref(q, K[0, :2], V[0, :2])[0]
+    with tg.use_kernels("always"):
+        y = attention(q, K[0, :2], V[0, :2]).numpy()
+    np.testing.assert_allclose(y, expected, rtol=1e-12)
+    assert np.isnan(y[0, 3]).all()
+
+
+def test_scores_that_would_overflow():
+    for mode in ("always", "reference"):
+        with tg.use_kernels(mode):
+            x = np.zeros((1, 600, 2), np.float32)
+            x[0, :, 0] = np.linspace(-60, 60, 600)  # the largest key comes in the last block
+            y = attention(x, x, x, scale=1.0).numpy()
+            np.testing.assert_allclose(y[0, 599, 0], 60.0, rtol=1e-3)
+            np.testing.assert_allclose(y[0, 0, 0], -60.0, rtol=1e-3)
+
+
+def test_the_layers_result_is_joined_without_a_copy():
+    q, k, v = (draw((2, 64, 3, 8), seed=i).astype(np.float32).swapaxes(1, 2) for i in range(3))
+    y = OPS["scaled_dot_product_attention"](q, k, v)[0]
+    assert y.swapaxes(1, 2).flags.c_contiguous
