@@ -96,9 +96,18 @@ def norm_grad_fits(
     return norm_fits(x, weight) and g.shape == x.shape and all(like)
 
 
-def attention_fits(q: Array, k: Array, v: Array, mask: Array | None = None, **_: Any) -> bool:
-    """One batch for q (..., T, D), k (..., S, D) and v (..., S, E), and a mask that broadcasts to
-    the scores, of q's dtype or bool."""
+def attention_fits(
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array | None = None,
+    scale: float | None = None,
+    **_: Any,
+) -> bool:
+    """One batch for q (..., T, D), k (..., S, D) and v (..., S, E), a scale above 0, and a mask
+    that broadcasts to the scores, of q's dtype or bool."""
+    if scale is not None and not scale > 0:
+        return False
     if not q.ndim == k.ndim == v.ndim >= 2 or not q.shape[:-2] == k.shape[:-2] == v.shape[:-2]:
         return False
     if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2] or 0 in (q.size, k.size, v.size):
@@ -110,20 +119,12 @@ def attention_fits(q: Array, k: Array, v: Array, mask: Array | None = None, **_:
     return fits and mask.dtype in (q.dtype, bool)
 
 
-def attention_grad_fits(
-    g: Array,
-    q: Array,
-    k: Array,
-    v: Array,
-    mask: Array | None,
-    y: Array,
-    lse: Array,
-    needs: tuple[bool, ...],
-    **_: Any,
-) -> bool:
+def attention_grad_fits(g: Array, *inputs: Array, needs: tuple[bool, ...], **params: Any) -> bool:
     """The same, g and y alike, a number for each row, and no gradient for the mask."""
-    fits = g.shape == y.shape == (*q.shape[:-1], v.shape[-1]) and lse.shape == q.shape[:-1]
-    return fits and not needs[3] and attention_fits(q, k, v, mask)
+    q, k, v, mask, y, lse = inputs
+    if needs[3] or not attention_fits(q, k, v, mask, **params):
+        return False
+    return g.shape == y.shape == (*q.shape[:-1], v.shape[-1]) and lse.shape == q.shape[:-1]
 
 
 def state_fits(state: Array) -> bool:

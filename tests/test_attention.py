@@ -32,7 +32,9 @@ def _both(ours, theirs, inputs):
 
 
 @MODES
-@pytest.mark.parametrize("options", [{}, {"causal": True}, {"scale": 0.3}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"causal": True}, {"scale": 0.3}, {"scale": -2.0}], ids=str
+)
 @pytest.mark.parametrize("mask", [None, BOOL, HOLES], ids=["none", "bool", "holes"])
 def test_pytorchs_attention(mask, options, mode):
     torch = pytest.importorskip("torch")

@@ -50,8 +50,8 @@ def _attention(q, k, v, mask, y, lse, kind, masked, scale, causal):
     for part in prange(parts):
         m, n = min(ROWS, rows), min(KEYS, k.shape[3])
         scores, extremes = np.empty((m, n), q.dtype), np.empty((2, m), q.dtype)
-        scaled, sums = np.empty((m, q.shape[4]), q.dtype), np.empty((m, v.shape[4]), q.dtype)
-        scratch = scores, scores.view(kind.dtype), scaled, sums, extremes[0], extremes[1]
+        sums = np.empty((m, v.shape[4]), q.dtype)
+        scratch = scores, scores.view(kind.dtype), sums, extremes[0], extremes[1]
         for task in range(part, tasks, parts):
             head, i0 = task // blocks, task % blocks * ROWS
             b, h, i1 = head // heads, head % heads, min(i0 + ROWS, rows)
@@ -63,34 +63,33 @@ def _attention(q, k, v, mask, y, lse, kind, masked, scale, causal):
 def _block(arrays, results, scratch, masked, scale, causal, first):
     """Some rows of one head, from row `first` on."""
     (q, k, v, mask), (y, lse) = arrays, results
-    scores, bits, scaled, sums, tops, totals = scratch
+    scores, bits, sums, tops, totals = scratch
     number, nothing, m = q.dtype.type, q.dtype.type(-np.inf), q.shape[0]
+    factor = number(1) if masked else scale  # what is still to be multiplied into the scores
     for i in range(m):
         tops[i], totals[i] = nothing, 0
-        for d in range(q.shape[1]):
-            scaled[i, d] = q[i, d] * scale
     last = min(k.shape[0], first + m) if causal else k.shape[0]
     for j0 in range(0, last, KEYS):
         n = min(KEYS, last - j0)
-        blas.gemm(scaled[:m], k[j0 : j0 + n].T, scores[:m, :n], 0)
+        blas.gemm(q, k[j0 : j0 + n].T, scores[:m, :n], 0)
         for i in range(m):
             for j in range(n if masked else 0):
-                scores[i, j] += mask[i, j0 + j]
+                scores[i, j] = scores[i, j] * scale + mask[i, j0 + j]
             seen = min(n, first + i + 1 - j0) if causal else n
-            old, top = tops[i], _top(bits, i, seen)
+            old, top = tops[i], _top(bits, i, seen) * factor
             top = top if top > old else old
             shift, total = _finite(top), number(0)
             for j in range(seen):
-                e = s.exp(scores[i, j] - shift)
+                e = s.exp(scores[i, j] * factor - shift)
                 scores[i, j] = e
                 total += e
             for j in range(seen, n):
                 scores[i, j] = 0
             if j0:
-                factor = number(0) if old == nothing else s.exp(_finite(old) - shift)
-                total += totals[i] * factor
+                less = number(0) if old == nothing else s.exp(_finite(old) - shift)
+                total += totals[i] * less
                 for d in range(v.shape[1]):
-                    sums[i, d] *= factor
+                    sums[i, d] *= less
             tops[i], totals[i] = top, total
         blas.gemm(scores[:m, :n], v[j0 : j0 + n], sums[:m], 1 if j0 else 0)
     for i in range(m):
@@ -107,21 +106,22 @@ def _attention_grad(g, q, k, v, mask, y, lse, gq, gk, gv, masked, scale, causal,
     parts = min(tasks, _PARTS)
     for part in prange(parts):
         m, n = min(ROWS, rows), min(KEYS, k.shape[3])
-        blocks, scaled = np.empty((2, m, n), q.dtype), np.empty((m, q.shape[4]), q.dtype)
+        blocks, along = np.empty((2, m, n), q.dtype), np.empty(m, q.dtype)
         for task in range(part, tasks, parts):
             b, h = task // heads, task % heads
             of_rows = g[0, b, h], q[0, b, h], y[0, b, h], lse[task * rows : (task + 1) * rows]
             arrays = k[0, b, h], v[0, b, h], mask[0, b, h]
             results = gq[0, b, h], gk[0, b, h], gv[0, b, h]
-            scratch = blocks[0], blocks[1], scaled
+            scratch = blocks[0], blocks[1], along
             _head_grad(of_rows, arrays, results, scratch, masked, scale, causal, needs)
 
 
 def _head_grad(of_rows, arrays, results, scratch, masked, scale, causal, needs):
     """One head: the sums over its rows are taken here, block after block in their order."""
     (g, q, y, lse), (k, v, mask) = of_rows, arrays
-    (gq, gk, gv), (p, gs, scaled) = results, scratch
+    (gq, gk, gv), (p, gs, along) = results, scratch
     number, nothing = q.dtype.type, q.dtype.type(-np.inf)
+    factor = number(1) if masked else scale
     for j in range(k.shape[0]):
         for d in range(k.shape[1]):
             gk[j, d] = 0
@@ -129,28 +129,28 @@ def _head_grad(of_rows, arrays, results, scratch, masked, scale, causal, needs):
             gv[j, d] = 0
     for i0 in range(0, q.shape[0], ROWS):
         m = min(ROWS, q.shape[0] - i0)
-        gi, yi, gqi = g[i0 : i0 + m], y[i0 : i0 + m], gq[i0 : i0 + m]
+        gi, qi, gqi = g[i0 : i0 + m], q[i0 : i0 + m], gq[i0 : i0 + m]
         for i in range(m):
-            for d in range(q.shape[1]):
-                scaled[i, d] = q[i0 + i, d] * scale
+            total = number(0)
+            for d in range(v.shape[1]):
+                total += gi[i, d] * y[i0 + i, d]
+            along[i] = total
         last = min(k.shape[0], i0 + m) if causal else k.shape[0]
         for j0 in range(0, last, KEYS):
             n = min(KEYS, last - j0)
             kj, vj, pj, gsj = k[j0 : j0 + n], v[j0 : j0 + n], p[:m, :n], gs[:m, :n]
-            blas.gemm(scaled[:m], kj.T, pj, 0)
+            blas.gemm(qi, kj.T, pj, 0)
             blas.gemm(gi, vj.T, gsj, 0)
             for i in range(m):
                 for j in range(n if masked else 0):
-                    p[i, j] += mask[i0 + i, j0 + j]
-                along, shift = number(0), lse[i0 + i]
+                    p[i, j] = p[i, j] * scale + mask[i0 + i, j0 + j]
+                shift, less = lse[i0 + i], along[i]
                 shift = number(0) if shift == nothing else shift
-                for d in range(v.shape[1]):
-                    along += gi[i, d] * yi[i, d]
                 seen = min(n, i0 + i + 1 - j0) if causal else n
                 for j in range(seen):
-                    e = s.exp(p[i, j] - shift)
+                    e = s.exp(p[i, j] * factor - shift)
                     p[i, j] = e
-                    gs[i, j] = e * (gs[i, j] - along)
+                    gs[i, j] = e * (gs[i, j] - less) * scale
                 for j in range(seen, n):
                     p[i, j] = 0
                     gs[i, j] = 0
@@ -159,10 +159,7 @@ def _head_grad(of_rows, arrays, results, scratch, masked, scale, causal, needs):
             if needs[0]:
                 blas.gemm(gsj, kj, gqi, 1 if j0 else 0)
             if needs[1]:
-                blas.gemm(gsj.T, scaled[:m], gk[j0 : j0 + n], 1)
-        for i in range(m):
-            for d in range(q.shape[1]):
-                gqi[i, d] *= scale
+                blas.gemm(gsj.T, qi, gk[j0 : j0 + n], 1)
 
 
 @extension
@@ -221,12 +218,12 @@ def _grad_work(g, *inputs):
     return _work(*inputs)
 
 
-def _fits(q, k, v, mask=None, **_):
-    return attention_fits(q, k, v, mask) and blas.available()
+def _fits(*arrays, **params):
+    return attention_fits(*arrays, **params) and blas.available()
 
 
-def _grad_fits(*arrays, needs, **_):
-    return attention_grad_fits(*arrays, needs) and blas.available()
+def _grad_fits(*arrays, **params):
+    return attention_grad_fits(*arrays, **params) and blas.available()
 
 
 @accepts(min_size=SMALL, size_of=_work, strided=("q", "k", "v"), others=("mask",), when=_fits)
