@@ -21,13 +21,13 @@ _OTHER_WORDS = {"dim": "axis", "keepdim": "keepdims", "dims": "axes", "input": "
 def public(op: Op) -> Callable:
     """The user's function of an op: takes anything array-like and NumPy's call forms, gives
     Tensors. Positional arguments beyond the inputs are the metadata in their order."""
-    n = len(op.inputs)
+    n, run = len(op.inputs), op.call
     unary = n == 1 and not (op.outputs or op.variadic)
 
     def call(*given: Any, **params: Any) -> Any:
         args: Any = given
-        if unary and len(args) == 1 and not params and isinstance(args[0], Tensor):
-            return op(args[0])
+        if unary and len(args) == 1 and type(args[0]) is Tensor and not params:
+            return run(args[0])
         if params or len(args) != n or type(args[0]) is not Tensor or op.variadic:
             args, params = bind(op, args, params)
         args = as_inputs(args)
