@@ -210,6 +210,37 @@ def places_fit(x: Array, where: Array, *, size: Any = None) -> bool:
     return size is None or x.shape == where.shape
 
 
+def attention_fits(
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array | None = None,
+    scale: float | None = None,
+    **_: Any,
+) -> bool:
+    """One batch for q (..., T, D), k (..., S, D) and v (..., S, E), a scale above 0, and a mask
+    that broadcasts to the scores, of q's dtype or bool."""
+    if scale is not None and not scale > 0:
+        return False
+    if not q.ndim == k.ndim == v.ndim >= 2 or not q.shape[:-2] == k.shape[:-2] == v.shape[:-2]:
+        return False
+    if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2] or 0 in (q.size, k.size, v.size):
+        return False
+    if mask is None:
+        return True
+    sizes = zip(mask.shape[::-1], (k.shape[-2], *q.shape[-2::-1]), strict=False)
+    fits = mask.ndim <= q.ndim and all(m in (1, n) for m, n in sizes)
+    return fits and mask.dtype in (q.dtype, bool)
+
+
+def attention_grad_fits(g: Array, *inputs: Array, needs: tuple[bool, ...], **params: Any) -> bool:
+    """The same, g and y alike, a number for each row, and no gradient for the mask."""
+    q, k, v, mask, y, lse = inputs
+    if needs[3] or not attention_fits(q, k, v, mask, **params):
+        return False
+    return g.shape == y.shape == (*q.shape[:-1], v.shape[-1]) and lse.shape == q.shape[:-1]
+
+
 def state_fits(state: Array) -> bool:
     """The key and the counter of the random stream."""
     return state.dtype == np.uint64 and state.shape == (2,)

@@ -117,6 +117,8 @@ class Op:
         self.call = self.rules.unrolled(self, plain, globals())
         self.__class__ = type("Op", (Op,), {"__call__": staticmethod(self.call)})
 
+    __call__: Callable[..., Any]  # made for each op, below
+
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 

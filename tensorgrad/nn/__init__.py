@@ -13,6 +13,7 @@ from .activation import (
     Softplus,
     Tanh,
 )
+from .attention import MultiHeadAttention, PositionalEmbedding, TransformerBlock
 from .container import Input, Model, Sequential, concatenate
 from .conv import AvgPool2d, Conv2d, GlobalAvgPool2d, MaxPool2d
 from .dense import Dense, Linear
@@ -42,7 +43,9 @@ __all__ = [
     "MaxPool2d",
     "Model",
     "Module",
+    "MultiHeadAttention",
     "Parameter",
+    "PositionalEmbedding",
     "RMSNorm",
     "ReLU",
     "Sequential",
@@ -51,6 +54,7 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
+    "TransformerBlock",
     "concatenate",
     "init",
 ]

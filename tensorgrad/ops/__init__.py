@@ -1,6 +1,7 @@
 """The table of ops, a file a family: references, rules and samples, nothing else."""
 
 from . import (
+    attention,
     conv,
     elementwise,
     embedding,
@@ -15,6 +16,7 @@ from . import (
 )
 
 __all__ = [
+    "attention",
     "conv",
     "elementwise",
     "embedding",
