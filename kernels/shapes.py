@@ -150,6 +150,97 @@ def ids_grad_fit(g: Array, ids: Array, count: int) -> bool:
     return fits and g.shape[:-1] == ids.shape
 
 
+def extent(size: Any, window: Any, stride: Any, padding: Any, dilation: Any = (1, 1)) -> tuple:
+    """How many windows fit along height and width: none where a number is below 1."""
+    return tuple(
+        [
+            (n + 2 * p - d * (k - 1) - 1) // s + 1 if s > 0 and d > 0 and p >= 0 else 0
+            for n, k, s, p, d in zip(size, window, stride, padding, dilation, strict=True)
+        ]
+    )
+
+
+def conv_fits(
+    x: Array, w: Array, b: Array | None = None, *, groups: int = 1, **geometry: Any
+) -> bool:
+    """Images, filters for their channels, a bias for each filter; no empty results."""
+    if x.ndim != 4 or w.ndim != 4 or x.shape[1] != w.shape[1] * groups or w.shape[0] % groups:
+        return False
+    return (b is None or b.shape == w.shape[:1]) and min(windows(x, w.shape[2:], **geometry)) > 0
+
+
+def windows(
+    x: Array, window: Any, stride: Any = (1, 1), padding: Any = (0, 0), dilation: Any = (1, 1)
+) -> tuple:
+    """`extent` of images, with the defaults of the ops."""
+    return extent(x.shape[2:], window, stride, padding, dilation)
+
+
+def conv_input_fits(dy: Array, w: Array, *, size: Any, groups: int, **geometry: Any) -> bool:
+    """A result that images of that size give with the filters."""
+    if dy.ndim != 4 or w.ndim != 4 or dy.shape[1] != w.shape[0] or w.shape[0] % groups:
+        return False
+    return dy.size > 0 and dy.shape[2:] == extent(size, w.shape[2:], **geometry)
+
+
+def conv_weight_fits(x: Array, dy: Array, *, window: Any, groups: int, **geometry: Any) -> bool:
+    """Images, and a result that they give with such filters."""
+    if x.ndim != 4 or dy.ndim != 4 or x.shape[1] % groups or dy.shape[1] % groups:
+        return False
+    fits = x.shape[0] == dy.shape[0] and dy.shape[2:] == extent(x.shape[2:], window, **geometry)
+    return fits and dy.size > 0
+
+
+def pool_fits(x: Array, *, size: Any, stride: Any = None, padding: Any = (0, 0)) -> bool:
+    """Images that hold a window, and less padding than half of one."""
+    if x.ndim != 4 or any(2 * p > k for p, k in zip(padding, size, strict=True)):
+        return False
+    return min(extent(x.shape[2:], size, stride or size, padding)) > 0
+
+
+def spread_fits(x: Array, *, plane: Any, size: Any, stride: Any, padding: Any) -> bool:
+    """A result of pooling such planes."""
+    return x.ndim == 4 and x.shape[2:] == extent(plane, size, stride or size, padding)
+
+
+def places_fit(x: Array, where: Array, *, size: Any = None) -> bool:
+    """Whole numbers for the same planes; as many as x has where x is what lies there."""
+    if x.ndim != 4 or where.ndim != 4 or where.dtype.kind != "i" or x.shape[:2] != where.shape[:2]:
+        return False
+    return size is None or x.shape == where.shape
+
+
+def attention_fits(
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array | None = None,
+    scale: float | None = None,
+    **_: Any,
+) -> bool:
+    """One batch for q (..., T, D), k (..., S, D) and v (..., S, E), a scale above 0, and a mask
+    that broadcasts to the scores, of q's dtype or bool."""
+    if scale is not None and not scale > 0:
+        return False
+    if not q.ndim == k.ndim == v.ndim >= 2 or not q.shape[:-2] == k.shape[:-2] == v.shape[:-2]:
+        return False
+    if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2] or 0 in (q.size, k.size, v.size):
+        return False
+    if mask is None:
+        return True
+    sizes = zip(mask.shape[::-1], (k.shape[-2], *q.shape[-2::-1]), strict=False)
+    fits = mask.ndim <= q.ndim and all(m in (1, n) for m, n in sizes)
+    return fits and mask.dtype in (q.dtype, bool)
+
+
+def attention_grad_fits(g: Array, *inputs: Array, needs: tuple[bool, ...], **params: Any) -> bool:
+    """The same, g and y alike, a number for each row, and no gradient for the mask."""
+    q, k, v, mask, y, lse = inputs
+    if needs[3] or not attention_fits(q, k, v, mask, **params):
+        return False
+    return g.shape == y.shape == (*q.shape[:-1], v.shape[-1]) and lse.shape == q.shape[:-1]
+
+
 def state_fits(state: Array) -> bool:
     """The key and the counter of the random stream."""
     return state.dtype == np.uint64 and state.shape == (2,)

@@ -13,7 +13,9 @@ from .activation import (
     Softplus,
     Tanh,
 )
+from .attention import MultiHeadAttention, PositionalEmbedding, TransformerBlock
 from .container import Input, Model, Sequential, concatenate
+from .conv import AvgPool2d, Conv2d, GlobalAvgPool2d, MaxPool2d
 from .dense import Dense, Linear
 from .embedding import Embedding
 from .module import Buffer, Module, Parameter
@@ -24,20 +26,26 @@ __all__ = [
     "ELU",
     "GELU",
     "Activation",
+    "AvgPool2d",
     "BatchNorm",
     "Buffer",
+    "Conv2d",
     "Dense",
     "Dropout",
     "Embedding",
     "Flatten",
+    "GlobalAvgPool2d",
     "GroupNorm",
     "Input",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "MaxPool2d",
     "Model",
     "Module",
+    "MultiHeadAttention",
     "Parameter",
+    "PositionalEmbedding",
     "RMSNorm",
     "ReLU",
     "Sequential",
@@ -46,6 +54,7 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
+    "TransformerBlock",
     "concatenate",
     "init",
 ]

@@ -1,8 +1,23 @@
 """The table of ops, a file a family: references, rules and samples, nothing else."""
 
-from . import elementwise, embedding, index, loss, matmul, norm, random, reduce, shape, update
+from . import (
+    attention,
+    conv,
+    elementwise,
+    embedding,
+    index,
+    loss,
+    matmul,
+    norm,
+    random,
+    reduce,
+    shape,
+    update,
+)
 
 __all__ = [
+    "attention",
+    "conv",
     "elementwise",
     "embedding",
     "index",

@@ -328,9 +328,6 @@ def tanh_grad(g, y):
     return g * (1 - y * y)
 
 
-_MOST = {2: 11.0, 4: 88.0, 8: 709.0}  # bytes of a number -> whose exponential is still finite
-
-
 @op(
     x=lambda g, y: sigmoid_grad(g, y),
     samples=unary(-6, 6),
@@ -339,9 +336,10 @@ _MOST = {2: 11.0, 4: 88.0, 8: 709.0}  # bytes of a number -> whose exponential i
     scalar="where(x < 0, exp(-abs(x)), 1) / (1 + exp(-abs(x)))",
 )
 def sigmoid(x):
-    """Logistic function 1 / (1 + exp(-x)), with -x held where exp does not overflow."""
+    """Logistic function 1 / (1 + exp(-x)), computed from exp(-|x|) so that nothing overflows."""
     xp = namespace(x)
-    return 1 / (1 + xp.exp(xp.minimum(-x, _MOST[x.dtype.itemsize])))
+    e = xp.exp(-xp.abs(x))
+    return xp.where(x < 0, e, 1) / (1 + e)
 
 
 @op(samples=same(2), kind="map", scalar="g * y * (1 - y)")

@@ -5,7 +5,7 @@ import math
 from ..backend import is_half, namespace
 from ..core import op
 from .elementwise import gelu, gelu_grad, relu, relu_grad, sigmoid, sigmoid_grad, tanh, tanh_grad
-from .reduce import sum_
+from .reduce import narrow, sum_, widened
 from .samples import Sample, calls, draw
 from .shape import expand_dims, reshape, squeeze, swapaxes
 
@@ -112,7 +112,8 @@ def dense(x, w, b=None, *, activation="none"):
 
     `activation` is none, relu, sigmoid or tanh: those whose gradient follows from the output.
     """
-    return ACTIVATIONS[activation][0](_affine(x, w, b))
+    z = _affine(x, w, b)
+    return z if activation == "none" else narrow(ACTIVATIONS[activation][0](widened(z)), z)
 
 
 @op(samples=_dense_grad_samples, outputs=("gx", "gw", "gb"), kind="contract")
