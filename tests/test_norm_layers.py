@@ -1,6 +1,7 @@
 """The norms and the embedding: beside PyTorch's, in training, saved and loaded, and misused."""
 
 import copy
+import itertools
 import pickle
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import nn
+from tensorgrad.core import OPS
 from tensorgrad.ops import norm
 
 rng = np.random.default_rng(0)
@@ -248,6 +250,57 @@ def test_an_empty_batch_has_no_gradient_and_no_warning():
         x = tg.tensor(np.zeros((0, 4)), requires_grad=True)
         f(x).sum().backward()
         assert x.grad.shape == (0, 4)
+
+
+# --- kernels ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("needs", list(itertools.product((True, False), repeat=3)), ids=str)
+@pytest.mark.parametrize("name", ["rms_norm", "group_norm", "batch_norm"])
+def test_gradient_kernels_give_what_is_needed(name, needs):
+    options = {"groups": 2} if name == "group_norm" else {}
+    for shape in ((20, 6), (3, 6, 9, 9)):
+        x, g = rng.normal(size=(2, *shape))
+        for weight in (None, rng.normal(size=6 if options or name == "batch_norm" else shape[-1])):
+            statistics = OPS[name](x, weight, **options)[1:]
+            wanted = needs[: 1 + len(statistics)]
+            both = []
+            for mode in ("always", "reference"):
+                with tg.use_kernels(mode):
+                    args = (g, x, weight, *statistics)
+                    both.append(OPS[f"{name}_grad"](*args, needs=wanted))
+            for a, b, need in zip(*both, wanted, strict=True):
+                assert (a is not None) == (b is not None) == need
+                if need:
+                    np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(4000, 3), (500, 3, 4), (50, 3, 80)], ids=str)
+def test_a_small_variance_beside_a_large_mean_is_exact(shape):
+    """The mean square minus the squared mean would have no digit left."""
+    x = (1000 + 0.1 * rng.normal(size=shape)).astype(np.float32)
+    with tg.use_kernels("always"):
+        y, mean, rstd = OPS["batch_norm"](x, eps=1e-5)
+    exact = OPS["batch_norm"](x.astype(np.float64), eps=1e-5)
+    np.testing.assert_allclose(mean, exact[1], rtol=1e-6)
+    np.testing.assert_allclose(rstd, exact[2], rtol=1e-3)
+    np.testing.assert_allclose(y, exact[0], atol=2e-2)
+
+
+@pytest.mark.parametrize("bad", [-1, 50, 2**40])
+def test_an_id_outside_is_said_as_by_the_reference(bad):
+    ids = rng.integers(0, 50, (300, 2))
+    ids[7, 1] = bad
+    for call in (
+        lambda: OPS["embedding"](np.ones((50, 16), np.float32), ids),
+        lambda: OPS["embedding_grad"](np.ones((300, 2, 16), np.float32), ids, count=50),
+    ):
+        said = []
+        for mode in ("always", "reference"):
+            with tg.use_kernels(mode), pytest.raises(tg.IndexingError, match="ids run") as raised:
+                call()
+            said.append(str(raised.value).rpartition(":")[2])
+        assert said[0] == said[1]
 
 
 # --- mistakes -----------------------------------------------------------------------------------
