@@ -15,7 +15,8 @@ from .container import Sequential
 from .dense import Dense, size
 from .init import initial
 from .module import Module, Parameter
-from .regular import Dropout, LayerNorm
+from .norm import LayerNorm
+from .regular import Dropout
 
 
 class MultiHeadAttention(Module):
