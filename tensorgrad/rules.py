@@ -141,10 +141,10 @@ class Compiled:
     def unrolled(self, op: Any, plain: bool, scope: dict[str, Any]) -> Callable:
         """The call of an op as a function of its own inputs: no loops, no lists. Where it is not
         `plain` (several outputs, writes, no rules), that much for raw arrays only."""
-        inputs, variadic, params = self.signature
+        inputs, variadic, given = self.signature
         if variadic or not inputs:
             return op.general
-        more, params = (", **params", "params") if params else ("", "NONE")
+        more, params = (", **params", "params") if given else ("", "NONE")
         left_out = len(inputs) - len(op.ref.__defaults__ or ())
         head = ", ".join([n if i < left_out else f"{n}=None" for i, n in enumerate(inputs)])
         names, all_raw = ", ".join(inputs), " and ".join([f"type({n}) in RAW" for n in inputs])

@@ -5,6 +5,8 @@ the three has the others as its gradients: derivatives of any order need no furt
 same holds for the pairs that pooling consists of.
 """
 
+from typing import Any
+
 from ..backend import namespace
 from ..core import op
 from .matmul import matmul
@@ -80,7 +82,7 @@ def _columns(x, window, out, stride, padding, dilation, groups):
 # --- convolution --------------------------------------------------------------------------------
 
 _PLAIN = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
-_CASES = (  # x, w, bias?, geometry
+_CASES: Any = (  # x, w, bias?, geometry
     ((2, 3, 5, 6), (4, 3, 3, 2), True, {}),
     ((1, 1, 4, 4), (2, 1, 1, 1), False, {}),
     ((2, 2, 7, 6), (4, 2, 3, 3), True, {"stride": (2, 1), "padding": (1, 2)}),
