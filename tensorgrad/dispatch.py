@@ -62,7 +62,7 @@ def resolve(op: Op, kind: type) -> Callable:
     """The function for arrays of one type: the guarded kernel, or the reference."""
     if _mode not in MODES:
         raise BackendError(f"TENSORGRAD_KERNELS={_mode!r}: {suggest(_mode, MODES)}")
-    module = None if _mode == "reference" else _kernel_module(BY_TYPE[kind].kernels, op.family)
+    module = None if _mode == "reference" else kernel_module(BY_TYPE[kind].kernels, op.family)
     kernel = getattr(module, op.name, None)
     ref = _in_float32(op.ref) if _bfloat16 and op.kind == "map" else op.ref
     if kernel is None:
@@ -78,7 +78,8 @@ def resolve(op: Op, kind: type) -> Callable:
     return run
 
 
-def _kernel_module(folder: str, family: str) -> ModuleType | None:
+def kernel_module(folder: str, family: str) -> ModuleType | None:
+    """The file of kernels of a family for "cpu" or "cuda", None where there is none."""
     if importlib.util.find_spec("tensorgrad.kernels") is None:
         raise BackendError(
             "tensorgrad.kernels is not installed: this looks like a bare checkout; "

@@ -24,7 +24,7 @@ from .jit import prange
 _PARTIAL = 1 << 14
 # OpenBLAS itself takes one thread for products of no more multiplications than that.
 TILED = 1 << 18
-_LEAST = 32  # the smallest side of a tile worth cutting
+LEAST = 32  # the smallest side of a tile worth cutting
 
 
 def tiles(m: int, n: int) -> tuple[int, int]:
@@ -32,7 +32,7 @@ def tiles(m: int, n: int) -> tuple[int, int]:
     down, across, wanted = 1, 1, jit.threads()
     while down * across < wanted:
         rows, columns = m // down, n // across
-        if max(rows, columns) < 2 * _LEAST:
+        if max(rows, columns) < 2 * LEAST:
             break
         if columns >= rows:
             across *= 2
