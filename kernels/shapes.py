@@ -241,6 +241,35 @@ def attention_grad_fits(g: Array, *inputs: Array, needs: tuple[bool, ...], **par
     return g.shape == y.shape == (*q.shape[:-1], v.shape[-1]) and lse.shape == q.shape[:-1]
 
 
+def recurrent_fits(gates: int, x: Array, w: Array, u: Array, states: tuple, biases: tuple) -> bool:
+    """x (n, t, features), w (features, gates * hidden), u (hidden, gates * hidden), states
+    (n, hidden) and biases (gates * hidden,) or None; at least one step to take."""
+    if x.ndim != 3 or u.ndim != 2 or not x.size or not u.size:
+        return False
+    hidden, wide = u.shape[0], (gates * u.shape[0],)
+    return (
+        u.shape[1:] == wide
+        and w.shape == x.shape[2:] + wide
+        and all(a is None or a.shape == (x.shape[0], hidden) for a in states)
+        and all(a is None or a.shape == wide for a in biases)
+    )
+
+
+def recurrent_grad_fits(
+    gates: int, x: Array, w: Array, u: Array, states: tuple, noted: tuple, cotangents: tuple
+) -> bool:
+    """The same; the gates (n, t, gates * hidden) noted first, then sequences (n, t, hidden); and
+    of those the cotangents, that of the whole sequence first, then those of the last states."""
+    if not recurrent_fits(gates, x, w, u, states + cotangents[1:], ()):
+        return False
+    sequence = (*x.shape[:2], u.shape[0])
+    return (
+        noted[0].shape == (*x.shape[:2], u.shape[1])
+        and all(a.shape == sequence for a in noted[1:])
+        and (cotangents[0] is None or cotangents[0].shape == sequence)
+    )
+
+
 def state_fits(state: Array) -> bool:
     """The key and the counter of the random stream."""
     return state.dtype == np.uint64 and state.shape == (2,)

@@ -20,11 +20,14 @@ from .dense import Dense, Linear
 from .embedding import Embedding
 from .module import Buffer, Module, Parameter
 from .norm import BatchNorm, GroupNorm, LayerNorm, RMSNorm
+from .recurrent import GRU, LSTM, SimpleRNN
 from .regular import Dropout, Flatten
 
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
     "Activation",
     "AvgPool2d",
     "BatchNorm",
@@ -51,6 +54,7 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SimpleRNN",
     "Softmax",
     "Softplus",
     "Tanh",

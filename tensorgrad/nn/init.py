@@ -30,6 +30,15 @@ def _normal(std: Callable[[int, int], float]) -> Callable[[Shape], np.ndarray]:
     return lambda shape: host_generator().standard_normal(shape) * std(*fans(shape))
 
 
+def _orthogonal(shape: Shape) -> np.ndarray:
+    """Orthonormal columns, or rows where there are fewer of them (Saxe et al. 2014)."""
+    rows, columns = math.prod(shape[:-1]), shape[-1]
+    drawn = host_generator().standard_normal((max(rows, columns), min(rows, columns)))
+    q, r = np.linalg.qr(drawn)
+    q *= np.where(np.diagonal(r) < 0, -1, 1)  # else qr's choice of signs would be no draw at all
+    return (q if rows >= columns else q.T).reshape(shape)
+
+
 INITIALIZERS: dict[str, Callable[[Shape], np.ndarray]] = {
     "zeros": np.zeros,
     "ones": np.ones,
@@ -42,6 +51,7 @@ INITIALIZERS: dict[str, Callable[[Shape], np.ndarray]] = {
     # LeCun et al. 1998: variance 1 / in
     "lecun_uniform": _uniform(lambda i, o: math.sqrt(3 / max(1, i))),
     "lecun_normal": _normal(lambda i, o: math.sqrt(1 / max(1, i))),
+    "orthogonal": _orthogonal,
 }
 ALIASES = {"glorot": "xavier", "kaiming": "he"}
 

@@ -1,0 +1,192 @@
+"""Recurrent layers: sequences (n, t, features) to the last output, or to all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backend import is_floating
+from ..core import OPS, Tensor
+from ..creation import asarray
+from ..errors import DTypeError, ShapeError, suggest
+from ..ops.recurrent import ACTIVATIONS
+from .dense import size
+from .init import initial
+from .module import Module, Parameter
+
+
+class Recurrent(Module):
+    """What LSTM, GRU and SimpleRNN share: they differ in the op, the gates and the states.
+
+    `layer(x, state=None)` gives the last output (n, units), or with `return_sequences` the outputs
+    of all steps (n, t, units); with `return_state` the last states after it. The number of
+    features may be left out: the weights are then made at the first call. `weight` is (features,
+    gates * units), `recurrent_weight` (units, gates * units); each gate's part is drawn as a
+    matrix of its own, Xavier-uniform and orthogonal (Saxe et al. 2014), as in Keras.
+    """
+
+    gates = 1
+    states: tuple[str, ...] = ("h",)
+
+    def __init__(
+        self,
+        units: int,
+        in_features: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        bias: bool = True,
+        weight_init: Any = "xavier_uniform",
+        recurrent_init: Any = "orthogonal",
+        bias_init: Any = "zeros",
+        dtype: Any = "float32",
+    ):
+        super().__init__()
+        name = type(self).__name__
+        if isinstance(in_features, (str, bool)):
+            raise DTypeError(f"{name}: the second argument is in_features, got {in_features!r}")
+        self.units, self.in_features = size(f"{name}: units", units), in_features
+        self.return_sequences, self.return_state = return_sequences, return_state
+        self.use_bias, self.dtype = bias, dtype
+        self.inits = (weight_init, recurrent_init, bias_init)
+        self.weight: Any = None  # Parameters once the number of features is known
+        self.recurrent_weight: Any = None
+        self.bias: Any = None
+        if in_features is not None:
+            self.build(in_features)
+
+    @property
+    def built(self) -> bool:  # type: ignore[override]
+        """Whether there are weights yet."""
+        return self.weight is not None
+
+    def build(self, in_features: int) -> None:
+        """Make the weights for this many features."""
+        self.in_features = in_features = size(f"{type(self).__name__}: in_features", in_features)
+        self.weight = self._drawn(self.inits[0], in_features, self.units)
+        self.recurrent_weight = self._drawn(self.inits[1], self.units, self.units)
+        if self.use_bias:
+            self.bias = self._drawn(self.inits[2], self.units)
+
+    def _drawn(self, init: Any, *shape: int) -> Parameter:
+        """The parts of all gates side by side, each drawn for itself."""
+        parts = [initial(init, shape, self.dtype) for _ in range(self.gates)]
+        return Parameter(OPS["concat"](*parts, axis=-1))
+
+    def run(self, x: Tensor, states: list[Tensor | None]) -> tuple[Tensor, ...]:
+        """The op of the layer: all outputs, the last states, and more."""
+        raise NotImplementedError
+
+    def forward(self, x: Any, state: Any = None) -> Any:
+        x, name = asarray(x), f"{type(self).__name__}({self.units})"
+        if len(x.shape) != 3:
+            hint = "; a recurrent layer before it needs return_sequences=True"
+            raise ShapeError(
+                f"{name} takes sequences (n, t, features), got an input of shape {x.shape}"
+                + (hint if len(x.shape) == 2 else "")
+            )
+        if self.weight is None:
+            self.build(x.shape[-1])
+        if x.shape[-1] != self.in_features:
+            raise ShapeError(
+                f"{name} was made for {self.in_features} features, got an input of shape "
+                f"{x.shape} (weight {self.weight.shape})"
+            )
+        if not is_floating(x.dtype):
+            x = x.astype(self.weight.dtype)
+        y, *rest = self.run(x, self._given(state, (x.shape[0], self.units), name))
+        last = rest[: len(self.states)]
+        y = y if self.return_sequences else last[0]
+        return (y, *last) if self.return_state else y
+
+    def _given(self, state: Any, shape: tuple[int, int], name: str) -> list[Tensor | None]:
+        """The states to begin with as tensors of that shape, None for zeros."""
+        if state is None:
+            return [None] * len(self.states)
+        several = isinstance(state, (tuple, list))
+        given = [asarray(s) for s in (state if several else [state])]
+        if len(given) != len(self.states) or any(s.shape != shape for s in given):
+            raise ShapeError(
+                f"{name}: state is ({', '.join(self.states)}), each of shape {shape} here; "
+                f"got {', '.join(str(s.shape) for s in given)}"
+            )
+        return list(given)
+
+    def describe(self) -> str:
+        more = ", return_sequences=True" if self.return_sequences else ""
+        return f"{self.units}, in_features={self.in_features}{more}"
+
+
+class LSTM(Recurrent):
+    """Long short-term memory (Hochreiter & Schmidhuber 1997), gates in the order i, f, g, o; see
+    `tg.lstm`. Its state is the pair (h, c). The bias of the forget gate is 1 at first, the others
+    0: what the cells hold then lasts from the start (Gers et al. 2000; Jozefowicz et al. 2015).
+
+    >>> LSTM(4, return_sequences=True)(np.zeros((2, 3, 5))).shape
+    (2, 3, 4)
+    >>> y, h, c = LSTM(4, return_state=True)(np.zeros((2, 3, 5)))
+    >>> h.shape, c.shape
+    ((2, 4), (2, 4))
+    """
+
+    gates = 4
+    states = ("h", "c")
+
+    def build(self, in_features: int) -> None:
+        super().build(in_features)
+        if self.bias is not None and self.inits[2] == "zeros":
+            self.bias._data[self.units : 2 * self.units] = 1
+
+    def run(self, x: Tensor, states: list[Tensor | None]) -> tuple[Tensor, ...]:
+        return OPS["lstm"](x, *states, self.weight, self.recurrent_weight, self.bias)
+
+
+class GRU(Recurrent):
+    """Gated recurrent unit (Cho et al. 2014), gates in the order r, z, n, the reset gate applied
+    after the recurrent product; see `tg.gru`. It has a second bias, `recurrent_bias`.
+
+    >>> GRU(4)(np.zeros((2, 3, 5))).shape
+    (2, 4)
+    """
+
+    gates = 3
+
+    def build(self, in_features: int) -> None:
+        super().build(in_features)
+        if self.use_bias:
+            self.recurrent_bias = self._drawn(self.inits[2], self.units)
+
+    def run(self, x: Tensor, states: list[Tensor | None]) -> tuple[Tensor, ...]:
+        more = (self.bias, self.recurrent_bias) if self.use_bias else ()
+        return OPS["gru"](x, *states, self.weight, self.recurrent_weight, *more)
+
+
+class SimpleRNN(Recurrent):
+    """Simple recurrence (Elman 1990): h = activation(x_t @ weight + h @ recurrent_weight + bias),
+    where the activation is tanh or relu.
+
+    >>> SimpleRNN(4, activation="relu")(np.zeros((2, 3, 5))).shape
+    (2, 4)
+    """
+
+    def __init__(
+        self,
+        units: int,
+        in_features: int | None = None,
+        activation: str = "tanh",
+        **options: Any,
+    ):
+        if activation not in ACTIVATIONS:
+            raise ShapeError(
+                f"SimpleRNN: activation {activation!r}: {suggest(activation, ACTIVATIONS)}"
+            )
+        self.activation = activation
+        super().__init__(units, in_features, **options)
+
+    def run(self, x: Tensor, states: list[Tensor | None]) -> tuple[Tensor, ...]:
+        return OPS["rnn"](
+            x,
+            *states,
+            self.weight,
+            self.recurrent_weight,
+            self.bias,
+            activation=self.activation,
+        )
