@@ -4,11 +4,15 @@ A script lists `Case`s and calls `main`. Each round gives every contender one sa
 C B A, so that slow drifts of the machine meet all alike. A sample starts from the initial weights,
 takes steps untimed whose loss is compared with the others', then times as many as fill 20 ms,
 without garbage collector. A ratio is the median of the ratios within rounds.
+
+Cold start and peak memory are measured in fresh processes of the same script, one per contender
+and turn, so that no framework inherits what another has loaded.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 import json
 import math
@@ -38,7 +42,9 @@ class Case:
     `step`, one call of the work, and `loss`, which reads the loss of the last step.
 
     The first contender's loss after `steps` steps is the reference: others may differ by
-    `tolerance` times it. `scale` turns the seconds of a call into `unit`.
+    `tolerance` times it. `scale` turns the seconds of a call into `unit`. `goal` is the ratio of
+    tensorgrad to the last baseline that is there. With `draw`, which makes the data so that
+    contenders find it made, cold start and peak memory are measured too.
     """
 
     name: str
@@ -48,6 +54,8 @@ class Case:
     steps: int = 1
     tolerance: float = 1e-3
     baselines: tuple[str, ...] = ("numpy", "torch")
+    goal: float | None = None
+    draw: Callable[[], object] | None = None
 
 
 def timed(step: Callable[[], object], calls: int) -> float:
@@ -101,7 +109,7 @@ def run(case: Case, rounds: int, seconds: float, pause: float) -> dict[str, Any]
         row["ratios"] = {b: ratio(samples[name], samples[b]) for b in bases}
         row |= compared(losses[name], losses[next(iter(starts))][0], case.tolerance)
         rows.append(row)
-    facts = {k: getattr(case, k) for k in ("name", "unit", "steps", "tolerance")}
+    facts = {k: getattr(case, k) for k in ("name", "unit", "steps", "tolerance", "goal")}
     return {**facts, "baselines": bases, "missing": missing, "rows": rows}
 
 
@@ -121,6 +129,67 @@ def compared(losses: list[float], reference: float, tolerance: float) -> dict[st
     off = lambda loss: math.inf if math.isnan(loss) else abs(loss - reference)  # noqa: E731
     worst = max(losses, key=off)
     return {"loss": worst, "agrees": off(worst) <= tolerance * abs(reference)}
+
+
+# --- fresh processes ----------------------------------------------------------------------------
+
+
+def measured(case: Case, framework: str) -> dict[str, float]:
+    """In a process of its own: the time at the end of the first step, the seconds that the data
+    took before, and peaks of memory in MiB over four steps and their set-up: `peak` over what
+    import and data had left, `working` the second time, with all code loaded and compiled.
+
+    A peak is VmHWM (Linux), set back before: ru_maxrss starts at the parent's own peak.
+    """
+    begin = time.time()
+    case.draw()
+    drawing = time.time() - begin
+    start = case.contenders[framework]()
+    peaks, ready = [], 0.0
+    for _ in range(2):
+        give_back()
+        Path("/proc/self/clear_refs").write_text("5")
+        before = mebibytes("VmRSS:")
+        step, loss = start()
+        step()
+        ready = ready or time.time()
+        timed(step, 3)
+        peaks.append(mebibytes("VmHWM:") - before)
+        del step, loss
+    return {"ready": ready, "drawing": drawing, "peak": peaks[0], "working": peaks[1]}
+
+
+def give_back() -> None:
+    """Free memory goes to the system, or what is then taken of it would not be seen."""
+    gc.collect()
+    if buffers := sys.modules.get("tensorgrad.kernels.cpu.buffers"):
+        buffers.trim()
+    ctypes.CDLL(None).malloc_trim(0)
+
+
+def mebibytes(key: str) -> float:
+    """One line of this process's status."""
+    return int(Path("/proc/self/status").read_text().partition(key)[2].split()[0]) / 1024
+
+
+def footprints(script: str, case: Case, frameworks: list[str], turns: int, more: list[str]) -> dict:
+    """Of each framework, medians over `turns` processes each: seconds from the start of the
+    process to the end of the first step, the drawing of the data left out, and the peaks."""
+    found: dict[str, list] = {name: [] for name in frameworks}
+    for turn in range(turns):
+        for name in frameworks[:: 1 if turn % 2 == 0 else -1]:
+            command = [sys.executable, script, "--measure", case.name, name, *more]
+            began = time.time()
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            seen = json.loads(done.stdout)
+            cold = seen["ready"] - seen["drawing"] - began
+            found[name].append((cold, seen["peak"], seen["working"]))
+    keys = ("cold_s", "peak_mib", "working_mib")
+    middle = lambda rows: [statistics.median(column) for column in zip(*rows, strict=True)]  # noqa: E731
+    return {name: dict(zip(keys, middle(rows), strict=True)) for name, rows in found.items()}
+
+
+# --- the result ---------------------------------------------------------------------------------
 
 
 def machine() -> dict[str, Any]:
@@ -146,11 +215,19 @@ def table(result: dict[str, Any]) -> str:
     m = result["machine"]
     head = f"{m['date']}, revision {m['revision']}: {m['cpu']}, {m['cores']} cores, {m['threads']} "
     head += f"threads for all, load {m['load']} at the start{' (BUSY)' if m['load'] > 1 else ''}; "
+    notes = [f"- {note}" for note in result["notes"]]
     lines = [f"{head}{result['rounds']} rounds. " + ", ".join(map(" ".join, m["versions"].items()))]
     for case in result["cases"]:
         lines += ["", f"### {case['name']}: {case['unit']}", ""]
         over = [f"/ {b}" for b in case["baselines"]]
-        titles = ["framework", "median", "quartiles", "min", *over, f"loss after {case['steps']}"]
+        titles = [
+            case.get("rows are", "framework"),
+            "median",
+            "quartiles",
+            "min",
+            *over,
+            f"loss after {case['steps']}",
+        ]
         lines += ["| " + " | ".join(titles) + " |", "|---" + "|--:" * (len(titles) - 1) + "|"]
         for row in case["rows"]:
             cells = [row["framework"], f"{row['median']:.3g}", f"{row['q1']:.3g}-{row['q3']:.3g}"]
@@ -158,29 +235,79 @@ def table(result: dict[str, Any]) -> str:
             cells += [f"{row['loss']:.6g}" + ("" if row["agrees"] else " **DISAGREES**")]
             lines.append("| " + " | ".join(cells) + " |")
         lines += [f"| {name} | missing: {why} |" for name, why in case["missing"].items()]
-    return "\n".join([*lines, "", *[f"- {note}" for note in result["notes"]]])
+    return "\n".join([*lines, *footprint_table(result["cases"]), "", *notes])
 
 
-def main(script: str, cases: Callable[[bool], list[Case]], notes: Callable = lambda _: []) -> int:
-    """Run a script's `cases(tiny)`, print table and `notes(results)`, write JSON; the exit code."""
+def footprint_table(cases: list[dict[str, Any]]) -> list[str]:
+    """A row a case, a column a framework: seconds of a cold start, peaks of memory."""
+    cases = [case for case in cases if case.get("footprints")]
+    names = list(dict.fromkeys(name for case in cases for name in case["footprints"]))
+    if not names:
+        return []
+    cell = "{cold_s:.2f} s, {peak_mib:.3g}, {working_mib:.3g}".format_map
+    title = "cold start to the end of the first step; peak MiB of first and of later steps"
+    lines = ["", f"### {title}", ""]
+    lines += ["| case | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for case in cases:
+        cells = [cell(f) if (f := case["footprints"].get(name)) else "-" for name in names]
+        lines.append("| " + " | ".join([case["name"], *cells]) + " |")
+    return lines
+
+
+def against_goals(results: list[dict[str, Any]]) -> list[str]:
+    """A note for each case with a goal: met or missed, or that nothing can be said."""
+    lines = []
+    for case in results:
+        if case.get("goal") is None:
+            continue
+        rows = {row["framework"]: row for row in case["rows"]}
+        line, base = f"{case['name']}: goal {case['goal']:g}: ", (case["baselines"] or [None])[-1]
+        if "tensorgrad" in rows and base:
+            over = rows["tensorgrad"]["ratios"][base]
+            line += f"{'met' if over <= case['goal'] else 'MISSED'}, {over:.2f} of {base}"
+        else:
+            line += f"not measured, {'no baseline' if 'tensorgrad' in rows else 'missing'}"
+        lines.append(line)
+    return lines
+
+
+def parsed(rounds: int = 15) -> argparse.Namespace:
+    """The options that all scripts share."""
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
-    parser.add_argument("--rounds", type=int, help="samples per contender (15)")
+    parser.add_argument("--rounds", type=int, help=f"samples per contender ({rounds})")
     parser.add_argument("--only", default="", help="run the cases whose name contains this")
     parser.add_argument("--output", type=Path, help="JSON file (results/<script>-<date>.json)")
     parser.add_argument("--tiny", action="store_true", help="a quick look that everything runs")
+    parser.add_argument("--processes", type=int, help="fresh processes per contender (3)")
+    parser.add_argument("--measure", nargs=2, metavar=("CASE", "FRAMEWORK"), help="be such a one")
     options = parser.parse_args()
+    options.rounds = options.rounds or (2 if options.tiny else rounds)
+    if options.processes is None:
+        options.processes = 0 if options.tiny or not Path("/proc/self/clear_refs").exists() else 3
+    return options
+
+
+def keep_to(threads: int) -> None:
+    """The first cores, and as many threads for every library; they read it when loaded, so the
+    process may have to begin again."""
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
-    wanted = {f"{k}_NUM_THREADS": str(THREADS) for k in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
-    if any(os.environ.get(k) != v for k, v in wanted.items()):  # read when libraries are loaded
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    wanted = {f"{k}_NUM_THREADS": str(threads) for k in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
+    if any(os.environ.get(k) != v for k, v in wanted.items()):
         os.execve(sys.executable, sys.orig_argv, {**os.environ, **wanted})
-    rounds, seconds, pause = (2, 0.0, 0.0) if options.tiny else (15, 0.02, 0.03)
-    result = {"script": Path(script).stem, "machine": machine(), "rounds": options.rounds or rounds}
-    chosen = [case for case in cases(options.tiny) if options.only in case.name]
-    if not chosen:
-        parser.error(f"no case has {options.only!r} in its name")
-    result["cases"] = [run(case, result["rounds"], seconds, pause) for case in chosen]
-    result["notes"] = notes(result["cases"])
+
+
+def chosen(items: list, name: Callable[[Any], str], only: str) -> list:
+    """Those whose name contains `only`; exits with code 2 when there are none."""
+    found = [item for item in items if only in name(item)]
+    if not found:
+        print(f"no case has {only!r} in its name", file=sys.stderr)
+        sys.exit(2)
+    return found
+
+
+def finish(result: dict[str, Any], options: argparse.Namespace) -> int:
+    """Print the table, write the JSON file, name the losses that disagree; the exit code."""
     print(table(result))
     name = f"results/{result['script']}-{result['machine']['date'][:10]}.json"
     path = options.output or Path(__file__).parent / name
@@ -192,6 +319,29 @@ def main(script: str, cases: Callable[[bool], list[Case]], notes: Callable = lam
     if wrong:
         print("LOSSES DISAGREE in " + "; ".join(wrong), file=sys.stderr)
     return 1 if wrong else 0
+
+
+def main(script: str, cases: Callable[[bool], list[Case]], notes: Callable = against_goals) -> int:
+    """Run a script's `cases(tiny)`, print table and `notes(results)`, write JSON; the exit code."""
+    options = parsed()
+    keep_to(THREADS)
+    every = cases(options.tiny)
+    if options.measure:
+        (case,) = [case for case in every if case.name == options.measure[0]]
+        print(json.dumps(measured(case, options.measure[1])))
+        return 0
+    seconds, pause = (0.0, 0.0) if options.tiny else (0.02, 0.03)
+    result = {"script": Path(script).stem, "machine": machine(), "rounds": options.rounds}
+    result["cases"] = []
+    more = ["--tiny"] if options.tiny else []
+    for case in chosen(every, lambda case: case.name, options.only):
+        found = run(case, options.rounds, seconds, pause)
+        if case.draw and options.processes:
+            names = [row["framework"] for row in found["rows"]]
+            found["footprints"] = footprints(script, case, names, options.processes, more)
+        result["cases"].append(found)
+    result["notes"] = notes(result["cases"])
+    return finish(result, options)
 
 
 if __name__ == "__main__":

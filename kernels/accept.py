@@ -42,6 +42,7 @@ def accepts(
         lead = min(i for i in range(len(names) + 1) if i not in free)  # it says the dtype
         allowed: dict[Any, bool] = {}
         kernel.accepts = dtypes  # type: ignore[attr-defined]
+        kernel.smallest = (sized_by, 0 if measure else min_size)  # type: ignore[attr-defined]
         kernel.strided = [names[i] for i in loose]  # type: ignore[attr-defined]
 
         def guard(sized: bool) -> Callable[..., bool]:
@@ -68,10 +69,7 @@ def accepts(
                             a.dtype != dtype or (same_shape and a.shape != shape)
                         ):
                             return False
-                except (
-                    AttributeError,
-                    IndexError,
-                ):  # a Python number among the arrays; none at all
+                except (AttributeError, IndexError):  # a Python number there; no arrays at all
                     return False
                 return when is None or when(*arrays, **params)
 

@@ -87,13 +87,158 @@ def norm_fits(x: Array, weight: Array | None = None, bias: Array | None = None, 
     return any_numbers(x) and all(a.shape == wanted for a in (weight, bias) if a is not None)
 
 
+def _norm_grad_fits(fits: bool, g: Array, x: Array, shape: tuple, *statistics: Array) -> bool:
+    """Also a gradient like x, and statistics of this shape in the dtype computed in."""
+    dtype = np.float64 if x.dtype.itemsize == 8 else np.float32
+    like = all(a.shape == shape and a.dtype == dtype for a in statistics)
+    return fits and g.shape == x.shape and like
+
+
 def norm_grad_fits(
     g: Array, x: Array, weight: Array | None, mean: Array, rstd: Array, **_: Any
 ) -> bool:
-    """The same, a gradient like x, and statistics of each row in the dtype computed in."""
-    statistics = np.float64 if x.dtype.itemsize == 8 else np.float32
-    like = [a.shape == (*x.shape[:-1], 1) and a.dtype == statistics for a in (mean, rstd)]
-    return norm_fits(x, weight) and g.shape == x.shape and all(like)
+    """Statistics of each row."""
+    return _norm_grad_fits(norm_fits(x, weight), g, x, (*x.shape[:-1], 1), mean, rstd)
+
+
+def rms_grad_fits(g: Array, x: Array, weight: Array | None, rstd: Array, **_: Any) -> bool:
+    """The same without a mean."""
+    return _norm_grad_fits(norm_fits(x, weight), g, x, (*x.shape[:-1], 1), rstd)
+
+
+def channels_fit(
+    x: Array, weight: Array | None = None, bias: Array | None = None, **_: Any
+) -> bool:
+    """Channels on axis 1, a weight and bias for each, or None."""
+    wanted = x.shape[1:2]
+    fits = x.ndim > 1 and x.size > 0
+    return fits and all(a.shape == wanted for a in (weight, bias) if a is not None)
+
+
+def channels_grad_fit(
+    g: Array, x: Array, weight: Array | None, mean: Array, rstd: Array, **_: Any
+) -> bool:
+    """Statistics of each channel."""
+    shape = (1, *x.shape[1:2], *(1,) * (x.ndim - 2))
+    return _norm_grad_fits(channels_fit(x, weight), g, x, shape, mean, rstd)
+
+
+def groups_fit(
+    x: Array, weight: Array | None = None, bias: Array | None = None, *, groups: int, **_: Any
+) -> bool:
+    """Channels that divide into the groups."""
+    return channels_fit(x, weight, bias) and groups > 0 and x.shape[1] % groups == 0
+
+
+def groups_grad_fit(
+    g: Array, x: Array, weight: Array | None, mean: Array, rstd: Array, **_: Any
+) -> bool:
+    """Statistics of each group of each example."""
+    shape = (*x.shape[:1], rstd.size // max(1, len(x)), 1)
+    fits = channels_fit(x, weight) and groups_fit(x, groups=shape[1])
+    return _norm_grad_fits(fits, g, x, shape, mean, rstd)
+
+
+def ids_fit(weight: Array, ids: Array) -> bool:
+    """A table, and whole numbers."""
+    return weight.ndim == 2 and weight.size > 0 and ids.size > 0 and ids.dtype.kind in "iu"
+
+
+def ids_grad_fit(g: Array, ids: Array, count: int) -> bool:
+    """A row for each id."""
+    fits = g.ndim > 0 and g.size > 0 and count > 0 and ids.dtype.kind in "iu"
+    return fits and g.shape[:-1] == ids.shape
+
+
+def extent(size: Any, window: Any, stride: Any, padding: Any, dilation: Any = (1, 1)) -> tuple:
+    """How many windows fit along height and width: none where a number is below 1."""
+    return tuple(
+        [
+            (n + 2 * p - d * (k - 1) - 1) // s + 1 if s > 0 and d > 0 and p >= 0 else 0
+            for n, k, s, p, d in zip(size, window, stride, padding, dilation, strict=True)
+        ]
+    )
+
+
+def conv_fits(
+    x: Array, w: Array, b: Array | None = None, *, groups: int = 1, **geometry: Any
+) -> bool:
+    """Images, filters for their channels, a bias for each filter; no empty results."""
+    if x.ndim != 4 or w.ndim != 4 or x.shape[1] != w.shape[1] * groups or w.shape[0] % groups:
+        return False
+    return (b is None or b.shape == w.shape[:1]) and min(windows(x, w.shape[2:], **geometry)) > 0
+
+
+def windows(
+    x: Array, window: Any, stride: Any = (1, 1), padding: Any = (0, 0), dilation: Any = (1, 1)
+) -> tuple:
+    """`extent` of images, with the defaults of the ops."""
+    return extent(x.shape[2:], window, stride, padding, dilation)
+
+
+def conv_input_fits(dy: Array, w: Array, *, size: Any, groups: int, **geometry: Any) -> bool:
+    """A result that images of that size give with the filters."""
+    if dy.ndim != 4 or w.ndim != 4 or dy.shape[1] != w.shape[0] or w.shape[0] % groups:
+        return False
+    return dy.size > 0 and dy.shape[2:] == extent(size, w.shape[2:], **geometry)
+
+
+def conv_weight_fits(x: Array, dy: Array, *, window: Any, groups: int, **geometry: Any) -> bool:
+    """Images, and a result that they give with such filters."""
+    if x.ndim != 4 or dy.ndim != 4 or x.shape[1] % groups or dy.shape[1] % groups:
+        return False
+    fits = x.shape[0] == dy.shape[0] and dy.shape[2:] == extent(x.shape[2:], window, **geometry)
+    return fits and dy.size > 0
+
+
+def pool_fits(x: Array, *, size: Any, stride: Any = None, padding: Any = (0, 0)) -> bool:
+    """Images that hold a window, and less padding than half of one."""
+    if x.ndim != 4 or any(2 * p > k for p, k in zip(padding, size, strict=True)):
+        return False
+    return min(extent(x.shape[2:], size, stride or size, padding)) > 0
+
+
+def spread_fits(x: Array, *, plane: Any, size: Any, stride: Any, padding: Any) -> bool:
+    """A result of pooling such planes."""
+    return x.ndim == 4 and x.shape[2:] == extent(plane, size, stride or size, padding)
+
+
+def places_fit(x: Array, where: Array, *, size: Any = None) -> bool:
+    """Whole numbers for the same planes; as many as x has where x is what lies there."""
+    if x.ndim != 4 or where.ndim != 4 or where.dtype.kind != "i" or x.shape[:2] != where.shape[:2]:
+        return False
+    return size is None or x.shape == where.shape
+
+
+def attention_fits(
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array | None = None,
+    scale: float | None = None,
+    **_: Any,
+) -> bool:
+    """One batch for q (..., T, D), k (..., S, D) and v (..., S, E), a scale above 0, and a mask
+    that broadcasts to the scores, of q's dtype or bool."""
+    if scale is not None and not scale > 0:
+        return False
+    if not q.ndim == k.ndim == v.ndim >= 2 or not q.shape[:-2] == k.shape[:-2] == v.shape[:-2]:
+        return False
+    if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2] or 0 in (q.size, k.size, v.size):
+        return False
+    if mask is None:
+        return True
+    sizes = zip(mask.shape[::-1], (k.shape[-2], *q.shape[-2::-1]), strict=False)
+    fits = mask.ndim <= q.ndim and all(m in (1, n) for m, n in sizes)
+    return fits and mask.dtype in (q.dtype, bool)
+
+
+def attention_grad_fits(g: Array, *inputs: Array, needs: tuple[bool, ...], **params: Any) -> bool:
+    """The same, g and y alike, a number for each row, and no gradient for the mask."""
+    q, k, v, mask, y, lse = inputs
+    if needs[3] or not attention_fits(q, k, v, mask, **params):
+        return False
+    return g.shape == y.shape == (*q.shape[:-1], v.shape[-1]) and lse.shape == q.shape[:-1]
 
 
 def recurrent_fits(gates: int, x: Array, w: Array, u: Array, states: tuple, biases: tuple) -> bool:

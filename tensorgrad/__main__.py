@@ -1,4 +1,4 @@
-"""Commands: python -m tensorgrad train | doctor."""
+"""Commands: python -m tensorgrad train | doctor | warmup."""
 
 from __future__ import annotations
 
@@ -18,12 +18,20 @@ def main(argv: list[str] | None = None) -> int:
     train.add_argument("--batch-size", type=int, default=64)
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--picture", default="digits.png", help="where the PNG goes")
+    warm = commands.add_parser("warmup", help="compile the CPU kernels ahead of time")
+    warm.add_argument("--float64", action="store_true", help="those for float64, too")
     options = vars(parser.parse_args(argv))
     try:
-        if options.pop("command") == "doctor":
+        command = options.pop("command")
+        if command == "doctor":
             from .doctor import report
 
             print(report())
+            return 0
+        if command == "warmup":
+            from .warmup import warmup
+
+            print(warmup(("float32", "float64") if options["float64"] else ("float32",)))
             return 0
         from .train.digits import train_digits
 

@@ -70,12 +70,12 @@ def register(backend: Backend) -> None:
 register(Backend("numpy", np.ndarray, np, "cpu", lambda a: a, lambda a: a))
 
 
-def namespace(*arrays: Array) -> Any:
+def namespace(first: Array, *others: Array) -> Any:
     """The array module of the first argument that is an array: `numpy`, `cupy`, ..."""
-    home = BY_TYPE.get(type(arrays[0]))
+    home = BY_TYPE.get(type(first))
     if home is not None:  # nearly always
         return home.xp
-    for a in arrays:
+    for a in (first, *others):
         if a is not None and not isinstance(a, NUMBERS):
             return BY_TYPE[type(a)].xp
     return np

@@ -113,6 +113,11 @@ class Op:
         self.has_rules, self.special = bool(rules or joint), bool(self.outputs or self.inplace)
         self.kernels = Kernels(self)
         self.__doc__ = ref.__doc__
+        plain = self.has_rules and self.differentiable and not (self.special or self.variadic)
+        self.call = self.rules.unrolled(self, plain, globals())
+        self.__class__ = type("Op", (Op,), {"__call__": staticmethod(self.call)})
+
+    __call__: Callable[..., Any]  # made for each op, below
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -121,16 +126,9 @@ class Op:
         """What each of n inputs is called."""
         return [*self.inputs, *[self.variadic or ""] * (n - len(self.inputs))]
 
-    def __call__(self, *args, **params):
-        """Raw arrays in, raw arrays out; with a Tensor among them: Tensors out, recorded."""
-        for a in args:
-            if type(a) not in RAW:
-                break
-        else:  # raw, as in rules and references: nothing to unwrap
-            try:
-                return self.kernels[type(args[0])](*args, **params)
-            except _COMPLAINTS as error:
-                raise explain(self.name, self.inputs, args, params, error) from error
+    def general(self, *args, **params):
+        """Raw arrays in, raw arrays out; with a Tensor among them: Tensors out, recorded. The call
+        itself is this, unrolled for the op's inputs (rules.py)."""
         arrays, parents, tensor, tracked = [], [], False, False
         for a in args:
             if isinstance(a, Tensor):
@@ -232,25 +230,30 @@ def backprop(
     wanted, node, seq = set(wanted), roots[0][0], next_seq()
     while True:
         for parent, g in edges:
-            if parent is not None and parent.written > seq:  # even where no gradient goes
+            if parent is None:
+                continue
+            if parent.written > seq:  # even where no gradient goes
                 raise GraphError(STALE.format(parent.tensor(), node.op.name))
-            if parent is None or g is None or parent.seq < oldest:
+            if g is None or parent.seq < oldest:
                 continue
             if g.shape != parent.shape or g.dtype != parent.dtype:  # undo broadcast, promotion
                 g = OPS["sum_to"](g, shape=parent.shape, dtype=parent.dtype)
-            if parent not in grads:
+            if (others := grads.get(parent)) is None:
                 heappush(heap, (-parent.seq, parent))
-            grads[parent] = grads[parent] + g if parent in grads else g
+                grads[parent] = g
+            else:
+                grads[parent] = others + g
         if not heap:
             return found if create_graph else _own(found, [g for _, g in roots])
         node = heappop(heap)[1]
         g, op, seq, edges = grads.pop(node), node.op, node.seq, ()
-        if type(node) is Leaf or node in wanted:
-            found[node] = g
-        if type(node) is Out and node.parents[0].seq >= oldest:
-            _collect(node, g, grads, heap)
-        if op is None:
-            continue
+        if op is None or wanted:
+            if type(node) is Leaf or node in wanted:
+                found[node] = g
+            if type(node) is Out and node.parents[0].seq >= oldest:
+                _collect(node, g, grads, heap)
+            if op is None:
+                continue
         parents, needed, saved = node.parents, node.parents, node.saved
         if saved is None:
             raise GraphError(FREED.format(op.name))
@@ -285,7 +288,8 @@ def _own(found: dict[Node, Array], seeds: list[Array]) -> dict[Node, Array]:
     given = {id(g) for g in seeds}
     for node, g in found.items():
         g = g if type(g) in BY_TYPE else make(g)
-        if id(g) in given or g.base is not None or not g.flags.c_contiguous:
+        shared = g.base is not None and not getattr(g.base, "sole", False)  # (buffers.py)
+        if shared or id(g) in given or not g.flags.c_contiguous:
             g = g.copy()
         given.add(id(g))
         found[node] = g

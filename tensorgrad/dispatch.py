@@ -62,20 +62,24 @@ def resolve(op: Op, kind: type) -> Callable:
     """The function for arrays of one type: the guarded kernel, or the reference."""
     if _mode not in MODES:
         raise BackendError(f"TENSORGRAD_KERNELS={_mode!r}: {suggest(_mode, MODES)}")
-    module = None if _mode == "reference" else _kernel_module(BY_TYPE[kind].kernels, op.family)
+    module = None if _mode == "reference" else kernel_module(BY_TYPE[kind].kernels, op.family)
     kernel = getattr(module, op.name, None)
     ref = _in_float32(op.ref) if _bfloat16 and op.kind == "map" else op.ref
     if kernel is None:
         return ref
     accept = kernel.guard(sized=_mode == "auto")
+    at, least = kernel.smallest if _mode == "auto" else (0, 0)
 
     def run(*arrays, **params):
+        if getattr(arrays[at], "size", least) < least:  # small, as in most calls of small programs
+            return ref(*arrays, **params)
         return kernel(*arrays, **params) if accept(arrays, params) else ref(*arrays, **params)
 
     return run
 
 
-def _kernel_module(folder: str, family: str) -> ModuleType | None:
+def kernel_module(folder: str, family: str) -> ModuleType | None:
+    """The file of kernels of a family for "cpu" or "cuda", None where there is none."""
     if importlib.util.find_spec("tensorgrad.kernels") is None:
         raise BackendError(
             "tensorgrad.kernels is not installed: this looks like a bare checkout; "

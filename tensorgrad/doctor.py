@@ -84,6 +84,12 @@ def _blas() -> Iterator[tuple[str, str]]:
 
 
 def _cpu_kernels() -> Iterator[tuple[str, str]]:
-    from .kernels.cpu import jit
+    from .kernels.cpu import blas, jit
 
     yield from jit.describe().items()
+    yield "products", blas.describe()
+    layer, reason = jit.pool()
+    if layer is None:
+        yield "WARNING", f"parallel loops run on one thread: {reason}"
+    if not blas.available():
+        yield "WARNING", "kernels that need products inside loops are off; a NumPy wheel has them"

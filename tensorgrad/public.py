@@ -21,13 +21,13 @@ _OTHER_WORDS = {"dim": "axis", "keepdim": "keepdims", "dims": "axes", "input": "
 def public(op: Op) -> Callable:
     """The user's function of an op: takes anything array-like and NumPy's call forms, gives
     Tensors. Positional arguments beyond the inputs are the metadata in their order."""
-    n = len(op.inputs)
+    n, run = len(op.inputs), op.call
     unary = n == 1 and not (op.outputs or op.variadic)
 
     def call(*given: Any, **params: Any) -> Any:
         args: Any = given
-        if unary and len(args) == 1 and not params and isinstance(args[0], Tensor):
-            return op(args[0])
+        if unary and len(args) == 1 and type(args[0]) is Tensor and not params:
+            return run(args[0])
         if params or len(args) != n or type(args[0]) is not Tensor or op.variadic:
             args, params = bind(op, args, params)
         args = as_inputs(args)
@@ -91,7 +91,8 @@ def _other_word(name: str, names: list[str]) -> str:
     return f"write {word}=, as in NumPy" if word in names else suggest(name, names)
 
 
-_WHOLE = ("axis", "axes", "axis1", "axis2", "shape", "source", "destination")
+_PAIRS = ("stride", "padding", "dilation", "size")  # of images: one number stands for two
+_WHOLE = ("axis", "axes", "axis1", "axis2", "shape", "source", "destination", *_PAIRS)
 
 
 def _metadata(op: Op, name: str, value: Any) -> Any:
@@ -105,13 +106,15 @@ def _metadata(op: Op, name: str, value: Any) -> Any:
         return value
     try:
         if hasattr(value, "__index__"):
-            return (operator.index(value),) if name in ("shape", "axes") else operator.index(value)
+            n = operator.index(value)
+            return (n, n) if name in _PAIRS else (n,) if name in ("shape", "axes") else n
         return tuple([operator.index(v) for v in value])
     except TypeError:
         raise DTypeError(f"{op.name}: {name}={value!r} must be whole numbers") from None
 
 
-_INTERNAL = {"getitem", "scatter_add", "sum_to", "cast", "move", "full_like", "random_bits"}
+_INTERNAL = {"conv2d_input", "conv2d_weight", "gather_places", "scatter_places"}
+_INTERNAL |= {"getitem", "scatter_add", "sum_to", "cast", "move", "full_like", "random_bits"}
 PUBLIC: dict[str, Callable] = {
     o.name: public(o)
     for o in OPS.values()

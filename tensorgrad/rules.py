@@ -40,6 +40,36 @@ def signature_of(reference: Callable) -> Signature:
     return Signature(code.co_varnames[:n], variadic, params)
 
 
+# An op's call, with its inputs in the place of {n} and {names}.
+_UNWRAP = """
+    if type({n}) in RAW:
+        node_{n} = None
+    elif isinstance({n}, Tensor):
+        tensor, node_{n}, {n} = True, {n}.node, {n}._data
+    else:
+        node_{n}, {n} = None, _plain(op, {n}, ({names},))"""
+_PLAIN = """
+    tensor = False{unwrap}
+    try:
+        y = {run}
+    except _COMPLAINTS as error:
+        raise {failed}
+    if not tensor:
+        return y
+    if type(y) not in BY_TYPE:
+        y = make(y)  # NumPy's scalars back to 0-d arrays
+    if ({untracked}) or not switches.recording:
+        return Tensor(y)
+    return Tensor(y, Node(op, ({nodes}), ({saved}), {params}, next_seq(), y.shape, y.dtype))"""
+_RAW_ONLY = """
+    if {all_raw}:
+        try:
+            return {run}
+        except _COMPLAINTS as error:
+            raise {failed}
+    return op.general({names}{more})"""
+
+
 class Compiled:
     """What an op's rules say, as three functions made on first use.
 
@@ -79,8 +109,9 @@ class Compiled:
                     raise TypeError(f"op {name}: its rule asks for {arg!r}, which nothing provides")
                 self.slots.setdefault(arg, len(self.slots))
 
-    def _source(self, arg: str) -> str:
-        """Where `pick` finds the value of a rule's argument."""
+    def _source(self, arg: str, listed: str = "a") -> str:
+        """Where `pick` finds the value of a rule's argument: the inputs are listed in `a`, or (in
+        an unrolled call) go by their names."""
         inputs, variadic, _ = self.signature
         if arg == "y":
             return "y"
@@ -90,7 +121,8 @@ class Compiled:
             return f"tuple(a[{len(inputs)}:])"
         if arg == f"{variadic}_shape":
             return f"tuple([x.shape for x in a[{len(inputs)}:]])"
-        place = f"a[{inputs.index(arg.removesuffix('_shape'))}]"
+        name = arg.removesuffix("_shape")
+        place = f"{listed}[{inputs.index(name)}]" if listed else name
         return place + ".shape" if arg.endswith("_shape") else place
 
     def _call(self, name: str, rule: Callable) -> str:
@@ -98,12 +130,37 @@ class Compiled:
         params = self.signature.params
         given = {"g": "g", "needs": "tuple([n is not None for n in parents])"}
         parts = []
-        for arg in arguments(rule):
+        for i, arg in enumerate(arguments(rule)):
+            named = "" if i < rule.__code__.co_argcount else f"{arg}="
             if arg in params:
-                parts.append(f"{arg}=params.get({arg!r}, defaults[{arg!r}])")
+                parts.append(f"{named}params.get({arg!r}, defaults[{arg!r}])")
             else:
-                parts.append(f"{arg}={given.get(arg) or f's[{self.slots[arg]}]'}")
+                parts.append(named + (given.get(arg) or f"s[{self.slots[arg]}]"))
         return f"{name}({', '.join(parts)})"
+
+    def unrolled(self, op: Any, plain: bool, scope: dict[str, Any]) -> Callable:
+        """The call of an op as a function of its own inputs: no loops, no lists. Where it is not
+        `plain` (several outputs, writes, no rules), that much for raw arrays only."""
+        inputs, variadic, given = self.signature
+        if variadic or not inputs:
+            return op.general
+        more, params = (", **params", "params") if given else ("", "NONE")
+        left_out = len(inputs) - len(op.ref.__defaults__ or ())
+        head = ", ".join([n if i < left_out else f"{n}=None" for i, n in enumerate(inputs)])
+        names, all_raw = ", ".join(inputs), " and ".join([f"type({n}) in RAW" for n in inputs])
+        run = f"kernels[type({inputs[0]})]({names}{more})"
+        failed = f"explain(op.name, op.inputs, [{names}], {params}, error) from error"
+        if plain:
+            unwrap = "".join([_UNWRAP.format(n=n, names=names) for n in inputs])
+            nodes = "".join([f"node_{n}, " for n in inputs])
+            saved = "".join([f"{self._source(arg, '')}, " for arg in self.slots])
+            untracked = " is ".join([f"node_{n}" for n in inputs]) + " is None"
+            body = _PLAIN.format(**locals())
+        else:
+            body = _RAW_ONLY.format(**locals())
+        scope = {**scope, "op": op, "kernels": op.kernels, "NONE": {}}
+        exec(f"def call({head}{more}):{body}", scope)
+        return scope["call"]
 
     @cached_property
     def pick(self) -> Callable:
@@ -121,7 +178,7 @@ class Compiled:
         parts = []
         for i, name in enumerate(self.signature.inputs):
             rule = self.rules.get(name)
-            call = self._call(f"rules[{name!r}]", rule) if rule else None
+            call = self._call(f"rule_{name}", rule) if rule else None
             parts.append(f"({call} if parents[{i}] is not None else None), " if rule else "None, ")
         return self._make("g, s, params, parents", f"({''.join(parts)})")
 
@@ -150,6 +207,6 @@ class Compiled:
         return gs
 
     def _make(self, args: str, body: str) -> Callable:
-        scope = {"rules": self.rules, "joint": self.joint, "defaults": self.signature.params}
-        scope["checked"] = self._checked
+        scope = {"joint": self.joint, "defaults": self.signature.params, "checked": self._checked}
+        scope |= {f"rule_{name}": rule for name, rule in self.rules.items()}
         return eval(f"lambda {args}: {body}", scope)

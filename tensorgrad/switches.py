@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ContextDecorator
 
 
 class _Switches(threading.local):
@@ -15,11 +14,17 @@ class _Switches(threading.local):
 switches = _Switches()
 
 
-@contextmanager
-def recording(on: bool) -> Iterator[None]:
+class recording(ContextDecorator):
     """Record ops on the tape, or do not, within the block and in this thread only."""
-    before, switches.recording = switches.recording, on
-    try:
-        yield
-    finally:
-        switches.recording = before
+
+    def __init__(self, on: bool):
+        self.on = on
+
+    def _recreate_cm(self) -> recording:
+        return recording(self.on)  # a decorated function may call itself
+
+    def __enter__(self) -> None:
+        self.before, switches.recording = switches.recording, self.on
+
+    def __exit__(self, *error: object) -> None:
+        switches.recording = self.before

@@ -30,7 +30,7 @@ def _operators() -> None:
         ("pow", e.power),
         ("matmul", matmul.matmul),
     ):
-        setattr(Tensor, f"__{name}__", lambda a, b, f=f: f(a, b))
+        setattr(Tensor, f"__{name}__", f.call)
         setattr(Tensor, f"__r{name}__", lambda a, b, f=f: f(b, a))
     for name, f in (
         ("eq", e.equal),
@@ -40,10 +40,10 @@ def _operators() -> None:
         ("gt", e.greater),
         ("ge", e.greater_equal),
     ):
-        setattr(Tensor, f"__{name}__", lambda a, b, f=f: f(a, b))
+        setattr(Tensor, f"__{name}__", f.call)
     for name, method in (
-        ("neg", lambda a: e.negative(a)),
-        ("abs", lambda a: e.abs_(a)),
+        ("neg", e.negative.call),
+        ("abs", e.abs_.call),
         ("hash", object.__hash__),
     ):
         setattr(Tensor, f"__{name}__", method)
@@ -72,7 +72,8 @@ def seed_cotangent(y: Any, cotangent: Any, create_graph: bool) -> Any:
                 f"backward() of shape {y._data.shape}: a loss is a single number; take .mean() or "
                 ".sum(), or give a cotangent of that shape"
             )
-        cotangent = BY_TYPE[type(y._data)].xp.ones_like(y._data)
+        ones = BY_TYPE[type(y._data)].xp.ones_like(y._data)
+        return Tensor(ones) if create_graph else ones
     g = cotangent if isinstance(cotangent, Tensor) else Tensor(make(cotangent))
     g = g.to(BY_TYPE[type(y._data)].name)  # else gradients would live elsewhere than their leaves
     if g._data.shape != y._data.shape:

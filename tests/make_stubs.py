@@ -35,6 +35,8 @@ def function_stub(name: str, method: bool = False) -> str:
         parts = [f"*{known.variadic}: Any"] if known.variadic else []
         for p in list(inspect.signature(known.ref).parameters.values()):
             if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
+                if p.default is p.empty and parts and parts[-1].endswith("..."):
+                    parts.append("*")  # a required keyword after what may be left out
                 parts.append(f"{p.name}: Any" + (" = ..." if p.default is not p.empty else ""))
     if method:
         parts[0] = "self"

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-SCRIPTS = sorted(p.stem for p in BENCHMARKS.glob("*.py") if p.stem != "harness")
+PARTS = ("chart", "harness", "networks")  # what is no script of measurements
+SCRIPTS = sorted(p.stem for p in BENCHMARKS.glob("*.py") if p.stem not in PARTS)
+# JAX's compiler need not try hard here.
+QUICK = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
 
 
 @pytest.fixture(scope="module")
@@ -99,17 +102,78 @@ def test_scripts_run(script, tmp_path):
     output = tmp_path / "result.json"
     path = str(BENCHMARKS / f"{script}.py")
     run = [sys.executable, path, "--tiny", "--output", str(output)]
-    env = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    env = {**os.environ, **QUICK}
     done = subprocess.run(run, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stderr
     result = json.loads(output.read_text())
     assert result["script"] == script
     for case in result["cases"]:
-        assert any(row["framework"] == "tensorgrad" for row in case["rows"]) or case["missing"]
+        assert any("tensorgrad" in row["framework"] for row in case["rows"]) or case["missing"]
         assert all(row["agrees"] for row in case["rows"])
     table = [sys.executable, str(BENCHMARKS / "harness.py"), "table", str(output)]
     printed = subprocess.run(table, capture_output=True, text=True, check=True).stdout
     assert printed == done.stdout
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are Linux's")
+def test_fresh_processes(tmp_path):
+    """Cold start and peaks of a contender that needs 64 MiB, and of one that needs nothing."""
+    script = tmp_path / "memory.py"
+    script.write_text(
+        "import sys, harness\n"
+        "def work(mib):\n"
+        "    start = lambda: (lambda: len(b'x' * (mib << 20)), lambda: 1.0)\n"
+        "    return lambda: start\n"
+        "contenders = {'numpy': work(0), 'tensorgrad': work(64)}\n"
+        "case = harness.Case('case', contenders, goal=1e9, draw=lambda: b'x' * (128 << 20))\n"
+        "sys.exit(harness.main(__file__, lambda tiny: [case]))\n"
+    )
+    output = tmp_path / "result.json"
+    env = {**os.environ, "PYTHONPATH": str(BENCHMARKS)}
+    run = [sys.executable, str(script), "--tiny", "--processes", "1", "--output", str(output)]
+    done = subprocess.run(run, capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "- case: goal 1e+09: met, " in done.stdout
+    (case,) = json.loads(output.read_text())["cases"]
+    less, more = case["footprints"]["numpy"], case["footprints"]["tensorgrad"]
+    for peak in ("peak_mib", "working_mib"):
+        assert less[peak] < 16
+        assert 56 < more[peak] < 80
+    assert 0 < less["cold_s"] < 60
+    assert f"{less['cold_s']:.2f} s, " in done.stdout
+
+
+def test_goals(harness):
+    row = {"framework": "tensorgrad", "ratios": {"torch": 2.0, "torch fused": 0.5}}
+    case = {"name": "a", "goal": 0.6, "baselines": ["torch", "torch fused"], "rows": [row]}
+    cases = [case, {**case, "goal": 0.4}, {**case, "rows": []}, {**case, "goal": None}]
+    lines = harness.against_goals([*cases, {**case, "baselines": []}])
+    assert lines == [
+        "a: goal 0.6: met, 0.50 of torch fused",
+        "a: goal 0.4: MISSED, 0.50 of torch fused",
+        "a: goal 0.6: not measured, missing",
+        "a: goal 0.6: not measured, no baseline",
+    ]
+
+
+def test_the_chart_is_drawn_and_the_same_each_time(tmp_path):
+    pytest.importorskip("matplotlib")
+    row = {"framework": "tensorgrad", "ratios": {"torch": 0.5}}
+    case = {"name": "a case of its own", "goal": 0.6, "baselines": ["torch"], "rows": [row]}
+    slow = {**row, "ratios": {"torch": 0.05}}
+    cases = [case, {**case, "rows": [slow]}, {**case, "rows": []}, {"goal": None, "rows": []}]
+    result = {"cases": cases, "machine": {"threads": 2, "versions": {"torch": "2.13.0+cpu"}}}
+    given = tmp_path / "result.json"
+    given.write_text(json.dumps(result))
+    drawn = []
+    for name in ("one.svg", "two.svg"):
+        run = [sys.executable, str(BENCHMARKS / "chart.py"), str(given), str(tmp_path / name)]
+        subprocess.run(run, check=True)
+        drawn.append((tmp_path / name).read_text())
+    assert drawn[0] == drawn[1]
+    assert drawn[0].count("<!-- a case of its own -->") == 2
+    assert "<!-- 0.50 -->" in drawn[0]
+    assert "<!-- Time relative to eager PyTorch 2.13.0 (1.0)" in drawn[0]
 
 
 def test_a_disagreement_is_loud(tmp_path):

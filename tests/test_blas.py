@@ -105,7 +105,7 @@ def test_a_child_forked_inside_gets_its_threads_back():
 def eager(monkeypatch):
     """Every product is cut, however small, for more threads than there are."""
     monkeypatch.setattr(matmul, "TILED", 0)
-    monkeypatch.setattr(matmul, "_LEAST", 1)
+    monkeypatch.setattr(matmul, "LEAST", 1)
     monkeypatch.setattr(jit, "threads", lambda: 8)
     assert blas.tiled()
 

@@ -29,8 +29,8 @@ from .sized import LARGE, SIZED
 from .sized.basic import dense_grads, norm_grads, repeated
 
 ROOT = Path(__file__).parent.parent
-HELPERS = {"blas", "jit", "panels", "scalars", "device"}
-STATISTICS = ("mean", "rstd")  # of layer_norm: in the dtype that is computed in
+HELPERS = {"blas", "buffers", "jit", "panels", "scalars", "warm", "device"}
+STATISTICS = ("mean", "rstd")  # of norms: in the dtype that is computed in
 
 
 def kernels_of(folder):
@@ -64,8 +64,10 @@ def exact_args(op, sample, dtype):
     for i, (name, a) in enumerate(zip(op.names(len(args)), args, strict=True)):
         if isinstance(a, np.ndarray) and a.dtype == np.float64 and name not in (*STATISTICS, "h"):
             args[i] = a.astype(backends.dtype_of(dtype)).astype(np.float64)
-    if op.name == "layer_norm_grad":  # the statistics of the rounded numbers
-        args[3:5] = OPS["layer_norm"].ref(args[1], None, None)[1:]
+    if op.name.endswith("_norm_grad"):  # the statistics of the rounded numbers
+        forward = OPS[op.name.removesuffix("_grad")]
+        groups = {"groups": args[-1].shape[1]} if "groups" in forward.params else {}
+        args[3:] = forward.ref(args[1], **groups)[1:]
     return [a.copy() if isinstance(a, np.ndarray) else a for a in args]
 
 

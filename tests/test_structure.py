@@ -21,7 +21,7 @@ LAYERS = [
     {"autograd"},
     {"testing", "nn", "losses", "optim"},
     {"data", "train"},
-    {"doctor", "__main__", "__init__"},
+    {"doctor", "warmup", "__main__", "__init__"},
 ]
 RANK = {name: i for i, names in enumerate(LAYERS) for name in names}
 # The faces of a model reach up, lazily; core names ops for type checkers only.

@@ -13,6 +13,7 @@ import ctypes
 import functools
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,11 @@ def _library() -> Any:
 def available() -> bool:
     """Whether `gemm` can be used in compiled loops."""
     return _library() is not None
+
+
+def needed(fits: Callable[..., bool]) -> Callable[..., bool]:
+    """The same question for a kernel that cannot do without `gemm`."""
+    return lambda *arrays, **params: available() and fits(*arrays, **params)
 
 
 def tiled() -> bool:

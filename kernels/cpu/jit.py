@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
@@ -42,7 +42,7 @@ _CONTRACT = frozenset({"contract"})
 _REASSOCIATE = frozenset({"contract", "reassoc", "nsz"})
 
 _lock = threading.RLock()
-_loops: list[Jitted] = []
+loops: list[Jitted] = []
 _forked = False
 _extensions: list[Callable[[ModuleType], object]] = []  # run once Numba is there
 
@@ -60,7 +60,7 @@ class Jitted:
         self.parallel_from, self.reassociate = parallel_from, reassociate
         self.__doc__ = function.__doc__
         self._compiled: dict[Any, Callable] = {}
-        _loops.append(self)
+        loops.append(self)
 
     def __call__(self, *args):
         first = args[0]
@@ -76,13 +76,14 @@ class Jitted:
         with _lock:
             parallel = wide and pool().layer is not None
             run = self._compile(dtype, parallel)
-            try:
-                result = run(*args)
-            except Exception:
-                if not _drop(run):
-                    raise
-                run = self._compile(dtype, parallel)
-                result = run(*args)
+            with _announced(run):
+                try:
+                    result = run(*args)
+                except Exception:
+                    if not _drop(run):
+                        raise
+                    run = self._compile(dtype, parallel)
+                    result = run(*args)
             self._compiled[key] = run
             return result
 
@@ -203,7 +204,7 @@ def _in_forked_child() -> None:
     global _lock, _forked
     _lock, _forked = threading.RLock(), True
     pool.cache_clear()
-    for loop in _loops:
+    for loop in loops:
         loop._compiled = {key: run for key, run in loop._compiled.items() if not key[1]}
 
 
@@ -315,13 +316,31 @@ def _fingerprint() -> str:
     return digest.hexdigest()[:16]
 
 
+def _entries(run: Any) -> list[Path]:
+    """The files of a compiled function in the cache."""
+    base = f"*.{run.py_func.__qualname__.replace('<', '').replace('>', '')}-*.nb[ic]"
+    return list(Path(run.stats.cache_path).glob(base)) if run.stats.cache_path else []
+
+
 def _drop(run: Any) -> bool:
     """Delete the cache entries of a compiled function; whether there were any."""
-    base = f"*.{run.py_func.__qualname__.replace('<', '').replace('>', '')}-*.nb[ic]"
-    entries = list(Path(run.stats.cache_path).glob(base)) if run.stats.cache_path else []
+    entries = _entries(run)
     for entry in entries:
         entry.unlink(missing_ok=True)
     return bool(entries)
+
+
+@contextlib.contextmanager
+def _announced(run: Any) -> Iterator[None]:
+    """Say on a terminal that something compiles: it may take seconds, and happens once."""
+    if not sys.stderr.isatty() or _entries(run):
+        yield
+        return
+    name = run.py_func.__qualname__.replace(".<locals>.", " ")
+    sys.stderr.write(f"\rtensorgrad: compiling {name} for this processor, once\x1b[K")
+    sys.stderr.flush()
+    yield
+    sys.stderr.write("\r\x1b[K")
 
 
 # --- facts --------------------------------------------------------------------------------------

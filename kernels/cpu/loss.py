@@ -7,6 +7,7 @@ import numpy as np
 from ..accept import accepts
 from ..shapes import flat_rows, labels_fit, labels_grad_fit
 from . import scalars as s
+from .buffers import empty_like
 from .jit import jit, prange
 from .reduce import PARALLEL, SMALL, as_bits, largest
 
@@ -68,6 +69,6 @@ def softmax_cross_entropy(logits, labels):
 )
 def softmax_cross_entropy_grad(g, logits, labels):
     x = flat_rows(logits)
-    out = np.empty_like(x)
+    out = empty_like(x)
     _cross_entropy_grad(x, as_bits(x), _int64(labels), np.ascontiguousarray(g).reshape(-1), out)
     return out.reshape(logits.shape)

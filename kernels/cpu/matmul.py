@@ -15,6 +15,7 @@ from ..accept import accepts
 from ..shapes import dense_fits, dense_grad_fits, flat_rows, multiplications, product_fits
 from . import blas, jit
 from . import scalars as s
+from .buffers import empty, empty_like
 from .elementwise import PARALLEL, SMALL, apply, binary
 from .jit import prange
 
@@ -23,7 +24,7 @@ from .jit import prange
 _PARTIAL = 1 << 14
 # OpenBLAS itself takes one thread for products of no more multiplications than that.
 TILED = 1 << 18
-_LEAST = 32  # the smallest side of a tile worth cutting
+LEAST = 32  # the smallest side of a tile worth cutting
 
 
 def tiles(m: int, n: int) -> tuple[int, int]:
@@ -31,7 +32,7 @@ def tiles(m: int, n: int) -> tuple[int, int]:
     down, across, wanted = 1, 1, jit.threads()
     while down * across < wanted:
         rows, columns = m // down, n // across
-        if max(rows, columns) < 2 * _LEAST:
+        if max(rows, columns) < 2 * LEAST:
             break
         if columns >= rows:
             across *= 2
@@ -86,7 +87,7 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     same = a.shape[:-2] == b.shape[:-2] and left is not None and right is not None
     if not same or not blas.tiled() or multiplications(a, b) <= TILED:
         return np.matmul(a, b)
-    c = np.empty((*a.shape[:-1], n), a.dtype)
+    c = empty((*a.shape[:-1], n), a.dtype)
     stack = c.reshape(-1, m, n)
     down, across = tiles(m, n) if len(stack) < jit.threads() else (1, 1)
     left, right = [(x.reshape(-1, *x.shape[-2:]), turn) for x, turn in (left, right)]
@@ -199,7 +200,7 @@ def _bias(w, b):
 def dense(x, w, b=None, *, activation="none"):
     rows, plain = flat_rows(x), b is None and activation == "none"
     if x.size * w.shape[1] > TILED and blas.tiled() and not plain:
-        z = np.empty((rows.shape[0], w.shape[1]), x.dtype)
+        z = empty((rows.shape[0], w.shape[1]), x.dtype)
         with blas.single():
             _TILED[activation](z, rows, w, _bias(w, b), *tiles(*z.shape))
     else:
@@ -212,7 +213,7 @@ def dense(x, w, b=None, *, activation="none"):
 @accepts(min_size=SMALL, when=dense_fits)
 def dense_gelu(x, w, b=None):
     z = product(flat_rows(x), w)
-    y = np.empty_like(z)
+    y = empty_like(z)
     _GELU(z, _bias(w, b), y)
     shape = (*x.shape[:-1], w.shape[1])
     return y.reshape(shape), z.reshape(shape)
@@ -224,7 +225,7 @@ def dense_grad(g, x, w, y, *, activation, needs):
     if activation == "none":
         gb = gz.sum(axis=0) if needs[2] else None
     elif needs[2]:
-        g, gz = gz, np.empty_like(gz)
+        g, gz = gz, empty_like(gz)
         parts = max(1, min(g.size // _PARTIAL, g.shape[0], 64))
         sums = np.empty((parts, g.shape[1]), g.dtype)
         _SLOPE_AND_SUM[activation](g, y, gz, sums)
@@ -232,7 +233,7 @@ def dense_grad(g, x, w, y, *, activation, needs):
     else:
         gz = apply(_SLOPE[activation], gz, y)
     if needs[0] and needs[1] and x.size * w.shape[1] > TILED and blas.tiled():
-        gx, gw = np.empty_like(rows), np.empty_like(w)
+        gx, gw = empty_like(rows), empty_like(w)
         with blas.single():
             _both(gx, gw, gz, rows, w, *tiles(*gx.shape), *tiles(*gw.shape))
     else:

@@ -1,11 +1,28 @@
-"""Layer normalisation, a row at a time; weight and bias gradients in the same pass."""
+"""Norms: statistics, result and gradients in as few passes over memory as there can be.
+
+Layer, RMS and group norms are one loop over rows. Batch norm has two layouts. With many numbers
+in each image of a channel, a channel is one task: its numbers stay in the cache from the first
+pass to the last. With few, rows are whole examples, and sums are kept for each column.
+Nothing here depends on the number of threads: partial sums follow the shape alone.
+"""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
 from ..accept import accepts
-from ..shapes import flat_rows, norm_fits, norm_grad_fits
+from ..shapes import (
+    channels_fit,
+    channels_grad_fit,
+    flat_rows,
+    groups_fit,
+    groups_grad_fit,
+    norm_fits,
+    norm_grad_fits,
+    rms_grad_fits,
+)
 from .jit import jit, prange
 
 # 16x64 float32 take 3.1 us here and 11 in the reference's calls, their gradients 5.2 and 29
@@ -13,74 +30,349 @@ from .jit import jit, prange
 SMALL = 1024
 PARALLEL = 1 << 15
 _PARTIAL = 1 << 14  # numbers summed into one partial gradient; see matmul.py
+_LONG = 64  # numbers of an image of one channel from which a loop over them is worth its start
+
+
+def _parts(size, rows, row):
+    """How many parts of the rows get sums of their own, each of `row` numbers: so many that the
+    sums are little beside the numbers, and at most 64."""
+    return max(1, min(size // max(_PARTIAL, 8 * row), rows, 64))
+
+
+def _given(a, fill, n, x):
+    """A weight or bias of n numbers, or the one that changes nothing."""
+    return np.full(n, fill, x.dtype) if a is None else a
+
+
+def _needed(grads, needs):
+    return tuple([a if need else None for a, need in zip(grads, needs, strict=False)])
+
+
+# --- rows: layer, RMS and group norm ------------------------------------------------------------
 
 
 @jit(parallel_from=PARALLEL, reassociate=True)
-def _layer_norm(x, weight, bias, y, mean, rstd, eps):
-    n = x.dtype.type(x.shape[1])
+def _rows(x, weight, bias, y, mean, rstd, eps, centre):
+    """Row i is multiplied by row i % groups of the weights (groups, numbers of a row)."""
+    n, groups = x.dtype.type(x.shape[1]), weight.shape[0]
     for i in prange(x.shape[0]):
-        total = x.dtype.type(0)
-        for j in range(x.shape[1]):
-            total += x[i, j]
-        mu = total / n
-        total = x.dtype.type(0)
+        k, mu, total = i % groups, x.dtype.type(0), x.dtype.type(0)
+        if centre:
+            for j in range(x.shape[1]):
+                total += x[i, j]
+            mu = total / n
+            total = x.dtype.type(0)
         for j in range(x.shape[1]):
             total += (x[i, j] - mu) * (x[i, j] - mu)
         r = x.dtype.type(1) / np.sqrt(total / n + eps)
         mean[i], rstd[i] = mu, r
         for j in range(x.shape[1]):
-            y[i, j] = (x[i, j] - mu) * r * weight[j] + bias[j]
+            y[i, j] = (x[i, j] - mu) * r * weight[k, j] + bias[k, j]
 
 
 @jit(parallel_from=PARALLEL, reassociate=True)
-def _layer_norm_grad(g, x, weight, mean, rstd, gx, gweight, gbias):
-    """Row c of gweight and gbias becomes the sum over the c-th part of the rows."""
-    rows, parts, n = g.shape[0], gweight.shape[0], g.shape[1]
+def _rows_grad(g, x, weight, mean, rstd, gx, gweight, gbias, sums, centre):
+    """`sums` (2, parts, groups, numbers of a row) keeps the sums of each part of the rows. A number
+    of gweight (groups, channels of a group) and gbias is the sum over its channel's columns."""
+    groups, parts, rows, n = weight.shape[0], sums.shape[1], g.shape[0], g.shape[1]
     per = g.dtype.type(1) / g.dtype.type(n)
     for c in prange(parts):
-        for j in range(n):
-            gweight[c, j] = 0
-            gbias[c, j] = 0
+        for k in range(groups):
+            for j in range(n):
+                sums[0, c, k, j] = 0
+                sums[1, c, k, j] = 0
         for i in range(c * rows // parts, (c + 1) * rows // parts):
-            mu, r = mean[i], rstd[i]
+            k, mu, r = i % groups, mean[i], rstd[i]
             total, along = g.dtype.type(0), g.dtype.type(0)
             for j in range(n):
                 normal = (x[i, j] - mu) * r
-                gn = g[i, j] * weight[j]
+                gn = g[i, j] * weight[k, j]
                 gx[i, j] = gn
                 total += gn
                 along += gn * normal
-                gweight[c, j] += g[i, j] * normal
-                gbias[c, j] += g[i, j]
-            total, along = total * per, along * per
+                sums[0, c, k, j] += g[i, j] * normal
+                sums[1, c, k, j] += g[i, j]
+            along *= per
+            total = total * per if centre else g.dtype.type(0)
             for j in range(n):
                 normal = (x[i, j] - mu) * r
                 gx[i, j] = r * (gx[i, j] - total - normal * along)
+    for c in range(1, parts):
+        for k in range(groups):
+            for j in range(n):
+                sums[0, 0, k, j] += sums[0, c, k, j]
+                sums[1, 0, k, j] += sums[1, c, k, j]
+    repeat = n // gweight.shape[1]
+    for k in range(groups):
+        for m in range(gweight.shape[1]):
+            total, along = g.dtype.type(0), g.dtype.type(0)
+            for j in range(m * repeat, (m + 1) * repeat):
+                along += sums[0, 0, k, j]
+                total += sums[1, 0, k, j]
+            gweight[k, m], gbias[k, m] = along, total
 
 
-def _row(a, fill, x):
-    """The weight or bias, or the one that changes nothing."""
-    return np.full(x.shape[-1], fill, x.dtype) if a is None else a
+def _spread(a, fill, rows, groups, repeat):
+    """A weight or bias as (groups, numbers of a row), each number `repeat` times."""
+    a = _given(a, fill, groups * rows.shape[1] // repeat, rows)
+    return (a.repeat(repeat) if repeat > 1 else a).reshape(groups, -1)
+
+
+def _forward(x, rows, weight, bias, eps, shape, centre=True, groups=1, repeat=1):
+    """y, and the statistics of each row in a shape."""
+    y, mean, rstd = np.empty_like(x), np.empty(shape, x.dtype), np.empty(shape, x.dtype)
+    weight = _spread(weight, 1, rows, groups, repeat)
+    bias = _spread(bias, 0, rows, groups, repeat)
+    statistics = mean.reshape(-1), rstd.reshape(-1), x.dtype.type(eps)
+    _rows(rows, weight, bias, y.reshape(rows.shape), *statistics, centre)
+    return y, mean, rstd
+
+
+def _backward(g, x, rows, weight, mean, rstd, needs, groups=1, repeat=1):
+    gx, weight = np.empty_like(x), _spread(weight, 1, rows, groups, repeat)
+    gweight, gbias = [np.empty(weight.size // repeat, x.dtype) for _ in range(2)]
+    sums = np.empty((2, _parts(x.size, len(rows), weight.size), *weight.shape), x.dtype)
+    centre, rstd = mean is not None, rstd.reshape(-1)
+    args = rows, weight, (mean.reshape(-1) if centre else np.zeros_like(rstd)), rstd
+    grads = gx.reshape(rows.shape), gweight.reshape(groups, -1), gbias.reshape(groups, -1)
+    _rows_grad(g.reshape(rows.shape), *args, *grads, sums, centre)
+    return _needed((gx, gweight, gbias), needs)
 
 
 @accepts(min_size=SMALL, when=norm_fits)
 def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
-    rows, y = flat_rows(x), np.empty_like(x)
-    mean, rstd = np.empty((2, *x.shape[:-1], 1), x.dtype)
-    weight, bias = _row(weight, 1, x), _row(bias, 0, x)
-    statistics = mean.reshape(-1), rstd.reshape(-1)
-    _layer_norm(rows, weight, bias, flat_rows(y), *statistics, x.dtype.type(eps))
-    return y, mean, rstd
+    return _forward(x, flat_rows(x), weight, bias, eps, (*x.shape[:-1], 1))
 
 
 @accepts(min_size=SMALL, when=norm_grad_fits)
 def layer_norm_grad(g, x, weight, mean, rstd, *, needs):
-    rows, n = flat_rows(x), x.shape[-1]
-    parts = max(1, min(x.size // _PARTIAL, rows.shape[0], 64))
-    gx, sums = np.empty_like(x), np.empty((2, parts, n), x.dtype)
+    return _backward(g, x, flat_rows(x), weight, mean, rstd, needs)
+
+
+@accepts(min_size=SMALL, when=norm_fits)
+def rms_norm(x, weight=None, *, eps=1e-6):
+    return _forward(x, flat_rows(x), weight, None, eps, (*x.shape[:-1], 1), centre=False)[::2]
+
+
+@accepts(min_size=SMALL, when=rms_grad_fits)
+def rms_norm_grad(g, x, weight, rstd, *, needs):
+    return _backward(g, x, flat_rows(x), weight, None, rstd, needs)
+
+
+@accepts(min_size=SMALL, when=groups_fit)
+def group_norm(x, weight=None, bias=None, *, groups, eps=1e-5):
+    shape, repeat = (x.shape[0], groups, 1), math.prod(x.shape[2:])
+    rows = x.reshape(x.shape[0] * groups, -1)
+    return _forward(x, rows, weight, bias, eps, shape, True, groups, repeat)
+
+
+@accepts(min_size=SMALL, when=groups_grad_fit)
+def group_norm_grad(g, x, weight, mean, rstd, *, needs):
+    rows, repeat = x.reshape(rstd.size, -1), math.prod(x.shape[2:])
+    return _backward(g, x, rows, weight, mean, rstd, needs, rstd.shape[1], repeat)
+
+
+# --- batch norm, a channel at a time ------------------------------------------------------------
+
+
+@jit(parallel_from=PARALLEL, reassociate=True)
+def _batch_norm(x, weight, bias, y, mean, rstd, means, eps):
+    """The variance comes from that of each image around its own mean and that of these means:
+    the first pass over memory is enough for it. `means` (channels, images) is for keeping them."""
+    images, n = x.shape[0], x.dtype.type(x.shape[2])
+    count = x.dtype.type(images) * n
+    for c in prange(x.shape[1]):
+        sums, squares = x.dtype.type(0), x.dtype.type(0)
+        for i in range(images):
+            total = x.dtype.type(0)
+            for j in range(x.shape[2]):
+                total += x[i, c, j]
+            sums += total
+            mu = total / n
+            means[c, i] = mu
+            total = x.dtype.type(0)
+            for j in range(x.shape[2]):
+                total += (x[i, c, j] - mu) * (x[i, c, j] - mu)
+            squares += total
+        mu = sums / count
+        for i in range(images):
+            squares += n * (means[c, i] - mu) * (means[c, i] - mu)
+        r = x.dtype.type(1) / np.sqrt(squares / count + eps)
+        mean[c], rstd[c] = mu, r
+        scale, shift = r * weight[c], bias[c]
+        for i in range(images):
+            for j in range(x.shape[2]):
+                y[i, c, j] = (x[i, c, j] - mu) * scale + shift
+
+
+@jit(parallel_from=PARALLEL, reassociate=True)
+def _batch_norm_grad(g, x, weight, mean, rstd, gx, gweight, gbias):
+    images, n = g.shape[0], g.shape[2]
+    per = g.dtype.type(1) / (g.dtype.type(images) * g.dtype.type(n))
+    for c in prange(g.shape[1]):
+        total, along, mu, r = g.dtype.type(0), g.dtype.type(0), mean[c], rstd[c]
+        for i in range(images):
+            for j in range(n):
+                total += g[i, c, j]
+                along += g[i, c, j] * (x[i, c, j] - mu)
+        gweight[c], gbias[c] = along * r, total
+        scale, total, along = r * weight[c], total * per, along * r * r * per
+        for i in range(images):
+            for j in range(n):
+                gx[i, c, j] = scale * (g[i, c, j] - total - (x[i, c, j] - mu) * along)
+
+
+# --- batch norm, an example at a time -----------------------------------------------------------
+
+
+@jit(parallel_from=PARALLEL, reassociate=True)
+def _columns(x, weight, bias, y, mean, rstd, sums, wide, eps):
+    """x is (batch, all numbers of an example): as many neighbouring columns for each channel as it
+    has numbers. Each part of the rows sums its columns, and their squared deviations from its own
+    mean; `sums` (2, parts, columns) and `wide` (3, columns) are for keeping them."""
+    parts, rows, columns, n = sums.shape[1], x.shape[0], x.shape[1], x.shape[1] // weight.size
+    for c in prange(parts):
+        start, end = c * rows // parts, (c + 1) * rows // parts
+        for j in range(columns):
+            sums[0, c, j] = 0
+            sums[1, c, j] = 0
+        for i in range(start, end):
+            for j in range(columns):
+                sums[0, c, j] += x[i, j]
+        per = x.dtype.type(1) / x.dtype.type(end - start)
+        for i in range(start, end):
+            for j in range(columns):
+                centred = x[i, j] - sums[0, c, j] * per
+                sums[1, c, j] += centred * centred
+    for c in range(1, parts):  # squares around a common mean (Chan et al. 1979)
+        before, end = x.dtype.type(c * rows // parts), x.dtype.type((c + 1) * rows // parts)
+        per, size = x.dtype.type(1) / before, end - before
+        share, own = before * size / end, x.dtype.type(1) / size
+        for j in range(columns):
+            apart = sums[0, c, j] * own - sums[0, 0, j] * per
+            sums[1, 0, j] += sums[1, c, j] + apart * apart * share
+            sums[0, 0, j] += sums[0, c, j]
+    height, count = x.dtype.type(rows), x.dtype.type(rows) * x.dtype.type(n)
+    for k in range(weight.size):
+        total, squares = x.dtype.type(0), x.dtype.type(0)
+        for j in range(k * n, (k + 1) * n):
+            total += sums[0, 0, j]
+        mu = total / count
+        for j in range(k * n, (k + 1) * n):
+            apart = sums[0, 0, j] / height - mu
+            squares += sums[1, 0, j] + height * apart * apart
+        r = x.dtype.type(1) / np.sqrt(squares / count + eps)
+        mean[k], rstd[k] = mu, r
+        for j in range(k * n, (k + 1) * n):
+            wide[0, j], wide[1, j], wide[2, j] = mu, r * weight[k], bias[k]
+    for i in prange(rows):
+        for j in range(columns):
+            y[i, j] = (x[i, j] - wide[0, j]) * wide[1, j] + wide[2, j]
+
+
+@jit(parallel_from=PARALLEL, reassociate=True)
+def _columns_grad(g, x, weight, mean, rstd, gx, gweight, gbias, sums, wide):
+    """The same for the gradients; `wide` (4, columns)."""
+    parts, rows, columns, n = sums.shape[1], g.shape[0], g.shape[1], g.shape[1] // weight.size
+    for k in range(weight.size):
+        for j in range(k * n, (k + 1) * n):
+            wide[0, j], wide[1, j] = mean[k], rstd[k] * weight[k]
+    for c in prange(parts):
+        for j in range(columns):
+            sums[0, c, j] = 0
+            sums[1, c, j] = 0
+        for i in range(c * rows // parts, (c + 1) * rows // parts):
+            for j in range(columns):
+                sums[0, c, j] += g[i, j]
+                sums[1, c, j] += g[i, j] * (x[i, j] - wide[0, j])
+    for c in range(1, parts):
+        for j in range(columns):
+            sums[0, 0, j] += sums[0, c, j]
+            sums[1, 0, j] += sums[1, c, j]
+    per = g.dtype.type(1) / (g.dtype.type(rows) * g.dtype.type(n))
+    for k in range(weight.size):
+        total, along = g.dtype.type(0), g.dtype.type(0)
+        for j in range(k * n, (k + 1) * n):
+            total += sums[0, 0, j]
+            along += sums[1, 0, j]
+        gweight[k], gbias[k] = along * rstd[k], total
+        total, along = total * per, along * rstd[k] * rstd[k] * per
+        for j in range(k * n, (k + 1) * n):
+            wide[2, j], wide[3, j] = total, along
+    for i in prange(rows):
+        for j in range(columns):
+            centred = x[i, j] - wide[0, j]
+            gx[i, j] = wide[1, j] * (g[i, j] - wide[2, j] - centred * wide[3, j])
+
+
+@accepts(min_size=SMALL, when=channels_fit)
+def batch_norm(x, weight=None, bias=None, *, eps=1e-5):
+    examples, channels, n = len(x), x.shape[1], math.prod(x.shape[2:])
+    weight, bias = _given(weight, 1, channels, x), _given(bias, 0, channels, x)
+    shape = (1, channels, *(1,) * (x.ndim - 2))
+    y, mean, rstd = np.empty_like(x), np.empty(shape, x.dtype), np.empty(shape, x.dtype)
+    statistics, eps = (mean.reshape(-1), rstd.reshape(-1)), x.dtype.type(eps)
+    if n >= _LONG:
+        images, means = (examples, channels, n), np.empty((channels, examples), x.dtype)
+        _batch_norm(x.reshape(images), weight, bias, y.reshape(images), *statistics, means, eps)
+    else:
+        rows, sums = _scratch(x, 3)
+        _columns(x.reshape(rows), weight, bias, y.reshape(rows), *statistics, *sums, eps)
+    return y, mean, rstd
+
+
+@accepts(min_size=SMALL, when=channels_grad_fit)
+def batch_norm_grad(g, x, weight, mean, rstd, *, needs):
+    channels, n = x.shape[1], math.prod(x.shape[2:])
+    gx, weight = np.empty_like(x), _given(weight, 1, channels, x)
+    gweight, gbias = np.empty_like(weight), np.empty_like(weight)
     statistics = mean.reshape(-1), rstd.reshape(-1)
-    _layer_norm_grad(
-        flat_rows(g), rows, _row(weight, 1, x), *statistics, flat_rows(gx), sums[0], sums[1]
+    if n >= _LONG:
+        loop, shape, sums = _batch_norm_grad, (len(x), channels, n), ()
+    else:
+        loop, (shape, sums) = _columns_grad, _scratch(x, 4)
+    args = g.reshape(shape), x.reshape(shape), weight, *statistics
+    loop(*args, gx.reshape(shape), gweight, gbias, *sums)
+    return _needed((gx, gweight, gbias), needs)
+
+
+def _scratch(x, wide):
+    """x's shape as a matrix of examples, and memory for sums and as many wide rows."""
+    rows, columns = len(x), x.size // len(x)
+    parts = _parts(x.size, rows, columns)
+    return (rows, columns), (
+        np.empty((2, parts, columns), x.dtype),
+        np.empty((wide, columns), x.dtype),
     )
-    gweight, gbias = [sums[k].sum(axis=0) if needs[k + 1] else None for k in (0, 1)]
-    return gx if needs[0] else None, gweight, gbias
+
+
+# --- fixed statistics ---------------------------------------------------------------------------
+
+
+@jit(parallel_from=PARALLEL)
+def _rows_affine(x, scale, shift, y):
+    """A row is one image of one channel."""
+    for i in prange(x.shape[0]):
+        a, b = scale[i % scale.size], shift[i % scale.size]
+        for j in range(x.shape[1]):
+            y[i, j] = x[i, j] * a + b
+
+
+@jit(parallel_from=PARALLEL)
+def _columns_affine(x, scale, shift, y):
+    for i in prange(x.shape[0]):
+        for j in range(x.shape[1]):
+            y[i, j] = x[i, j] * scale[j] + shift[j]
+
+
+@accepts(min_size=SMALL, when=channels_fit)
+def channel_affine(x, scale=None, shift=None):
+    channels, n, y = x.shape[1], math.prod(x.shape[2:]), np.empty_like(x)
+    scale, shift = _given(scale, 1, channels, x), _given(shift, 0, channels, x)
+    if n >= _LONG:
+        loop, shape = _rows_affine, (len(x) * channels, n)
+    else:
+        loop, shape = _columns_affine, (len(x), channels * n)
+        scale, shift = (scale.repeat(n), shift.repeat(n)) if n > 1 else (scale, shift)
+    loop(x.reshape(shape), scale, shift, y.reshape(shape))
+    return y

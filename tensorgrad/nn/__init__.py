@@ -13,11 +13,15 @@ from .activation import (
     Softplus,
     Tanh,
 )
+from .attention import MultiHeadAttention, PositionalEmbedding, TransformerBlock
 from .container import Input, Model, Sequential, concatenate
+from .conv import AvgPool2d, Conv2d, GlobalAvgPool2d, MaxPool2d
 from .dense import Dense, Linear
-from .module import Module, Parameter
+from .embedding import Embedding
+from .module import Buffer, Module, Parameter
+from .norm import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from .recurrent import GRU, LSTM, SimpleRNN
-from .regular import Dropout, Flatten, LayerNorm
+from .regular import Dropout, Flatten
 
 __all__ = [
     "ELU",
@@ -25,16 +29,27 @@ __all__ = [
     "GRU",
     "LSTM",
     "Activation",
+    "AvgPool2d",
+    "BatchNorm",
+    "Buffer",
+    "Conv2d",
     "Dense",
     "Dropout",
+    "Embedding",
     "Flatten",
+    "GlobalAvgPool2d",
+    "GroupNorm",
     "Input",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "MaxPool2d",
     "Model",
     "Module",
+    "MultiHeadAttention",
     "Parameter",
+    "PositionalEmbedding",
+    "RMSNorm",
     "ReLU",
     "Sequential",
     "SiLU",
@@ -43,6 +58,7 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
+    "TransformerBlock",
     "concatenate",
     "init",
 ]

@@ -12,7 +12,6 @@ from ..creation import asarray, host_generator
 from ..errors import DTypeError, ShapeError
 from ..ops import matmul
 from ..ops.shape import cast
-from ..public import dense
 from . import activation as activations
 from .init import initial
 from .module import Module, Parameter
@@ -23,9 +22,6 @@ def size(name: str, value: Any) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 1:
         raise ShapeError(f"{name} must be a whole number above 0, got {value!r}")
     return operator.index(value)
-
-
-FUSED = (*matmul.ACTIVATIONS, "gelu")
 
 
 class Dense(Module):
@@ -88,9 +84,11 @@ class Dense(Module):
             )
         if not is_floating(x.dtype):
             x = cast(x, dtype=self.weight.dtype)
-        if self.activation in FUSED:
-            return dense(x, self.weight, self.bias, activation=self.activation)
-        return activations.apply(self.activation, dense(x, self.weight, self.bias))
+        if self.activation in matmul.ACTIVATIONS:
+            return matmul.dense(x, self.weight, self.bias, activation=self.activation)
+        if self.activation == "gelu":
+            return matmul.dense_gelu(x, self.weight, self.bias)[0]
+        return activations.apply(self.activation, matmul.dense(x, self.weight, self.bias))
 
     def describe(self) -> str:
         name = "" if self.activation == "none" else f", activation={self.activation!r}"

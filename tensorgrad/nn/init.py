@@ -16,7 +16,9 @@ Shape = tuple[int, ...]
 
 
 def fans(shape: Shape) -> tuple[int, int]:
-    """Inputs and outputs of one unit, for weights of shape (in, out)."""
+    """Inputs and outputs of one unit, for weights (in, out) or filters (out, in, kh, kw)."""
+    if len(shape) == 4:
+        return math.prod(shape[1:]), shape[0] * math.prod(shape[2:])
     return (shape[0], shape[-1]) if len(shape) > 1 else (math.prod(shape), math.prod(shape))
 
 

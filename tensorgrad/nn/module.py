@@ -29,9 +29,27 @@ class Parameter(Tensor):
         track(self)
 
 
+class Buffer(Tensor):
+    """State of a module that no optimizer trains: saved, loaded, moved and cast with the
+    parameters, but none of them.
+
+    >>> Buffer([1.0, 2.0]).requires_grad
+    False
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any):
+        super().__init__(asarray(data)._data.copy())
+
+
+STATE = (Parameter, Buffer)
+
+
 def parts_of(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """The parameters and modules in an attribute, with their paths: itself, or in containers."""
-    if isinstance(value, (Parameter, Module)):
+    """The parameters, buffers and modules in an attribute, with their paths: itself, or in
+    containers."""
+    if isinstance(value, (*STATE, Module)):
         yield path, value
     elif isinstance(value, (list, tuple)):
         for i, part in enumerate(value):
@@ -86,7 +104,7 @@ class Module:
             raise
 
     def children(self) -> Iterator[tuple[str, Any]]:
-        """(path, parameter or module) of what this module holds itself."""
+        """(path, parameter, buffer or module) of what this module holds itself."""
         for name, value in list(vars(self).items()):
             yield from parts_of(value, name)
 
@@ -98,7 +116,11 @@ class Module:
         """(path, parameter) of all parameters, each once, in the order they were made."""
         return self._walk("", set(), Parameter)
 
-    def _walk(self, path: str, seen: set[int], kind: type) -> Iterator[tuple[str, Any]]:
+    def named_state(self) -> Iterator[tuple[str, Tensor]]:
+        """(path, tensor) of all parameters and buffers, each once, in the order they were made."""
+        return self._walk("", set(), STATE)
+
+    def _walk(self, path: str, seen: set[int], kind: Any) -> Iterator[tuple[str, Any]]:
         if id(self) in seen:
             return
         seen.add(id(self))
@@ -108,7 +130,7 @@ class Module:
             inner = f"{path}.{name}" if path else name
             if isinstance(part, Module):
                 yield from part._walk(inner, seen, kind)
-            elif kind is Parameter and id(part) not in seen:
+            elif isinstance(part, kind) and id(part) not in seen:
                 seen.add(id(part))
                 yield inner, part
 
@@ -165,41 +187,43 @@ class Module:
             p.grad = None
 
     def to(self, backend: str) -> Module:
-        """Move all parameters to another backend, in place."""
+        """Move all parameters and buffers to another backend, in place."""
         target = get(backend)
-        for p in self.parameters():
+        self.parameters()  # says which layers have none yet
+        for _, p in self.named_state():
             p._data = target.from_host(BY_TYPE[type(p._data)].to_host(p._data))
             p.grad = None
             stamp(p)
         return self
 
     def astype(self, dtype: Any) -> Module:
-        """Cast all parameters to another floating dtype, in place."""
+        """Cast all parameters and floating buffers to another floating dtype, in place."""
         wanted = dtype_of(dtype)
         if not is_floating(wanted):
             raise DTypeError(f"parameters are floating numbers, got dtype {wanted}")
-        for p in self.parameters():
-            p.data = p.data.astype(wanted)
-            p.grad = None
+        self.parameters()  # says which layers have none yet
+        for _, p in self.named_state():
+            if is_floating(p.dtype):
+                p.data = p.data.astype(wanted)
+                p.grad = None
         return self
 
     # --- weights ---
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """The parameters as NumPy arrays by path, copied."""
-        return {name: p.numpy().copy() for name, p in self.named_parameters()}
+        """The parameters and buffers as NumPy arrays by path, copied."""
+        return {name: p.numpy().copy() for name, p in self.named_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Set all parameters from arrays by path; nothing is changed when something is wrong.
-
-        Raises ShapeError that names missing, unexpected and mis-shaped parameters.
+        """Set parameters and buffers from arrays by path; nothing is changed when something is
+        wrong. Raises ShapeError that names what is missing, unexpected and mis-shaped.
         """
         if waiting := [path or "(self)" for path, m in self.named_modules() if not m.built]:
             raise ShapeError(
                 f"load_state_dict of {type(self).__name__}: the layers {', '.join(waiting)} have "
                 "no parameters yet; call the model on a batch first, or give them in_features"
             )
-        own = dict(self.named_parameters())
+        own = dict(self.named_state())
         wrong = [f"missing {name}" for name in own if name not in state]
         wrong += [f"unexpected {name}" for name in state if name not in own]
         wrong += [
@@ -213,15 +237,15 @@ class Module:
             p.data = asarray(state[name], p.dtype)._data.copy()
 
     def get_weights(self) -> list[np.ndarray]:
-        """The parameters as NumPy arrays, copied, in the order they were made."""
+        """The parameters and buffers as NumPy arrays, copied, in the order they were made."""
         return list(self.state_dict().values())
 
     def set_weights(self, weights: Iterable[Any]) -> None:
-        """Set all parameters from arrays in the order of `get_weights`."""
-        weights, names = list(weights), [name for name, _ in self.named_parameters()]
+        """Set parameters and buffers from arrays in the order of `get_weights`."""
+        weights, names = list(weights), [name for name, _ in self.named_state()]
         if len(weights) != len(names):
             raise ShapeError(
-                f"set_weights: {type(self).__name__} has {len(names)} parameters "
+                f"set_weights: {type(self).__name__} has {len(names)} parameters and buffers "
                 f"({', '.join(names)}), got {len(weights)} arrays"
             )
         self.load_state_dict(dict(zip(names, weights, strict=True)))

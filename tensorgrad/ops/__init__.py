@@ -1,9 +1,26 @@
 """The table of ops, a file a family: references, rules and samples, nothing else."""
 
-from . import elementwise, index, loss, matmul, norm, random, recurrent, reduce, shape, update
+from . import (
+    attention,
+    conv,
+    elementwise,
+    embedding,
+    index,
+    loss,
+    matmul,
+    norm,
+    random,
+    recurrent,
+    reduce,
+    shape,
+    update,
+)
 
 __all__ = [
+    "attention",
+    "conv",
     "elementwise",
+    "embedding",
     "index",
     "loss",
     "matmul",

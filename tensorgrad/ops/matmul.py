@@ -5,7 +5,7 @@ import math
 from ..backend import is_half, namespace
 from ..core import op
 from .elementwise import gelu, gelu_grad, relu, relu_grad, sigmoid, sigmoid_grad, tanh, tanh_grad
-from .reduce import sum_
+from .reduce import narrow, sum_, widened
 from .samples import Sample, calls, draw
 from .shape import expand_dims, reshape, squeeze, swapaxes
 
@@ -61,18 +61,18 @@ def matmul(a, b):
     """Matrix product over the last two axes, batched and broadcast over the others, as NumPy's;
     one-dimensional operands are a row on the left, a column on the right."""
     xp = namespace(a)
-    if is_half(a.dtype) and a.dtype == b.dtype:
+    if a.dtype.itemsize == 2 and is_half(a.dtype) and a.dtype == b.dtype:
         return xp.matmul(a.astype("float32"), b.astype("float32")).astype(a.dtype)
     return xp.matmul(a, b)
 
 
 # --- dense --------------------------------------------------------------------------------------
 
-ACTIVATIONS = {  # name -> (function, gradient from the output)
+ACTIVATIONS = {  # name -> (function of arrays, gradient from the output)
     "none": (lambda z: z, lambda g, y: g),
-    "relu": (relu, relu_grad),
-    "sigmoid": (sigmoid, sigmoid_grad),
-    "tanh": (tanh, tanh_grad),
+    "relu": (relu.ref, relu_grad),
+    "sigmoid": (sigmoid.ref, sigmoid_grad),
+    "tanh": (tanh.ref, tanh_grad),
 }
 
 
@@ -112,7 +112,8 @@ def dense(x, w, b=None, *, activation="none"):
 
     `activation` is none, relu, sigmoid or tanh: those whose gradient follows from the output.
     """
-    return ACTIVATIONS[activation][0](_affine(x, w, b))
+    z = _affine(x, w, b)
+    return z if activation == "none" else narrow(ACTIVATIONS[activation][0](widened(z)), z)
 
 
 @op(samples=_dense_grad_samples, outputs=("gx", "gw", "gb"), kind="contract")
@@ -120,8 +121,12 @@ def dense_grad(g, x, w, y, *, activation, needs):
     """Gradients of dense for x, w and b, None where not needed."""
     gz = ACTIVATIONS[activation][1](g, y)
     rows = flat(gz)
-    gx = reshape(matmul(rows, transposed(w)), shape=x.shape) if needs[0] else None
-    gw = matmul(transposed(flat(x)), rows) if needs[1] else None
+    gx = gw = None
+    if needs[0]:
+        gx = matmul(rows, w.T)
+        gx = gx if rows is gz else reshape(gx, shape=x.shape)
+    if needs[1]:
+        gw = matmul(flat(x).T, rows)
     gb = sum_(rows, axis=0) if needs[2] else None
     return gx, gw, gb
 

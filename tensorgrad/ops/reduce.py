@@ -24,19 +24,24 @@ _AXES = shaped(
 _EMPTY = shaped(((0, 3), {"axis": 1}), ((2, 0), {"axis": 1}), ((0,), {}))
 
 
+_SINGLE = np.dtype("float32")
+
+
 def wide(x):
     """The dtype to accumulate in: float32 for halves, else the library's own choice."""
-    return np.dtype("float32") if is_half(x.dtype) else None
+    return _SINGLE if x.dtype.itemsize == 2 and is_half(x.dtype) else None
 
 
 def narrow(y, x):
     """y in the dtype of a half-precision x; as it is for all others."""
-    return y.astype(x.dtype) if is_half(x.dtype) and y.dtype != x.dtype else y
+    if x.dtype.itemsize == 2 and is_half(x.dtype) and y.dtype != x.dtype:
+        return y.astype(x.dtype)
+    return y
 
 
 def widened(x):
     """x itself, or a half-precision x in float32. Works on arrays and Tensors."""
-    return x.astype("float32") if is_half(x.dtype) else x
+    return x.astype("float32") if x.dtype.itemsize == 2 and is_half(x.dtype) else x
 
 
 def kept_shape(shape, axis):

@@ -1,0 +1,206 @@
+"""Attention layers: several heads, the Transformer block, and learned positions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backend import is_floating
+from ..core import Tensor
+from ..creation import asarray, host_generator
+from ..errors import DTypeError, ShapeError
+from ..ops.attention import scaled_dot_product_attention
+from ..ops.shape import cast, expand_dims, reshape, split, swapaxes
+from ..public import dense
+from .container import Sequential
+from .dense import Dense, size
+from .init import initial
+from .module import Module, Parameter
+from .norm import LayerNorm
+from .regular import Dropout
+
+
+class MultiHeadAttention(Module):
+    """Attention in `heads` parts of the features, then a projection (Vaswani et al. 2017):
+    query (..., T, width), key and value (..., S, width) -> (..., T, width).
+
+    Without key it attends to the query itself, without value to the key. A bool mask is True
+    where a position attends, a floating one is added to the scores: (T, S) for all examples,
+    (n, T, S) for each (a padding mask is (n, 1, S)) or (n, heads, T, S). `causal` lets position i
+    attend to the first i + 1. `weight` (width, 3 * width) holds the projections of query, key and
+    value side by side; `width` may be left out, as in Dense.
+
+    >>> MultiHeadAttention(2)(asarray([[[1.0, 2.0, 3.0, 4.0]]])).shape
+    (1, 1, 4)
+    """
+
+    def __init__(
+        self,
+        heads: int,
+        width: int | None = None,
+        causal: bool = False,
+        bias: bool = True,
+        dtype: Any = "float32",
+    ):
+        super().__init__()
+        self.heads, self.width = size("MultiHeadAttention: heads", heads), width
+        self.causal, self.use_bias, self.dtype = causal, bias, dtype
+        self.weight: Any = None  # a Parameter once the width is known
+        self.bias: Any = None
+        self.output: Any = None
+        if width is not None:
+            self.build(width)
+
+    @property
+    def built(self) -> bool:  # type: ignore[override]
+        """Whether there are weights yet."""
+        return self.weight is not None
+
+    def build(self, width: int) -> None:
+        """Make the weights for this number of features."""
+        self.width = width = size("MultiHeadAttention: width", width)
+        if width % self.heads:
+            raise ShapeError(
+                f"MultiHeadAttention: {self.heads} heads cannot share a width of {width} evenly"
+            )
+        self.weight = Parameter(initial("xavier_uniform", (width, 3 * width), self.dtype))
+        if self.use_bias:
+            self.bias = Parameter(initial("zeros", (3 * width,), self.dtype))
+        self.output = Dense(width, width, bias=self.use_bias, dtype=self.dtype)
+
+    def forward(self, query: Any, key: Any = None, value: Any = None, mask: Any = None) -> Tensor:
+        query = self._checked("query", query)
+        if key is None and value is None:
+            projected = split(dense(query, self.weight, self.bias), sections=3, axis=-1)
+        else:
+            key = query if key is None else self._checked("key", key)
+            value = key if value is None else self._checked("value", value)
+            weights = split(self.weight, sections=3, axis=-1)
+            biases = split(self.bias, sections=3) if self.use_bias else (None,) * 3
+            projected = tuple(map(dense, (query, key, value), weights, biases))
+        q, k, v = [self._by_head(x) for x in projected]
+        if mask is not None:
+            mask = asarray(mask)
+            if mask.ndim == 3:  # one for each example: the same for all heads
+                mask = expand_dims(mask, axis=-3)
+        y = scaled_dot_product_attention(q, k, v, mask, causal=self.causal)[0]
+        return self.output(reshape(swapaxes(y, axis1=-2, axis2=-3), shape=projected[0].shape))
+
+    def _checked(self, name: str, x: Any) -> Tensor:
+        """x as floating features of the layer's width, which the first x decides."""
+        x = asarray(x)
+        if x.ndim < 2:
+            raise ShapeError(
+                f"MultiHeadAttention: {name} has shape {x.shape}; it needs positions and features, "
+                "(..., T, width)"
+            )
+        if self.weight is None:
+            self.build(x.shape[-1])
+        if x.shape[-1] != self.width:
+            raise ShapeError(
+                f"MultiHeadAttention({self.heads}) was made for {self.width} features, got a "
+                f"{name} of shape {x.shape}"
+            )
+        return x if is_floating(x.dtype) else cast(x, dtype=self.weight.dtype)
+
+    def _by_head(self, x: Tensor) -> Tensor:
+        """(..., T, width) -> (..., heads, T, width / heads), a view."""
+        parts = (*x.shape[:-1], self.heads, x.shape[-1] // self.heads)
+        return swapaxes(reshape(x, shape=parts), axis1=-2, axis2=-3)
+
+    def describe(self) -> str:
+        return f"{self.heads}, width={self.width}{', causal=True' if self.causal else ''}"
+
+
+class TransformerBlock(Module):
+    """x + attention(norm(x)), then x + mlp(norm(x)), with dropout on both branches: the pre-norm
+    form of Xiong et al. 2020. (..., T, width) -> (..., T, width).
+
+    The perceptron has one hidden layer of `hidden` units, 4 * width unless given. A mask is as
+    in MultiHeadAttention.
+
+    >>> TransformerBlock(2)(asarray([[[1.0, 2.0, 3.0, 4.0]]])).shape
+    (1, 1, 4)
+    """
+
+    def __init__(
+        self,
+        heads: int,
+        width: int | None = None,
+        hidden: int | None = None,
+        causal: bool = False,
+        dropout: float = 0.0,
+        activation: Any = "gelu",
+        eps: float = 1e-5,
+        dtype: Any = "float32",
+    ):
+        super().__init__()
+        self.hidden, self.activation, self.dtype = hidden, activation, dtype
+        self.attention_norm = LayerNorm(eps=eps, dtype=dtype)
+        self.attention = MultiHeadAttention(heads, causal=causal, dtype=dtype)
+        self.mlp_norm = LayerNorm(eps=eps, dtype=dtype)
+        self.mlp: Any = None  # a Sequential once the width is known
+        self.dropout = Dropout(dropout)
+        if width is not None:
+            self.build(width)
+
+    @property
+    def built(self) -> bool:  # type: ignore[override]
+        """Whether there are weights yet."""
+        return self.mlp is not None
+
+    def build(self, width: int) -> None:
+        """Make the weights for this number of features."""
+        width = size("TransformerBlock: width", width)
+        self.attention.build(width)
+        self.attention_norm.build(width)
+        self.mlp_norm.build(width)
+        hidden = 4 * width if self.hidden is None else self.hidden
+        self.mlp = Sequential(
+            Dense(hidden, width, activation=self.activation, dtype=self.dtype),
+            Dense(width, hidden, dtype=self.dtype),
+        )
+
+    def forward(self, x: Any, mask: Any = None) -> Tensor:
+        x = asarray(x)
+        if x.ndim < 2:
+            raise ShapeError(
+                f"TransformerBlock: x has shape {x.shape}; it needs positions and features, "
+                "(..., T, width)"
+            )
+        if self.mlp is None:
+            self.build(x.shape[-1])
+        x = x + self.dropout(self.attention(self.attention_norm(x), mask=mask))
+        return x + self.dropout(self.mlp(self.mlp_norm(x)))
+
+
+class PositionalEmbedding(Module):
+    """x + weight[:T], a learned vector for each position: (..., T, width) -> (..., T, width), for
+    T up to `length`. Normal initial numbers of standard deviation 0.02, as in GPT-2.
+
+    >>> PositionalEmbedding(8, 2)(asarray([[1.0, 2.0], [3.0, 4.0]])).shape
+    (2, 2)
+    """
+
+    def __init__(self, length: int, width: int, dtype: Any = "float32"):
+        super().__init__()
+        shape = tuple([size(f"PositionalEmbedding: {n}", v)
+                       for n, v in (("length", length), ("width", width))])  # fmt: skip
+        draw = lambda shape: 0.02 * host_generator().standard_normal(shape)  # noqa: E731
+        self.weight = Parameter(initial(draw, shape, dtype))
+
+    def forward(self, x: Any) -> Tensor:
+        x = asarray(x)
+        length, width = self.weight.shape
+        if x.ndim < 2 or x.shape[-1] != width or x.shape[-2] > length:
+            raise ShapeError(
+                f"PositionalEmbedding({length}, {width}) takes (..., T, {width}) with T up to "
+                f"{length}, got shape {x.shape}"
+            )
+        if not is_floating(x.dtype):
+            raise DTypeError(
+                f"PositionalEmbedding takes embedded tokens, got dtype {x.dtype}: embed them first"
+            )
+        return x + self.weight[: x.shape[-2]]
+
+    def describe(self) -> str:
+        return ", ".join(map(str, self.weight.shape))

@@ -1,0 +1,187 @@
+"""Convolution and pooling of images (n, channels, height, width)."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from ..backend import is_floating
+from ..core import Tensor
+from ..creation import asarray
+from ..errors import ShapeError
+from ..ops import conv
+from . import activation as activations
+from .dense import size
+from .init import initial
+from .module import Module, Parameter
+
+
+def pair(name: str, value: Any, least: int = 1) -> tuple[int, int]:
+    """(height, width) from one number for both or from two; ShapeError for anything else."""
+    values = (value, value) if hasattr(value, "__index__") else value
+    try:
+        found = tuple([operator.index(v) for v in values])
+    except TypeError:
+        found = ()
+    if len(found) != 2 or min(found) < least:
+        raise ShapeError(
+            f"{name} is one whole number or two (height, width), each {least} or more; "
+            f"got {value!r}"
+        )
+    return found
+
+
+def images(name: str, x: Any) -> Tensor:
+    """x as a tensor, with the four axes of images."""
+    x = asarray(x)
+    if len(x.shape) != 4:
+        raise ShapeError(
+            f"{name} takes images (n, channels, height, width), got an input of shape {x.shape}"
+            + ("; one channel needs its axis: x[:, None]" if len(x.shape) == 3 else "")
+        )
+    return x
+
+
+class Conv2d(Module):
+    """activation(cross-correlation with `filters` filters + bias): (n, c, h, w) -> (n, filters,
+    oh, ow), oh = (h + 2 padding - dilation (kernel - 1) - 1) // stride + 1, ow alike.
+
+    Sizes are one number or (height, width). `padding` counts zeros on either side, or is "valid"
+    (none) or "same" (stride 1 only: the size stays). The number of channels may be left out: the
+    weights (filters, c / groups, kh, kw) are then made at the first call, Xavier-uniform as in
+    Dense.
+
+    >>> Conv2d(8, 3, padding="same")(asarray([[[[1.0, 2.0]]]])).shape
+    (1, 8, 1, 2)
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        in_channels: int | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        activation: Any = None,
+        bias: bool = True,
+        weight_init: Any = "xavier_uniform",
+        bias_init: Any = "zeros",
+        dtype: Any = "float32",
+    ):
+        super().__init__()
+        self.filters, self.in_channels = size("Conv2d: filters", filters), in_channels
+        self.kernel_size = pair("Conv2d: kernel_size", kernel_size)
+        self.stride = pair("Conv2d: stride", stride)
+        self.dilation = pair("Conv2d: dilation", dilation)
+        self.groups = size("Conv2d: groups", groups)
+        self.padding = self._padding(padding)
+        self.activation = activations.get(activation)
+        self.use_bias, self.dtype, self.inits = bias, dtype, (weight_init, bias_init)
+        self.weight: Any = None  # a Parameter once the number of channels is known
+        self.bias: Any = None
+        if filters % groups:
+            raise ShapeError(f"Conv2d: {filters} filters cannot be cut into {groups} groups")
+        if in_channels is not None:
+            self.build(in_channels)
+
+    def _padding(self, padding: Any) -> tuple[int, int]:
+        if padding == "valid":
+            return 0, 0
+        if padding != "same":
+            if isinstance(padding, str):
+                raise ShapeError(f'Conv2d: padding is "same", "valid" or numbers, got {padding!r}')
+            return pair("Conv2d: padding", padding, least=0)
+        (kh, kw), (dh, dw) = self.kernel_size, self.dilation
+        if self.stride != (1, 1) or dh * (kh - 1) % 2 or dw * (kw - 1) % 2:
+            raise ShapeError(
+                'Conv2d: padding "same" needs stride 1 and windows of odd size; got kernel_size '
+                f"{self.kernel_size}, dilation {self.dilation}, stride {self.stride}"
+            )
+        return dh * (kh - 1) // 2, dw * (kw - 1) // 2
+
+    @property
+    def built(self) -> bool:  # type: ignore[override]
+        """Whether there are weights yet."""
+        return self.weight is not None
+
+    def build(self, in_channels: int) -> None:
+        """Make the weights for this number of channels."""
+        self.in_channels = in_channels = size("Conv2d: in_channels", in_channels)
+        if in_channels % self.groups:
+            raise ShapeError(
+                f"Conv2d: {in_channels} channels cannot be cut into {self.groups} groups"
+            )
+        shape = (self.filters, in_channels // self.groups, *self.kernel_size)
+        self.weight = Parameter(initial(self.inits[0], shape, self.dtype))
+        if self.use_bias:
+            self.bias = Parameter(initial(self.inits[1], (self.filters,), self.dtype))
+
+    def forward(self, x: Any) -> Tensor:
+        x = images("Conv2d", x)
+        if self.weight is None:
+            self.build(x.shape[1])
+        if x.shape[1] != self.in_channels:
+            raise ShapeError(
+                f"Conv2d({self.filters}) was made for {self.in_channels} channels, got an input "
+                f"of shape {x.shape}: images are (n, channels, height, width)"
+            )
+        if not is_floating(x.dtype):
+            x = x.astype(self.weight.dtype)
+        geometry = {k: getattr(self, k) for k in ("stride", "padding", "dilation", "groups")}
+        return activations.apply(
+            self.activation, conv.conv2d(x, self.weight, self.bias, **geometry)
+        )
+
+    def describe(self) -> str:
+        name = "" if self.activation == "none" else f", activation={self.activation!r}"
+        return f"{self.filters}, {self.kernel_size}, in_channels={self.in_channels}{name}"
+
+
+class _Pool(Module):
+    def __init__(self, size: Any = 2, stride: Any = None, padding: Any = 0):
+        super().__init__()
+        name = type(self).__name__
+        self.size = pair(f"{name}: size", size)
+        self.stride = self.size if stride is None else pair(f"{name}: stride", stride)
+        self.padding = pair(f"{name}: padding", padding, least=0)
+
+    def describe(self) -> str:
+        return f"{self.size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxPool2d(_Pool):
+    """The largest number of each window: (n, c, h, w) -> (n, c, oh, ow). Windows stand side by
+    side unless a `stride` is given; the padding never wins.
+
+    >>> MaxPool2d(2)([[[[1.0, 2.0], [3.0, 4.0]]]]).tolist()
+    [[[[4.0]]]]
+    """
+
+    def forward(self, x: Any) -> Tensor:
+        x = images("MaxPool2d", x)
+        return conv.max_pool2d(x, size=self.size, stride=self.stride, padding=self.padding)[0]
+
+
+class AvgPool2d(_Pool):
+    """The mean of each window, zeros of the padding included: (n, c, h, w) -> (n, c, oh, ow).
+
+    >>> AvgPool2d(2)([[[[1.0, 2.0], [3.0, 4.0]]]]).tolist()
+    [[[[2.5]]]]
+    """
+
+    def forward(self, x: Any) -> Tensor:
+        x = images("AvgPool2d", x)
+        return conv.avg_pool2d(x, size=self.size, stride=self.stride, padding=self.padding)
+
+
+class GlobalAvgPool2d(Module):
+    """The mean of each channel: (n, c, h, w) -> (n, c) (Lin et al. 2014).
+
+    >>> GlobalAvgPool2d()([[[[1.0, 2.0], [3.0, 4.0]]]]).tolist()
+    [[2.5]]
+    """
+
+    def forward(self, x: Any) -> Tensor:
+        return images("GlobalAvgPool2d", x).mean(axis=(2, 3))

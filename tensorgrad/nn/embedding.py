@@ -1,0 +1,46 @@
+"""A table of trained vectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backend import is_floating
+from ..core import Tensor
+from ..creation import asarray, host_generator
+from ..errors import DTypeError
+from ..ops import embedding
+from .dense import size
+from .init import initial
+from .module import Module, Parameter
+
+
+class Embedding(Module):
+    """The row of a trained table for each integer id: (...) -> (..., features). The rows are drawn
+    from the standard normal distribution, as in PyTorch.
+
+    Floating ids are taken where all of them are whole numbers.
+
+    >>> Embedding(10, 4)([[1, 2, 3]]).shape
+    (1, 3, 4)
+    """
+
+    def __init__(self, count: int, features: int, weight_init: Any = None, dtype: Any = "float32"):
+        super().__init__()
+        self.count = size("Embedding: count", count)
+        self.features = size("Embedding: features", features)
+        init = host_generator().standard_normal if weight_init is None else weight_init
+        self.weight = Parameter(initial(init, (self.count, self.features), dtype))
+
+    def forward(self, ids: Any) -> Tensor:
+        ids = asarray(ids)
+        if is_floating(ids.dtype):  # of a table of mixed columns, or a functional model's trial
+            whole = ids.detach().astype("int64")
+            if not bool((whole == ids.detach()).all()):
+                raise DTypeError(
+                    f"Embedding: ids are whole numbers, got fractions of dtype {ids.dtype}"
+                )
+            ids = whole
+        return embedding.embedding(self.weight, ids)
+
+    def describe(self) -> str:
+        return f"{self.count}, {self.features}"

@@ -1,0 +1,196 @@
+"""Layers that normalise: over features, channels, groups of channels, or the batch."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..backend import is_floating
+from ..core import Tensor
+from ..creation import asarray
+from ..errors import ShapeError
+from ..ops import norm
+from ..switches import recording
+from .dense import size
+from .init import initial
+from .module import Buffer, Module, Parameter
+
+
+class Norm(Module):
+    """What norms share: a weight of ones and a bias of zeros along one axis of the input. Without
+    `features`, the length of that axis, they are made at the first call."""
+
+    axis = -1  # where the features lie
+    biased = True
+
+    def __init__(self, features: int | None, eps: float, dtype: Any):
+        super().__init__()
+        self.features, self.eps, self.dtype = features, eps, dtype
+        self.weight: Any = None  # Parameters once the number of features is known
+        self.bias: Any = None
+        if features is not None:
+            self.build(features)
+
+    @property
+    def built(self) -> bool:  # type: ignore[override]
+        """Whether there are weights yet."""
+        return self.weight is not None
+
+    def build(self, features: int) -> None:
+        """Make weight and bias, and what else there is, for this many features."""
+        self.features = features = size(f"{type(self).__name__}: features", features)
+        self.weight = Parameter(initial("ones", (features,), self.dtype))
+        if self.biased:
+            self.bias = Parameter(initial("zeros", (features,), self.dtype))
+
+    def taken(self, x: Any) -> Tensor:
+        """x as a floating tensor that has the features this layer was made for."""
+        x, axes = asarray(x), 1 if self.axis == -1 else self.axis + 1
+        if len(x.shape) < axes:
+            raise ShapeError(
+                f"{type(self).__name__} takes arrays of {axes} axes or more, its features on axis "
+                f"{self.axis}; got shape {x.shape}"
+            )
+        n = x.shape[self.axis]
+        if self.weight is None:
+            self.build(n)
+        if n != self.features:
+            raise ShapeError(
+                f"{type(self).__name__}({self.describe()}) got an input of shape {x.shape}; its "
+                f"{'last axis' if self.axis == -1 else f'axis {self.axis}'} must have length "
+                f"{self.features}"
+            )
+        return x if is_floating(x.dtype) else x.astype(self.weight.dtype)
+
+    def describe(self) -> str:
+        return f"{self.features}"
+
+
+class LayerNorm(Norm):
+    """Normalises over the last axis (Ba et al. 2016): (x - mean) / sqrt(var + eps) * weight + bias.
+
+    >>> LayerNorm(2)([[1.0, 3.0]]).numpy().round(3).tolist()
+    [[-1.0, 1.0]]
+    """
+
+    def __init__(self, features: int | None = None, eps: float = 1e-5, dtype: Any = "float32"):
+        super().__init__(features, eps, dtype)
+
+    def forward(self, x: Any) -> Tensor:
+        x = self.taken(x)
+        return norm.layer_norm(x, self.weight, self.bias, eps=self.eps)[0]
+
+
+class RMSNorm(Norm):
+    """Divides by the root mean square of the last axis (Zhang & Sennrich 2019):
+    x / sqrt(mean(x^2) + eps) * weight.
+
+    >>> RMSNorm(2)([[3.0, 3.0]]).numpy().round(3).tolist()
+    [[1.0, 1.0]]
+    """
+
+    biased = False
+
+    def __init__(self, features: int | None = None, eps: float = 1e-6, dtype: Any = "float32"):
+        super().__init__(features, eps, dtype)
+
+    def forward(self, x: Any) -> Tensor:
+        x = self.taken(x)
+        return norm.rms_norm(x, self.weight, eps=self.eps)[0]
+
+
+class GroupNorm(Norm):
+    """Normalises each example over groups of neighbouring channels (Wu & He 2018), which are
+    axis 1; one group is layer normalisation over all channels, as many as channels instance norm.
+
+    >>> GroupNorm(2)([[1.0, 3.0, 5.0, 5.0]]).numpy().round(3).tolist()
+    [[-1.0, 1.0, 0.0, 0.0]]
+    """
+
+    axis = 1
+
+    def __init__(
+        self, groups: int, channels: int | None = None, eps: float = 1e-5, dtype: Any = "float32"
+    ):
+        self.groups = size("GroupNorm: groups", groups)
+        super().__init__(channels, eps, dtype)
+
+    def build(self, features: int) -> None:
+        if features % self.groups:
+            raise ShapeError(
+                f"GroupNorm: {features} channels do not divide into {self.groups} groups of one "
+                "size"
+            )
+        super().build(features)
+
+    def forward(self, x: Any) -> Tensor:
+        x = self.taken(x)
+        return norm.group_norm(x, self.weight, self.bias, groups=self.groups, eps=self.eps)[0]
+
+    def describe(self) -> str:
+        return f"{self.groups}, channels={self.features}"
+
+
+class BatchNorm(Norm):
+    """Normalises each feature, or channel (axis 1), over the batch and all other axes
+    (Ioffe & Szegedy 2015): (x - mean) / sqrt(var + eps) * weight + bias.
+
+    In training with the statistics of the batch, which move `running_mean` and `running_var` by
+    `momentum` towards them (the variance unbiased, as in PyTorch); in evaluation with those.
+    Training needs more than one number of each feature.
+
+    >>> BatchNorm(1)([[1.0], [3.0]]).numpy().round(3).tolist()
+    [[-1.0], [1.0]]
+    """
+
+    axis = 1
+    running_mean: Any = None  # Buffers, made after weight and bias and so listed after them
+    running_var: Any = None
+
+    def __init__(
+        self,
+        features: int | None = None,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        dtype: Any = "float32",
+    ):
+        if not (isinstance(momentum, (int, float)) and 0 <= momentum <= 1):
+            raise ShapeError(f"BatchNorm: momentum is a number from 0 to 1, got {momentum!r}")
+        self.momentum = momentum
+        super().__init__(features, eps, dtype)
+
+    def build(self, features: int) -> None:
+        super().build(features)
+        self.running_mean = Buffer(initial("zeros", (features,), self.dtype))
+        self.running_var = Buffer(initial("ones", (features,), self.dtype))
+
+    def forward(self, x: Any) -> Tensor:
+        x = self.taken(x)
+        return self._train(x) if self.training else self._evaluate(x)
+
+    def _train(self, x: Tensor) -> Tensor:
+        count = math.prod(x.shape) // x.shape[1]
+        if count < 2:
+            raise ShapeError(
+                f"BatchNorm({self.features}) in training got an input of shape {x.shape}: that is "
+                f"{count} of each feature, which has no variance. Use larger batches "
+                "(DataLoader's drop_last leaves a small last one out), or .eval()"
+            )
+        y, mean, rstd = norm.batch_norm(x, self.weight, self.bias, eps=self.eps)
+        with recording(False):
+            norm.update_running(
+                self.running_mean,
+                self.running_var,
+                mean,
+                rstd,
+                count=count,
+                momentum=self.momentum,
+                eps=self.eps,
+            )
+        return y
+
+    def _evaluate(self, x: Tensor) -> Tensor:
+        # From arrays of its own: the graph outlives a later change of the running statistics.
+        rstd = (self.running_var + self.eps) ** -0.5
+        shift = self.bias - self.weight * (self.running_mean * rstd)
+        return norm.channel_affine(x, self.weight * rstd, shift)

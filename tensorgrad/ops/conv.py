@@ -1,0 +1,329 @@
+"""Convolution and pooling over images (n, channels, height, width).
+
+Convolution is linear in the image and in the weights. Its two adjoints are ops, too, and each of
+the three has the others as its gradients: derivatives of any order need no further formula. The
+same holds for the pairs that pooling consists of.
+"""
+
+from typing import Any
+
+from ..backend import namespace
+from ..core import op
+from .matmul import matmul
+from .reduce import narrow, sum_, widened
+from .samples import Sample, draw, integers
+
+# --- shapes -------------------------------------------------------------------------------------
+
+
+def extent(size, window, stride, padding, dilation=(1, 1)):
+    """How many windows fit along height and width; ValueError where none does."""
+    if min(*stride, *dilation) < 1 or min(padding) < 0:
+        raise ValueError(
+            f"stride {stride} and dilation {dilation} are 1 or more, padding {padding} 0 or more"
+        )
+    spans = [d * (k - 1) + 1 for d, k in zip(dilation, window, strict=True)]
+    found = [
+        (n + 2 * p - span) // s + 1
+        for n, p, span, s in zip(size, padding, spans, stride, strict=True)
+    ]
+    if min(found) < 1:
+        raise ValueError(
+            f"windows of {tuple(spans)} with stride {stride} do not fit into an image of "
+            f"{tuple(size)} padded by {padding}"
+        )
+    return tuple(found)
+
+
+def _images(name, x):
+    if len(x.shape) != 4:
+        raise ValueError(f"{name} has shape {x.shape}: images are (n, channels, height, width)")
+
+
+def _check(x_shape, w_shape, b, groups):
+    if len(w_shape) != 4:
+        raise ValueError(f"w has shape {w_shape}; weights are (out, channels / groups, kh, kw)")
+    if x_shape[1] != w_shape[1] * groups or w_shape[0] % groups:
+        raise ValueError(
+            f"x has {x_shape[1]} channels; weights of shape {w_shape} in {groups} groups take "
+            f"{w_shape[1] * groups} and give a multiple of {groups}"
+        )
+    if b is not None and b.shape != w_shape[:1]:
+        raise ValueError(f"b has shape {b.shape}; w has {w_shape[0]} filters")
+
+
+def _padded(x, padding, value=0.0):
+    (ph, pw), (n, c, h, w) = padding, x.shape
+    if not (ph or pw):
+        return x
+    wide = namespace(x).full((n, c, h + 2 * ph, w + 2 * pw), value, dtype=x.dtype)
+    wide[:, :, ph : ph + h, pw : pw + w] = x
+    return wide
+
+
+def _shifts(window, out, stride, dilation=(1, 1)):
+    """For each place in a window: its indices, and the slices that hold it in all windows."""
+    for i in range(window[0]):
+        for j in range(window[1]):
+            y, x = i * dilation[0], j * dilation[1]
+            rows = slice(y, y + stride[0] * (out[0] - 1) + 1, stride[0])
+            yield i, j, (..., rows, slice(x, x + stride[1] * (out[1] - 1) + 1, stride[1]))
+
+
+def _columns(x, window, out, stride, padding, dilation, groups):
+    """All windows as columns: (n, groups, channels / groups * kh * kw, oh * ow)."""
+    n, c, wide = x.shape[0], x.shape[1], _padded(x, padding)
+    made = namespace(x).empty((n, c, *window, *out), dtype=x.dtype)
+    for i, j, places in _shifts(window, out, stride, dilation):
+        made[:, :, i, j] = wide[places]
+    return made.reshape(n, groups, c // groups * window[0] * window[1], out[0] * out[1])
+
+
+# --- convolution --------------------------------------------------------------------------------
+
+_PLAIN = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
+_CASES: Any = (  # x, w, bias?, geometry
+    ((2, 3, 5, 6), (4, 3, 3, 2), True, {}),
+    ((1, 1, 4, 4), (2, 1, 1, 1), False, {}),
+    ((2, 2, 7, 6), (4, 2, 3, 3), True, {"stride": (2, 1), "padding": (1, 2)}),
+    ((1, 4, 6, 7), (6, 2, 2, 3), True, {"groups": 2, "dilation": (2, 1), "padding": (0, 1)}),
+    ((2, 3, 5, 5), (3, 1, 3, 3), False, {"groups": 3, "stride": (2, 2), "padding": (1, 1)}),
+    ((0, 2, 4, 4), (3, 2, 2, 2), True, {}),
+    ((1, 2, 3, 3), (1, 2, 3, 3), True, {}),
+)
+
+
+def _conv_samples():
+    made = []
+    for x, w, bias, geometry in _CASES:
+        args = (draw(x), draw(w, seed=1), draw(w[:1], seed=2) if bias else None)
+        made.append(Sample(args, {**_PLAIN, **geometry}))
+    return made
+
+
+def _result(sample):
+    """A cotangent for a sample of conv2d."""
+    (x, w, _), g = sample.args, sample.params
+    out = extent(x.shape[2:], w.shape[2:], g["stride"], g["padding"], g["dilation"])
+    return draw((len(x), len(w), *out), seed=3)
+
+
+def _input_samples():
+    return [
+        Sample((_result(s), s.args[1]), {"size": s.args[0].shape[2:], **s.params})
+        for s in _conv_samples()
+    ]
+
+
+def _weight_samples():
+    return [
+        Sample((s.args[0], _result(s)), {"window": s.args[1].shape[2:], **s.params})
+        for s in _conv_samples()
+    ]
+
+
+@op(
+    x=lambda g, x_shape, w, stride, padding, dilation, groups: conv2d_input(
+        g, w, size=x_shape[2:], stride=stride, padding=padding, dilation=dilation, groups=groups
+    ),
+    w=lambda g, x, w_shape, stride, padding, dilation, groups: conv2d_weight(
+        x, g, window=w_shape[2:], stride=stride, padding=padding, dilation=dilation, groups=groups
+    ),
+    b=lambda g: sum_(g, axis=(0, 2, 3)),
+    samples=_conv_samples,
+    kind="contract",
+)
+def conv2d(x, w, b=None, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
+    """Cross-correlation of images x (n, c, h, w) with filters w (out, c / groups, kh, kw), plus b
+    (out,) or None -> (n, out, oh, ow), where oh = (h + 2 ph - dh (kh - 1) - 1) // sh + 1.
+
+    `stride`, `padding` (zeros on both sides) and `dilation` are (height, width).
+    """
+    _images("x", x)
+    _check(x.shape, w.shape, b, groups)
+    out = extent(x.shape[2:], w.shape[2:], stride, padding, dilation)
+    columns = _columns(widened(x), w.shape[2:], out, stride, padding, dilation, groups)
+    filters = widened(w).reshape(1, groups, w.shape[0] // groups, columns.shape[2])
+    y = matmul(filters, columns).reshape(x.shape[0], w.shape[0], *out)
+    return narrow(y if b is None else y + widened(b).reshape(-1, 1, 1), x)
+
+
+@op(
+    dy=lambda g, w, stride, padding, dilation, groups: conv2d(
+        g, w, stride=stride, padding=padding, dilation=dilation, groups=groups
+    ),
+    w=lambda g, dy, w_shape, stride, padding, dilation, groups: conv2d_weight(
+        g, dy, window=w_shape[2:], stride=stride, padding=padding, dilation=dilation, groups=groups
+    ),
+    samples=_input_samples,
+    kind="contract",
+)
+def conv2d_input(dy, w, *, size, stride, padding, dilation, groups):
+    """The adjoint of conv2d in x, also called transposed convolution: dy (n, out, oh, ow) spread
+    by w (out, c / groups, kh, kw) -> (n, c, *size)."""
+    xp, (n, window) = namespace(dy), (dy.shape[0], w.shape[2:])
+    c, out = w.shape[1] * groups, extent(size, window, stride, padding, dilation)
+    if dy.shape != (n, w.shape[0], *out):
+        raise ValueError(f"dy has shape {dy.shape}; images of {size} give {(n, w.shape[0], *out)}")
+    filters = widened(w).reshape(1, groups, w.shape[0] // groups, -1)
+    rows = widened(dy).reshape(n, groups, w.shape[0] // groups, out[0] * out[1])
+    columns = matmul(filters.swapaxes(-1, -2), rows).reshape(n, c, *window, *out)
+    (ph, pw), (h, wide) = padding, size
+    x = xp.zeros((n, c, h + 2 * ph, wide + 2 * pw), dtype=columns.dtype)
+    for i, j, places in _shifts(window, out, stride, dilation):
+        x[places] += columns[:, :, i, j]
+    return narrow(x[:, :, ph : ph + h, pw : pw + wide], dy)
+
+
+@op(
+    x=lambda g, x_shape, dy, stride, padding, dilation, groups: conv2d_input(
+        dy, g, size=x_shape[2:], stride=stride, padding=padding, dilation=dilation, groups=groups
+    ),
+    dy=lambda g, x, stride, padding, dilation, groups: conv2d(
+        x, g, stride=stride, padding=padding, dilation=dilation, groups=groups
+    ),
+    samples=_weight_samples,
+    kind="contract",
+)
+def conv2d_weight(x, dy, *, window, stride, padding, dilation, groups):
+    """The adjoint of conv2d in w: x (n, c, h, w) with dy (n, out, oh, ow) ->
+    (out, c / groups, *window)."""
+    out = extent(x.shape[2:], window, stride, padding, dilation)
+    (n, c), o = x.shape[:2], dy.shape[1]
+    if dy.shape != (n, o, *out):
+        raise ValueError(f"dy has shape {dy.shape}; x of shape {x.shape} gives {(n, o, *out)}")
+    columns = _columns(widened(x), window, out, stride, padding, dilation, groups)
+    rows = widened(dy).reshape(n, groups, o // groups, out[0] * out[1])
+    inside = n * out[0] * out[1]
+    rows = rows.transpose(1, 2, 0, 3).reshape(groups, o // groups, inside)
+    columns = columns.transpose(1, 0, 3, 2).reshape(groups, inside, columns.shape[2])
+    return narrow(matmul(rows, columns).reshape(o, c // groups, *window), x)
+
+
+# --- pooling ------------------------------------------------------------------------------------
+
+_POOLS = (
+    ((2, 3, 4, 6), {"size": (2, 2)}),
+    ((1, 2, 5, 5), {"size": (3, 2), "stride": (2, 1)}),
+    ((2, 1, 5, 4), {"size": (3, 3), "stride": (2, 2), "padding": (1, 1)}),
+    ((1, 1, 1, 1), {"size": (1, 1)}),
+    ((0, 2, 4, 4), {"size": (2, 2)}),
+)
+
+
+def _pool_extent(x, size, stride, padding):
+    _images("x", x)
+    if any(2 * p > k for p, k in zip(padding, size, strict=True)):
+        raise ValueError(f"padding {padding} is more than half of the window {size}")
+    return extent(x.shape[2:], size, stride, padding)
+
+
+def _planes(a):
+    """(n, c, h, w) -> (n * c, h * w)."""
+    return a.reshape(a.shape[0] * a.shape[1], a.shape[2] * a.shape[3])
+
+
+def _gather_samples():
+    return [
+        Sample((draw((2, 3, 4, 5)), integers((2, 3, 2, 2), 20))),
+        Sample((draw((1, 1, 1, 1)), integers((1, 1, 3, 1), 1))),
+        Sample((draw((0, 2, 3, 3)), integers((0, 2, 1, 2), 9))),
+    ]
+
+
+@op(
+    x=lambda g, x_shape, where: scatter_places(g, where, size=x_shape[2:]),
+    samples=_gather_samples,
+    kind="shape",
+)
+def gather_places(x, where):
+    """From each plane of x (n, c, h, w) the numbers at the places `where` (n, c, oh, ow), counted
+    row by row -> (n, c, oh, ow)."""
+    rows = namespace(x).arange(x.shape[0] * x.shape[1])[:, None]
+    return _planes(x)[rows, _planes(where)].reshape(where.shape)
+
+
+@op(
+    x=lambda g, where: gather_places(g, where),
+    samples=lambda: [
+        Sample((draw(s.args[1].shape, seed=1), s.args[1]), {"size": s.args[0].shape[2:]})
+        for s in _gather_samples()
+    ],
+    kind="shape",
+)
+def scatter_places(x, where, *, size):
+    """The adjoint of gather_places: planes of zeros (n, c, *size) with the numbers of x added at
+    the places `where`, in float32 for halves."""
+    xp, planes = namespace(x), x.shape[0] * x.shape[1]
+    out = xp.zeros((planes, size[0] * size[1]), dtype=widened(x).dtype)
+    xp.add.at(out, (xp.arange(planes)[:, None], _planes(where)), widened(_planes(x)))
+    return narrow(out.reshape(*x.shape[:2], *size), x)
+
+
+@op(
+    joint=lambda g, x_shape, where, needs: (scatter_places(g[0], where, size=x_shape[2:]),),
+    outputs=("y", "where"),
+    samples=lambda: [Sample((draw(shape),), params) for shape, params in _POOLS],
+    kind="reduce",
+)
+def max_pool2d(x, *, size, stride=None, padding=(0, 0)):
+    """The largest number in each window of x (n, c, h, w), the first of several, NaN where there
+    is one; and its place in the plane (int32). `stride` is the window's size if left out."""
+    stride = size if stride is None else stride
+    out = _pool_extent(x, size, stride, padding)
+    xp, (h, w), wide = namespace(x), x.shape[2:], _padded(x, padding, -float("inf"))
+    places = xp.arange(h * w, dtype="int32").reshape(1, 1, h, w)
+    places, y, where = _padded(places, padding, -1), None, None
+    for _, _, window in _shifts(size, out, stride):
+        value, place = wide[window], xp.broadcast_to(places[window], (*x.shape[:2], *out))
+        if y is None:
+            y, where = value, place
+        else:  # written so that NaN counts as larger, and the first NaN stays
+            larger = ~(value <= y) & (y == y) | (where < 0)
+            y, where = xp.where(larger, value, y), xp.where(larger, place, where)
+    return y, where
+
+
+@op(
+    x=lambda g, x_shape, size, stride, padding: avg_pool2d_grad(
+        g, plane=x_shape[2:], size=size, stride=stride, padding=padding
+    ),
+    samples=lambda: [Sample((draw(shape),), params) for shape, params in _POOLS],
+    kind="reduce",
+)
+def avg_pool2d(x, *, size, stride=None, padding=(0, 0)):
+    """The mean of each window of x (n, c, h, w), with the zeros of the padding counted, as in
+    PyTorch. `stride` is the window's size if left out."""
+    stride = size if stride is None else stride
+    out = _pool_extent(x, size, stride, padding)
+    wide = _padded(widened(x), padding)
+    total = sum([wide[window] for _, _, window in _shifts(size, out, stride)])
+    return narrow(total * (1 / (size[0] * size[1])), x)
+
+
+def _spread_samples():
+    made = []
+    for shape, params in _POOLS:
+        params = {"stride": None, "padding": (0, 0), **params}
+        y = avg_pool2d(draw(shape), **params)
+        made.append(Sample((draw(y.shape),), {"plane": shape[2:], **params}))
+    return made
+
+
+@op(
+    x=lambda g, size, stride, padding: avg_pool2d(g, size=size, stride=stride, padding=padding),
+    samples=_spread_samples,
+    kind="reduce",
+)
+def avg_pool2d_grad(x, *, plane, size, stride, padding):
+    """The adjoint of avg_pool2d: each number of x (n, c, oh, ow) spread evenly over its window in
+    planes of (h, w) = `plane`."""
+    stride = size if stride is None else stride
+    out, (ph, pw), (h, w) = extent(plane, size, stride, padding), padding, plane
+    if x.shape[2:] != out:
+        raise ValueError(f"x has shape {x.shape}; planes of {plane} have {out} windows")
+    share = widened(x) * (1 / (size[0] * size[1]))
+    wide = namespace(x).zeros((*x.shape[:2], h + 2 * ph, w + 2 * pw), dtype=share.dtype)
+    for _, _, window in _shifts(size, out, stride):
+        wide[window] += share
+    return narrow(wide[:, :, ph : ph + h, pw : pw + w], x)

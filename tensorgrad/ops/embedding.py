@@ -1,0 +1,52 @@
+"""Rows of a table by their numbers, and the sums of gradients over equal numbers."""
+
+import numpy as np
+
+from ..backend import namespace
+from ..core import op
+from .index import ARRAY, scatter_add
+from .samples import calls, draw, integers
+
+
+def check_ids(ids, count):
+    """TypeError unless ids are integers, IndexError unless below `count`."""
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"ids number the rows of the table: integers, got dtype {ids.dtype}")
+    if type(ids) is np.ndarray and ids.size:  # on a GPU this would wait for it
+        low, high = ids.min(), ids.max()
+        if low < 0 or high >= count:
+            raise IndexError(f"ids run from {low} to {high}, outside the table's 0..{count - 1}")
+
+
+_IDS = ((4, 3, (5,)), (3, 2, (2, 3)), (4, 1, ()), (4, 3, (0,)), (1, 3, (2,)), (9, 33, (21,)))
+
+
+@op(
+    weight=lambda g, weight_shape, ids: embedding_grad(g, ids, count=weight_shape[0]),
+    samples=calls(*[(draw((n, m)), integers(shape, n)) for n, m, shape in _IDS]),
+    kind="shape",
+)
+def embedding(weight, ids):
+    """weight[ids]: the rows (features,) of a table (count, features) for ids of any shape, ->
+    (..., features). On the GPU an id outside the table gives NaN."""
+    if len(weight.shape) != 2:
+        raise ValueError(f"weight is a table of shape (count, features), got {weight.shape}")
+    check_ids(ids, weight.shape[0])
+    if type(ids) is np.ndarray:
+        return weight[ids]
+    xp, last = namespace(weight), weight.shape[0] - 1
+    inside = xp.expand_dims((ids >= 0) & (ids <= last), -1)
+    return xp.where(inside, weight[ids.clip(0, last)], xp.asarray(xp.nan, dtype=weight.dtype))
+
+
+@op(
+    samples=calls(*[(draw((*shape, m)), integers(shape, n), {"count": n}) for n, m, shape in _IDS]),
+    kind="shape",
+)
+def embedding_grad(g, ids, *, count):
+    """Gradient of embedding for its table of `count` rows: for each row the sum of g (...,
+    features) over the places where ids (...) name it, in the order they stand in."""
+    if g.shape[:-1] != ids.shape or not g.shape:
+        raise ValueError(f"g has shape {g.shape}, ids {ids.shape}: one row of g for each id")
+    check_ids(ids, count)
+    return scatter_add(g, ids, shape=(count, g.shape[-1]), template=(ARRAY,))

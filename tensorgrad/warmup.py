@@ -1,0 +1,57 @@
+"""`python -m tensorgrad warmup`: compile the CPU kernels now, so that no program waits for it."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from typing import Any
+
+import numpy as np
+
+from .backend import dtype_of, is_floating
+from .core import OPS, Op
+from .dispatch import kernel_module
+
+
+def warmup(dtypes: tuple[str, ...] = ("float32",)) -> str:
+    """Run every CPU kernel on the samples of its op, once as small arrays do and once as large
+    ones do. The machine code stays in the cache; those that are there already are only loaded.
+    Returns what was done, in a line."""
+    from tqdm import tqdm
+
+    for name in sorted({op.family for op in OPS.values()}):
+        kernel_module("cpu", name)  # all loops there before the first is run
+    warm = importlib.import_module("tensorgrad.kernels.cpu.warm")
+    jit = importlib.import_module("tensorgrad.kernels.cpu.jit")
+    work = [(op, dtype) for op in OPS.values() if _kernel(op) for dtype in dtypes]
+    begin = time.perf_counter()
+    with tqdm(work, desc="compiling", unit="kernel") as bar:
+        for op, dtype in bar:
+            bar.set_postfix_str(f"{op.name} {dtype}")
+            _run(op, dtype)
+            with warm.on_all_threads():
+                _run(op, dtype)
+    seconds = time.perf_counter() - begin
+    return f"{len(work)} kernels ready after {seconds:.0f} s, kept in {jit.cache_folder()}"
+
+
+def _kernel(op: Op) -> Any:
+    return getattr(kernel_module("cpu", op.family), op.name, None)
+
+
+def _run(op: Op, dtype: str) -> None:
+    """Each sample that the kernel takes."""
+    kernel = _kernel(op)
+    accept = kernel.guard(sized=False)
+    for args, params in (op.samples or list)():
+        args = list(args) + [None] * (len(op.inputs) - len(args))
+        names = op.names(len(args))
+        args = [_cast(a, dtype) if n != "h" else a for n, a in zip(names, args, strict=True)]
+        if accept(tuple(args), params):
+            kernel(*args, **params)
+
+
+def _cast(a: Any, dtype: str) -> Any:
+    if isinstance(a, np.ndarray) and is_floating(a.dtype):
+        return a.astype(dtype_of(dtype))
+    return a.copy() if isinstance(a, np.ndarray) else a

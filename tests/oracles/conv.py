@@ -1,0 +1,106 @@
+"""Convolution and pooling, one window after the other."""
+
+import itertools
+
+import numpy as np
+
+
+def _windows(h, w, size, stride, padding, dilation):
+    """(oy, ox, y, x, i, j): that window (oy, ox) sees pixel (y, x) at its place (i, j)."""
+    spans = [d * (k - 1) + 1 for d, k in zip(dilation, size, strict=True)]
+    oh = (h + 2 * padding[0] - spans[0]) // stride[0] + 1
+    ow = (w + 2 * padding[1] - spans[1]) // stride[1] + 1
+    for oy, ox, i, j in itertools.product(range(oh), range(ow), range(size[0]), range(size[1])):
+        y = oy * stride[0] + i * dilation[0] - padding[0]
+        x = ox * stride[1] + j * dilation[1] - padding[1]
+        if 0 <= y < h and 0 <= x < w:
+            yield oy, ox, y, x, i, j
+
+
+def _extent(h, w, size, stride, padding, dilation=(1, 1)):
+    found = _windows(h + 2 * padding[0], w + 2 * padding[1], size, stride, (0, 0), dilation)
+    return tuple(np.array([f[:2] for f in found]).max(0) + 1)
+
+
+def _pairs(c, o, groups):
+    """(input channel, its place in the filter, output channel) that belong together."""
+    for out in range(o):
+        for k in range(c // groups):
+            yield out // (o // groups) * (c // groups) + k, k, out
+
+
+def _conv(x, w, b=None, *, stride, padding, dilation, groups):
+    h, wide = x.shape[2:]
+    y = np.zeros((len(x), len(w), *_extent(h, wide, w.shape[2:], stride, padding, dilation)))
+    for oy, ox, py, px, i, j in _windows(h, wide, w.shape[2:], stride, padding, dilation):
+        for c, k, o in _pairs(x.shape[1], len(w), groups):
+            y[:, o, oy, ox] += x[:, c, py, px] * w[o, k, i, j]
+    return y if b is None else y + b[:, None, None]
+
+
+def _conv_input(dy, w, *, size, stride, padding, dilation, groups):
+    x = np.zeros((len(dy), w.shape[1] * groups, *size))
+    for oy, ox, py, px, i, j in _windows(*size, w.shape[2:], stride, padding, dilation):
+        for c, k, o in _pairs(x.shape[1], len(w), groups):
+            x[:, c, py, px] += dy[:, o, oy, ox] * w[o, k, i, j]
+    return x
+
+
+def _conv_weight(x, dy, *, window, stride, padding, dilation, groups):
+    w = np.zeros((dy.shape[1], x.shape[1] // groups, *window))
+    for oy, ox, py, px, i, j in _windows(*x.shape[2:], window, stride, padding, dilation):
+        for c, k, o in _pairs(x.shape[1], len(w), groups):
+            w[o, k, i, j] += (x[:, c, py, px] * dy[:, o, oy, ox]).sum()
+    return w
+
+
+def _max_pool(x, *, size, stride=None, padding=(0, 0)):
+    stride, (h, w) = stride or size, x.shape[2:]
+    y = np.full((*x.shape[:2], *_extent(h, w, size, stride, padding)), -np.inf)
+    where = np.zeros(y.shape, np.int32)
+    for oy, ox, py, px, _, _ in _windows(h, w, size, stride, padding, (1, 1)):
+        larger = x[:, :, py, px] > y[:, :, oy, ox]
+        y[:, :, oy, ox][larger] = x[:, :, py, px][larger]
+        where[:, :, oy, ox][larger] = py * w + px
+    return y, where
+
+
+def _avg_pool(x, *, size, stride=None, padding=(0, 0)):
+    stride, (h, w) = stride or size, x.shape[2:]
+    y = np.zeros((*x.shape[:2], *_extent(h, w, size, stride, padding)))
+    for oy, ox, py, px, _, _ in _windows(h, w, size, stride, padding, (1, 1)):
+        y[:, :, oy, ox] += x[:, :, py, px] / (size[0] * size[1])
+    return y
+
+
+def _avg_pool_grad(x, *, plane, size, stride, padding):
+    g = np.zeros((*x.shape[:2], *plane))
+    for oy, ox, py, px, _, _ in _windows(*plane, size, stride or size, padding, (1, 1)):
+        g[:, :, py, px] += x[:, :, oy, ox] / (size[0] * size[1])
+    return g
+
+
+def _gather(x, where):
+    y = np.zeros(where.shape)
+    for place in np.ndindex(where.shape):
+        y[place] = x[place[:2]].ravel()[where[place]]
+    return y
+
+
+def _scatter(x, where, *, size):
+    y = np.zeros((*x.shape[:2], *size))
+    for place in np.ndindex(where.shape):
+        y[place[:2]].reshape(-1)[where[place]] += x[place]
+    return y
+
+
+ORACLES = {
+    "conv2d": _conv,
+    "conv2d_input": _conv_input,
+    "conv2d_weight": _conv_weight,
+    "max_pool2d": _max_pool,
+    "avg_pool2d": _avg_pool,
+    "avg_pool2d_grad": _avg_pool_grad,
+    "gather_places": _gather,
+    "scatter_places": _scatter,
+}

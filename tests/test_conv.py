@@ -1,0 +1,121 @@
+"""Convolution and pooling: against PyTorch, in layers, in training, and their errors."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+from tensorgrad import nn
+
+
+def draw(*shape, seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, shape)
+
+
+GEOMETRY = [
+    {"stride": s, "padding": p, "dilation": d, "groups": g}
+    for s, p, d, g in itertools.product((1, (2, 1)), (0, (1, 2)), (1, (1, 2)), (1, 2))
+]
+
+
+@pytest.mark.parametrize("geometry", GEOMETRY, ids=str)
+def test_conv2d_is_pytorchs(geometry):
+    torch = pytest.importorskip("torch")
+    arrays = [draw(3, 4, 9, 8), draw(6, 4 // geometry["groups"], 3, 2, seed=1), draw(6, seed=2)]
+    ours = [tg.tensor(a, requires_grad=True) for a in arrays]
+    theirs = [torch.tensor(a, requires_grad=True) for a in arrays]
+    y, z = tg.conv2d(*ours, **geometry), torch.nn.functional.conv2d(*theirs, **geometry)
+    np.testing.assert_allclose(y.numpy(), z.detach().numpy(), rtol=1e-10, atol=1e-12)
+    g = draw(*y.shape, seed=3)
+    y.backward(g)
+    z.backward(torch.tensor(g))
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("stride", [None, 1, (2, 1)])
+@pytest.mark.parametrize("kind", ["max", "avg"])
+def test_pooling_is_pytorchs(kind, stride, padding):
+    torch = pytest.importorskip("torch")
+    x = np.round(draw(2, 3, 7, 8) * 3)  # ties: the first of the largest takes the gradient
+    ours, theirs = tg.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
+    y = getattr(tg, f"{kind}_pool2d")(ours, (3, 2), stride, padding)
+    z = getattr(torch.nn.functional, f"{kind}_pool2d")(theirs, (3, 2), stride, padding)
+    np.testing.assert_allclose(y.numpy(), z.detach().numpy())
+    g = draw(*y.shape, seed=3)
+    y.backward(g)
+    z.backward(torch.tensor(g))
+    np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), atol=1e-12)
+
+
+def test_nan_wins_the_pool(backend):
+    x = np.arange(16.0).reshape(1, 1, 4, 4)
+    x[0, 0, 1, 0] = x[0, 0, 1, 1] = np.nan
+    x = tg.tensor(x, backend=backend, requires_grad=True)
+    y = tg.max_pool2d(x, 2)
+    np.testing.assert_array_equal(y.numpy(), [[[[np.nan, 7], [13, 15]]]])
+    y.sum().backward()
+    assert x.grad.numpy()[0, 0, 1].tolist() == [1, 0, 0, 1]  # the first NaN
+
+
+def stripes(n):
+    """Images of horizontal and vertical stripes, and which they are."""
+    rng = np.random.default_rng(0)
+    kinds = rng.integers(0, 2, n)
+    wave = np.sign(np.sin(np.arange(8)[None] * 1.6 + rng.uniform(0, 6, n)[:, None]))
+    x = np.where(kinds[:, None, None] == 1, wave[:, None, :], wave[:, :, None])
+    return (x[:, None] + rng.normal(0, 0.5, (n, 1, 8, 8))).astype("float32"), kinds
+
+
+def test_a_small_network_learns():
+    tg.seed(0)
+    x, y = stripes(256)
+    layers = [nn.Conv2d(4, 3, padding="same", activation="relu"), nn.MaxPool2d(2), nn.Flatten()]
+    model = nn.Sequential([*layers, nn.Dense(2)])
+    model.compile(tg.optim.Adam(lr=0.01), "cross_entropy", metrics=["accuracy"])
+    model.fit(x[:192], y[:192], epochs=15, batch_size=32, verbose=0)
+    assert model.evaluate(x[192:], y[192:])["accuracy"] > 0.95
+
+
+def test_layers():
+    x = draw(2, 3, 6, 7).astype("float32")
+    layer = nn.Conv2d(4, (3, 5), stride=(1, 2), padding=(1, 2), groups=1, activation="tanh")
+    assert layer(x).shape == (2, 4, 6, 4)
+    assert layer.weight.shape == (4, 3, 3, 5)
+    bound = np.sqrt(6 / (3 * 15 + 4 * 15))
+    assert 0.9 * bound < np.abs(layer.weight.numpy()).max() <= bound
+    assert nn.Conv2d(4, 3, 3, bias=False).bias is None
+    assert nn.Conv2d(4, 3, 3, padding="same", dilation=2)(x).shape == (2, 4, 6, 7)
+    assert nn.GlobalAvgPool2d()(x).shape == (2, 3)
+    assert nn.AvgPool2d(2, stride=1)(x).shape == (2, 3, 5, 6)
+    assert "4, (3, 5), in_channels=3" in repr(layer)
+    assert nn.Conv2d(2, 1)(np.ones((1, 1, 2, 2), int)).dtype == np.float32
+
+
+WRONG = {
+    "channels": (lambda x: nn.Conv2d(4, 3, 5)(x), "was made for 5 channels, got an input of shape"),
+    "axes": (lambda x: nn.Conv2d(4, 3)(x[0]), r"one channel needs its axis: x\[:, None\]"),
+    "flat": (lambda x: nn.MaxPool2d(2)(x[0, 0]), r"\(n, channels, height, width\)"),
+    "kernel": (lambda x: nn.Conv2d(4, 0), "kernel_size is one whole number or two"),
+    "kernel 3": (lambda x: nn.Conv2d(4, (3, 3, 3)), "kernel_size is one whole number or two"),
+    "same": (lambda x: nn.Conv2d(4, 2, padding="same"), "windows of odd size"),
+    "word": (lambda x: nn.Conv2d(4, 2, padding="full"), '"same", "valid" or numbers'),
+    "groups": (lambda x: nn.Conv2d(4, 3, groups=2)(x), "3 channels cannot be cut into 2 groups"),
+    "filters": (lambda x: nn.Conv2d(3, 3, groups=2), "3 filters cannot be cut into 2 groups"),
+    "large": (lambda x: nn.Conv2d(4, 9)(x), "do not fit into an image of"),
+    "pool": (lambda x: nn.MaxPool2d(8)(x), "do not fit into an image of"),
+    "padding": (lambda x: nn.MaxPool2d(2, padding=2)(x), "more than half of the window"),
+    "weights": (lambda x: tg.conv2d(x, np.ones((4, 2, 3, 3))), "x has 3 channels; weights of"),
+    "rank": (lambda x: tg.conv2d(x, np.ones((4, 3, 3))), r"weights are \(out, channels / groups"),
+    "bias": (lambda x: tg.conv2d(x, np.ones((4, 3, 3, 3)), np.ones(3)), "w has 4 filters"),
+    "stride": (lambda x: tg.conv2d(x, np.ones((4, 3, 3, 3)), stride=0), "1 or more"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_errors(name):
+    call, message = WRONG[name]
+    with pytest.raises(tg.TensorgradError, match=message):
+        call(draw(2, 3, 6, 7))

@@ -1,0 +1,47 @@
+"""`python -m tensorgrad warmup` leaves nothing to compile to the programs that come after it."""
+
+import os
+import subprocess
+import sys
+
+from tensorgrad.kernels.cpu import jit, matmul, warm
+
+PROGRAM = """
+import sys, pathlib
+import numpy as np
+import tensorgrad as tg
+from tensorgrad import core, warmup
+from tensorgrad.kernels.cpu import jit
+
+for name in set(core.OPS) - {"relu", "relu_grad", "adam"}:
+    del core.OPS[name]
+print(warmup.warmup())
+files = set(jit.cache_folder().rglob("*.nb?"))
+assert len(files) >= 6 * 2, files
+relu, adam = core.OPS["relu"], core.OPS["adam"]
+for n in (5000, 200_000):
+    a = [np.ones(n, np.float32) for _ in range(4)]
+    relu(a[0])
+    adam(np.array([0.1, 1.0]), *a, beta1=0.9, beta2=0.9, eps=1e-8, weight_decay=0.0,
+         decoupled=False)
+more = set(jit.cache_folder().rglob("*.nb?")) - files
+assert not more, more
+"""
+
+
+def test_nothing_is_left_to_compile(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "3 kernels ready" in done.stdout
+
+
+def test_sizes_are_put_back():
+    before = [loop.parallel_from for loop in jit.loops], matmul.TILED
+    with warm.on_all_threads():
+        assert not any(loop.parallel_from for loop in jit.loops)
+    assert ([loop.parallel_from for loop in jit.loops], matmul.TILED) == before
