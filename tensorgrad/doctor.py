@@ -91,5 +91,3 @@ def _cpu_kernels() -> Iterator[tuple[str, str]]:
     layer, reason = jit.pool()
     if layer is None:
         yield "WARNING", f"parallel loops run on one thread: {reason}"
-    if not blas.available():
-        yield "WARNING", "kernels that need products inside loops are off; a NumPy wheel has them"

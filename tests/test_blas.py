@@ -2,15 +2,16 @@
 
 import contextlib
 import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 from tensorgrad.kernels.cpu import blas, jit, matmul
 
 from tensorgrad.core import OPS
-
-pytestmark = pytest.mark.skipif(not blas.available(), reason="NumPy has no OpenBLAS of its own")
 
 
 @jit.jit
@@ -29,6 +30,7 @@ def draw(*shape, dtype="float64"):
 
 
 SHAPES = [(3, 4, 5), (1, 4, 5), (3, 1, 5), (3, 4, 1), (1, 1, 1), (3, 0, 2), (0, 2, 3), (65, 33, 17)]
+SHAPES += [(8, 300, 64), (100, 260, 70), (530, 3, 33)]  # more than a block in each direction
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -63,7 +65,35 @@ def test_the_plain_function_is_the_definition():
     np.testing.assert_allclose(c, wanted)
 
 
-def test_threads_are_given_back():
+needs_library = pytest.mark.skipif(not blas._library(), reason="this NumPy has no OpenBLAS")
+
+BORROWED = """
+import sys
+from tensorgrad.kernels.cpu import blas, products
+products.preferred = lambda: False  # before anything compiles
+sys.path.insert(0, {tests!r})
+import tests.test_blas as t
+assert blas.borrowed()
+for shape in t.SHAPES:
+    for dtype in ("float32", "float64"):
+        t.test_gemm(shape, dtype)
+t.test_gemm_of_views_inside_loops()
+"""
+
+
+@needs_library
+def test_gemm_of_the_library(tmp_path):
+    """What runs on processors that our own tiles are not faster on."""
+    root = str(Path(__file__).parent.parent)
+    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    program = [sys.executable, "-c", BORROWED.format(tests=root)]
+    done = subprocess.run(program, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@needs_library
+def test_threads_are_given_back(monkeypatch):
+    monkeypatch.setattr(blas, "borrowed", lambda: True)
     before = blas._get_threads()
     try:
         blas._set_threads(2)
@@ -88,13 +118,15 @@ def test_threads_are_given_back():
         blas._set_threads(before)
 
 
+@needs_library
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_a_child_forked_inside_gets_its_threads_back():
+def test_a_child_forked_inside_gets_its_threads_back(monkeypatch):
+    monkeypatch.setattr(blas, "borrowed", lambda: True)
     blas._set_threads(2)
     with blas.single():
         child = os.fork()
         if child == 0:
-            os._exit(0 if blas._get_threads() == 2 and blas.single().inside == 0 else 1)
+            os._exit(0 if blas._get_threads() == 2 and blas._single.inside == 0 else 1)
         assert os.waitpid(child, 0)[1] == 0
 
 

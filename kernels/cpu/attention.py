@@ -218,15 +218,9 @@ def _grad_work(g, *inputs):
     return _work(*inputs)
 
 
-def _fits(*arrays, **params):
-    return attention_fits(*arrays, **params) and blas.available()
-
-
-def _grad_fits(*arrays, **params):
-    return attention_grad_fits(*arrays, **params) and blas.available()
-
-
-@accepts(min_size=SMALL, size_of=_work, strided=("q", "k", "v"), others=("mask",), when=_fits)
+@accepts(
+    min_size=SMALL, size_of=_work, strided=("q", "k", "v"), others=("mask",), when=attention_fits
+)
 def scaled_dot_product_attention(q, k, v, mask=None, *, causal=False, scale=None):
     y, lse = _like(q, v.shape[-1]), np.empty(q.shape[:-1], q.dtype)
     arrays = [*_in_rows(q, k, v), _added(mask, q, k), _heads(y, writeable=True)]
@@ -241,7 +235,7 @@ def scaled_dot_product_attention(q, k, v, mask=None, *, causal=False, scale=None
     size_of=_grad_work,
     strided=("g", "q", "k", "v", "y"),
     others=("mask",),
-    when=_grad_fits,
+    when=attention_grad_fits,
 )
 def attention_grad(g, q, k, v, mask, y, lse, *, causal, scale, needs):
     grads = [_like(x, x.shape[-1]) for x in (q, k, v)]

@@ -1,25 +1,25 @@
-"""Matrix products inside compiled loops: the `cblas_?gemm` of the OpenBLAS in NumPy's own wheel.
+"""Matrix products inside compiled loops, on the thread that calls them.
 
 Two thread pools on the same cores fight: OpenBLAS's threads spin for a while after a product, on
-cores that Numba's then need. So our products run on one pool, Numba's: each tile of a parallel
-loop is a product on one thread. `single()` keeps OpenBLAS from starting its own meanwhile, and
-gives them back to the program afterwards. Other BLAS builds (MKL, Accelerate, a system's) have no
-such door; `available()` is then False and products are plain `np.matmul`.
+cores that Numba's then need. So our products run on one pool, Numba's, each tile of a parallel
+loop a product on one thread. `gemm` takes our own (products.py) on processors where that is the
+faster one, or the `cblas_?gemm` of the OpenBLAS in NumPy's wheel; `single()` keeps that one from
+starting its own threads, and gives them back to the program afterwards.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import jit
+from . import jit, products
 from .jit import extension
 
 _PREFIX, _SUFFIX = "scipy_", "64_"  # of the symbols in NumPy's wheels; sizes are 64-bit
@@ -42,28 +42,25 @@ def _library() -> Any:
     return None
 
 
-def available() -> bool:
-    """Whether `gemm` can be used in compiled loops."""
-    return _library() is not None
-
-
-def needed(fits: Callable[..., bool]) -> Callable[..., bool]:
-    """The same question for a kernel that cannot do without `gemm`."""
-    return lambda *arrays, **params: available() and fits(*arrays, **params)
+@functools.cache
+def borrowed() -> bool:
+    """Whether `gemm` is OpenBLAS's. Other libraries (MKL, Accelerate, a system's OpenBLAS) have no
+    such door, and need none: there ours is taken on every processor."""
+    return _library() is not None and not products.preferred()
 
 
 def tiled() -> bool:
     """Whether large products are to be cut into tiles that run on Numba's pool. Where loops run
-    serially for want of TBB, OpenBLAS's own threads are in nobody's way."""
-    return available() and (jit.pool().layer is not None or jit.threads_asked() == 1)
+    serially for want of TBB, the BLAS library's own threads are in nobody's way."""
+    return jit.pool().layer is not None or jit.threads_asked() == 1
 
 
 def describe() -> str:
     """Which way products take, for `python -m tensorgrad doctor`."""
-    if tiled():
-        return "NumPy's OpenBLAS, one thread a tile on Numba's pool"
-    why = "loops run serially" if available() else "this NumPy has no OpenBLAS of its own"
-    return f"np.matmul on the BLAS library's own threads: {why}"
+    if not tiled():
+        return "np.matmul, on the BLAS library's own threads: loops run serially"
+    kind = "NumPy's OpenBLAS" if borrowed() else "own register tiles"
+    return f"{kind}, one thread a tile on Numba's pool"
 
 
 # --- threads ------------------------------------------------------------------------------------
@@ -103,9 +100,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_single.forget)
 
 
-def single() -> _Single:
+_nothing = contextlib.nullcontext()
+
+
+def single() -> contextlib.AbstractContextManager:
     """The context in which compiled loops may call `gemm`."""
-    return _single
+    return _single if borrowed() else _nothing
 
 
 def _get_threads() -> int:
@@ -145,9 +145,19 @@ def _register(numba):
     from llvmlite import binding
     from numba import extending, types
 
-    extending.register_jitable(forceinline=True)(rows_of)
-    if not available():
+    if not borrowed():
+
+        @extending.overload(gemm, jit_options={"forceinline": True})
+        def _own_gemm(a, b, c, beta):
+            number = np.dtype(str(c.dtype)).type
+
+            def run(a, b, c, beta):  # any strides: one type for all
+                products.product(a[::1, ::1], b[::1, ::1], c[::1, ::1], number(beta))
+
+            return run
+
         return
+    extending.register_jitable(forceinline=True)(rows_of)
     i32, i64, place = types.int32, types.int64, types.intp
     functions = {}
     for letter, number in (("s", types.float32), ("d", types.float64)):

@@ -133,9 +133,7 @@ def _columns(n, rows, pixels, dtype):
     return empty((max(1, min(jit.threads(), n)), rows, pixels), dtype)
 
 
-@accepts(
-    min_size=SMALL, when=lambda x, w, b=None, **g: blas.available() and conv_fits(x, w, b, **g)
-)
+@accepts(min_size=SMALL, when=conv_fits)
 def conv2d(x, w, b=None, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
     (n, _, h, wide), (o, per, kh, kw) = x.shape, w.shape
     out = extent((h, wide), (kh, kw), stride, padding, dilation)
@@ -150,7 +148,7 @@ def conv2d(x, w, b=None, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), grou
     return y.reshape(n, o, *out)
 
 
-@accepts(min_size=SMALL, when=blas.needed(conv_input_fits))
+@accepts(min_size=SMALL, when=conv_input_fits)
 def conv2d_input(dy, w, *, size, stride, padding, dilation, groups):
     (n, o, oh, ow), (_, per, kh, kw) = dy.shape, w.shape
     g = _geometry((kh, kw), (oh, ow), stride, padding, dilation)
@@ -162,7 +160,7 @@ def conv2d_input(dy, w, *, size, stride, padding, dilation, groups):
     return x.reshape(n, per * groups, *size)
 
 
-@accepts(min_size=SMALL, when=blas.needed(conv_weight_fits))
+@accepts(min_size=SMALL, when=conv_weight_fits)
 def conv2d_weight(x, dy, *, window, stride, padding, dilation, groups):
     (n, c, h, wide), (_, o, oh, ow) = x.shape, dy.shape
     g, per = _geometry(window, (oh, ow), stride, padding, dilation), c // groups

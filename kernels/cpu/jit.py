@@ -311,7 +311,8 @@ def _fingerprint() -> str:
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
     features = binding.get_host_cpu_features().flatten()
-    for fact in (_numba().__version__, binding.get_host_cpu_name(), features):
+    numpys = (np.__version__, np.__file__)  # whose BLAS the code may call
+    for fact in (*numpys, _numba().__version__, binding.get_host_cpu_name(), features):
         digest.update(fact.encode())
     return digest.hexdigest()[:16]
 

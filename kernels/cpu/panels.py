@@ -13,6 +13,7 @@ Each number is one sum from first to last, whatever the rows around it and the t
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from .jit import extension, prange
 
 ROWS = 8  # the rows of a product are a multiple of this
 _VECTORS = 2  # to a panel
-_DEEP = 256  # rows of a panel that stay in the first cache
+DEEP = 256  # rows of a panel that stay in the first cache
 
 
 @functools.cache
@@ -35,8 +36,9 @@ def _registers() -> tuple[int, int]:
     return (32, 4) if features.get("avx") else (16, 8 if features.get("neon") else 4)
 
 
-def _width(dtype: np.dtype) -> int:
-    return _VECTORS * _registers()[0] // dtype.itemsize
+def width_of(dtype: Any) -> int:
+    """How many columns of that dtype a panel has."""
+    return _VECTORS * _registers()[0] // np.dtype(dtype).itemsize
 
 
 def _up(n: int, step: int) -> int:
@@ -45,7 +47,7 @@ def _up(n: int, step: int) -> int:
 
 def panels(b: np.ndarray) -> np.ndarray:
     """The columns of b (k, n) in panels (n / width, k, width), the last one filled with zeros."""
-    (k, n), width = b.shape, _width(b.dtype)
+    (k, n), width = b.shape, width_of(b.dtype)
     count, full = _up(n, width) // width, n // width
     room = np.empty(count * k * width + 64 // b.itemsize, b.dtype)
     start = -room.ctypes.data % 64 // b.itemsize  # else each vector would cross two cache lines
@@ -70,10 +72,10 @@ def _across(c, a, first, b, width):
     for p in prange(c.shape[1] // width):
         left = p * width
         columns = min(width, n - left)
-        room = np.zeros(_DEEP * width + 64 // a.itemsize, a.dtype)
+        room = np.zeros(DEEP * width + 64 // a.itemsize, a.dtype)
         start = -room.ctypes.data % 64 // a.itemsize
-        for top in range(0, a.shape[0], _DEEP):
-            deep = min(_DEEP, a.shape[0] - top)
+        for top in range(0, a.shape[0], DEEP):
+            deep = min(DEEP, a.shape[0] - top)
             panel = room[start : start + deep * width].reshape(1, deep, width)
             for k in range(deep):
                 for j in range(columns):
@@ -85,15 +87,21 @@ def _across(c, a, first, b, width):
 def across(a: np.ndarray, first: int, last: int, b: np.ndarray) -> np.ndarray:
     """a[:, first:last].T @ b for matrices of many rows: a weight's gradient. a has at least
     ROWS - 1 columns after those."""
-    width, m, n = _width(b.dtype), last - first, b.shape[1]
+    width, m, n = width_of(b.dtype), last - first, b.shape[1]
     c = np.zeros((_up(m, ROWS), _up(n, width)), b.dtype)
     _across(c, a, first, b, width)
     return c if c.shape == (m, n) else c[:m, :n]
 
 
+def copy_lines(source, target):
+    """target = source, for two matrices of as many rows with contiguous lines. In compiled loops
+    the lines are of the length that `lines` says: 8 numbers, or the width of a panel."""
+    target[...] = source
+
+
 @extension
 def _register(numba):
-    """Make `multiply` known to Numba."""
+    """Make `multiply` and `copy_lines` known to Numba."""
     from llvmlite import ir
     from numba import extending, types
     from numba.core import cgutils
@@ -113,7 +121,7 @@ def _register(numba):
             arrays = [
                 context.make_array(signature.args[k])(context, build, args[k]) for k in (0, 2, 4)
             ]
-            (step_a, along), (step_b, *_), (step_c, _) = [
+            (step_a, along), (step_b, line_b, _), (step_c, _) = [
                 cgutils.unpack_tuple(build, array.strides) for array in arrays
             ]
             starts = [build.bitcast(array.data, byte) for array in arrays]
@@ -145,7 +153,7 @@ def _register(numba):
             first, nothing = ir.Constant(ir.IntType(32), 0), ir.Constant(vector, ir.Undefined)
             depth = cgutils.unpack_tuple(build, arrays[1].shape)[1]
             with cgutils.for_range(build, depth) as loop:
-                line = shifted(right, loop.index, _VECTORS * size)
+                line = shifted(right, loop.index, line_b)
                 columns = [
                     build.load(at(shifted(line, v, size), vector), align=item)
                     for v in range(_VECTORS)
@@ -164,6 +172,49 @@ def _register(numba):
             return context.get_dummy_value()
 
         return types.void(a, i, b, p, c), emit
+
+    def copier(lanes):
+        """Rows of `lanes` numbers each, as vectors: Numba takes them number by number."""
+
+        @extending.intrinsic
+        def copy(context, source, target):
+            item = source.dtype.bitwidth // 8
+
+            def emit(context, build, signature, args):
+                vector = ir.VectorType(context.get_value_type(source.dtype), lanes).as_pointer()
+                arrays = [
+                    context.make_array(kind)(context, build, value)
+                    for kind, value in zip(signature.args, args, strict=True)
+                ]
+                starts = [build.bitcast(array.data, byte) for array in arrays]
+                steps = [cgutils.unpack_tuple(build, array.strides)[0] for array in arrays]
+                count = cgutils.unpack_tuple(build, arrays[0].shape)[0]
+                with cgutils.for_range(build, count) as loop:
+                    here, there = [
+                        build.bitcast(build.gep(start, [build.mul(loop.index, step)]), vector)
+                        for start, step in zip(starts, steps, strict=True)
+                    ]
+                    build.store(build.load(here, align=item), there, align=item)
+                return context.get_dummy_value()
+
+            return types.void(source, target), emit
+
+        return copy
+
+    copy_few = copier(ROWS)
+
+    @extending.overload(copy_lines, jit_options={"forceinline": True})
+    def _copy_lines(source, target):
+        width = width_of(np.dtype(str(source.dtype)))
+        copy_panel = copier(width)
+
+        def run(source, target):
+            if target.shape[1] == width:
+                copy_panel(source, target)
+            else:
+                copy_few(source, target)
+
+        return run
 
     @extending.overload(multiply, jit_options={"forceinline": True})
     def _multiply(a, b, c):
