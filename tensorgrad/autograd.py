@@ -8,13 +8,14 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from .backend import namespace
-from .core import Node, Tensor, backprop, next_seq
+from .core import Node, Tensor, next_seq
 from .creation import asarray, track, zeros_like
 from .errors import DTypeError, GraphError, ShapeError
 from .ops.shape import identity
 from .public import PUBLIC
 from .switches import recording, switches
 from .tensor_methods import seed_cotangent
+from .walk import backprop
 
 
 def no_grad() -> AbstractContextManager:

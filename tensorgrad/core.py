@@ -1,22 +1,20 @@
-"""The heart: ops, the tape they leave, and the walk back over it.
+"""The heart: ops, and the tape they leave. walk.py goes back over it.
 
 An `Op` is a *reference* (a function in plain array language) and one rule per input. Calling it
 on Tensors runs the kernel of that name where one accepts the arrays, else the reference, and
-records a `Node`. `backprop` visits the nodes newest first and runs their rules: on raw arrays, or
-on Tensors when the gradient is itself to be differentiated.
+records a `Node`, which holds what the rules will need.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
-from heapq import heappop, heappush
+from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from .backend import BY_TYPE, RAW, WEAK, Array, beside, is_floating, make
+from .backend import BY_TYPE, RAW, Array, beside, is_floating, make
 from .dispatch import Kernels, explain
-from .errors import FREED, STALE, DTypeError, GraphError
+from .errors import DTypeError, GraphError
 from .rules import Compiled
 from .switches import switches
 
@@ -170,7 +168,7 @@ class Op:
             return tuple([None if a is None else Tensor(a) for a in y])
         saved = self.rules.pick(tuple(y), arrays)
         node = Node(self, parents, saved, params, next_seq(), len(y), None)
-        return tuple([_output(node, i, a) for i, a in enumerate(y)])
+        return tuple([output_of(node, i, a) for i, a in enumerate(y)])
 
 
 def op(joint: Callable | None = None, **given) -> Callable[[Callable], Op]:
@@ -203,94 +201,7 @@ def _plain(self: Op, a: Any, args: tuple) -> Array:
         raise DTypeError(f"{self.name}: {error}") from None
 
 
-def _output(node: Node, i: int, array: Array | None) -> Tensor | None:
+def output_of(node: Node, i: int, array: Array | None) -> Tensor | None:
+    """Output i of a node as a tensor on the tape; integers are not on it."""
     tracked = array is not None and is_floating(array.dtype)
     return None if array is None else Tensor(array, Out(node, i, array) if tracked else None)
-
-
-# --- the walk back ------------------------------------------------------------------------------
-
-
-def backprop(
-    roots: list[tuple[Node, Any]],
-    wanted: Iterable[Node] = (),
-    oldest: int = 0,
-    create_graph: bool = False,
-    retain: bool = False,
-) -> dict[Node, Any]:
-    """Cotangents of all leaves and `wanted` nodes from those of the roots.
-
-    Nodes older than `oldest` are not visited. Gradients are raw arrays, or Tensors on a new tape
-    with `create_graph`. What nodes saved is dropped on the way unless `retain`.
-    """
-    grads: dict[Node, Any] = {}  # cotangents not yet passed on
-    found: dict[Node, Any] = {}
-    heap: list[tuple[int, Node]] = []  # the newest node first
-    edges: Iterable = roots
-    wanted, node, seq = set(wanted), roots[0][0], next_seq()
-    while True:
-        for parent, g in edges:
-            if parent is None:
-                continue
-            if parent.written > seq:  # even where no gradient goes
-                raise GraphError(STALE.format(parent.tensor(), node.op.name))
-            if g is None or parent.seq < oldest:
-                continue
-            if g.shape != parent.shape or g.dtype != parent.dtype:  # undo broadcast, promotion
-                g = OPS["sum_to"](g, shape=parent.shape, dtype=parent.dtype)
-            if (others := grads.get(parent)) is None:
-                heappush(heap, (-parent.seq, parent))
-                grads[parent] = g
-            else:
-                grads[parent] = others + g
-        if not heap:
-            return found if create_graph else _own(found, [g for _, g in roots])
-        node = heappop(heap)[1]
-        g, op, seq, edges = grads.pop(node), node.op, node.seq, ()
-        if op is None or wanted:
-            if type(node) is Leaf or node in wanted:
-                found[node] = g
-            if type(node) is Out and node.parents[0].seq >= oldest:
-                _collect(node, g, grads, heap)
-            if op is None:
-                continue
-        parents, needed, saved = node.parents, node.parents, node.saved
-        if saved is None:
-            raise GraphError(FREED.format(op.name))
-        if oldest:
-            needed = [p if p is not None and p.seq >= oldest else None for p in parents]
-        if create_graph:
-            saved = op.rules.rewrap(saved, node, _wrap, _output)
-        edges = zip(parents, op.rules.vjp(g, saved, node.params, needed))  # noqa: B905 (slower)
-        if not retain:
-            node.saved = None
-
-
-def _collect(out: Out, g: Any, grads: dict, heap: list) -> None:
-    """Put the cotangent of one output into its op's tuple, which waits until all have come."""
-    node = out.parents[0]
-    if node not in grads:
-        grads[node] = [None] * node.shape
-        heappush(heap, (-node.seq, node))
-    slots = grads[node]
-    slots[out.index] = g if slots[out.index] is None else slots[out.index] + g
-
-
-def _wrap(saved: Any, node: Any) -> Any:
-    """A saved value back on the tape, for a backward that is itself recorded."""
-    if type(saved) is tuple:
-        return tuple([_output(node, i, a) for i, a in enumerate(saved)])
-    return saved if type(saved) in WEAK else Tensor(saved, node)
-
-
-def _own(found: dict[Node, Array], seeds: list[Array]) -> dict[Node, Array]:
-    """Give each gradient a buffer of its own: no view, no array that someone else holds."""
-    given = {id(g) for g in seeds}
-    for node, g in found.items():
-        g = g if type(g) in BY_TYPE else make(g)
-        shared = g.base is not None and not getattr(g.base, "sole", False)  # (buffers.py)
-        if shared or id(g) in given or not g.flags.c_contiguous:
-            g = g.copy()
-        given.add(id(g))
-        found[node] = g
-    return found

@@ -70,6 +70,16 @@ def resolve(op: Op, kind: type) -> Callable:
     accept = kernel.guard(sized=_mode == "auto")
     at, least = kernel.smallest if _mode == "auto" else (0, 0)
 
+    if len(op.inputs) == 1 and not op.params:
+
+        def run_one(x):  # the same without packing and unpacking
+
+            if getattr(x, "size", least) < least:
+                return ref(x)
+            return kernel(x) if accept((x,), {}) else ref(x)
+
+        return run_one
+
     def run(*arrays, **params):
         if getattr(arrays[at], "size", least) < least:  # small, as in most calls of small programs
             return ref(*arrays, **params)

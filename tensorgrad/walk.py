@@ -1,0 +1,113 @@
+"""The walk back over the tape: from the cotangents of some results to those of the leaves.
+
+Nodes are visited newest first, each once all of its cotangents have come, and their ops' rules
+are run: on raw arrays, or on Tensors when the gradient is itself to be differentiated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from heapq import heappop, heappush, heapreplace
+from typing import Any
+
+from .backend import BY_TYPE, WEAK, Array, make
+from .core import OPS, Leaf, Node, Out, Tensor, next_seq, output_of
+from .errors import FREED, STALE, GraphError
+
+
+def backprop(
+    roots: list[tuple[Node, Any]],
+    wanted: Iterable[Node] = (),
+    oldest: int = 0,
+    create_graph: bool = False,
+    retain: bool = False,
+) -> dict[Node, Any]:
+    """Cotangents of all leaves and `wanted` nodes from those of the roots.
+
+    Nodes older than `oldest` are not visited. Gradients are raw arrays, or Tensors on a new tape
+    with `create_graph`. What nodes saved is dropped on the way unless `retain`.
+    """
+    grads: dict[Node, Any] = {}  # cotangents not yet passed on
+    found: dict[Node, Any] = {}
+    heap: list[tuple[int, Node]] = []  # the newest node first, but for
+    newest: Any = None  # the newest parent, which mostly is the next: chains do without the heap
+    edges: Iterable = roots
+    wanted, node, seq = set(wanted), roots[0][0], next_seq()
+    while True:
+        for parent, g in edges:
+            if parent is None:
+                continue
+            if parent.written > seq:  # even where no gradient goes
+                raise GraphError(STALE.format(parent.tensor(), node.op.name))
+            if g is None or parent.seq < oldest:
+                continue
+            if g.shape != parent.shape or (  # undo broadcast, promotion
+                g.dtype is not parent.dtype and g.dtype != parent.dtype
+            ):
+                g = OPS["sum_to"](g, shape=parent.shape, dtype=parent.dtype)
+            if (others := grads.get(parent)) is not None:
+                grads[parent] = others + g
+                continue
+            grads[parent] = g
+            if newest is None:
+                newest = parent
+            elif parent.seq > newest.seq:
+                heappush(heap, (-newest.seq, newest))
+                newest = parent
+            else:
+                heappush(heap, (-parent.seq, parent))
+        if newest is None and not heap:
+            return found if create_graph else _own(found, [g for _, g in roots])
+        if newest is None:
+            newest = heappop(heap)[1]
+        elif heap and -heap[0][0] > newest.seq:
+            newest = heapreplace(heap, (-newest.seq, newest))[1]
+        node, newest = newest, None
+        g, op, seq, edges = grads.pop(node), node.op, node.seq, ()
+        if op is None or wanted:
+            if type(node) is Leaf or node in wanted:
+                found[node] = g
+            if type(node) is Out and node.parents[0].seq >= oldest:
+                _collect(node, g, grads, heap)
+            if op is None:
+                continue
+        parents, needed, saved = node.parents, node.parents, node.saved
+        if saved is None:
+            raise GraphError(FREED.format(op.name))
+        if oldest:
+            needed = [p if p is not None and p.seq >= oldest else None for p in parents]
+        if create_graph:
+            saved = op.rules.rewrap(saved, node, _wrap, output_of)
+        edges = zip(parents, op.rules.vjp(g, saved, node.params, needed))  # noqa: B905 (slower)
+        if not retain:
+            node.saved = None
+
+
+def _collect(out: Out, g: Any, grads: dict, heap: list) -> None:
+    """Put the cotangent of one output into its op's tuple, which waits until all have come."""
+    node = out.parents[0]
+    if node not in grads:
+        grads[node] = [None] * node.shape
+        heappush(heap, (-node.seq, node))
+    slots = grads[node]
+    slots[out.index] = g if slots[out.index] is None else slots[out.index] + g
+
+
+def _wrap(saved: Any, node: Any) -> Any:
+    """A saved value back on the tape, for a backward that is itself recorded."""
+    if type(saved) is tuple:
+        return tuple([output_of(node, i, a) for i, a in enumerate(saved)])
+    return saved if type(saved) in WEAK else Tensor(saved, node)
+
+
+def _own(found: dict[Node, Array], seeds: list[Array]) -> dict[Node, Array]:
+    """Give each gradient a buffer of its own: no view, no array that someone else holds."""
+    given = {id(g) for g in seeds}
+    for node, g in found.items():
+        g = g if type(g) in BY_TYPE else make(g)
+        shared = g.base is not None and not getattr(g.base, "sole", False)  # (buffers.py)
+        if shared or id(g) in given or not g.flags.c_contiguous:
+            g = g.copy()
+        given.add(id(g))
+        found[node] = g
+    return found
