@@ -12,7 +12,7 @@ from .jit import jit, prange
 # server); 1M take 0.10 and 1.3 ms. The size spares small programs the import of Numba. SGD is
 # few calls in NumPy too, which win up to 8K numbers.
 SMALL = 2048
-PARALLEL = 1 << 15
+PARALLEL = 1 << 17  # half of them are done before the other threads are awake
 
 
 @jit(parallel_from=PARALLEL)
