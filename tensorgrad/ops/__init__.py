@@ -1,8 +1,9 @@
 """The table of ops, a file a family: references, rules and samples, nothing else."""
 
-from . import elementwise, index, loss, matmul, norm, random, reduce, shape, update
+from . import conv, elementwise, index, loss, matmul, norm, random, reduce, shape, update
 
 __all__ = [
+    "conv",
     "elementwise",
     "index",
     "loss",
