@@ -14,6 +14,7 @@ from .activation import (
     Tanh,
 )
 from .container import Input, Model, Sequential, concatenate
+from .conv import AvgPool2d, Conv2d, GlobalAvgPool2d, MaxPool2d
 from .dense import Dense, Linear
 from .module import Module, Parameter
 from .regular import Dropout, Flatten, LayerNorm
@@ -22,13 +23,17 @@ __all__ = [
     "ELU",
     "GELU",
     "Activation",
+    "AvgPool2d",
+    "Conv2d",
     "Dense",
     "Dropout",
     "Flatten",
+    "GlobalAvgPool2d",
     "Input",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "MaxPool2d",
     "Model",
     "Module",
     "Parameter",

@@ -7,7 +7,7 @@ The references walk over the places in the window, not over the image: a few lar
 
 from itertools import product
 
-from ..backend import namespace
+from ..backend import is_floating, namespace
 from ..core import op
 from .matmul import ACTIVATIONS
 from .reduce import narrow, sum_, widened
@@ -302,6 +302,8 @@ def _gather_samples():
 
 def _pool_counts(x, size, stride, padding):
     """The height and width of the output, and the stride: where none is given, the size."""
+    if not is_floating(x.dtype):
+        raise TypeError(f"numbers of dtype {x.dtype} are not pooled; x.astype('float32') are")
     stride = size if stride is None else stride
     _check(x, size=size, stride=stride, padding=padding)
     if any(2 * p > k for p, k in zip(padding, size, strict=True)):
