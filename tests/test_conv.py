@@ -186,7 +186,7 @@ def test_a_small_network_learns_to_tell_bars_apart():
         tg.nn.Flatten(),
         tg.nn.Dense(2),
     )
-    model.compile(optimizer=tg.optim.Adam(lr=0.02), loss="softmax_cross_entropy",
+    model.compile(optimizer=tg.optim.Adam(lr=0.02), loss="cross_entropy",
                   metrics=["accuracy"])  # fmt: skip
     model.fit(x, labels, epochs=12, batch_size=20, verbose=0)
     assert model.evaluate(x, labels, verbose=0)["accuracy"] > 0.97
