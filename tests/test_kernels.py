@@ -29,7 +29,7 @@ from .sized import LARGE, SIZED
 from .sized.basic import dense_grads, norm_grads, repeated
 
 ROOT = Path(__file__).parent.parent
-HELPERS = {"blas", "buffers", "jit", "scalars", "device"}
+HELPERS = {"blas", "buffers", "jit", "panel", "scalars", "device"}
 STATISTICS = ("mean", "rstd")  # of layer_norm: in the dtype that is computed in
 
 

@@ -1,15 +1,19 @@
-"""Convolution as products of tiles that stay in cache, and pooling a plane at a time.
+"""Convolution straight from the image, a tile at a time, and pooling a plane at a time.
 
-A tile is some rows of one image, or several images where these are small. Its windows are laid out
-as the columns of a matrix, which the weights are multiplied with on the thread that made it; the
-bias and the activation follow while the result is still in cache. Nothing of the size of all
-windows is ever stored.
+A tile is some rows of one image, or several images where these are small. It is copied once, with
+its padding; its windows are then multiplied where they lie (panel.py). In a copy whose rows are
+`pitch` numbers long, the windows of output p all begin at p: what place (i, j) of a window sees
+lies i * pitch + j numbers further on. The few outputs that this makes up between the ends of rows
+are dropped. A stride of 2 splits the image into the even and the odd rows and columns, its phases,
+in each of which windows move by one. The gradients are the same sums, taken the other way round.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,198 +27,273 @@ from ..shapes import (
     pool_places_fit,
     windows,
 )
-from . import blas
+from . import panel as panels
 from . import scalars as s
 from .buffers import empty, empty_like
 from .jit import jit, prange
+from .panel import panel
 
+# 1 x 2 x 24 x 24 with 4 filters take ? us here and ? in the reference. The size spares small
+# programs the import of Numba.
 SMALL = 1024
 PARALLEL = 1 << 15
-_TILE = 1 << 18  # numbers in the columns of a tile: 1 MB of float32
+_TILE = 1 << 16  # numbers in the copy of a tile: 256 KB of float32
 _SUMMED = 1 << 22  # numbers in all partial sums of the weights' gradient
-_DEEP = 64  # so deep a product is efficient without joining the rows of a window
 
 
 class _Plan(NamedTuple):
-    """How the work is cut: images and rows of outputs in a tile, and products that a tile takes.
+    """How a convolution is cut into tiles, and where its numbers lie in them."""
 
-    With `taps` = 1 the columns hold whole windows. Windows that move by one row at a time see rows
-    that others see too: these are stored once (`taps` is then the window's height), and there is a
-    product for each row of the window, over columns that begin `dilation` rows later.
-    """
-
-    images: int
-    rows: int
-    taps: int
-
-
-def _plan(n, w_shape, counts, stride):
-    _, inner, kh, kw = w_shape
-    shared = stride[0] == 1 and kh > 1 and inner * kw >= _DEEP
-    depth = inner * kw * (1 if shared else kh)
-    length = max(64, min(1024, _TILE // depth))
-    plane = counts[0] * counts[1]
-    if 2 * plane <= length:
-        return _Plan(min(n, length // plane), counts[0], 1)
-    tiles = max(1, round(plane / length))
-    return _Plan(1, -(-counts[0] // tiles), kh if shared else 1)
+    images: int  # in a tile
+    rows: int  # of outputs in a tile of one image
+    groups: int
+    panel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    counts: tuple[int, int]  # of outputs, down and across
+    beyond: tuple[int, int]  # how many more rows and columns of a phase than outputs
+    phases: int
 
 
-@s.scalar
-def _outputs(k, kw, how, width, ow):
-    """Of place k % kw of a window: where it lies before any stride, and the first and last of the
-    `ow` outputs for which that is inside the image."""
-    stride, left, dilation = how
-    start = k % kw * dilation - left
-    low = min(ow, max(0, (stride - 1 - start) // stride))
-    return start, low, max(low, min(ow, (width - 1 - start) // stride + 1))
+class _Places(NamedTuple):
+    """Where the places of a window lie in a tile: the phase and the rows and columns further on,
+    in the order of the weights; and the weights by phase."""
+
+    phase: np.ndarray
+    down: np.ndarray
+    across: np.ndarray
+    order: np.ndarray
+    ends: np.ndarray  # how many weights lie in the first, the first two, ... phases
 
 
-@s.scalar
-def _lay_out(columns, image, first, step, how, ow):
-    """Row c * kw + j of columns becomes what place j of the windows sees of channel c, for rows of
-    `ow` outputs: the first sees row `first` of the image, the others `step` rows more each."""
-    kw, stride, (h, w) = columns.shape[0] // image.shape[0], how[0], image.shape[1:]
-    for k in range(columns.shape[0]):
-        start, low, high = _outputs(k, kw, how, w, ow)
-        for r in range(columns.shape[1] // ow):
-            row, target = first + r * step, columns[k, r * ow : (r + 1) * ow]
-            if row < 0 or row >= h or low == high:
-                for q in range(ow):
-                    target[q] = 0
-                continue
-            source = image[k // kw, row, low * stride + start :]
-            for q in range(low):
-                target[q] = 0
-            if stride == 1:
-                for q in range(high - low):
-                    target[low + q] = source[q]
-            else:
-                for q in range(high - low):
-                    target[low + q] = source[q * stride]
-            for q in range(high, ow):
-                target[q] = 0
+@functools.lru_cache(maxsize=256)
+def _plan(x_shape, w_shape, stride, padding, dilation, groups, itemsize) -> tuple[_Plan, _Places]:
+    kernel = w_shape[2:]
+    counts = windows(x_shape[2:], kernel, stride, padding, dilation)
+    moves = [(i * dilation[0], j * dilation[1]) for i, j in product(*map(range, kernel))]
+    places = [divmod(i, stride[0]) + divmod(j, stride[1]) for i, j in moves]
+    down, up, across, side = np.array(places, np.int64).T
+    phase = up * stride[1] + side
+    beyond = (int(down.max()), int(across.max()))
+    phases = stride[0] * stride[1]
+    line = x_shape[1] * phases * (counts[1] + beyond[1])  # numbers for a row of outputs
+    plane = line * (counts[0] + beyond[0])
+    images, rows = max(1, min(x_shape[0], _TILE // plane)), counts[0]
+    if plane > 4 * _TILE:
+        tiles = min(counts[0], -(-plane // (2 * _TILE)))
+        rows = -(-counts[0] // tiles)
+    size = panels.shape(itemsize)
+    plan = _Plan(images, rows, groups, size, stride, padding, counts, beyond, phases)
+    order = np.argsort(phase, kind="stable")
+    ends = np.searchsorted(phase[order], np.arange(phases), side="right")
+    return plan, _Places(phase, down, across, order, ends)
+
+
+def _round(n, to):
+    return -(-n // to) * to
 
 
 @s.scalar
-def _add_back(columns, image, first, step, how, ow):
-    """The adjoint of `_lay_out`: adds each number where it was taken from."""
-    kw, stride, (h, w) = columns.shape[0] // image.shape[0], how[0], image.shape[1:]
-    for k in range(columns.shape[0]):
-        start, low, high = _outputs(k, kw, how, w, ow)
-        for r in range(columns.shape[1] // ow):
-            row, source = first + r * step, columns[k, r * ow : (r + 1) * ow]
-            if row < 0 or row >= h or low == high:
-                continue
-            target = image[k // kw, row, low * stride + start :]
-            if stride == 1:
-                for q in range(high - low):
-                    target[q] += source[low + q]
-            else:
-                for q in range(high - low):
-                    target[q * stride] += source[low + q]
+def _up(n, to):
+    return (n + to - 1) // to * to
 
 
-def _tiles(move: Callable) -> Callable:
-    """`move` for all images and rows of windows of a tile, between columns and x."""
+@s.scalar
+def _outputs(start, stride, width, n):
+    """The first and last of n outputs for which `start` + their stride is inside an image."""
+    low = min(n, max(0, (stride - 1 - start) // stride))
+    return low, max(low, min(n, (width - 1 - start) // stride + 1))
+
+
+def _walk(move: Callable) -> Callable:
+    """`move` for every row of every phase of a tile: the part of an image's row that is in it."""
 
     @s.scalar
-    def loop(columns, x, channels, taps, top, vertical, across, ow):
-        kh, step, above, dilation = vertical
-        seen, part = columns.shape[1] // x.shape[0], columns.shape[0] // (kh // taps)
-        for i in range(x.shape[0]):
-            image = x[i, channels[0] : channels[1]]
-            for a in range(kh // taps):
-                at = columns[a * part : (a + 1) * part, i * seen : (i + 1) * seen]
-                move(at, image, top * step + a * dilation - above, step, across, ow)
+    def loop(copy, x, channels, top, rows, pitch, stride, padding):
+        h, w, plane = x.shape[2], x.shape[3], rows * pitch * x.shape[0]
+        for c in range(channels[1] - channels[0]):
+            for a in range(stride[0]):
+                for b in range(stride[1]):
+                    start = b - padding[1]
+                    low, high = _outputs(start, stride[1], w, pitch)
+                    at = ((c * stride[0] + a) * stride[1] + b) * plane
+                    for i in range(x.shape[0]):
+                        for r in range(rows):
+                            row = (top + r) * stride[0] + a - padding[0]
+                            line = copy[at : at + pitch]
+                            at += pitch
+                            if row < 0 or row >= h or low == high:
+                                move(line, line[:0], 0, 0, 1)
+                            else:
+                                seen = x[i, channels[0] + c, row, low * stride[1] + start :]
+                                move(line, seen, low, high, stride[1])
 
     return loop
 
 
-_lay_out_all, _add_back_all = _tiles(_lay_out), _tiles(_add_back)
+@s.scalar
+def _take(line, seen, low, high, step):
+    for q in range(low):
+        line[q] = 0
+    if step == 1:
+        for q in range(high - low):
+            line[low + q] = seen[q]
+    else:
+        for q in range(high - low):
+            line[low + q] = seen[q * step]
+    for q in range(high, line.size):
+        line[q] = 0
+
+
+@s.scalar
+def _give(line, seen, low, high, step):
+    if step == 1:
+        for q in range(high - low):
+            seen[q] += line[low + q]
+    else:
+        for q in range(high - low):
+            seen[q * step] += line[low + q]
+
+
+_copy_in, _add_back = _walk(_take), _walk(_give)
 
 
 def _forward(formula: Callable) -> Callable:
-    """y becomes formula(windows of x times w, + b). Outputs of an image lie in a row in y; w is
-    (groups, outputs, kh * channels * kw)."""
+    """y becomes formula(windows of x times w, + b). w is (groups, panels, channels and places,
+    rows of a panel), flat from the second axis on."""
 
     @jit(parallel=True)
-    def loop(y, x, w, b, plan, vertical, across, counts):
-        (many, tile, taps), (oh, ow), (groups, out) = plan, counts, w.shape[:2]
-        n, c, depth, ahead = x.shape[0], x.shape[1] // groups, w.shape[2] // taps, vertical[3] * ow
-        tiles = (oh + tile - 1) // tile
+    def loop(y, x, w, b, plan, phase, down, across):
+        many, tile, groups, (height, width), stride, padding, (oh, ow), beyond, phases = plan
+        n, c, out, count = x.shape[0], x.shape[1] // groups, y.shape[1] // groups, phase.size
+        pitch, tiles = ow + beyond[1], (oh + tile - 1) // tile
+        starts = np.arange(height)
         for t in prange((n + many - 1) // many * tiles):
             first, top = t // tiles * many, t % tiles * tile
-            last, size = min(n, first + many), min(tile, oh - top) * ow
-            length = (last - first) * size
-            columns = np.empty((depth, (last - first) * (size + (taps - 1) * ahead)), y.dtype)
-            z = np.empty((out, length), y.dtype)
+            last, rows = min(n, first + many), min(tile, oh - top)
+            own = (rows + beyond[0]) * pitch  # numbers of one image in a phase
+            plane = own * (last - first)
+            copy = np.empty(c * phases * plane + beyond[0] * pitch + beyond[1] + width, y.dtype)
+            places = np.empty(c * count, np.int64)
+            for k in range(c):
+                for m in range(count):
+                    places[k * count + m] = (
+                        (k * phases + phase[m]) * plane + down[m] * pitch + across[m]
+                    )
+            z = np.empty((_up(out, height), _up(plane, width)), y.dtype)
             for k in range(groups):
-                channels = (k * c, (k + 1) * c)
-                _lay_out_all(columns, x[first:last], channels, taps, top, vertical, across, ow)
-                for a in range(taps):
-                    part = w[k][:, a * depth : (a + 1) * depth]
-                    seen = columns[:, a * ahead : a * ahead + length]
-                    blas.gemm(part, seen, z, y.dtype.type(a > 0))
+                _copy_in(copy, x[first:last], (k * c, (k + 1) * c), top, rows + beyond[0], pitch,
+                         stride, padding)  # fmt: skip
+                for o in range(z.shape[0]):
+                    z[o] = b[k * out + o] if o < out else y.dtype.type(0)
+                for p in range(0, plane, width):
+                    for m in range(z.shape[0] // height):
+                        panel(z, m * height, p, w[k, m], starts, height, copy, p, places)
                 for i in range(last - first):
                     for o in range(out):
-                        bias, source = b[k * out + o], z[o, i * size : (i + 1) * size]
-                        target = y[first + i, k * out + o, top * ow : top * ow + size]
-                        for q in range(size):
-                            target[q] = formula(source[q] + bias)
+                        for r in range(rows):
+                            source = z[o, i * own + r * pitch : i * own + r * pitch + ow]
+                            target = y[first + i, k * out + o, top + r]
+                            for q in range(ow):
+                                target[q] = formula(source[q])
 
     return loop
 
 
 def _backward(formula: Callable) -> Callable:
     """Gradients from z = formula(g, y): gx, if it is not empty; and in row p of gw, if that is not
-    empty, and of gb the sums over the p-th part of the images."""
+    empty, and of gb the sums over the p-th part of the images.
+
+    w is (groups, panels of channels, outputs and places by phase, rows of a panel); gw is (parts,
+    groups, channels and places, outputs), both rounded up to panels.
+    """
 
     @jit(parallel=True)
-    def loop(gx, gw, gb, g, y, x, w, plan, vertical, across, counts):
-        (many, tile, taps), (oh, ow), (groups, out) = plan, counts, w.shape[:2]
-        c, depth, ahead = x.shape[1] // groups, w.shape[2] // taps, vertical[3] * ow
-        n, tiles, parts = g.shape[0], (oh + tile - 1) // tile, gb.shape[0]
-        blocks, one = (n + many - 1) // many, g.dtype.type(1)
-        for p in prange(parts):
-            gb[p] = 0
+    def loop(gx, gw, gb, g, y, x, w, plan, phase, down, across, order, ends):
+        many, tile, groups, (height, width), stride, padding, (oh, ow), beyond, phases = plan
+        n, c, out, count = g.shape[0], x.shape[1] // groups, g.shape[1] // groups, phase.size
+        pitch, tiles, parts = ow + beyond[1], (oh + tile - 1) // tile, gb.shape[0]
+        blocks, even = (n + many - 1) // many, np.arange(height)
+        for part in prange(parts):
+            gb[part] = 0
             if gw.size:
-                gw[p] = 0
-            for t in range(p * blocks // parts * tiles, (p + 1) * blocks // parts * tiles):
+                gw[part] = 0
+            begin, end = part * blocks // parts * tiles, (part + 1) * blocks // parts * tiles
+            for t in range(begin, end):
                 first, top = t // tiles * many, t % tiles * tile
-                last, size = min(n, first + many), min(tile, oh - top) * ow
-                length = (last - first) * size
+                last, rows = min(n, first + many), min(tile, oh - top)
+                own = (rows + beyond[0]) * pitch
+                plane, margin = own * (last - first), beyond[0] * pitch + beyond[1]
                 if top == 0 and gx.size:
                     gx[first:last] = 0
-                columns = np.empty((depth, (last - first) * (size + (taps - 1) * ahead)), g.dtype)
-                z = np.empty((out, length), g.dtype)
+                # What z holds beyond its rows and columns is zero, so that windows may reach there
+                z = np.zeros(margin + out * plane + width, g.dtype)
+                copy = np.empty(c * phases * plane + margin + width, g.dtype)
+                copy[c * phases * plane :] = 0
                 for k in range(groups):
                     channels = (k * c, (k + 1) * c)
-                    for i in range(last - first):
-                        for o in range(out):
-                            gs = g[first + i, k * out + o, top * ow : top * ow + size]
-                            ys = y[first + i, k * out + o, top * ow : top * ow + size]
-                            total, target = g.dtype.type(0), z[o, i * size : (i + 1) * size]
-                            for q in range(size):
-                                v = formula(gs[q], ys[q])
-                                target[q] = v
-                                total += v
-                            gb[p, k * out + o] += total
+                    for o in range(out):
+                        total = g.dtype.type(0)
+                        for i in range(last - first):
+                            for r in range(rows):
+                                at = margin + o * plane + i * own + r * pitch
+                                target = z[at : at + ow]
+                                gs = g[first + i, k * out + o, top + r]
+                                ys = y[first + i, k * out + o, top + r]
+                                for q in range(ow):
+                                    v = formula(gs[q], ys[q])
+                                    target[q] = v
+                                    total += v
+                        gb[part, k * out + o] += total
                     if gw.size:
-                        images = x[first:last]
-                        _lay_out_all(columns, images, channels, taps, top, vertical, across, ow)
-                        for a in range(taps):
-                            seen = columns[:, a * ahead : a * ahead + length]
-                            blas.gemm(z, seen.T, gw[p, k][:, a * depth : (a + 1) * depth], one)
+                        _copy_in(copy, x[first:last], channels, top, rows + beyond[0], pitch,
+                                 stride, padding)  # fmt: skip
+                        turned = np.empty((plane, gw.shape[3]), g.dtype)
+                        for p in range(0, plane, 16):
+                            for o in range(turned.shape[1]):
+                                if o < out:
+                                    source = z[margin + o * plane + p :]
+                                    for q in range(min(16, plane - p)):
+                                        turned[p + q, o] = source[q]
+                                else:
+                                    for q in range(min(16, plane - p)):
+                                        turned[p + q, o] = 0
+                        starts = np.zeros(gw.shape[2], np.int64)
+                        for i in range(c):
+                            for m in range(count):
+                                starts[i * count + m] = (
+                                    (i * phases + phase[m]) * plane + down[m] * pitch + across[m]
+                                )
+                        lines = np.arange(plane) * turned.shape[1]
+                        flat = turned.reshape(-1)
+                        for m in range(0, starts.size, height):
+                            for o in range(0, turned.shape[1], width):
+                                panel(gw[part, k], m, o, copy, starts[m : m + height], 1, flat, o,
+                                      lines)  # fmt: skip
                     if gx.size:
-                        if taps > 1:
-                            columns[:] = 0
-                        for a in range(taps):
-                            part = w[k][:, a * depth : (a + 1) * depth]
-                            seen = columns[:, a * ahead : a * ahead + length]
-                            blas.gemm(part.T, z, seen, g.dtype.type(taps > 1))
-                        images = gx[first:last]
-                        _add_back_all(columns, images, channels, taps, top, vertical, across, ow)
+                        sums = np.zeros((_up(c, height), _up(plane, width)), g.dtype)
+                        places = np.empty(out * count, np.int64)
+                        done = 0
+                        for f in range(phases):
+                            taps = order[done : ends[f]]
+                            for o in range(out):
+                                for m in range(taps.size):
+                                    places[o * taps.size + m] = (
+                                        o * plane - down[taps[m]] * pitch - across[taps[m]]
+                                    )
+                            used = places[: out * taps.size]
+                            sums[:] = 0
+                            for p in range(0, plane, width):
+                                for m in range(sums.shape[0] // height):
+                                    panel(sums, m * height, p, w[k, m, out * done * height :],
+                                          even, height, z, margin + p, used)  # fmt: skip
+                            for i in range(c):
+                                copy[(i * phases + f) * plane : (i * phases + f + 1) * plane] = (
+                                    sums[i, :plane]
+                                )
+                            done = ends[f]
+                        _add_back(copy, gx[first:last], channels, top, rows + beyond[0], pitch,
+                                  stride, padding)  # fmt: skip
 
     return loop
 
@@ -229,68 +308,59 @@ def _same_grad(g, y):
     return g
 
 
-_FORWARD = {
-    "none": _forward(_same),
-    "relu": _forward(s.relu),
-    "sigmoid": _forward(s.sigmoid),
-    "tanh": _forward(s.tanh),
-}
-_BACKWARD = {
-    "none": _backward(_same_grad),
-    "relu": _backward(s.relu_grad),
-    "sigmoid": _backward(s.sigmoid_grad),
-    "tanh": _backward(s.tanh_grad),
-}
+_FORMULAS = {"none": _same, "relu": s.relu, "sigmoid": s.sigmoid, "tanh": s.tanh}
+_SLOPES = {"none": _same_grad, "relu": s.relu_grad, "sigmoid": s.sigmoid_grad}
+_SLOPES["tanh"] = s.tanh_grad
+_FORWARD = {name: _forward(formula) for name, formula in _FORMULAS.items()}
+_BACKWARD = {name: _backward(formula) for name, formula in _SLOPES.items()}
 
 
-def _matrices(w, groups):
-    """The weights as (groups, outputs, kh * channels * kw)."""
-    out, inner, kh, kw = w.shape
-    turned = np.ascontiguousarray(w.transpose(0, 2, 1, 3))
-    return turned.reshape(groups, out // groups, kh * inner * kw)
-
-
-def _axes(kernel, stride, padding, dilation):
-    """What the loops need to know of the vertical and the horizontal axis."""
-    return (kernel[0], stride[0], padding[0], dilation[0]), (stride[1], padding[1], dilation[1])
-
-
-def _flat(y):
-    return y.reshape(*y.shape[:2], y.shape[2] * y.shape[3])
+def _panels(w, height):
+    """Matrices (groups, rows, k) cut into panels of rows: (groups, panels, k * height)."""
+    groups, rows, k = w.shape
+    whole = _round(rows, height)
+    if whole != rows:
+        w = np.concatenate([w, np.zeros((groups, whole - rows, k), w.dtype)], axis=1)
+    w = w.reshape(groups, whole // height, height, k).transpose(0, 1, 3, 2)
+    return np.ascontiguousarray(w).reshape(groups, whole // height, k * height)
 
 
 @accepts(min_size=SMALL, when=conv_fits)
 def conv2d(
     x, w, b=None, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1, activation="none"
 ):
-    kernel = w.shape[2:]
-    counts = windows(x.shape[2:], kernel, stride, padding, dilation)
-    y = empty((x.shape[0], w.shape[0], *counts), x.dtype)
-    plan = _plan(x.shape[0], w.shape, counts, stride)
+    how = (tuple(stride), tuple(padding), tuple(dilation), groups, x.itemsize)
+    plan, places = _plan(x.shape, w.shape, *how)
+    y = empty((x.shape[0], w.shape[0], *plan.counts), x.dtype)
     bias = np.zeros(w.shape[0], w.dtype) if b is None else b
-    loop, axes = _FORWARD[activation], _axes(kernel, stride, padding, dilation)
-    with blas.single():
-        loop(_flat(y), x, _matrices(w, groups), bias, plan, *axes, counts)
+    matrices = _panels(w.reshape(groups, w.shape[0] // groups, -1), plan.panel[0])
+    _FORWARD[activation](y, x, matrices, bias, tuple(plan), *places[:3])
     return y
 
 
 @accepts(min_size=SMALL, size_of="x", strided=("g",), when=conv_grad_fits)
 def conv2d_grad(g, x, w, y, *, stride, padding, dilation, groups, activation, needs):
-    out, inner, kh, kw = w.shape
-    counts = g.shape[2:]
-    plan, weights = _plan(g.shape[0], w.shape, counts, stride), _matrices(w, groups)
+    how = (tuple(stride), tuple(padding), tuple(dilation), groups, x.itemsize)
+    plan, places = _plan(x.shape, w.shape, *how)
+    (out, inner, kh, kw), (height, width) = w.shape, plan.panel
+    gx: Any = empty_like(x) if needs[0] else np.empty((0, 0, 0, 0), x.dtype)
+    matrices = np.empty((groups, 0, 0), x.dtype)
+    if needs[0]:  # by phase, output, place
+        turned = w.reshape(groups, out // groups, inner, kh * kw).transpose(0, 2, 1, 3)
+        cuts = np.split(turned[..., places.order], places.ends[:-1], axis=-1)
+        cuts = [part.reshape(groups, inner, -1) for part in cuts]
+        matrices = _panels(np.concatenate(cuts, axis=-1), height)
     # Few enough parts that they are no burden beside the weights, enough for many threads
-    parts = min(-(-g.shape[0] // plan.images), max(4, min(32, _SUMMED // w.size)))
-    gx = empty_like(x) if needs[0] else np.empty((0, 0, 0, 0), x.dtype)
-    gw = empty((parts if needs[1] else 0, *weights.shape), g.dtype)
-    gb = np.empty((parts, out), g.dtype)
-    g = np.ascontiguousarray(g)
-    axes = _axes((kh, kw), stride, padding, dilation)
-    with blas.single():
-        _BACKWARD[activation](gx, gw, gb, _flat(g), _flat(y), x, weights, plan, *axes, counts)
+    parts = min(-(-x.shape[0] // plan.images), max(4, min(32, _SUMMED // w.size)))
+    sums = (groups, _round(inner * kh * kw, height), _round(out // groups, width))
+    gw: Any = empty((parts, *sums) if needs[1] else (0, *sums), x.dtype)
+    gb = np.empty((parts, out), x.dtype)
+    _BACKWARD[activation](
+        gx, gw, gb, np.ascontiguousarray(g), y, x, matrices, tuple(plan), *places
+    )  # fmt: skip
     if needs[1]:
-        gw = gw.sum(axis=0).reshape(out, kh, inner, kw).transpose(0, 2, 1, 3)
-        gw = np.ascontiguousarray(gw)
+        gw = gw.sum(axis=0)[:, : inner * kh * kw, : out // groups].transpose(0, 2, 1)
+        gw = np.ascontiguousarray(gw).reshape(w.shape)
     return (
         gx if needs[0] else None,
         gw if needs[1] else None,
@@ -329,9 +399,8 @@ def _max_pool(x, y, where, size, stride, padding):
                 place[q] = max(0, top) * w + max(0, q * stride[1] - padding[1])
             for i in range(max(0, top), min(h, top + size[0])):
                 for j in range(size[1]):
-                    start, low, high = _outputs(
-                        j, size[1], (stride[1], padding[1], 1), w, len(best)
-                    )
+                    start = j - padding[1]
+                    low, high = _outputs(start, stride[1], w, y.shape[2])
                     seen = x[p, i, low * stride[1] + start :]
                     for q in range(high - low):
                         v = seen[q * stride[1]]
