@@ -102,7 +102,7 @@ def _metadata(op: Op, name: str, value: Any) -> Any:
             f"{op.name}: {name}= takes a plain number, and no gradient reaches a tensor there; "
             "give .item(), or write the formula out"
         )
-    pair = op.family == "conv" and name in _PAIRS
+    pair = op.family in ("conv", "pool") and name in _PAIRS
     if value is None or not (pair or name in _WHOLE):
         return value
     try:

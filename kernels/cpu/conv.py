@@ -1,4 +1,4 @@
-"""Convolution straight from the image, a tile at a time, and pooling a plane at a time.
+"""Convolution straight from the image, a tile at a time.
 
 A tile is some rows of one image, or several images where these are small. It is copied once, with
 its padding; its windows are then multiplied where they lie (panel.py). In a copy whose rows are
@@ -23,20 +23,17 @@ from ..shapes import (
     conv_grad_fits,
     conv_input_fits,
     conv_weight_fits,
-    pool_fits,
-    pool_places_fit,
     windows,
 )
 from . import panel as panels
 from . import scalars as s
 from .buffers import empty, empty_like
 from .jit import jit, prange
-from .panel import panel
+from .panel import VECTORS, panel, turn
 
 # 1 x 2 x 24 x 24 with 4 filters take ? us here and ? in the reference. The size spares small
 # programs the import of Numba.
 SMALL = 1024
-PARALLEL = 1 << 15
 _TILE = 1 << 16  # numbers in the copy of a tile: 256 KB of float32
 _SUMMED = 1 << 22  # numbers in all partial sums of the weights' gradient
 
@@ -51,7 +48,8 @@ class _Plan(NamedTuple):
     stride: tuple[int, int]
     padding: tuple[int, int]
     counts: tuple[int, int]  # of outputs, down and across
-    beyond: tuple[int, int]  # how many more rows and columns of a phase than outputs
+    beyond: tuple[int, int]  # how many more rows and columns of a phase there are than outputs
+    reach: tuple[int, int]  # how many rows and columns windows are larger than one number
     phases: int
 
 
@@ -74,16 +72,18 @@ def _plan(x_shape, w_shape, stride, padding, dilation, groups, itemsize) -> tupl
     places = [divmod(i, stride[0]) + divmod(j, stride[1]) for i, j in moves]
     down, up, across, side = np.array(places, np.int64).T
     phase = up * stride[1] + side
-    beyond = (int(down.max()), int(across.max()))
+    beyond = reach = (int(down.max()), int(across.max()))
     phases = stride[0] * stride[1]
+    if phases == 1:  # what is padded after a row is what is padded before the next
+        beyond = (max(0, reach[0] - padding[0]), max(0, reach[1] - padding[1]))
     line = x_shape[1] * phases * (counts[1] + beyond[1])  # numbers for a row of outputs
-    plane = line * (counts[0] + beyond[0])
-    images, rows = max(1, min(x_shape[0], _TILE // plane)), counts[0]
-    if plane > 4 * _TILE:
-        tiles = min(counts[0], -(-plane // (2 * _TILE)))
-        rows = -(-counts[0] // tiles)
-    size = panels.shape(itemsize)
-    plan = _Plan(images, rows, groups, size, stride, padding, counts, beyond, phases)
+    size = line * (counts[0] + beyond[0])
+    images, rows = max(1, min(x_shape[0], _TILE // size)), counts[0]
+    if size > 4 * _TILE:
+        tiles = min(counts[0], -(-size // (2 * _TILE)))
+        rows, beyond = -(-counts[0] // tiles), (reach[0], beyond[1])
+    shape = panels.shape(itemsize)
+    plan = _Plan(images, rows, groups, shape, stride, padding, counts, beyond, reach, phases)
     order = np.argsort(phase, kind="stable")
     ends = np.searchsorted(phase[order], np.arange(phases), side="right")
     return plan, _Places(phase, down, across, order, ends)
@@ -99,7 +99,7 @@ def _up(n, to):
 
 
 @s.scalar
-def _outputs(start, stride, width, n):
+def inside(start, stride, width, n):
     """The first and last of n outputs for which `start` + their stride is inside an image."""
     low = min(n, max(0, (stride - 1 - start) // stride))
     return low, max(low, min(n, (width - 1 - start) // stride + 1))
@@ -115,7 +115,7 @@ def _walk(move: Callable) -> Callable:
             for a in range(stride[0]):
                 for b in range(stride[1]):
                     start = b - padding[1]
-                    low, high = _outputs(start, stride[1], w, pitch)
+                    low, high = inside(start, stride[1], w, pitch)
                     at = ((c * stride[0] + a) * stride[1] + b) * plane
                     for i in range(x.shape[0]):
                         for r in range(rows):
@@ -158,13 +158,22 @@ def _give(line, seen, low, high, step):
 _copy_in, _add_back = _walk(_take), _walk(_give)
 
 
+@s.scalar
+def _list_places(places, phase, down, across, phases, plane, pitch):
+    """Where the windows of output 0 see each place in each channel of a copy."""
+    for i in range(places.size // phase.size):
+        for m in range(phase.size):
+            at = (i * phases + phase[m]) * plane + down[m] * pitch + across[m]
+            places[i * phase.size + m] = at
+
+
 def _forward(formula: Callable) -> Callable:
     """y becomes formula(windows of x times w, + b). w is (groups, panels, channels and places,
     rows of a panel), flat from the second axis on."""
 
     @jit(parallel=True)
     def loop(y, x, w, b, plan, phase, down, across):
-        many, tile, groups, (height, width), stride, padding, (oh, ow), beyond, phases = plan
+        many, tile, groups, (height, width), stride, padding, (oh, ow), beyond, reach, phases = plan
         n, c, out, count = x.shape[0], x.shape[1] // groups, y.shape[1] // groups, phase.size
         pitch, tiles = ow + beyond[1], (oh + tile - 1) // tile
         starts = np.arange(height)
@@ -173,13 +182,10 @@ def _forward(formula: Callable) -> Callable:
             last, rows = min(n, first + many), min(tile, oh - top)
             own = (rows + beyond[0]) * pitch  # numbers of one image in a phase
             plane = own * (last - first)
-            copy = np.empty(c * phases * plane + beyond[0] * pitch + beyond[1] + width, y.dtype)
+            copy = np.empty(c * phases * plane + reach[0] * pitch + reach[1] + width, y.dtype)
+            copy[c * phases * plane :] = 0
             places = np.empty(c * count, np.int64)
-            for k in range(c):
-                for m in range(count):
-                    places[k * count + m] = (
-                        (k * phases + phase[m]) * plane + down[m] * pitch + across[m]
-                    )
+            _list_places(places, phase, down, across, phases, plane, pitch)
             z = np.empty((_up(out, height), _up(plane, width)), y.dtype)
             for k in range(groups):
                 _copy_in(copy, x[first:last], (k * c, (k + 1) * c), top, rows + beyond[0], pitch,
@@ -208,12 +214,12 @@ def _backward(formula: Callable) -> Callable:
     groups, channels and places, outputs), both rounded up to panels.
     """
 
-    @jit(parallel=True)
+    @jit(parallel=True, reassociate=True)
     def loop(gx, gw, gb, g, y, x, w, plan, phase, down, across, order, ends):
-        many, tile, groups, (height, width), stride, padding, (oh, ow), beyond, phases = plan
+        many, tile, groups, (height, width), stride, padding, (oh, ow), beyond, reach, phases = plan
         n, c, out, count = g.shape[0], x.shape[1] // groups, g.shape[1] // groups, phase.size
         pitch, tiles, parts = ow + beyond[1], (oh + tile - 1) // tile, gb.shape[0]
-        blocks, even = (n + many - 1) // many, np.arange(height)
+        blocks, even, lanes = (n + many - 1) // many, np.arange(height), width // VECTORS
         for part in prange(parts):
             gb[part] = 0
             if gw.size:
@@ -223,11 +229,11 @@ def _backward(formula: Callable) -> Callable:
                 first, top = t // tiles * many, t % tiles * tile
                 last, rows = min(n, first + many), min(tile, oh - top)
                 own = (rows + beyond[0]) * pitch
-                plane, margin = own * (last - first), beyond[0] * pitch + beyond[1]
+                plane, margin = own * (last - first), reach[0] * pitch + reach[1]
                 if top == 0 and gx.size:
                     gx[first:last] = 0
                 # What z holds beyond its rows and columns is zero, so that windows may reach there
-                z = np.zeros(margin + out * plane + width, g.dtype)
+                z = np.zeros(margin + _up(out, lanes) * plane + width, g.dtype)
                 copy = np.empty(c * phases * plane + margin + width, g.dtype)
                 copy[c * phases * plane :] = 0
                 for k in range(groups):
@@ -248,27 +254,17 @@ def _backward(formula: Callable) -> Callable:
                     if gw.size:
                         _copy_in(copy, x[first:last], channels, top, rows + beyond[0], pitch,
                                  stride, padding)  # fmt: skip
-                        turned = np.empty((plane, gw.shape[3]), g.dtype)
-                        for p in range(0, plane, 16):
-                            for o in range(turned.shape[1]):
-                                if o < out:
-                                    source = z[margin + o * plane + p :]
-                                    for q in range(min(16, plane - p)):
-                                        turned[p + q, o] = source[q]
-                                else:
-                                    for q in range(min(16, plane - p)):
-                                        turned[p + q, o] = 0
+                        turned = np.zeros((_up(plane, lanes) * gw.shape[3]), g.dtype)
+                        for p in range(0, plane, lanes):
+                            for o in range(0, out, lanes):
+                                turn(turned, p * gw.shape[3] + o, gw.shape[3], z,
+                                     margin + o * plane + p, plane)  # fmt: skip
                         starts = np.zeros(gw.shape[2], np.int64)
-                        for i in range(c):
-                            for m in range(count):
-                                starts[i * count + m] = (
-                                    (i * phases + phase[m]) * plane + down[m] * pitch + across[m]
-                                )
-                        lines = np.arange(plane) * turned.shape[1]
-                        flat = turned.reshape(-1)
+                        _list_places(starts, phase, down, across, phases, plane, pitch)
+                        lines = np.arange(plane) * gw.shape[3]
                         for m in range(0, starts.size, height):
-                            for o in range(0, turned.shape[1], width):
-                                panel(gw[part, k], m, o, copy, starts[m : m + height], 1, flat, o,
+                            for o in range(0, gw.shape[3], width):
+                                panel(gw[part, k], m, o, copy, starts[m : m + height], 1, turned, o,
                                       lines)  # fmt: skip
                     if gx.size:
                         sums = np.zeros((_up(c, height), _up(plane, width)), g.dtype)
@@ -380,55 +376,3 @@ def conv2d_weight(x, z, *, kernel, stride, padding, dilation, groups):
     w = np.empty((z.shape[1], x.shape[1] // groups, *kernel), x.dtype)  # never looked at
     how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     return conv2d_grad(z, x, w, z, **how, activation="none", needs=(False, True, False))[1]
-
-
-# --- pooling ------------------------------------------------------------------------------------
-
-
-@jit(parallel_from=PARALLEL)
-def _max_pool(x, y, where, size, stride, padding):
-    """A row of windows at a time: for each place in the windows, all of them move on to what they
-    see there if that is larger."""
-    h, w = x.shape[1:]
-    for p in prange(x.shape[0]):
-        for r in range(y.shape[1]):
-            best, place = y[p, r], where[p, r]
-            top = r * stride[0] - padding[0]
-            for q in range(y.shape[2]):
-                best[q] = -np.inf
-                place[q] = max(0, top) * w + max(0, q * stride[1] - padding[1])
-            for i in range(max(0, top), min(h, top + size[0])):
-                for j in range(size[1]):
-                    start = j - padding[1]
-                    low, high = _outputs(start, stride[1], w, y.shape[2])
-                    seen = x[p, i, low * stride[1] + start :]
-                    for q in range(high - low):
-                        v = seen[q * stride[1]]
-                        if v > best[low + q] or v != v:
-                            best[low + q] = v
-                            place[low + q] = i * w + (low + q) * stride[1] + start
-
-
-@jit(parallel_from=PARALLEL)
-def _scatter(x, where, y):
-    for p in prange(x.shape[0]):
-        y[p] = 0
-        for q in range(x.shape[1]):
-            y[p, where[p, q]] += x[p, q]
-
-
-@accepts(min_size=SMALL, when=pool_fits)
-def max_pool2d(x, *, size, stride=None, padding=(0, 0)):
-    stride = size if stride is None else stride
-    shape = (*x.shape[:2], *windows(x.shape[2:], size, stride, padding))
-    y, where = empty(shape, x.dtype), empty(shape, np.int32)
-    planes = [a.reshape(-1, *a.shape[2:]) for a in (x, y, where)]
-    _max_pool(*planes, size, stride, padding)
-    return y, where
-
-
-@accepts(min_size=SMALL, others=("where",), when=pool_places_fit)
-def max_pool2d_grad(x, where, *, plane):
-    y = empty((*x.shape[:2], *plane), x.dtype)
-    _scatter(*[a.reshape(x.shape[0] * x.shape[1], -1) for a in (x, where, y)])
-    return y

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import functools
 
-import numpy as np
-
 from .jit import extension
 
 VECTORS = 2  # side by side
@@ -41,11 +39,65 @@ def panel(c, row, column, a, starts, step, b, start, places):
         c[row : row + rows, column : column + columns] += a[starts + k * step][:, None] * line
 
 
+def turn(target, to, width, source, start, step):
+    """Transposes a square as wide as one vector: target[to + i * width + j] becomes
+    source[start + j * step + i]. Both are flat, and nothing is checked."""
+    lanes = shape(target.itemsize)[1] // VECTORS
+    for i in range(lanes):
+        for j in range(lanes):
+            target[to + i * width + j] = source[start + j * step + i]
+
+
+def _transposed(builder, ir, lines):
+    """Vectors whose lanes are exchanged with their numbers: pairs of ever larger blocks."""
+    lines, lanes, size = list(lines), range(len(lines)), 1
+    while size < len(lines):
+        for i in lanes:
+            if not i & size:
+                a, b, n = lines[i], lines[i + size], len(lines)
+                low = [k if not k & size else n + k - size for k in lanes]
+                high = [k + size if not k & size else n + k for k in lanes]
+                kind = ir.VectorType(ir.IntType(32), n)
+                lines[i] = builder.shuffle_vector(a, b, ir.Constant(kind, low))
+                lines[i + size] = builder.shuffle_vector(a, b, ir.Constant(kind, high))
+        size *= 2
+    return lines
+
+
 @extension
 def _register(numba):
     from llvmlite import ir
     from numba import extending, types
     from numba.core import cgutils
+
+    @extending.intrinsic
+    def square(typing, target, to, width, source, start, step):
+        def generate(context, builder, signature, args):
+            bits, number = target.dtype.bitwidth, context.get_value_type(target.dtype)
+            lanes = shape(bits // 8)[1] // VECTORS
+            vector = ir.VectorType(number, lanes)
+
+            def lines(i, first, apart):
+                pointer = context.make_array(signature.args[i])(context, builder, args[i]).data
+                for k in range(lanes):
+                    place = builder.add(first, builder.mul(apart, ir.Constant(apart.type, k)))
+                    yield builder.bitcast(builder.gep(pointer, [place]), vector.as_pointer())
+
+            read = [builder.load(line, align=bits // 8) for line in lines(3, args[4], args[5])]
+            written = lines(0, args[1], args[2])
+            for value, line in zip(_transposed(builder, ir, read), written, strict=True):
+                builder.store(value, line, align=bits // 8)
+            return context.get_dummy_value()
+
+        whole = types.intp
+        return types.void(target, whole, whole, source, whole, whole), generate
+
+    @extending.overload(turn, jit_options={"forceinline": True})
+    def _turn(target, to, width, source, start, step):
+        def run(target, to, width, source, start, step):
+            square(target, to, width, source, start, step)
+
+        return run
 
     @extending.intrinsic
     def compute(typing, c, row, column, a, starts, step, b, start, places):
@@ -100,8 +152,10 @@ def _register(numba):
             totals = []
             for m in range(rows):
                 factor = spread(builder.load(at(factors[m], along)))
-                totals.append([builder.call(fma, [factor, s, t]) for s, t in zip(seen, sums[m])])
-                for total, now, then in zip(sums[m], totals[m], before[m]):
+                totals.append(
+                    [builder.call(fma, [factor, s, t]) for s, t in zip(seen, sums[m], strict=True)]
+                )
+                for total, now, then in zip(sums[m], totals[m], before[m], strict=True):
                     total.add_incoming(then, entry)
                     total.add_incoming(now, loop)
             for counter, more in ((k, ir.Constant(i64, 1)), (along, args[5])):
@@ -111,7 +165,7 @@ def _register(numba):
             builder.cbranch(again, loop, done)
 
             builder.position_at_end(done)
-            for line, parts in zip(targets, totals):
+            for line, parts in zip(targets, totals, strict=True):
                 for v, total in enumerate(parts):
                     builder.store(total, wide(line, v), align=bits // 8)
             return context.get_dummy_value()

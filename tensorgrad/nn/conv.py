@@ -9,7 +9,7 @@ from ..backend import is_floating
 from ..core import Tensor
 from ..creation import asarray
 from ..errors import DTypeError, ShapeError
-from ..ops import conv, matmul
+from ..ops import conv, matmul, pool
 from ..ops.shape import cast, pad
 from . import activation as activations
 from .dense import size
@@ -191,7 +191,7 @@ class MaxPool2d(_Pool2d):
     """
 
     def pool(self, x: Tensor, **how: Any) -> Tensor:
-        return conv.max_pool2d(x, **how)[0]
+        return pool.max_pool2d(x, **how)[0]
 
 
 class AvgPool2d(_Pool2d):
@@ -203,7 +203,7 @@ class AvgPool2d(_Pool2d):
     """
 
     def pool(self, x: Tensor, **how: Any) -> Tensor:
-        return conv.avg_pool2d(x, **how)
+        return pool.avg_pool2d(x, **how)
 
 
 class GlobalAvgPool2d(Module):

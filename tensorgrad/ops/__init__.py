@@ -1,6 +1,6 @@
 """The table of ops, a file a family: references, rules and samples, nothing else."""
 
-from . import conv, elementwise, index, loss, matmul, norm, random, reduce, shape, update
+from . import conv, elementwise, index, loss, matmul, norm, pool, random, reduce, shape, update
 
 __all__ = [
     "conv",
@@ -9,6 +9,7 @@ __all__ = [
     "loss",
     "matmul",
     "norm",
+    "pool",
     "random",
     "reduce",
     "shape",

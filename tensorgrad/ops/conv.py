@@ -1,20 +1,20 @@
-"""Convolution and pooling of images, (n, channels, height, width).
+"""Convolution of images, (n, channels, height, width).
 
 The three products of a convolution (of an image, for an image, for the weights) are linear in each
-operand, and each is the derivative of the other two. So are the pairs of pooling and its adjoint.
-The references walk over the places in the window, not over the image: a few large slices.
+operand, and each is the derivative of the other two. The references walk over the places in the
+window, not over the image: a few large slices.
 """
 
 from itertools import product
 
-from ..backend import is_floating, namespace
+from ..backend import namespace
 from ..core import op
 from .matmul import ACTIVATIONS
 from .reduce import narrow, sum_, widened
-from .samples import Sample, draw, integers
+from .samples import Sample, draw
 
 
-def _check(x, **sizes):
+def check(x, **sizes):
     if len(x.shape) != 4:
         raise ValueError(
             f"an array of shape {tuple(x.shape)}: images are (n, channels, height, width); "
@@ -26,7 +26,7 @@ def _check(x, **sizes):
             raise ValueError(f"{name}={pair}: it is a pair of whole numbers from {least} on")
 
 
-def _counts(plane, size, stride, padding, dilation=(1, 1)):
+def counts_of(plane, size, stride, padding, dilation=(1, 1)):
     """How many windows there are along the height and the width."""
     made = []
     for n, k, s, p, d in zip(plane, size, stride, padding, dilation, strict=True):
@@ -40,7 +40,7 @@ def _counts(plane, size, stride, padding, dilation=(1, 1)):
     return tuple(made)
 
 
-def _views(x, size, counts, stride, dilation=(1, 1)):
+def views(x, size, counts, stride, dilation=(1, 1)):
     """For each place (i, j) in the window, what lies there in all windows of the padded x."""
     for place in product(*map(range, size)):
         ends = zip(place, counts, stride, dilation, strict=True)
@@ -48,14 +48,14 @@ def _views(x, size, counts, stride, dilation=(1, 1)):
         yield place, x[(..., *at)]
 
 
-def _padded(x, padding, value=0.0):
+def padded(x, padding, value=0.0):
     if not any(padding):
         return x
     around = ((0, 0), (0, 0), *[(p, p) for p in padding])
     return namespace(x).pad(x, around, mode="constant", constant_values=value)
 
 
-def _cropped(x, padding):
+def cropped(x, padding):
     """The inner part of a padded x."""
     if not any(padding):
         return x
@@ -96,7 +96,7 @@ def _options(params):
 
 def _out_shape(x, w, params):
     o = _options(params)
-    counts = _counts(x[2:], w[2:], o["stride"], o["padding"], o["dilation"])
+    counts = counts_of(x[2:], w[2:], o["stride"], o["padding"], o["dilation"])
     return (x[0], w[0], *counts)
 
 
@@ -136,7 +136,7 @@ def _columns(x, size, counts, stride, padding, dilation, batch_last=False):
         places = made.transpose(3, 0, 1, 2, 4, 5)
     else:
         made = places = xp.empty((n, c, *size, *counts), dtype=x.dtype)
-    for (i, j), view in _views(_padded(x, padding), size, counts, stride, dilation):
+    for (i, j), view in views(padded(x, padding), size, counts, stride, dilation):
         places[:, :, i, j] = view
     return made
 
@@ -150,7 +150,7 @@ def _conv_counts(plane, w_shape, channels, stride, padding, dilation, groups):
             f"with {out} outputs: x needs {inner * max(groups, 1)} channels, and groups must "
             "divide the outputs"
         )
-    return _counts(plane, (kh, kw), stride, padding, dilation)
+    return counts_of(plane, (kh, kw), stride, padding, dilation)
 
 
 def _conv_joint(g, x, w, y, stride, padding, dilation, groups, activation, needs):
@@ -171,8 +171,8 @@ def conv2d(
     `activation` is none, relu, sigmoid or tanh. Each group of output channels sees its own group
     of input channels.
     """
-    _check(x, stride=stride, padding=padding, dilation=dilation)
-    _check(w)
+    check(x, stride=stride, padding=padding, dilation=dilation)
+    check(w)
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation={activation!r}: it is one of {', '.join(ACTIVATIONS)}")
     (n, c), (out, inner, *size) = x.shape[:2], w.shape
@@ -202,8 +202,8 @@ def _input_w(g, z, w_shape, stride, padding, dilation, groups):
 def conv2d_input(z, w, *, plane, stride, padding, dilation, groups):
     """The gradient of conv2d for an x of height and width `plane`, from that of its output,
     z (n, out, oh, ow): each number spread over its window. Known as transposed convolution."""
-    _check(z, stride=stride, padding=padding, dilation=dilation)
-    _check(w)
+    check(z, stride=stride, padding=padding, dilation=dilation)
+    check(w)
     xp, (n, out), (_, inner, *size) = namespace(z), z.shape[:2], w.shape
     channels, depth = inner * groups, inner * size[0] * size[1]
     counts = _conv_counts(plane, w.shape, channels, stride, padding, dilation, groups)
@@ -215,9 +215,9 @@ def conv2d_input(z, w, *, plane, stride, padding, dilation, groups):
     ).reshape(n, channels, *size, *counts)
     (h, width), (ph, pw) = plane, padding
     x = xp.zeros((n, channels, h + 2 * ph, width + 2 * pw), dtype=parts.dtype)
-    for (i, j), view in _views(x, size, counts, stride, dilation):
+    for (i, j), view in views(x, size, counts, stride, dilation):
         view += parts[:, :, i, j]
-    return narrow(_cropped(x, padding), z)
+    return narrow(cropped(x, padding), z)
 
 
 def _weight_x(g, x_shape, z, stride, padding, dilation, groups):
@@ -233,7 +233,7 @@ def _weight_z(g, x, stride, padding, dilation, groups):
 def conv2d_weight(x, z, *, kernel, stride, padding, dilation, groups):
     """The gradient of conv2d for weights of height and width `kernel`, from x and that of its
     output, z (n, out, oh, ow)."""
-    _check(x, stride=stride, padding=padding, dilation=dilation)
+    check(x, stride=stride, padding=padding, dilation=dilation)
     (n, c), (out, *counts) = x.shape[:2], z.shape[1:]
     shape = (out, c // groups, *kernel)
     if (expected := _conv_counts(x.shape[2:], shape, c, stride, padding, dilation, groups)) != (
@@ -256,145 +256,3 @@ def conv2d_grad(g, x, w, y, *, stride, padding, dilation, groups, activation, ne
     gw = conv2d_weight(x, z, kernel=w.shape[2:], **how) if needs[1] else None
     gb = sum_(z, axis=(0, 2, 3)) if needs[2] else None
     return gx, gw, gb
-
-
-# --- pooling ------------------------------------------------------------------------------------
-
-
-def _pool_cases():
-    """The shape of x, and how it is pooled."""
-    return (
-        ((2, 3, 4, 6), {"size": (2, 2)}),
-        ((1, 2, 5, 4), {"size": (3, 2), "stride": (1, 2), "padding": (1, 1)}),
-        ((2, 1, 5, 7), {"size": (2, 3), "stride": (3, 2)}),
-        ((0, 2, 4, 4), {"size": (2, 2)}),
-        ((3, 2, 1, 1), {"size": (1, 1)}),
-    )
-
-
-def _pool_samples():
-    return [Sample((draw(shape),), params) for shape, params in _pool_cases()]
-
-
-def _average_grad_samples():
-    made = []
-    for shape, params in _pool_cases():
-        how = {"stride": params["size"], "padding": (0, 0), **params}
-        counts = _counts(shape[2:], *[how[k] for k in ("size", "stride", "padding")])
-        made.append(Sample((draw((*shape[:2], *counts)),), {"plane": shape[2:], **how}))
-    return made
-
-
-def _positions(shape, plane):
-    """A place in the plane for each number, some of them twice."""
-    return integers(shape, plane[0] * plane[1]).astype("int32")
-
-
-def _scatter_samples():
-    shapes = (((2, 3, 2, 2), (4, 3)), ((1, 1, 3, 4), (2, 2)), ((0, 2, 2, 2), (4, 4)))
-    return [Sample((draw(s), _positions(s, plane)), {"plane": plane}) for s, plane in shapes]
-
-
-def _gather_samples():
-    shapes = (((2, 3, 4, 3), (2, 2)), ((1, 1, 2, 2), (3, 4)), ((0, 2, 4, 4), (2, 2)))
-    return [Sample((draw(s), _positions((*s[:2], *to), s[2:]))) for s, to in shapes]
-
-
-def _pool_counts(x, size, stride, padding):
-    """The height and width of the output, and the stride: where none is given, the size."""
-    if not is_floating(x.dtype):
-        raise TypeError(f"numbers of dtype {x.dtype} are not pooled; x.astype('float32') are")
-    stride = size if stride is None else stride
-    _check(x, size=size, stride=stride, padding=padding)
-    if any(2 * p > k for p, k in zip(padding, size, strict=True)):
-        raise ValueError(f"padding={padding} is more than half of size={size}")
-    return _counts(x.shape[2:], size, stride, padding), stride
-
-
-@op(
-    x=lambda g, x_shape, where: max_pool2d_grad(g[0], where, plane=x_shape[2:]),
-    outputs=("y", "where"),
-    samples=_pool_samples,
-    kind="reduce",
-)
-def max_pool2d(x, *, size, stride=None, padding=(0, 0)):
-    """The largest number in each window of x (n, c, h, w), and its place in the plane of
-    height and width h, w, counted row by row: the first of equals, the last NaN.
-
-    Windows lie side by side unless a `stride` is given. What is padded is never the largest.
-    """
-    counts, stride = _pool_counts(x, size, stride, padding)
-    xp, width = namespace(x), x.shape[3]
-    starts = [xp.arange(n, dtype="int32") * s - p
-              for n, s, p in zip(counts, stride, padding, strict=True)]  # fmt: skip
-    places = starts[0][:, None] * width + starts[1]
-    best = xp.full((*x.shape[:2], *counts), -float("inf"), dtype=widened(x[:0]).dtype)
-    first = xp.maximum(starts[0], 0)[:, None] * width + xp.maximum(starts[1], 0)
-    where = xp.zeros(best.shape, dtype="int32") + first
-    for (i, j), seen in _views(_padded(widened(x), padding, -float("inf")), size, counts, stride):
-        better = (seen > best) | (seen != seen)
-        best = xp.where(better, seen, best)
-        where = xp.where(better, places + (i * width + j), where)
-    return narrow(best, x), where.astype("int32")
-
-
-@op(
-    x=lambda g, where: max_pool2d_take(g, where),
-    samples=_scatter_samples,
-    kind="other",
-)
-def max_pool2d_grad(x, where, *, plane):
-    """Zeros of height and width `plane` with each number of x added in its place of the plane."""
-    xp, (n, c) = namespace(x), x.shape[:2]
-    size, wide = plane[0] * plane[1], widened(x)
-    made = xp.zeros(n * c * size, dtype=wide.dtype)
-    index = where.reshape(n * c, where.shape[2] * where.shape[3]).astype("int64")
-    index = index + size * xp.arange(n * c)[:, None]
-    xp.add.at(made, index.reshape(-1), wide.reshape(-1))
-    return narrow(made.reshape(n, c, *plane), x)
-
-
-@op(
-    x=lambda g, x_shape, where: max_pool2d_grad(g, where, plane=x_shape[2:]),
-    samples=_gather_samples,
-    kind="other",
-)
-def max_pool2d_take(x, where):
-    """The numbers of x (n, c, h, w) that lie in the given places of their planes."""
-    (n, c, h, w), (oh, ow) = x.shape, where.shape[2:]
-    flat, places = x.reshape(n, c, h * w), where.reshape(n, c, oh * ow).astype("int64")
-    return namespace(x).take_along_axis(flat, places, axis=2).reshape(where.shape)
-
-
-@op(
-    x=lambda g, x_shape, size, stride, padding: avg_pool2d_grad(
-        g, plane=x_shape[2:], size=size, stride=stride or size, padding=padding
-    ),
-    samples=_pool_samples,
-    kind="reduce",
-)
-def avg_pool2d(x, *, size, stride=None, padding=(0, 0)):
-    """The mean of each window of x (n, c, h, w); what is padded counts as zero.
-
-    Windows lie side by side unless a `stride` is given.
-    """
-    counts, stride = _pool_counts(x, size, stride, padding)
-    views = _views(_padded(widened(x), padding), size, counts, stride)
-    total = sum([view for _, view in views])
-    return narrow(total * (1.0 / (size[0] * size[1])), x)
-
-
-@op(
-    x=lambda g, size, stride, padding: avg_pool2d(g, size=size, stride=stride, padding=padding),
-    samples=_average_grad_samples,
-    kind="other",
-)
-def avg_pool2d_grad(x, *, plane, size, stride, padding):
-    """The gradient of avg_pool2d for images of height and width `plane`: each number of x in equal
-    parts to all of its window."""
-    xp, share = namespace(x), widened(x) * (1.0 / (size[0] * size[1]))
-    (h, w), (ph, pw) = plane, padding
-    made = xp.zeros((*x.shape[:2], h + 2 * ph, w + 2 * pw), dtype=share.dtype)
-    for _, view in _views(made, size, x.shape[2:], stride):
-        view += share
-    return narrow(_cropped(made, padding), x)

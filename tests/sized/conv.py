@@ -1,6 +1,6 @@
 """Sized samples of convolution and pooling: wide images, many channels, many images."""
 
-from tensorgrad.ops import conv
+from tensorgrad.ops import conv, pool
 from tensorgrad.ops.samples import Sample, draw
 
 
@@ -70,7 +70,7 @@ def _pools(n):
 def _pool_grads(n):
     made = []
     for x, how in _planes(n):
-        shape = (*x[:2], *conv._counts(x[2:], *how.values()))
+        shape = (*x[:2], *conv.counts_of(x[2:], *how.values()))
         made.append(Sample((draw(shape),), {"plane": x[2:], **how}))
     return made
 
@@ -78,7 +78,7 @@ def _pool_grads(n):
 def _places(n):
     made = []
     for x, how in _planes(n):
-        places = conv.max_pool2d.ref(draw(x), **how)[1]
+        places = pool.max_pool2d.ref(draw(x), **how)[1]
         made.append(Sample((draw(places.shape), places), {"plane": x[2:]}))
     return made
 
