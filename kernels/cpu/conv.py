@@ -34,7 +34,10 @@ from .panel import VECTORS, panel, turn
 # 1 x 2 x 24 x 24 with 4 filters take ? us here and ? in the reference. The size spares small
 # programs the import of Numba.
 SMALL = 1024
-_TILE = 1 << 16  # numbers in the copy of a tile: 256 KB of float32
+_TILE = 1 << 14  # numbers in the copy of a tile, at most: 64 KB of float32
+_WHOLE = 1 << 18  # numbers in the copy of an image that is not cut
+_LONG = 256  # outputs in a tile, at least: many for each weight that is read
+_CHUNK = 128  # columns that are turned at a time
 _SUMMED = 1 << 22  # numbers in all partial sums of the weights' gradient
 
 
@@ -78,9 +81,10 @@ def _plan(x_shape, w_shape, stride, padding, dilation, groups, itemsize) -> tupl
         beyond = (max(0, reach[0] - padding[0]), max(0, reach[1] - padding[1]))
     line = x_shape[1] * phases * (counts[1] + beyond[1])  # numbers for a row of outputs
     size = line * (counts[0] + beyond[0])
-    images, rows = max(1, min(x_shape[0], _TILE // size)), counts[0]
-    if size > 4 * _TILE:
-        tiles = min(counts[0], -(-size // (2 * _TILE)))
+    length = (counts[0] + beyond[0]) * (counts[1] + beyond[1])
+    images, rows = max(1, min(x_shape[0], max(_TILE // size, _LONG // length))), counts[0]
+    if size > _WHOLE:
+        tiles = min(counts[0], -(-size // _WHOLE))
         rows, beyond = -(-counts[0] // tiles), (reach[0], beyond[1])
     shape = panels.shape(itemsize)
     plan = _Plan(images, rows, groups, shape, stride, padding, counts, beyond, reach, phases)
@@ -206,6 +210,46 @@ def _forward(formula: Callable) -> Callable:
     return loop
 
 
+@s.scalar
+def _add_weights(gw, copy, starts, z, plane, out, shape):
+    """Adds to gw (places, outputs) the products of what they see with z, the gradients of the
+    outputs, a row of a plane each. Some columns of z at a time are turned, and stay in cache."""
+    (height, width), n = shape, gw.shape[1]
+    lanes, turned = width // VECTORS, np.zeros(_CHUNK * n, z.dtype)
+    lines = np.arange(_CHUNK) * n
+    for first in range(0, plane, _CHUNK):
+        size = min(_CHUNK, plane - first)
+        for p in range(0, size, lanes):
+            for o in range(0, out, lanes):
+                turn(turned, p * n + o, n, z, o * plane + first + p, plane)
+        seen = copy[first:]
+        for m in range(0, starts.size, height):
+            for o in range(0, n, width):
+                panel(gw, m, o, seen, starts[m : m + height], 1, turned, o, lines[:size])
+
+
+@s.scalar
+def _sum_images(copy, w, steps, order, ends, z, margin, plane, c, out, shape):
+    """Phase by phase, what each number of a copy contributes to: the sum over outputs, and over
+    the places in which windows see that phase, of w times z, from which they look back."""
+    (height, width), phases, done = shape, ends.size, 0
+    sums = np.empty((_up(c, height), _up(plane, width)), z.dtype)
+    places, even = np.empty(out * steps.size, np.int64), np.arange(height)
+    for f in range(phases):
+        taps = order[done : ends[f]]
+        for o in range(out):
+            for m in range(taps.size):
+                places[o * taps.size + m] = o * plane - steps[taps[m]]
+        sums[:] = 0
+        for p in range(0, plane, width):
+            for m in range(sums.shape[0] // height):
+                weights, used = w[m, out * done * height :], places[: out * taps.size]
+                panel(sums, m * height, p, weights, even, height, z, margin + p, used)
+        for i in range(c):
+            copy[(i * phases + f) * plane : (i * phases + f + 1) * plane] = sums[i, :plane]
+        done = ends[f]
+
+
 def _backward(formula: Callable) -> Callable:
     """Gradients from z = formula(g, y): gx, if it is not empty; and in row p of gw, if that is not
     empty, and of gb the sums over the p-th part of the images.
@@ -216,25 +260,28 @@ def _backward(formula: Callable) -> Callable:
 
     @jit(parallel=True, reassociate=True)
     def loop(gx, gw, gb, g, y, x, w, plan, phase, down, across, order, ends):
-        many, tile, groups, (height, width), stride, padding, (oh, ow), beyond, reach, phases = plan
-        n, c, out, count = g.shape[0], x.shape[1] // groups, g.shape[1] // groups, phase.size
+        many, tile, groups, shape, stride, padding, (oh, ow), beyond, reach, phases = plan
+        n, c, out, width = g.shape[0], x.shape[1] // groups, g.shape[1] // groups, shape[1]
         pitch, tiles, parts = ow + beyond[1], (oh + tile - 1) // tile, gb.shape[0]
-        blocks, even, lanes = (n + many - 1) // many, np.arange(height), width // VECTORS
+        blocks, lanes = (n + many - 1) // many, width // VECTORS
+        margin = reach[0] * pitch + reach[1]
         for part in prange(parts):
             gb[part] = 0
             if gw.size:
                 gw[part] = 0
+            own = (min(tile, oh) + beyond[0]) * pitch * many
+            z = np.empty(margin + _up(out, lanes) * own + width, g.dtype)
+            copy = np.empty(c * phases * own + margin + width, g.dtype)
             begin, end = part * blocks // parts * tiles, (part + 1) * blocks // parts * tiles
             for t in range(begin, end):
                 first, top = t // tiles * many, t % tiles * tile
                 last, rows = min(n, first + many), min(tile, oh - top)
                 own = (rows + beyond[0]) * pitch
-                plane, margin = own * (last - first), reach[0] * pitch + reach[1]
+                plane = own * (last - first)  # numbers of a phase
                 if top == 0 and gx.size:
                     gx[first:last] = 0
                 # What z holds beyond its rows and columns is zero, so that windows may reach there
-                z = np.zeros(margin + _up(out, lanes) * plane + width, g.dtype)
-                copy = np.empty(c * phases * plane + margin + width, g.dtype)
+                z[:] = 0
                 copy[c * phases * plane :] = 0
                 for k in range(groups):
                     channels = (k * c, (k + 1) * c)
@@ -254,40 +301,12 @@ def _backward(formula: Callable) -> Callable:
                     if gw.size:
                         _copy_in(copy, x[first:last], channels, top, rows + beyond[0], pitch,
                                  stride, padding)  # fmt: skip
-                        turned = np.zeros((_up(plane, lanes) * gw.shape[3]), g.dtype)
-                        for p in range(0, plane, lanes):
-                            for o in range(0, out, lanes):
-                                turn(turned, p * gw.shape[3] + o, gw.shape[3], z,
-                                     margin + o * plane + p, plane)  # fmt: skip
                         starts = np.zeros(gw.shape[2], np.int64)
                         _list_places(starts, phase, down, across, phases, plane, pitch)
-                        lines = np.arange(plane) * gw.shape[3]
-                        for m in range(0, starts.size, height):
-                            for o in range(0, gw.shape[3], width):
-                                panel(gw[part, k], m, o, copy, starts[m : m + height], 1, turned, o,
-                                      lines)  # fmt: skip
+                        _add_weights(gw[part, k], copy, starts, z[margin:], plane, out, shape)
                     if gx.size:
-                        sums = np.zeros((_up(c, height), _up(plane, width)), g.dtype)
-                        places = np.empty(out * count, np.int64)
-                        done = 0
-                        for f in range(phases):
-                            taps = order[done : ends[f]]
-                            for o in range(out):
-                                for m in range(taps.size):
-                                    places[o * taps.size + m] = (
-                                        o * plane - down[taps[m]] * pitch - across[taps[m]]
-                                    )
-                            used = places[: out * taps.size]
-                            sums[:] = 0
-                            for p in range(0, plane, width):
-                                for m in range(sums.shape[0] // height):
-                                    panel(sums, m * height, p, w[k, m, out * done * height :],
-                                          even, height, z, margin + p, used)  # fmt: skip
-                            for i in range(c):
-                                copy[(i * phases + f) * plane : (i * phases + f + 1) * plane] = (
-                                    sums[i, :plane]
-                                )
-                            done = ends[f]
+                        steps = down * pitch + across
+                        _sum_images(copy, w[k], steps, order, ends, z, margin, plane, c, out, shape)
                         _add_back(copy, gx[first:last], channels, top, rows + beyond[0], pitch,
                                   stride, padding)  # fmt: skip
 
