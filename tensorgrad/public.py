@@ -91,30 +91,31 @@ def _other_word(name: str, names: list[str]) -> str:
     return f"write {word}=, as in NumPy" if word in names else suggest(name, names)
 
 
-_PAIRS = ("stride", "padding", "dilation", "size")  # of images: one number stands for two
-_WHOLE = ("axis", "axes", "axis1", "axis2", "shape", "source", "destination", *_PAIRS)
+_WHOLE = ("axis", "axes", "axis1", "axis2", "shape", "source", "destination")
+_PAIRS = ("size", "stride", "padding", "dilation")  # of windows in images
 
 
 def _metadata(op: Op, name: str, value: Any) -> Any:
-    """Axes and shapes as Python ints and tuples."""
+    """Axes, shapes and windows as Python ints and tuples."""
     if isinstance(value, Tensor) and value.node is not None:
         raise GraphError(
             f"{op.name}: {name}= takes a plain number, and no gradient reaches a tensor there; "
             "give .item(), or write the formula out"
         )
-    if name not in _WHOLE or value is None:
+    pair = op.family in ("conv", "pool") and name in _PAIRS
+    if value is None or not (pair or name in _WHOLE):
         return value
     try:
         if hasattr(value, "__index__"):
-            n = operator.index(value)
-            return (n, n) if name in _PAIRS else (n,) if name in ("shape", "axes") else n
+            whole = operator.index(value)
+            return (whole,) * 2 if pair else (whole,) if name in ("shape", "axes") else whole
         return tuple([operator.index(v) for v in value])
     except TypeError:
         raise DTypeError(f"{op.name}: {name}={value!r} must be whole numbers") from None
 
 
-_INTERNAL = {"conv2d_input", "conv2d_weight", "gather_places", "scatter_places"}
-_INTERNAL |= {"getitem", "scatter_add", "sum_to", "cast", "move", "full_like", "random_bits"}
+_INTERNAL = {"getitem", "scatter_add", "sum_to", "cast", "move", "full_like", "random_bits"}
+_INTERNAL |= {"conv2d_input", "conv2d_weight", "max_pool2d_take"}
 PUBLIC: dict[str, Callable] = {
     o.name: public(o)
     for o in OPS.values()

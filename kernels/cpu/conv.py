@@ -1,287 +1,397 @@
-"""Convolution an image at a time: its windows as columns, which stay in cache, then one product.
+"""Convolution straight from the image, a tile at a time.
 
-Each thread takes a share of the images and uses one buffer for their columns again and again.
+A tile is some rows of one image, or several images where these are small. It is copied once, with
+its padding; its windows are then multiplied where they lie (panel.py). In a copy whose rows are
+`pitch` numbers long, the windows of output p all begin at p: what place (i, j) of a window sees
+lies i * pitch + j numbers further on. The few outputs that this makes up between the ends of rows
+are dropped. A stride of 2 splits the image into the even and the odd rows and columns, its phases,
+in each of which windows move by one. The gradients are the same sums, taken the other way round.
 """
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..accept import accepts
 from ..shapes import (
     conv_fits,
+    conv_grad_fits,
     conv_input_fits,
     conv_weight_fits,
-    extent,
-    places_fit,
-    pool_fits,
-    spread_fits,
+    windows,
 )
-from . import blas, jit
+from . import panel as panels
 from . import scalars as s
-from .buffers import empty
-from .jit import prange
+from .buffers import empty, empty_like
+from .jit import jit, prange
+from .panel import VECTORS, panel, turn
 
-# A convolution of 4x1x8x8 with 4 3x3 filters takes 9 us here and 26 in the reference's calls. The
-# size spares small programs the import of Numba.
-SMALL = 512
-PARALLEL = 1 << 14
-_PARTS = 16  # partial sums of the weights' gradient: fixed, so that it always rounds alike
+# 1 x 2 x 24 x 24 with 4 filters take ? us here and ? in the reference. The size spares small
+# programs the import of Numba.
+SMALL = 1024
+_TILE = 1 << 14  # numbers in the copy of a tile, at most: 64 KB of float32
+_WHOLE = 1 << 18  # numbers in the copy of an image that is not cut
+_LONG = 256  # outputs in a tile, at least: many for each weight that is read
+_CHUNK = 128  # columns that are turned at a time
+_SUMMED = 1 << 22  # numbers in all partial sums of the weights' gradient
 
 
-# --- windows ------------------------------------------------------------------------------------
+class _Plan(NamedTuple):
+    """How a convolution is cut into tiles, and where its numbers lie in them."""
+
+    images: int  # in a tile
+    rows: int  # of outputs in a tile of one image
+    groups: int
+    panel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    counts: tuple[int, int]  # of outputs, down and across
+    beyond: tuple[int, int]  # how many more rows and columns of a phase there are than outputs
+    reach: tuple[int, int]  # how many rows and columns windows are larger than one number
+    phases: int
+
+
+class _Places(NamedTuple):
+    """Where the places of a window lie in a tile: the phase and the rows and columns further on,
+    in the order of the weights; and the weights by phase."""
+
+    phase: np.ndarray
+    down: np.ndarray
+    across: np.ndarray
+    order: np.ndarray
+    ends: np.ndarray  # how many weights lie in the first, the first two, ... phases
+
+
+@functools.lru_cache(maxsize=256)
+def _plan(x_shape, w_shape, stride, padding, dilation, groups, itemsize) -> tuple[_Plan, _Places]:
+    kernel = w_shape[2:]
+    counts = windows(x_shape[2:], kernel, stride, padding, dilation)
+    moves = [(i * dilation[0], j * dilation[1]) for i, j in product(*map(range, kernel))]
+    places = [divmod(i, stride[0]) + divmod(j, stride[1]) for i, j in moves]
+    down, up, across, side = np.array(places, np.int64).T
+    phase = up * stride[1] + side
+    beyond = reach = (int(down.max()), int(across.max()))
+    phases = stride[0] * stride[1]
+    if phases == 1:  # what is padded after a row is what is padded before the next
+        beyond = (max(0, reach[0] - padding[0]), max(0, reach[1] - padding[1]))
+    line = x_shape[1] * phases * (counts[1] + beyond[1])  # numbers for a row of outputs
+    size = line * (counts[0] + beyond[0])
+    length = (counts[0] + beyond[0]) * (counts[1] + beyond[1])
+    images, rows = max(1, min(x_shape[0], max(_TILE // size, _LONG // length))), counts[0]
+    if size > _WHOLE:
+        tiles = min(counts[0], -(-size // _WHOLE))
+        rows, beyond = -(-counts[0] // tiles), (reach[0], beyond[1])
+    shape = panels.shape(itemsize)
+    plan = _Plan(images, rows, groups, shape, stride, padding, counts, beyond, reach, phases)
+    order = np.argsort(phase, kind="stable")
+    ends = np.searchsorted(phase[order], np.arange(phases), side="right")
+    return plan, _Places(phase, down, across, order, ends)
+
+
+def _round(n, to):
+    return -(-n // to) * to
 
 
 @s.scalar
-def span(size, out, stride, start):
-    """The first of `out` windows whose place `start` lies inside the image, and the one after the
-    last."""
-    first = (-start + stride - 1) // stride if start < 0 else 0
-    last = (size - 1 - start) // stride + 1 if size > start else 0
-    return min(first, out), max(min(first, out), min(last, out))
+def _up(n, to):
+    return (n + to - 1) // to * to
 
 
 @s.scalar
-def unfold(x, columns, g):
-    """The windows of an image (c, h, w) as columns (c * kh * kw, oh * ow)."""
-    kh, kw, sh, sw, ph, pw, dh, dw, oh, ow = g
-    zero = x.dtype.type(0)
-    for k in range(columns.shape[0]):
-        top, left = k // kw % kh * dh - ph, k % kw * dw - pw
-        plane, row = x[k // (kh * kw)], columns[k]
-        first, last = span(x.shape[2], ow, sw, left)
-        for i in range(oh):
-            y, at = i * sh + top, i * ow
-            if 0 <= y < x.shape[1]:
-                for j in range(first):
-                    row[at + j] = zero
-                for j in range(first, last):
-                    row[at + j] = plane[y, j * sw + left]
-                for j in range(last, ow):
-                    row[at + j] = zero
-            else:
-                for j in range(ow):
-                    row[at + j] = zero
+def inside(start, stride, width, n):
+    """The first and last of n outputs for which `start` + their stride is inside an image."""
+    low = min(n, max(0, (stride - 1 - start) // stride))
+    return low, max(low, min(n, (width - 1 - start) // stride + 1))
+
+
+def _walk(move: Callable) -> Callable:
+    """`move` for every row of every phase of a tile: the part of an image's row that is in it."""
+
+    @s.scalar
+    def loop(copy, x, channels, top, rows, pitch, stride, padding):
+        h, w, plane = x.shape[2], x.shape[3], rows * pitch * x.shape[0]
+        for c in range(channels[1] - channels[0]):
+            for a in range(stride[0]):
+                for b in range(stride[1]):
+                    start = b - padding[1]
+                    low, high = inside(start, stride[1], w, pitch)
+                    at = ((c * stride[0] + a) * stride[1] + b) * plane
+                    for i in range(x.shape[0]):
+                        for r in range(rows):
+                            row = (top + r) * stride[0] + a - padding[0]
+                            line = copy[at : at + pitch]
+                            at += pitch
+                            if row < 0 or row >= h or low == high:
+                                move(line, line[:0], 0, 0, 1)
+                            else:
+                                seen = x[i, channels[0] + c, row, low * stride[1] + start :]
+                                move(line, seen, low, high, stride[1])
+
+    return loop
 
 
 @s.scalar
-def fold(columns, x, g):
-    """The adjoint of unfold: adds the columns to the image."""
-    kh, kw, sh, sw, ph, pw, dh, dw, oh, ow = g
-    for k in range(columns.shape[0]):
-        top, left = k // kw % kh * dh - ph, k % kw * dw - pw
-        plane, row = x[k // (kh * kw)], columns[k]
-        first, last = span(x.shape[2], ow, sw, left)
-        for i in range(oh):
-            y, at = i * sh + top, i * ow
-            if 0 <= y < x.shape[1]:
-                for j in range(first, last):
-                    plane[y, j * sw + left] += row[at + j]
+def _take(line, seen, low, high, step):
+    for q in range(low):
+        line[q] = 0
+    if step == 1:
+        for q in range(high - low):
+            line[low + q] = seen[q]
+    else:
+        for q in range(high - low):
+            line[low + q] = seen[q * step]
+    for q in range(high, line.size):
+        line[q] = 0
 
 
-# --- convolution --------------------------------------------------------------------------------
-# Images are (n, groups, channels, h, w), results (n, groups, filters, pixels), and weights
-# (groups, filters, channels * kh * kw); `work` has a buffer of columns for each worker.
+@s.scalar
+def _give(line, seen, low, high, step):
+    if step == 1:
+        for q in range(high - low):
+            seen[q] += line[low + q]
+    else:
+        for q in range(high - low):
+            seen[q * step] += line[low + q]
 
 
-@jit.jit(parallel_from=PARALLEL)
-def _forward(y, x, w, b, work, g):
-    workers, n = work.shape[0], y.shape[0]
-    for t in prange(workers):
-        for i in range(t * n // workers, (t + 1) * n // workers):
-            for k in range(y.shape[1]):
-                unfold(x[i, k], work[t], g)
-                part = y[i, k]
-                blas.gemm(w[k], work[t], part, y.dtype.type(0))
-                for o in range(part.shape[0]):
-                    shift = b[k, o]
-                    for p in range(part.shape[1]):
-                        part[o, p] += shift
+_copy_in, _add_back = _walk(_take), _walk(_give)
 
 
-@jit.jit(parallel_from=PARALLEL)
-def _backward_input(dy, x, w, work, g):
-    workers, n = work.shape[0], dy.shape[0]
-    for t in prange(workers):
-        for i in range(t * n // workers, (t + 1) * n // workers):
-            for k in range(dy.shape[1]):
-                blas.gemm(w[k].T, dy[i, k], work[t], dy.dtype.type(0))
-                x[i, k] = 0
-                fold(work[t], x[i, k], g)
+@s.scalar
+def _list_places(places, phase, down, across, phases, plane, pitch):
+    """Where the windows of output 0 see each place in each channel of a copy."""
+    for i in range(places.size // phase.size):
+        for m in range(phase.size):
+            at = (i * phases + phase[m]) * plane + down[m] * pitch + across[m]
+            places[i * phase.size + m] = at
 
 
-@jit.jit(parallel_from=PARALLEL)
-def _backward_weight(dy, x, sums, work, g):
-    """Part p of the images adds up in sums[p]."""
-    workers, parts, n = work.shape[0], sums.shape[0], dy.shape[0]
-    for t in prange(workers):
-        for p in range(t * parts // workers, (t + 1) * parts // workers):
-            begin = p * n // parts
-            for i in range(begin, (p + 1) * n // parts):
-                for k in range(dy.shape[1]):
-                    unfold(x[i, k], work[t], g)
-                    more = dy.dtype.type(0 if i == begin else 1)
-                    blas.gemm(dy[i, k], work[t].T, sums[p, k], more)
+def _forward(formula: Callable) -> Callable:
+    """y becomes formula(windows of x times w, + b). w is (groups, panels, channels and places,
+    rows of a panel), flat from the second axis on."""
+
+    @jit(parallel=True)
+    def loop(y, x, w, b, plan, phase, down, across):
+        many, tile, groups, (height, width), stride, padding, (oh, ow), beyond, reach, phases = plan
+        n, c, out, count = x.shape[0], x.shape[1] // groups, y.shape[1] // groups, phase.size
+        pitch, tiles = ow + beyond[1], (oh + tile - 1) // tile
+        starts = np.arange(height)
+        for t in prange((n + many - 1) // many * tiles):
+            first, top = t // tiles * many, t % tiles * tile
+            last, rows = min(n, first + many), min(tile, oh - top)
+            own = (rows + beyond[0]) * pitch  # numbers of one image in a phase
+            plane = own * (last - first)
+            copy = np.empty(c * phases * plane + reach[0] * pitch + reach[1] + width, y.dtype)
+            copy[c * phases * plane :] = 0
+            places = np.empty(c * count, np.int64)
+            _list_places(places, phase, down, across, phases, plane, pitch)
+            z = np.empty((_up(out, height), _up(plane, width)), y.dtype)
+            for k in range(groups):
+                _copy_in(copy, x[first:last], (k * c, (k + 1) * c), top, rows + beyond[0], pitch,
+                         stride, padding)  # fmt: skip
+                for o in range(z.shape[0]):
+                    z[o] = b[k * out + o] if o < out else y.dtype.type(0)
+                for p in range(0, plane, width):
+                    for m in range(z.shape[0] // height):
+                        panel(z, m * height, p, w[k, m], starts, height, copy, p, places)
+                for i in range(last - first):
+                    for o in range(out):
+                        for r in range(rows):
+                            source = z[o, i * own + r * pitch : i * own + r * pitch + ow]
+                            target = y[first + i, k * out + o, top + r]
+                            for q in range(ow):
+                                target[q] = formula(source[q])
+
+    return loop
 
 
-def _geometry(window, out, stride, padding, dilation):
-    return (*window, *stride, *padding, *dilation, *out)
+@s.scalar
+def _add_weights(gw, copy, starts, z, plane, out, shape):
+    """Adds to gw (places, outputs) the products of what they see with z, the gradients of the
+    outputs, a row of a plane each. Some columns of z at a time are turned, and stay in cache."""
+    (height, width), n = shape, gw.shape[1]
+    lanes, turned = width // VECTORS, np.zeros(_CHUNK * n, z.dtype)
+    lines = np.arange(_CHUNK) * n
+    for first in range(0, plane, _CHUNK):
+        size = min(_CHUNK, plane - first)
+        for p in range(0, size, lanes):
+            for o in range(0, out, lanes):
+                turn(turned, p * n + o, n, z, o * plane + first + p, plane)
+        seen = copy[first:]
+        for m in range(0, starts.size, height):
+            for o in range(0, n, width):
+                panel(gw, m, o, seen, starts[m : m + height], 1, turned, o, lines[:size])
 
 
-def _columns(n, rows, pixels, dtype):
-    """A buffer of columns for each worker."""
-    return empty((max(1, min(jit.threads(), n)), rows, pixels), dtype)
+@s.scalar
+def _sum_images(copy, w, steps, order, ends, z, margin, plane, c, out, shape):
+    """Phase by phase, what each number of a copy contributes to: the sum over outputs, and over
+    the places in which windows see that phase, of w times z, from which they look back."""
+    (height, width), phases, done = shape, ends.size, 0
+    sums = np.empty((_up(c, height), _up(plane, width)), z.dtype)
+    places, even = np.empty(out * steps.size, np.int64), np.arange(height)
+    for f in range(phases):
+        taps = order[done : ends[f]]
+        for o in range(out):
+            for m in range(taps.size):
+                places[o * taps.size + m] = o * plane - steps[taps[m]]
+        sums[:] = 0
+        for p in range(0, plane, width):
+            for m in range(sums.shape[0] // height):
+                weights, used = w[m, out * done * height :], places[: out * taps.size]
+                panel(sums, m * height, p, weights, even, height, z, margin + p, used)
+        for i in range(c):
+            copy[(i * phases + f) * plane : (i * phases + f + 1) * plane] = sums[i, :plane]
+        done = ends[f]
+
+
+def _backward(formula: Callable) -> Callable:
+    """Gradients from z = formula(g, y): gx, if it is not empty; and in row p of gw, if that is not
+    empty, and of gb the sums over the p-th part of the images.
+
+    w is (groups, panels of channels, outputs and places by phase, rows of a panel); gw is (parts,
+    groups, channels and places, outputs), both rounded up to panels.
+    """
+
+    @jit(parallel=True, reassociate=True)
+    def loop(gx, gw, gb, g, y, x, w, plan, phase, down, across, order, ends):
+        many, tile, groups, shape, stride, padding, (oh, ow), beyond, reach, phases = plan
+        n, c, out, width = g.shape[0], x.shape[1] // groups, g.shape[1] // groups, shape[1]
+        pitch, tiles, parts = ow + beyond[1], (oh + tile - 1) // tile, gb.shape[0]
+        blocks, lanes = (n + many - 1) // many, width // VECTORS
+        margin = reach[0] * pitch + reach[1]
+        for part in prange(parts):
+            gb[part] = 0
+            if gw.size:
+                gw[part] = 0
+            own = (min(tile, oh) + beyond[0]) * pitch * many
+            z = np.empty(margin + _up(out, lanes) * own + width, g.dtype)
+            copy = np.empty(c * phases * own + margin + width, g.dtype)
+            begin, end = part * blocks // parts * tiles, (part + 1) * blocks // parts * tiles
+            for t in range(begin, end):
+                first, top = t // tiles * many, t % tiles * tile
+                last, rows = min(n, first + many), min(tile, oh - top)
+                own = (rows + beyond[0]) * pitch
+                plane = own * (last - first)  # numbers of a phase
+                if top == 0 and gx.size:
+                    gx[first:last] = 0
+                # What z holds beyond its rows and columns is zero, so that windows may reach there
+                z[:] = 0
+                copy[c * phases * plane :] = 0
+                for k in range(groups):
+                    channels = (k * c, (k + 1) * c)
+                    for o in range(out):
+                        total = g.dtype.type(0)
+                        for i in range(last - first):
+                            for r in range(rows):
+                                at = margin + o * plane + i * own + r * pitch
+                                target = z[at : at + ow]
+                                gs = g[first + i, k * out + o, top + r]
+                                ys = y[first + i, k * out + o, top + r]
+                                for q in range(ow):
+                                    v = formula(gs[q], ys[q])
+                                    target[q] = v
+                                    total += v
+                        gb[part, k * out + o] += total
+                    if gw.size:
+                        _copy_in(copy, x[first:last], channels, top, rows + beyond[0], pitch,
+                                 stride, padding)  # fmt: skip
+                        starts = np.zeros(gw.shape[2], np.int64)
+                        _list_places(starts, phase, down, across, phases, plane, pitch)
+                        _add_weights(gw[part, k], copy, starts, z[margin:], plane, out, shape)
+                    if gx.size:
+                        steps = down * pitch + across
+                        _sum_images(copy, w[k], steps, order, ends, z, margin, plane, c, out, shape)
+                        _add_back(copy, gx[first:last], channels, top, rows + beyond[0], pitch,
+                                  stride, padding)  # fmt: skip
+
+    return loop
+
+
+@s.scalar
+def _same(z):
+    return z
+
+
+@s.scalar
+def _same_grad(g, y):
+    return g
+
+
+_FORMULAS = {"none": _same, "relu": s.relu, "sigmoid": s.sigmoid, "tanh": s.tanh}
+_SLOPES = {"none": _same_grad, "relu": s.relu_grad, "sigmoid": s.sigmoid_grad}
+_SLOPES["tanh"] = s.tanh_grad
+_FORWARD = {name: _forward(formula) for name, formula in _FORMULAS.items()}
+_BACKWARD = {name: _backward(formula) for name, formula in _SLOPES.items()}
+
+
+def _panels(w, height):
+    """Matrices (groups, rows, k) cut into panels of rows: (groups, panels, k * height)."""
+    groups, rows, k = w.shape
+    whole = _round(rows, height)
+    if whole != rows:
+        w = np.concatenate([w, np.zeros((groups, whole - rows, k), w.dtype)], axis=1)
+    w = w.reshape(groups, whole // height, height, k).transpose(0, 1, 3, 2)
+    return np.ascontiguousarray(w).reshape(groups, whole // height, k * height)
 
 
 @accepts(min_size=SMALL, when=conv_fits)
-def conv2d(x, w, b=None, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
-    (n, _, h, wide), (o, per, kh, kw) = x.shape, w.shape
-    out = extent((h, wide), (kh, kw), stride, padding, dilation)
-    g = _geometry((kh, kw), out, stride, padding, dilation)
-    y = empty((n, groups, o // groups, out[0] * out[1]), x.dtype)
-    b = np.zeros(o, x.dtype) if b is None else b
-    work = _columns(n, per * kh * kw, y.shape[3], x.dtype)
-    images = x.reshape(n, groups, per, h, wide)
-    filters = w.reshape(groups, o // groups, per * kh * kw)
-    with blas.single():
-        _forward(y, images, filters, b.reshape(groups, o // groups), work, g)
-    return y.reshape(n, o, *out)
+def conv2d(
+    x, w, b=None, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1, activation="none"
+):
+    how = (tuple(stride), tuple(padding), tuple(dilation), groups, x.itemsize)
+    plan, places = _plan(x.shape, w.shape, *how)
+    y = empty((x.shape[0], w.shape[0], *plan.counts), x.dtype)
+    bias = np.zeros(w.shape[0], w.dtype) if b is None else b
+    matrices = _panels(w.reshape(groups, w.shape[0] // groups, -1), plan.panel[0])
+    _FORWARD[activation](y, x, matrices, bias, tuple(plan), *places[:3])
+    return y
+
+
+@accepts(min_size=SMALL, size_of="x", strided=("g",), when=conv_grad_fits)
+def conv2d_grad(g, x, w, y, *, stride, padding, dilation, groups, activation, needs):
+    how = (tuple(stride), tuple(padding), tuple(dilation), groups, x.itemsize)
+    plan, places = _plan(x.shape, w.shape, *how)
+    (out, inner, kh, kw), (height, width) = w.shape, plan.panel
+    gx: Any = empty_like(x) if needs[0] else np.empty((0, 0, 0, 0), x.dtype)
+    matrices = np.empty((groups, 0, 0), x.dtype)
+    if needs[0]:  # by phase, output, place
+        turned = w.reshape(groups, out // groups, inner, kh * kw).transpose(0, 2, 1, 3)
+        cuts = np.split(turned[..., places.order], places.ends[:-1], axis=-1)
+        cuts = [part.reshape(groups, inner, -1) for part in cuts]
+        matrices = _panels(np.concatenate(cuts, axis=-1), height)
+    # Few enough parts that they are no burden beside the weights, enough for many threads
+    parts = min(-(-x.shape[0] // plan.images), max(4, min(32, _SUMMED // w.size)))
+    sums = (groups, _round(inner * kh * kw, height), _round(out // groups, width))
+    gw: Any = empty((parts, *sums) if needs[1] else (0, *sums), x.dtype)
+    gb = np.empty((parts, out), x.dtype)
+    _BACKWARD[activation](
+        gx, gw, gb, np.ascontiguousarray(g), y, x, matrices, tuple(plan), *places
+    )  # fmt: skip
+    if needs[1]:
+        gw = gw.sum(axis=0)[:, : inner * kh * kw, : out // groups].transpose(0, 2, 1)
+        gw = np.ascontiguousarray(gw).reshape(w.shape)
+    return (
+        gx if needs[0] else None,
+        gw if needs[1] else None,
+        gb.sum(axis=0) if needs[2] else None,
+    )
 
 
 @accepts(min_size=SMALL, when=conv_input_fits)
-def conv2d_input(dy, w, *, size, stride, padding, dilation, groups):
-    (n, o, oh, ow), (_, per, kh, kw) = dy.shape, w.shape
-    g = _geometry((kh, kw), (oh, ow), stride, padding, dilation)
-    x = empty((n, groups, per, *size), dy.dtype)
-    work = _columns(n, per * kh * kw, oh * ow, dy.dtype)
-    rows = dy.reshape(n, groups, o // groups, oh * ow)
-    with blas.single():
-        _backward_input(rows, x, w.reshape(groups, o // groups, per * kh * kw), work, g)
-    return x.reshape(n, per * groups, *size)
+def conv2d_input(z, w, *, plane, stride, padding, dilation, groups):
+    x = np.empty((z.shape[0], w.shape[1] * groups, *plane), z.dtype)  # never looked at
+    how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return conv2d_grad(z, x, w, z, **how, activation="none", needs=(True, False, False))[0]
 
 
 @accepts(min_size=SMALL, when=conv_weight_fits)
-def conv2d_weight(x, dy, *, window, stride, padding, dilation, groups):
-    (n, c, h, wide), (_, o, oh, ow) = x.shape, dy.shape
-    g, per = _geometry(window, (oh, ow), stride, padding, dilation), c // groups
-    inside = per * window[0] * window[1]
-    sums = np.zeros((min(_PARTS, n), groups, o // groups, inside), x.dtype)
-    work = _columns(len(sums), inside, oh * ow, x.dtype)
-    rows = dy.reshape(n, groups, o // groups, oh * ow)
-    with blas.single():
-        _backward_weight(rows, x.reshape(n, groups, per, h, wide), sums, work, g)
-    return sums.sum(axis=0).reshape(o, per, *window)
-
-
-# --- pooling ------------------------------------------------------------------------------------
-# Planes are (planes, h, w).
-
-
-@jit.jit(parallel_from=PARALLEL)
-def _max_pool(x, y, where, g):
-    kh, kw, sh, sw, ph, pw = g
-    for c in prange(y.shape[0]):
-        for i in range(y.shape[1]):
-            top, bottom = max(0, i * sh - ph), min(x.shape[1], i * sh - ph + kh)
-            for j in range(y.shape[2]):
-                left, right = max(0, j * sw - pw), min(x.shape[2], j * sw - pw + kw)
-                best, place = x[c, top, left], top * x.shape[2] + left
-                for v in range(top, bottom):
-                    for h in range(left, right):
-                        value = x[c, v, h]
-                        if not (value <= best) and best == best:  # the first NaN stays
-                            best, place = value, v * x.shape[2] + h
-                y[c, i, j] = best
-                where[c, i, j] = place
-
-
-@jit.jit(parallel_from=PARALLEL)
-def _gather(x, where, y):
-    for c in prange(x.shape[0]):
-        for i in range(where.shape[1]):
-            y[c, i] = x[c, where[c, i]]
-
-
-@jit.jit(parallel_from=PARALLEL)
-def _scatter(y, where, x):
-    for c in prange(y.shape[0]):
-        y[c] = 0
-        for i in range(where.shape[1]):
-            y[c, where[c, i]] += x[c, i]
-
-
-@jit.jit(parallel_from=PARALLEL)
-def _avg_pool(x, y, g, share):
-    kh, kw, sh, sw, ph, pw = g
-    for c in prange(y.shape[0]):
-        for i in range(y.shape[1]):
-            top, bottom = max(0, i * sh - ph), min(x.shape[1], i * sh - ph + kh)
-            for j in range(y.shape[2]):
-                total = x.dtype.type(0)
-                for v in range(top, bottom):
-                    for h in range(max(0, j * sw - pw), min(x.shape[2], j * sw - pw + kw)):
-                        total += x[c, v, h]
-                y[c, i, j] = total * share
-
-
-@jit.jit(parallel_from=PARALLEL)
-def _spread(y, x, g, share):
-    kh, kw, sh, sw, ph, pw = g
-    for c in prange(y.shape[0]):
-        y[c] = 0
-        for i in range(x.shape[1]):
-            top, bottom = max(0, i * sh - ph), min(y.shape[1], i * sh - ph + kh)
-            for j in range(x.shape[2]):
-                value = x[c, i, j] * share
-                for v in range(top, bottom):
-                    for h in range(max(0, j * sw - pw), min(y.shape[2], j * sw - pw + kw)):
-                        y[c, v, h] += value
-
-
-def _planes(x):
-    return x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
-
-
-def _lines(x):
-    return x.reshape(x.shape[0] * x.shape[1], x.shape[2] * x.shape[3])
-
-
-@accepts(min_size=SMALL, when=pool_fits)
-def max_pool2d(x, *, size, stride=None, padding=(0, 0)):
-    stride = size if stride is None else stride
-    shape = (*x.shape[:2], *extent(x.shape[2:], size, stride, padding))
-    y, where = empty(shape, x.dtype), empty(shape, np.int32)
-    _max_pool(_planes(x), _planes(y), _planes(where), (*size, *stride, *padding))
-    return y, where
-
-
-@accepts(min_size=SMALL, others=("where",), when=places_fit)
-def gather_places(x, where):
-    y = empty(where.shape, x.dtype)
-    _gather(_lines(x), _lines(where), _lines(y))
-    return y
-
-
-@accepts(min_size=SMALL, others=("where",), when=places_fit)
-def scatter_places(x, where, *, size):
-    y = empty((*x.shape[:2], *size), x.dtype)
-    _scatter(_lines(y), _lines(where), _lines(x))
-    return y
-
-
-@accepts(min_size=SMALL, when=pool_fits)
-def avg_pool2d(x, *, size, stride=None, padding=(0, 0)):
-    stride = size if stride is None else stride
-    y = empty((*x.shape[:2], *extent(x.shape[2:], size, stride, padding)), x.dtype)
-    share = x.dtype.type(1 / (size[0] * size[1]))
-    _avg_pool(_planes(x), _planes(y), (*size, *stride, *padding), share)
-    return y
-
-
-@accepts(min_size=SMALL, when=spread_fits)
-def avg_pool2d_grad(x, *, plane, size, stride, padding):
-    stride = size if stride is None else stride
-    y = empty((*x.shape[:2], *plane), x.dtype)
-    share = x.dtype.type(1 / (size[0] * size[1]))
-    _spread(_planes(y), _planes(x), (*size, *stride, *padding), share)
-    return y
+def conv2d_weight(x, z, *, kernel, stride, padding, dilation, groups):
+    w = np.empty((z.shape[1], x.shape[1] // groups, *kernel), x.dtype)  # never looked at
+    how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return conv2d_grad(z, x, w, z, **how, activation="none", needs=(False, True, False))[1]
