@@ -150,6 +150,84 @@ def ids_grad_fit(g: Array, ids: Array, count: int) -> bool:
     return fits and g.shape[:-1] == ids.shape
 
 
+def extent(size: Any, window: Any, stride: Any, padding: Any, dilation: Any = (1, 1)) -> tuple:
+    """How many windows fit along height and width: none where a number is below 1."""
+    return tuple(
+        [
+            (n + 2 * p - d * (k - 1) - 1) // s + 1 if s > 0 and d > 0 and p >= 0 else 0
+            for n, k, s, p, d in zip(size, window, stride, padding, dilation, strict=True)
+        ]
+    )
+
+
+def conv_fits(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    *,
+    groups: int = 1,
+    activation: str = "none",
+    **geometry: Any,
+) -> bool:
+    """Images, filters for their channels, a bias for each filter; no empty results."""
+    if x.ndim != 4 or w.ndim != 4 or x.shape[1] != w.shape[1] * groups or w.shape[0] % groups:
+        return False
+    if activation not in ("none", "relu", "sigmoid", "tanh") or 0 in (x.size, w.size):
+        return False
+    return (b is None or b.shape == w.shape[:1]) and min(windows(x, w.shape[2:], **geometry)) > 0
+
+
+def conv_grad_fits(
+    g: Array, x: Array, w: Array, y: Array, *, groups: int, activation: str, needs: Any, **how: Any
+) -> bool:
+    """The same, and g and y of the result's shape."""
+    if not conv_fits(x, w, groups=groups, activation=activation, **how):
+        return False
+    return g.shape == y.shape == (len(x), len(w), *windows(x, w.shape[2:], **how))
+
+
+def windows(
+    x: Array, window: Any, stride: Any = (1, 1), padding: Any = (0, 0), dilation: Any = (1, 1)
+) -> tuple:
+    """`extent` of images, with the defaults of the ops."""
+    return extent(x.shape[2:], window, stride, padding, dilation)
+
+
+def conv_input_fits(dy: Array, w: Array, *, size: Any, groups: int, **geometry: Any) -> bool:
+    """A result that images of that size give with the filters."""
+    if dy.ndim != 4 or w.ndim != 4 or dy.shape[1] != w.shape[0] or w.shape[0] % groups:
+        return False
+    filled = dy.size > 0 and w.size > 0 and min(size) > 0
+    return filled and dy.shape[2:] == extent(size, w.shape[2:], **geometry)
+
+
+def conv_weight_fits(x: Array, dy: Array, *, window: Any, groups: int, **geometry: Any) -> bool:
+    """Images, and a result that they give with such filters."""
+    if x.ndim != 4 or dy.ndim != 4 or x.shape[1] % groups or dy.shape[1] % groups:
+        return False
+    fits = x.shape[0] == dy.shape[0] and dy.shape[2:] == extent(x.shape[2:], window, **geometry)
+    return fits and dy.size > 0 and x.size > 0
+
+
+def pool_fits(x: Array, *, size: Any, stride: Any = None, padding: Any = (0, 0)) -> bool:
+    """Images that hold a window, and less padding than half of one."""
+    if x.ndim != 4 or any(2 * p > k for p, k in zip(padding, size, strict=True)):
+        return False
+    return min(extent(x.shape[2:], size, stride or size, padding)) > 0
+
+
+def spread_fits(x: Array, *, plane: Any, size: Any, stride: Any, padding: Any) -> bool:
+    """A result of pooling such planes."""
+    return x.ndim == 4 and x.shape[2:] == extent(plane, size, stride or size, padding)
+
+
+def places_fit(x: Array, where: Array, *, size: Any = None) -> bool:
+    """Whole numbers for the same planes; as many as x has where x is what lies there."""
+    if x.ndim != 4 or where.ndim != 4 or where.dtype.kind != "i" or x.shape[:2] != where.shape[:2]:
+        return False
+    return size is None or x.shape == where.shape
+
+
 def attention_fits(
     q: Array,
     k: Array,
@@ -245,91 +323,3 @@ def _lists_fit(arrays: tuple, k: int) -> bool:
     if len(arrays) % k:
         return False
     return all(a.shape == one[0].shape for one in lists(arrays, k) for a in one)
-
-
-def windows(
-    plane: Any, size: Any, stride: Any, padding: Any, dilation: Any = (1, 1)
-) -> tuple[int, int]:
-    """How many windows there are along the height and the width; 0 or fewer where none fits."""
-    axes = zip(plane, size, stride, padding, dilation, strict=True)
-    down, across = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in axes]
-    return down, across
-
-
-def _pairs_fit(padding: Any, *others: Any) -> bool:
-    pairs = [(tuple(pair), 1) for pair in others] + [(tuple(padding), 0)]
-    return all(len(pair) == 2 and min(pair) >= least for pair, least in pairs)
-
-
-def conv_shape(
-    x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: int
-) -> tuple[int, ...] | None:
-    """The shape of x (n, c, h, w) convolved with w (out, c / groups, kh, kw), given their shapes;
-    None where they do not go together, or hold no numbers."""
-    if len(x) != 4 or len(w) != 4 or not _pairs_fit(padding, stride, dilation):
-        return None
-    if groups < 1 or w[0] % groups or x[1] != w[1] * groups or 0 in x or 0 in w:
-        return None
-    counts = windows(x[2:], w[2:], stride, padding, dilation)
-    return (x[0], w[0], *counts) if min(counts) > 0 else None
-
-
-def conv_fits(
-    x: Array,
-    w: Array,
-    b: Array | None = None,
-    *,
-    stride: Any = (1, 1),
-    padding: Any = (0, 0),
-    dilation: Any = (1, 1),
-    groups: int = 1,
-    activation: str = "none",
-) -> bool:
-    """Images, windows that fit into them, and a bias for each output or None."""
-    known = activation in ("none", "relu", "sigmoid", "tanh")
-    bias = b is None or b.shape == w.shape[:1]
-    return known and bias and conv_shape(
-        x.shape, w.shape, stride, padding, dilation, groups
-    ) is not None  # fmt: skip
-
-
-def conv_grad_fits(
-    g: Array, x: Array, w: Array, y: Array, *, activation: str, needs: Any, **how: Any
-) -> bool:
-    """The same, and g and y of the output's shape."""
-    return g.shape == y.shape == conv_shape(x.shape, w.shape, **how)
-
-
-def conv_input_fits(z: Array, w: Array, *, plane: Any, groups: int, **how: Any) -> bool:
-    """z as a convolution of images of height and width `plane` would be."""
-    if z.ndim != 4 or w.ndim != 4:
-        return False
-    x = (z.shape[0], w.shape[1] * groups, *plane)
-    return z.shape == conv_shape(x, w.shape, groups=groups, **how)
-
-
-def conv_weight_fits(x: Array, z: Array, *, kernel: Any, groups: int, **how: Any) -> bool:
-    """z as a convolution of x with windows of height and width `kernel` would be."""
-    if z.ndim != 4 or x.ndim != 4 or groups < 1:
-        return False
-    w = (z.shape[1], x.shape[1] // groups, *kernel)
-    return z.shape == conv_shape(x.shape, w, groups=groups, **how)
-
-
-def pool_fits(x: Array, *, size: Any, stride: Any = None, padding: Any = (0, 0)) -> bool:
-    """Images, and windows that fit into them, padded by half their size at most."""
-    stride = size if stride is None else stride
-    if x.ndim != 4 or not x.size or not _pairs_fit(padding, size, stride):
-        return False
-    half = all(2 * p <= k for p, k in zip(padding, size, strict=True))
-    return half and min(windows(x.shape[2:], size, stride, padding)) > 0
-
-
-def pool_grad_fits(x: Array, *, plane: Any, **how: Any) -> bool:
-    """x as a pooling of planes of that height and width would be."""
-    return x.ndim == 4 and x.size > 0 and x.shape[2:] == windows(plane, **how)
-
-
-def pool_places_fit(x: Array, where: Array, **_: Any) -> bool:
-    """A place in the plane for each number."""
-    return where.dtype == np.int32 and x.ndim == 4 and x.shape == where.shape and x.size > 0

@@ -91,31 +91,30 @@ def _other_word(name: str, names: list[str]) -> str:
     return f"write {word}=, as in NumPy" if word in names else suggest(name, names)
 
 
-_WHOLE = ("axis", "axes", "axis1", "axis2", "shape", "source", "destination")
-_PAIRS = ("size", "stride", "padding", "dilation")  # of windows in images
+_PAIRS = ("stride", "padding", "dilation", "size")  # of images: one number stands for two
+_WHOLE = ("axis", "axes", "axis1", "axis2", "shape", "source", "destination", *_PAIRS)
 
 
 def _metadata(op: Op, name: str, value: Any) -> Any:
-    """Axes, shapes and windows as Python ints and tuples."""
+    """Axes and shapes as Python ints and tuples."""
     if isinstance(value, Tensor) and value.node is not None:
         raise GraphError(
             f"{op.name}: {name}= takes a plain number, and no gradient reaches a tensor there; "
             "give .item(), or write the formula out"
         )
-    pair = op.family in ("conv", "pool") and name in _PAIRS
-    if value is None or not (pair or name in _WHOLE):
+    if name not in _WHOLE or value is None:
         return value
     try:
         if hasattr(value, "__index__"):
-            whole = operator.index(value)
-            return (whole,) * 2 if pair else (whole,) if name in ("shape", "axes") else whole
+            n = operator.index(value)
+            return (n, n) if name in _PAIRS else (n,) if name in ("shape", "axes") else n
         return tuple([operator.index(v) for v in value])
     except TypeError:
         raise DTypeError(f"{op.name}: {name}={value!r} must be whole numbers") from None
 
 
-_INTERNAL = {"getitem", "scatter_add", "sum_to", "cast", "move", "full_like", "random_bits"}
-_INTERNAL |= {"conv2d_input", "conv2d_weight", "max_pool2d_take"}
+_INTERNAL = {"conv2d_input", "conv2d_weight", "gather_places", "scatter_places"}
+_INTERNAL |= {"getitem", "scatter_add", "sum_to", "cast", "move", "full_like", "random_bits"}
 PUBLIC: dict[str, Callable] = {
     o.name: public(o)
     for o in OPS.values()

@@ -1,4 +1,4 @@
-"""Convolution and pooling beside PyTorch's, their layers, a network that learns, their errors."""
+"""Convolution and pooling: against PyTorch, in layers, in training, and their errors."""
 
 import itertools
 
@@ -6,225 +6,173 @@ import numpy as np
 import pytest
 
 import tensorgrad as tg
-
-rng = np.random.default_rng(0)
-
-
-def leaves(*arrays):
-    return [tg.tensor(a, requires_grad=True) for a in arrays]
+from tensorgrad import nn
 
 
-def beside_torch(ours, theirs, *arrays):
-    """Values and first gradients for a random cotangent, and the gradients of their squares."""
-    torch = pytest.importorskip("torch")
-    a, b = leaves(*arrays), [torch.tensor(x, requires_grad=True) for x in arrays]
-    y, z = ours(*a), theirs(*b)
-    np.testing.assert_allclose(y.numpy(), z.detach().numpy(), rtol=1e-12, atol=1e-12)
-    seed = rng.normal(size=y.shape)
-    y.backward(seed, create_graph=True)
-    gs = torch.autograd.grad(z, b, torch.tensor(seed), create_graph=True)
-    for t, g in zip(a, gs, strict=True):
-        np.testing.assert_allclose(t.grad.numpy(), g.detach().numpy(), rtol=1e-10, atol=1e-11)
-    total = sum([(t.grad * t.grad).sum() for t in a])
-    if not total.requires_grad:
-        return
-    for t in a:
-        t.grad = None
-    total.backward()
-    seconds = torch.autograd.grad(sum([(g * g).sum() for g in gs]), b, allow_unused=True)
-    for t, g in zip(a, seconds, strict=True):
-        expected = 0 if g is None else g.numpy()
-        actual = 0 if t.grad is None else t.grad.numpy()
-        np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-9)
+def draw(*shape, seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, shape)
 
 
-CONVS = [
-    (kernel, stride, padding, dilation, groups)
-    for i, (kernel, stride, padding, dilation, groups) in enumerate(
-        itertools.product(
-            ((1, 1), (3, 3), (2, 3)), ((1, 1), (2, 1), (3, 2)), ((0, 0), (1, 2)),
-            ((1, 1), (2, 1)), (1, 2, 4),
-        )
-    )
-    if i % 2 == 0 or groups == 1
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("mode", ["always", "reference"])
-@pytest.mark.parametrize(("kernel", "stride", "padding", "dilation", "groups"), CONVS)
-def test_conv2d_is_torchs(kernel, stride, padding, dilation, groups, mode):
-    torch = pytest.importorskip("torch")
-    how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    x, w = rng.normal(size=(2, 4, 9, 8)), rng.normal(size=(8, 4 // groups, *kernel))
-    b = rng.normal(size=8)
-    with tg.use_kernels(mode):
-        beside_torch(
-            lambda x, w, b: tg.conv2d(x, w, b, **how),
-            lambda x, w, b: torch.nn.functional.conv2d(x, w, b, **how),
-            x, w, b,
-        )  # fmt: skip
-
-
-POOLS = list(itertools.product(((2, 2), (3, 2)), (None, (1, 2), (3, 3)), ((0, 0), (1, 1))))
-
-
-@pytest.mark.parametrize("mode", ["always", "reference"])
-@pytest.mark.parametrize("kind", ["max", "avg"])
-@pytest.mark.parametrize(("size", "stride", "padding"), POOLS)
-def test_pools_are_torchs(size, stride, padding, kind, mode):
-    torch = pytest.importorskip("torch")
-    theirs = getattr(torch.nn.functional, f"{kind}_pool2d")
-    ours = getattr(tg, f"{kind}_pool2d")
-    x = rng.integers(0, 5, (2, 3, 9, 8)) / 4.0  # with ties
-    with tg.use_kernels(mode):
-        beside_torch(
-            lambda x: ours(x, size, stride, padding=padding),
-            lambda x: theirs(x, size, stride, padding),
-            x,
-        )
-
-
-@pytest.mark.parametrize("mode", ["always", "reference"])
-def test_places_of_the_largest_are_torchs_for_ties_nan_and_infinities(mode):
-    torch = pytest.importorskip("torch")
-    x = np.zeros((1, 4, 4, 6), np.float32)
-    x[0, 0, 1, 1] = x[0, 0, 1, 0] = np.nan
-    x[0, 1] = -np.inf
-    x[0, 2, ::2] = np.inf
-    x[0, 3] = rng.integers(0, 2, (4, 6))
-    for how in ({"size": (2, 2)}, {"size": (3, 3), "stride": (1, 2), "padding": (1, 1)}):
-        with tg.use_kernels(mode):
-            y, where = tg.core.OPS["max_pool2d"](x, **how)
-        size = how.pop("size")
-        z, places = torch.nn.functional.max_pool2d(
-            torch.tensor(x), size, return_indices=True, **how
-        )
-        np.testing.assert_array_equal(y, z.numpy())
-        np.testing.assert_array_equal(where, places.numpy())
-
-
-def test_public_functions_take_one_number_for_two():
-    x, w = rng.normal(size=(1, 2, 7, 7)), rng.normal(size=(3, 2, 3, 3))
-    a = tg.conv2d(x, w, stride=2, padding=1, activation="relu")
-    b = tg.conv2d(x, w, stride=(2, 2), padding=[1, 1]).relu()
-    np.testing.assert_array_equal(a.numpy(), b.numpy())
-    assert tg.max_pool2d(x, 2).shape == tg.avg_pool2d(x, np.int64(2)).shape == (1, 2, 3, 3)
-    assert tg.tensor(x).max_pool2d(3, 1, 1).shape == (1, 2, 7, 7)
-
-
-# --- layers -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("stride", [1, 2, (3, 2)])
-@pytest.mark.parametrize(("kernel", "dilation"), [(1, 1), (2, 1), (3, 1), (4, 2), ((5, 2), (1, 3))])
-def test_same_padding_gives_as_many_outputs_as_there_are_steps(kernel, dilation, stride):
-    x = rng.normal(size=(1, 2, 11, 8)).astype(np.float32)
-    layer = tg.nn.Conv2d(3, kernel, stride=stride, dilation=dilation, padding="same")
-    steps = (stride, stride) if isinstance(stride, int) else stride
-    y = layer(x)
-    assert y.shape == (1, 3, -(-11 // steps[0]), -(-8 // steps[1]))
-    if stride == 1:
-        torch = pytest.importorskip("torch")
-        z = torch.nn.functional.conv2d(
-            torch.tensor(x), torch.tensor(layer.weight.numpy()), dilation=dilation, padding="same"
-        )
-        np.testing.assert_allclose(y.numpy(), z.numpy(), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("activation", [None, "relu", "tanh", "gelu", "softplus", tg.exp])
-def test_conv2d_layer_is_convolution_bias_and_activation(activation):
-    layer = tg.nn.Conv2d(
-        4, 3, stride=2, padding=1, groups=2, activation=activation, bias_init="ones"
-    )
-    x = rng.normal(size=(2, 6, 5, 5))
-    y = layer.astype("float64")(x) if layer.weight is not None else layer(x)
-    w, b = layer.weight, layer.bias
-    assert (w.shape, b.shape) == ((4, 3, 3, 3), (4,))
-    z = tg.conv2d(x, w, stride=2, padding=1, groups=2) + b.reshape(4, 1, 1)
-    f = activation if callable(activation) else getattr(tg, activation or "identity", None)
-    np.testing.assert_allclose(y.numpy(), (f(z) if activation else z).numpy(), rtol=1e-5)
-
-
-def test_initial_weights_follow_from_what_a_filter_sees():
-    assert tg.nn.init.fans((64, 32, 3, 5)) == (32 * 15, 64 * 15)
-    assert tg.nn.init.fans((4, 3)) == (4, 3)
-    layer = tg.nn.Conv2d(64, 3, 32, weight_init="he_normal", bias=False)
-    assert layer.weight.numpy().std() == pytest.approx(np.sqrt(2 / (32 * 9)), rel=0.05)
-    assert layer.bias is None
-
-
-def test_images_of_bytes_are_numbers():
-    x = rng.integers(0, 256, (2, 1, 6, 6)).astype(np.uint8)
-    assert tg.nn.Conv2d(2, 3)(x).dtype == np.float32
-
-
-def test_global_average():
-    x = rng.normal(size=(2, 3, 4, 5))
-    np.testing.assert_allclose(tg.nn.GlobalAvgPool2d()(x).numpy(), x.mean(axis=(2, 3)))
-
-
-def test_describe_and_summary():
-    layer = tg.nn.Conv2d(4, 3, 2, stride=2, activation="relu")
-    assert layer.describe() == "4, (3, 3), in_channels=2, stride=(2, 2), activation='relu'"
-    assert tg.nn.MaxPool2d(2).describe() == "(2, 2), stride=(2, 2), padding=(0, 0)"
-
-
-def test_a_small_network_learns_to_tell_bars_apart():
-    """Horizontal from vertical bars, at any place in the image."""
-    tg.seed(0)
-    n = 200
-    x = rng.normal(scale=0.2, size=(n, 1, 8, 8)).astype(np.float32)
-    labels = np.arange(n) % 2
-    for image, label in zip(x[:, 0], labels, strict=True):
-        place = rng.integers(8)
-        image[(place, slice(None)) if label else (slice(None), place)] += 1
-    model = tg.nn.Sequential(
-        tg.nn.Conv2d(4, 3, padding="same", activation="relu"),
-        tg.nn.MaxPool2d(2),
-        tg.nn.Conv2d(8, 3, activation="relu"),
-        tg.nn.AvgPool2d(2),
-        tg.nn.Flatten(),
-        tg.nn.Dense(2),
-    )
-    model.compile(optimizer=tg.optim.Adam(lr=0.02), loss="cross_entropy",
-                  metrics=["accuracy"])  # fmt: skip
-    model.fit(x, labels, epochs=12, batch_size=20, verbose=0)
-    assert model.evaluate(x, labels, verbose=0)["accuracy"] > 0.97
-
-
-# --- errors -------------------------------------------------------------------------------------
-
-
-X, W = np.zeros((1, 4, 5, 5)), np.zeros((2, 4, 3, 3))
-WRONG = [
-    (lambda: tg.conv2d(X[0], W), r"conv2d.*images are \(n, channels, height, width\)"),
-    (lambda: tg.conv2d(X, W[:, :3]), "x has 4 channels and w takes 3"),
-    (lambda: tg.conv2d(X, W, groups=3), "x has 4 channels and w takes 4 of them"),
-    (lambda: tg.conv2d(X, np.zeros((3, 2, 3, 3)), groups=2), "must divide the outputs"),
-    (lambda: tg.conv2d(X, W, np.zeros(3)), r"b has shape \(3,\)"),
-    (lambda: tg.conv2d(X, W, dilation=3), "dilated to 7"),
-    (lambda: tg.conv2d(X, np.zeros((2, 4, 6, 1))), "does not fit into images"),
-    (lambda: tg.conv2d(X, W, stride=0), "stride=.*whole numbers from 1 on"),
-    (lambda: tg.conv2d(X, W, padding=-1), "padding=.*whole numbers from 0 on"),
-    (lambda: tg.conv2d(X, W, stride=(1, 1, 1)), "stride=.*pair"),
-    (lambda: tg.conv2d(X, W, stride=1.5), "stride=1.5 must be whole numbers"),
-    (lambda: tg.conv2d(X, W, activation="softmax"), "none, relu, sigmoid, tanh"),
-    (lambda: tg.max_pool2d(X, 6), "does not fit into images"),
-    (lambda: tg.avg_pool2d(X, 2, padding=2), "more than half"),
-    (lambda: tg.max_pool2d(X.astype(int), 2), "not pooled; x.astype"),
-    (lambda: tg.nn.Conv2d(2, 3, "relu"), "third argument is in_channels"),
-    (lambda: tg.nn.Conv2d(2, 3, padding="full"), "'same' or 'valid'"),
-    (lambda: tg.nn.Conv2d(2, 0), "kernel_size must be a whole number from 1 on"),
-    (lambda: tg.nn.Conv2d(3, 3, groups=2), "3 filters do not split"),
-    (lambda: tg.nn.Conv2d(4, 3, 3, groups=2), "3 input channels do not split"),
-    (lambda: tg.nn.Conv2d(4, 3, 3)(X), "in_channels=3, got an input of shape"),
-    (lambda: tg.nn.Conv2d(4, 3)(X[0]), "adds a missing channel"),
-    (lambda: tg.nn.MaxPool2d(2)(X[0]), "MaxPool2d takes images"),
+GEOMETRY = [
+    {"stride": s, "padding": p, "dilation": d, "groups": g}
+    for s, p, d, g in itertools.product((1, (2, 1)), (0, (1, 2)), (1, (1, 2)), (1, 2))
 ]
 
 
-@pytest.mark.parametrize(("call", "message"), WRONG)
-@pytest.mark.parametrize("mode", ["always", "reference"])
-def test_errors_say_what_to_do(call, message, mode):
-    with tg.use_kernels(mode), pytest.raises(tg.TensorgradError, match=message):
-        call()
+@pytest.mark.parametrize("geometry", GEOMETRY, ids=str)
+def test_conv2d_is_pytorchs(geometry):
+    torch = pytest.importorskip("torch")
+    arrays = [draw(3, 4, 9, 8), draw(6, 4 // geometry["groups"], 3, 2, seed=1), draw(6, seed=2)]
+    ours = [tg.tensor(a, requires_grad=True) for a in arrays]
+    theirs = [torch.tensor(a, requires_grad=True) for a in arrays]
+    y, z = tg.conv2d(*ours, **geometry), torch.nn.functional.conv2d(*theirs, **geometry)
+    np.testing.assert_allclose(y.numpy(), z.detach().numpy(), rtol=1e-10, atol=1e-12)
+    g = draw(*y.shape, seed=3)
+    y.backward(g)
+    z.backward(torch.tensor(g))
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("stride", [None, 1, (2, 1)])
+@pytest.mark.parametrize("kind", ["max", "avg"])
+def test_pooling_is_pytorchs(kind, stride, padding):
+    torch = pytest.importorskip("torch")
+    x = np.round(draw(2, 3, 7, 8) * 3)  # ties: the first of the largest takes the gradient
+    ours, theirs = tg.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
+    y = getattr(tg, f"{kind}_pool2d")(ours, (3, 2), stride, padding)
+    z = getattr(torch.nn.functional, f"{kind}_pool2d")(theirs, (3, 2), stride, padding)
+    np.testing.assert_allclose(y.numpy(), z.detach().numpy())
+    g = draw(*y.shape, seed=3)
+    y.backward(g)
+    z.backward(torch.tensor(g))
+    np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), atol=1e-12)
+
+
+def test_nan_wins_the_pool(backend):
+    x = np.arange(16.0).reshape(1, 1, 4, 4)
+    x[0, 0, 1, 0] = x[0, 0, 1, 1] = np.nan
+    x = tg.tensor(x, backend=backend, requires_grad=True)
+    y = tg.max_pool2d(x, 2)
+    np.testing.assert_array_equal(y.numpy(), [[[[np.nan, 7], [13, 15]]]])
+    y.sum().backward()
+    assert x.grad.numpy()[0, 0, 1].tolist() == [1, 0, 0, 1]  # the first NaN
+
+
+@pytest.mark.parametrize("name", ["conv2d", "conv2d_grad", "conv2d_input", "conv2d_weight"])
+@pytest.mark.parametrize(("whole", "long"), [(60, 1), (400, 1), (1 << 18, 1000)])
+def test_tiles_of_any_size_give_the_same(name, whole, long, monkeypatch):
+    """Images cut into rows, or several in a tile, as large and deep ones are."""
+    from tensorgrad.kernels.cpu import conv, tiles
+
+    from .sized.conv import SIZED
+
+    monkeypatch.setattr(tiles, "_WHOLE", whole)
+    monkeypatch.setattr(tiles, "_LONG", long)
+    monkeypatch.setattr(tiles, "_TILE", 1)
+    tiles.plan_of.cache_clear()
+    for args, params in SIZED[name](700):
+        found = getattr(conv, name)(*args, **params)
+        expected = tg.core.OPS[name].ref(*args, **params)
+        pairs = (
+            zip(found, expected, strict=True) if isinstance(found, tuple) else [(found, expected)]
+        )
+        for a, b in pairs:
+            assert (a is None) == (b is None)
+            if a is not None:
+                np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-11)
+    tiles.plan_of.cache_clear()
+
+
+def test_results_do_not_depend_on_the_number_of_threads():
+    import numba
+
+    x, w = draw(9, 8, 20, 20).astype("float32"), draw(16, 8, 3, 3, seed=1).astype("float32")
+    how = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
+    before, seen = numba.get_num_threads(), set()
+    try:
+        for threads in {1, before}:
+            numba.set_num_threads(threads)
+            y = tg.core.OPS["conv2d"](x, w, **how, activation="tanh")
+            more = {"activation": "tanh", "needs": (True,) * 3}
+            parts = tg.core.OPS["conv2d_grad"](y, x, w, y, **how, **more)
+            seen.add(b"".join(a.tobytes() for a in (y, *parts)))
+    finally:
+        numba.set_num_threads(before)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh", "gelu", "softplus", tg.exp])
+def test_activations_in_the_op_or_after_it(activation):
+    layer = nn.Conv2d(4, 3, stride=2, padding=1, activation=activation, bias_init="ones")
+    x = draw(2, 6, 5, 5).astype("float32")
+    y = layer(x)
+    z = tg.conv2d(x, layer.weight, stride=2, padding=1) + layer.bias.reshape(4, 1, 1)
+    f = activation if callable(activation) else getattr(tg, activation)
+    np.testing.assert_allclose(y.numpy(), f(z).numpy(), rtol=1e-5, atol=1e-6)
+
+
+def stripes(n):
+    """Images of horizontal and vertical stripes, and which they are."""
+    rng = np.random.default_rng(0)
+    kinds = rng.integers(0, 2, n)
+    wave = np.sign(np.sin(np.arange(8)[None] * 1.6 + rng.uniform(0, 6, n)[:, None]))
+    x = np.where(kinds[:, None, None] == 1, wave[:, None, :], wave[:, :, None])
+    return (x[:, None] + rng.normal(0, 0.5, (n, 1, 8, 8))).astype("float32"), kinds
+
+
+def test_a_small_network_learns():
+    tg.seed(0)
+    x, y = stripes(256)
+    layers = [nn.Conv2d(4, 3, padding="same", activation="relu"), nn.MaxPool2d(2), nn.Flatten()]
+    model = nn.Sequential([*layers, nn.Dense(2)])
+    model.compile(tg.optim.Adam(lr=0.01), "cross_entropy", metrics=["accuracy"])
+    model.fit(x[:192], y[:192], epochs=15, batch_size=32, verbose=0)
+    assert model.evaluate(x[192:], y[192:])["accuracy"] > 0.95
+
+
+def test_layers():
+    x = draw(2, 3, 6, 7).astype("float32")
+    layer = nn.Conv2d(4, (3, 5), stride=(1, 2), padding=(1, 2), groups=1, activation="tanh")
+    assert layer(x).shape == (2, 4, 6, 4)
+    assert layer.weight.shape == (4, 3, 3, 5)
+    bound = np.sqrt(6 / (3 * 15 + 4 * 15))
+    assert 0.9 * bound < np.abs(layer.weight.numpy()).max() <= bound
+    assert nn.Conv2d(4, 3, 3, bias=False).bias is None
+    assert nn.Conv2d(4, 3, 3, padding="same", dilation=2)(x).shape == (2, 4, 6, 7)
+    assert nn.GlobalAvgPool2d()(x).shape == (2, 3)
+    assert nn.AvgPool2d(2, stride=1)(x).shape == (2, 3, 5, 6)
+    assert "4, (3, 5), in_channels=3" in repr(layer)
+    assert nn.Conv2d(2, 1)(np.ones((1, 1, 2, 2), int)).dtype == np.float32
+
+
+WRONG = {
+    "channels": (lambda x: nn.Conv2d(4, 3, 5)(x), "was made for 5 channels, got an input of shape"),
+    "axes": (lambda x: nn.Conv2d(4, 3)(x[0]), r"one channel needs its axis: x\[:, None\]"),
+    "flat": (lambda x: nn.MaxPool2d(2)(x[0, 0]), r"\(n, channels, height, width\)"),
+    "kernel": (lambda x: nn.Conv2d(4, 0), "kernel_size is one whole number or two"),
+    "kernel 3": (lambda x: nn.Conv2d(4, (3, 3, 3)), "kernel_size is one whole number or two"),
+    "same": (lambda x: nn.Conv2d(4, 2, padding="same"), "windows of odd size"),
+    "word": (lambda x: nn.Conv2d(4, 2, padding="full"), '"same", "valid" or numbers'),
+    "groups": (lambda x: nn.Conv2d(4, 3, groups=2)(x), "3 channels cannot be cut into 2 groups"),
+    "filters": (lambda x: nn.Conv2d(3, 3, groups=2), "3 filters cannot be cut into 2 groups"),
+    "large": (lambda x: nn.Conv2d(4, 9)(x), "do not fit into an image of"),
+    "pool": (lambda x: nn.MaxPool2d(8)(x), "do not fit into an image of"),
+    "padding": (lambda x: nn.MaxPool2d(2, padding=2)(x), "more than half of the window"),
+    "weights": (lambda x: tg.conv2d(x, np.ones((4, 2, 3, 3))), "x has 3 channels; weights of"),
+    "rank": (lambda x: tg.conv2d(x, np.ones((4, 3, 3))), r"weights are \(out, channels / groups"),
+    "bias": (lambda x: tg.conv2d(x, np.ones((4, 3, 3, 3)), np.ones(3)), "w has 4 filters"),
+    "stride": (lambda x: tg.conv2d(x, np.ones((4, 3, 3, 3)), stride=0), "1 or more"),
+    "activation": (
+        lambda x: tg.conv2d(x, np.ones((4, 3, 3, 3)), activation="softmax"),
+        "is not one of none, relu, sigmoid, tanh",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_errors(name):
+    call, message = WRONG[name]
+    with pytest.raises(tg.TensorgradError, match=message):
+        call(draw(2, 3, 6, 7))

@@ -29,7 +29,18 @@ from .sized import LARGE, SIZED
 from .sized.basic import dense_grads, norm_grads, repeated
 
 ROOT = Path(__file__).parent.parent
-HELPERS = {"blas", "buffers", "jit", "panel", "panels", "products", "scalars", "warm", "device"}
+HELPERS = {
+    "blas",
+    "buffers",
+    "jit",
+    "panels",
+    "products",
+    "scalars",
+    "scattered",
+    "tiles",
+    "warm",
+    "device",
+}
 STATISTICS = ("mean", "rstd")  # of norms: in the dtype that is computed in
 
 

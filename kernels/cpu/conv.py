@@ -1,19 +1,13 @@
-"""Convolution straight from the image, a tile at a time.
+"""Convolution straight from the image, a tile at a time (tiles.py), and pooling.
 
-A tile is some rows of one image, or several images where these are small. It is copied once, with
-its padding; its windows are then multiplied where they lie (panel.py). In a copy whose rows are
-`pitch` numbers long, the windows of output p all begin at p: what place (i, j) of a window sees
-lies i * pitch + j numbers further on. The few outputs that this makes up between the ends of rows
-are dropped. A stride of 2 splits the image into the even and the odd rows and columns, its phases,
-in each of which windows move by one. The gradients are the same sums, taken the other way round.
+The windows of a tile are multiplied where they lie (scattered.py), and bias and activation follow
+while the results are in cache. The gradients are the same sums, taken the other way round.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -23,152 +17,23 @@ from ..shapes import (
     conv_grad_fits,
     conv_input_fits,
     conv_weight_fits,
-    windows,
+    extent,
+    places_fit,
+    pool_fits,
+    spread_fits,
 )
-from . import panel as panels
 from . import scalars as s
 from .buffers import empty, empty_like
 from .jit import jit, prange
-from .panel import VECTORS, panel, turn
+from .scattered import VECTORS, panel, turn
+from .tiles import add_back, copy_in, list_places, plan_of, rounded, up
 
-# 1 x 2 x 24 x 24 with 4 filters take ? us here and ? in the reference. The size spares small
-# programs the import of Numba.
+# 1x2x24x24 with 4 3x3 filters takes 16 us here and 19 in the reference, its gradients 38 and 60
+# (2-core AVX-512 server). The size spares small programs the import of Numba.
 SMALL = 1024
-_TILE = 1 << 14  # numbers in the copy of a tile, at most: 64 KB of float32
-_WHOLE = 1 << 18  # numbers in the copy of an image that is not cut
-_LONG = 256  # outputs in a tile, at least: many for each weight that is read
+PARALLEL = 1 << 14  # of the pools
 _CHUNK = 128  # columns that are turned at a time
 _SUMMED = 1 << 22  # numbers in all partial sums of the weights' gradient
-
-
-class _Plan(NamedTuple):
-    """How a convolution is cut into tiles, and where its numbers lie in them."""
-
-    images: int  # in a tile
-    rows: int  # of outputs in a tile of one image
-    groups: int
-    panel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    counts: tuple[int, int]  # of outputs, down and across
-    beyond: tuple[int, int]  # how many more rows and columns of a phase there are than outputs
-    reach: tuple[int, int]  # how many rows and columns windows are larger than one number
-    phases: int
-
-
-class _Places(NamedTuple):
-    """Where the places of a window lie in a tile: the phase and the rows and columns further on,
-    in the order of the weights; and the weights by phase."""
-
-    phase: np.ndarray
-    down: np.ndarray
-    across: np.ndarray
-    order: np.ndarray
-    ends: np.ndarray  # how many weights lie in the first, the first two, ... phases
-
-
-@functools.lru_cache(maxsize=256)
-def _plan(x_shape, w_shape, stride, padding, dilation, groups, itemsize) -> tuple[_Plan, _Places]:
-    kernel = w_shape[2:]
-    counts = windows(x_shape[2:], kernel, stride, padding, dilation)
-    moves = [(i * dilation[0], j * dilation[1]) for i, j in product(*map(range, kernel))]
-    places = [divmod(i, stride[0]) + divmod(j, stride[1]) for i, j in moves]
-    down, up, across, side = np.array(places, np.int64).T
-    phase = up * stride[1] + side
-    beyond = reach = (int(down.max()), int(across.max()))
-    phases = stride[0] * stride[1]
-    if phases == 1:  # what is padded after a row is what is padded before the next
-        beyond = (max(0, reach[0] - padding[0]), max(0, reach[1] - padding[1]))
-    line = x_shape[1] * phases * (counts[1] + beyond[1])  # numbers for a row of outputs
-    size = line * (counts[0] + beyond[0])
-    length = (counts[0] + beyond[0]) * (counts[1] + beyond[1])
-    images, rows = max(1, min(x_shape[0], max(_TILE // size, _LONG // length))), counts[0]
-    if size > _WHOLE:
-        tiles = min(counts[0], -(-size // _WHOLE))
-        rows, beyond = -(-counts[0] // tiles), (reach[0], beyond[1])
-    shape = panels.shape(itemsize)
-    plan = _Plan(images, rows, groups, shape, stride, padding, counts, beyond, reach, phases)
-    order = np.argsort(phase, kind="stable")
-    ends = np.searchsorted(phase[order], np.arange(phases), side="right")
-    return plan, _Places(phase, down, across, order, ends)
-
-
-def _round(n, to):
-    return -(-n // to) * to
-
-
-@s.scalar
-def _up(n, to):
-    return (n + to - 1) // to * to
-
-
-@s.scalar
-def inside(start, stride, width, n):
-    """The first and last of n outputs for which `start` + their stride is inside an image."""
-    low = min(n, max(0, (stride - 1 - start) // stride))
-    return low, max(low, min(n, (width - 1 - start) // stride + 1))
-
-
-def _walk(move: Callable) -> Callable:
-    """`move` for every row of every phase of a tile: the part of an image's row that is in it."""
-
-    @s.scalar
-    def loop(copy, x, channels, top, rows, pitch, stride, padding):
-        h, w, plane = x.shape[2], x.shape[3], rows * pitch * x.shape[0]
-        for c in range(channels[1] - channels[0]):
-            for a in range(stride[0]):
-                for b in range(stride[1]):
-                    start = b - padding[1]
-                    low, high = inside(start, stride[1], w, pitch)
-                    at = ((c * stride[0] + a) * stride[1] + b) * plane
-                    for i in range(x.shape[0]):
-                        for r in range(rows):
-                            row = (top + r) * stride[0] + a - padding[0]
-                            line = copy[at : at + pitch]
-                            at += pitch
-                            if row < 0 or row >= h or low == high:
-                                move(line, line[:0], 0, 0, 1)
-                            else:
-                                seen = x[i, channels[0] + c, row, low * stride[1] + start :]
-                                move(line, seen, low, high, stride[1])
-
-    return loop
-
-
-@s.scalar
-def _take(line, seen, low, high, step):
-    for q in range(low):
-        line[q] = 0
-    if step == 1:
-        for q in range(high - low):
-            line[low + q] = seen[q]
-    else:
-        for q in range(high - low):
-            line[low + q] = seen[q * step]
-    for q in range(high, line.size):
-        line[q] = 0
-
-
-@s.scalar
-def _give(line, seen, low, high, step):
-    if step == 1:
-        for q in range(high - low):
-            seen[q] += line[low + q]
-    else:
-        for q in range(high - low):
-            seen[q * step] += line[low + q]
-
-
-_copy_in, _add_back = _walk(_take), _walk(_give)
-
-
-@s.scalar
-def _list_places(places, phase, down, across, phases, plane, pitch):
-    """Where the windows of output 0 see each place in each channel of a copy."""
-    for i in range(places.size // phase.size):
-        for m in range(phase.size):
-            at = (i * phases + phase[m]) * plane + down[m] * pitch + across[m]
-            places[i * phase.size + m] = at
 
 
 def _forward(formula: Callable) -> Callable:
@@ -189,10 +54,10 @@ def _forward(formula: Callable) -> Callable:
             copy = np.empty(c * phases * plane + reach[0] * pitch + reach[1] + width, y.dtype)
             copy[c * phases * plane :] = 0
             places = np.empty(c * count, np.int64)
-            _list_places(places, phase, down, across, phases, plane, pitch)
-            z = np.empty((_up(out, height), _up(plane, width)), y.dtype)
+            list_places(places, phase, down, across, phases, plane, pitch)
+            z = np.empty((up(out, height), up(plane, width)), y.dtype)
             for k in range(groups):
-                _copy_in(copy, x[first:last], (k * c, (k + 1) * c), top, rows + beyond[0], pitch,
+                copy_in(copy, x[first:last], (k * c, (k + 1) * c), top, rows + beyond[0], pitch,
                          stride, padding)  # fmt: skip
                 for o in range(z.shape[0]):
                     z[o] = b[k * out + o] if o < out else y.dtype.type(0)
@@ -233,7 +98,7 @@ def _sum_images(copy, w, steps, order, ends, z, margin, plane, c, out, shape):
     """Phase by phase, what each number of a copy contributes to: the sum over outputs, and over
     the places in which windows see that phase, of w times z, from which they look back."""
     (height, width), phases, done = shape, ends.size, 0
-    sums = np.empty((_up(c, height), _up(plane, width)), z.dtype)
+    sums = np.empty((up(c, height), up(plane, width)), z.dtype)
     places, even = np.empty(out * steps.size, np.int64), np.arange(height)
     for f in range(phases):
         taps = order[done : ends[f]]
@@ -270,7 +135,7 @@ def _backward(formula: Callable) -> Callable:
             if gw.size:
                 gw[part] = 0
             own = (min(tile, oh) + beyond[0]) * pitch * many
-            z = np.empty(margin + _up(out, lanes) * own + width, g.dtype)
+            z = np.empty(margin + up(out, lanes) * own + width, g.dtype)
             copy = np.empty(c * phases * own + margin + width, g.dtype)
             begin, end = part * blocks // parts * tiles, (part + 1) * blocks // parts * tiles
             for t in range(begin, end):
@@ -299,15 +164,15 @@ def _backward(formula: Callable) -> Callable:
                                     total += v
                         gb[part, k * out + o] += total
                     if gw.size:
-                        _copy_in(copy, x[first:last], channels, top, rows + beyond[0], pitch,
+                        copy_in(copy, x[first:last], channels, top, rows + beyond[0], pitch,
                                  stride, padding)  # fmt: skip
                         starts = np.zeros(gw.shape[2], np.int64)
-                        _list_places(starts, phase, down, across, phases, plane, pitch)
+                        list_places(starts, phase, down, across, phases, plane, pitch)
                         _add_weights(gw[part, k], copy, starts, z[margin:], plane, out, shape)
                     if gx.size:
                         steps = down * pitch + across
                         _sum_images(copy, w[k], steps, order, ends, z, margin, plane, c, out, shape)
-                        _add_back(copy, gx[first:last], channels, top, rows + beyond[0], pitch,
+                        add_back(copy, gx[first:last], channels, top, rows + beyond[0], pitch,
                                   stride, padding)  # fmt: skip
 
     return loop
@@ -333,7 +198,7 @@ _BACKWARD = {name: _backward(formula) for name, formula in _SLOPES.items()}
 def _panels(w, height):
     """Matrices (groups, rows, k) cut into panels of rows: (groups, panels, k * height)."""
     groups, rows, k = w.shape
-    whole = _round(rows, height)
+    whole = rounded(rows, height)
     if whole != rows:
         w = np.concatenate([w, np.zeros((groups, whole - rows, k), w.dtype)], axis=1)
     w = w.reshape(groups, whole // height, height, k).transpose(0, 1, 3, 2)
@@ -345,7 +210,7 @@ def conv2d(
     x, w, b=None, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1, activation="none"
 ):
     how = (tuple(stride), tuple(padding), tuple(dilation), groups, x.itemsize)
-    plan, places = _plan(x.shape, w.shape, *how)
+    plan, places = plan_of(x.shape, w.shape, *how)
     y = empty((x.shape[0], w.shape[0], *plan.counts), x.dtype)
     bias = np.zeros(w.shape[0], w.dtype) if b is None else b
     matrices = _panels(w.reshape(groups, w.shape[0] // groups, -1), plan.panel[0])
@@ -356,7 +221,7 @@ def conv2d(
 @accepts(min_size=SMALL, size_of="x", strided=("g",), when=conv_grad_fits)
 def conv2d_grad(g, x, w, y, *, stride, padding, dilation, groups, activation, needs):
     how = (tuple(stride), tuple(padding), tuple(dilation), groups, x.itemsize)
-    plan, places = _plan(x.shape, w.shape, *how)
+    plan, places = plan_of(x.shape, w.shape, *how)
     (out, inner, kh, kw), (height, width) = w.shape, plan.panel
     gx: Any = empty_like(x) if needs[0] else np.empty((0, 0, 0, 0), x.dtype)
     matrices = np.empty((groups, 0, 0), x.dtype)
@@ -367,7 +232,7 @@ def conv2d_grad(g, x, w, y, *, stride, padding, dilation, groups, activation, ne
         matrices = _panels(np.concatenate(cuts, axis=-1), height)
     # Few enough parts that they are no burden beside the weights, enough for many threads
     parts = min(-(-x.shape[0] // plan.images), max(4, min(32, _SUMMED // w.size)))
-    sums = (groups, _round(inner * kh * kw, height), _round(out // groups, width))
+    sums = (groups, rounded(inner * kh * kw, height), rounded(out // groups, width))
     gw: Any = empty((parts, *sums) if needs[1] else (0, *sums), x.dtype)
     gb = np.empty((parts, out), x.dtype)
     _BACKWARD[activation](
@@ -384,14 +249,140 @@ def conv2d_grad(g, x, w, y, *, stride, padding, dilation, groups, activation, ne
 
 
 @accepts(min_size=SMALL, when=conv_input_fits)
-def conv2d_input(z, w, *, plane, stride, padding, dilation, groups):
-    x = np.empty((z.shape[0], w.shape[1] * groups, *plane), z.dtype)  # never looked at
+def conv2d_input(dy, w, *, size, stride, padding, dilation, groups):
+    x = np.empty((dy.shape[0], w.shape[1] * groups, *size), dy.dtype)  # never looked at
     how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    return conv2d_grad(z, x, w, z, **how, activation="none", needs=(True, False, False))[0]
+    return conv2d_grad(dy, x, w, dy, **how, activation="none", needs=(True, False, False))[0]
 
 
 @accepts(min_size=SMALL, when=conv_weight_fits)
-def conv2d_weight(x, z, *, kernel, stride, padding, dilation, groups):
-    w = np.empty((z.shape[1], x.shape[1] // groups, *kernel), x.dtype)  # never looked at
+def conv2d_weight(x, dy, *, window, stride, padding, dilation, groups):
+    w = np.empty((dy.shape[1], x.shape[1] // groups, *window), x.dtype)  # never looked at
     how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    return conv2d_grad(z, x, w, z, **how, activation="none", needs=(False, True, False))[1]
+    return conv2d_grad(dy, x, w, dy, **how, activation="none", needs=(False, True, False))[1]
+
+
+# --- pooling ------------------------------------------------------------------------------------
+# Planes are (planes, h, w).
+
+
+@s.scalar
+def _largest(x, c, top, bottom, left, right):
+    """The first of the largest numbers, or the first NaN, and its place in the plane."""
+    best, place = x[c, top, left], top * x.shape[2] + left
+    for v in range(top, bottom):
+        for h in range(left, right):
+            value = x[c, v, h]
+            larger = (value > best) | ((value != value) & (best == best))
+            best = value if larger else best
+            place = v * x.shape[2] + h if larger else place
+    return best, place
+
+
+@jit(parallel_from=PARALLEL)
+def _max_pool(x, y, where, g):
+    kh, kw, sh, sw, ph, pw = g
+    usual = kh == kw == 2 and ph == pw == 0
+    for c in prange(y.shape[0]):
+        for i in range(y.shape[1]):
+            top, bottom = max(0, i * sh - ph), min(x.shape[1], i * sh - ph + kh)
+            for j in range(y.shape[2]):
+                if usual:  # loops whose length the compiler knows: half the time
+                    best, place = _largest(x, c, i * sh, i * sh + 2, j * sw, j * sw + 2)
+                else:
+                    left, right = max(0, j * sw - pw), min(x.shape[2], j * sw - pw + kw)
+                    best, place = _largest(x, c, top, bottom, left, right)
+                y[c, i, j] = best
+                where[c, i, j] = place
+
+
+@jit(parallel_from=PARALLEL)
+def _gather(x, where, y):
+    for c in prange(x.shape[0]):
+        for i in range(where.shape[1]):
+            y[c, i] = x[c, where[c, i]]
+
+
+@jit(parallel_from=PARALLEL)
+def _scatter(y, where, x):
+    for c in prange(y.shape[0]):
+        y[c] = 0
+        for i in range(where.shape[1]):
+            y[c, where[c, i]] += x[c, i]
+
+
+@jit(parallel_from=PARALLEL)
+def _avg_pool(x, y, g, share):
+    kh, kw, sh, sw, ph, pw = g
+    for c in prange(y.shape[0]):
+        for i in range(y.shape[1]):
+            top, bottom = max(0, i * sh - ph), min(x.shape[1], i * sh - ph + kh)
+            for j in range(y.shape[2]):
+                total = x.dtype.type(0)
+                for v in range(top, bottom):
+                    for h in range(max(0, j * sw - pw), min(x.shape[2], j * sw - pw + kw)):
+                        total += x[c, v, h]
+                y[c, i, j] = total * share
+
+
+@jit(parallel_from=PARALLEL)
+def _spread(y, x, g, share):
+    kh, kw, sh, sw, ph, pw = g
+    for c in prange(y.shape[0]):
+        y[c] = 0
+        for i in range(x.shape[1]):
+            top, bottom = max(0, i * sh - ph), min(y.shape[1], i * sh - ph + kh)
+            for j in range(x.shape[2]):
+                value = x[c, i, j] * share
+                for v in range(top, bottom):
+                    for h in range(max(0, j * sw - pw), min(y.shape[2], j * sw - pw + kw)):
+                        y[c, v, h] += value
+
+
+def _planes(x):
+    return x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
+
+
+def _lines(x):
+    return x.reshape(x.shape[0] * x.shape[1], x.shape[2] * x.shape[3])
+
+
+@accepts(min_size=SMALL, when=pool_fits)
+def max_pool2d(x, *, size, stride=None, padding=(0, 0)):
+    stride = size if stride is None else stride
+    shape = (*x.shape[:2], *extent(x.shape[2:], size, stride, padding))
+    y, where = empty(shape, x.dtype), empty(shape, np.int32)
+    _max_pool(_planes(x), _planes(y), _planes(where), (*size, *stride, *padding))
+    return y, where
+
+
+@accepts(min_size=SMALL, others=("where",), when=places_fit)
+def gather_places(x, where):
+    y = empty(where.shape, x.dtype)
+    _gather(_lines(x), _lines(where), _lines(y))
+    return y
+
+
+@accepts(min_size=SMALL, others=("where",), when=places_fit)
+def scatter_places(x, where, *, size):
+    y = empty((*x.shape[:2], *size), x.dtype)
+    _scatter(_lines(y), _lines(where), _lines(x))
+    return y
+
+
+@accepts(min_size=SMALL, when=pool_fits)
+def avg_pool2d(x, *, size, stride=None, padding=(0, 0)):
+    stride = size if stride is None else stride
+    y = empty((*x.shape[:2], *extent(x.shape[2:], size, stride, padding)), x.dtype)
+    share = x.dtype.type(1 / (size[0] * size[1]))
+    _avg_pool(_planes(x), _planes(y), (*size, *stride, *padding), share)
+    return y
+
+
+@accepts(min_size=SMALL, when=spread_fits)
+def avg_pool2d_grad(x, *, plane, size, stride, padding):
+    stride = size if stride is None else stride
+    y = empty((*x.shape[:2], *plane), x.dtype)
+    share = x.dtype.type(1 / (size[0] * size[1]))
+    _spread(_planes(y), _planes(x), (*size, *stride, *padding), share)
+    return y

@@ -1,4 +1,4 @@
-"""Layers for images, (n, channels, height, width): convolution and pooling."""
+"""Convolution and pooling of images (n, channels, height, width)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 from ..backend import is_floating
 from ..core import Tensor
 from ..creation import asarray
-from ..errors import DTypeError, ShapeError
-from ..ops import conv, matmul, pool
-from ..ops.shape import cast, pad
+from ..errors import ShapeError
+from ..ops import conv, matmul
 from . import activation as activations
 from .dense import size
 from .init import initial
@@ -18,45 +17,42 @@ from .module import Module, Parameter
 
 
 def pair(name: str, value: Any, least: int = 1) -> tuple[int, int]:
-    """One number for height and width, or two, as two ints; ShapeError unless whole and large
-    enough.
-
-    >>> pair("stride", 2)
-    (2, 2)
-    """
-    values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(values) != 2 or any(
-        isinstance(v, bool) or not hasattr(v, "__index__") or operator.index(v) < least
-        for v in values
-    ):
+    """(height, width) from one number for both or from two; ShapeError for anything else."""
+    values = (value, value) if hasattr(value, "__index__") else value
+    try:
+        found = tuple([operator.index(v) for v in values])
+    except TypeError:
+        found = ()
+    if len(found) != 2 or min(found) < least:
         raise ShapeError(
-            f"{name} must be a whole number from {least} on, or two for height and width; "
+            f"{name} is one whole number or two (height, width), each {least} or more; "
             f"got {value!r}"
         )
-    return operator.index(values[0]), operator.index(values[1])
+    return found
 
 
-def images(layer: str, x: Any) -> Tensor:
-    """x as a Tensor; ShapeError unless it has the axes of images."""
+def images(name: str, x: Any) -> Tensor:
+    """x as a tensor, with the four axes of images."""
     x = asarray(x)
     if len(x.shape) != 4:
         raise ShapeError(
-            f"{layer} takes images of shape (n, channels, height, width), got {x.shape}; "
-            "x[:, None] adds a missing channel, x.transpose(0, 3, 1, 2) moves channels forward"
+            f"{name} takes images (n, channels, height, width), got an input of shape {x.shape}"
+            + ("; one channel needs its axis: x[:, None]" if len(x.shape) == 3 else "")
         )
     return x
 
 
 class Conv2d(Module):
-    """activation(convolution with `filters` windows + bias): (n, c, h, w) -> (n, filters, oh, ow).
+    """activation(cross-correlation with `filters` filters + bias): (n, c, h, w) -> (n, filters,
+    oh, ow), oh = (h + 2 padding - dilation (kernel - 1) - 1) // stride + 1, ow alike.
 
-    The number of input channels may be left out: the weights, (filters, c / groups, kh, kw), are
-    then made at the first call. `padding` is a number of zeros around the image, "valid" (none) or
-    "same": as many as give ceil(h / stride) outputs, the odd one below and to the right, as in
-    Keras. Initial weights as in Dense.
+    Sizes are one number or (height, width). `padding` counts zeros on either side, or is "valid"
+    (none) or "same" (stride 1 only: the size stays). The number of channels may be left out: the
+    weights (filters, c / groups, kh, kw) are then made at the first call, Xavier-uniform as in
+    Dense.
 
-    >>> Conv2d(8, 3, padding="same")(asarray([[[[1.0, 2.0], [3.0, 4.0]]]])).shape
-    (1, 8, 2, 2)
+    >>> Conv2d(8, 3, padding="same")(asarray([[[[1.0, 2.0]]]])).shape
+    (1, 8, 1, 2)
     """
 
     def __init__(
@@ -75,31 +71,35 @@ class Conv2d(Module):
         dtype: Any = "float32",
     ):
         super().__init__()
-        if isinstance(in_channels, str):
-            raise DTypeError(
-                f"Conv2d: the third argument is in_channels, got {in_channels!r}; the activation "
-                f"is given by name: Conv2d({filters}, {kernel_size}, activation={in_channels!r})"
-            )
         self.filters, self.in_channels = size("Conv2d: filters", filters), in_channels
         self.kernel_size = pair("Conv2d: kernel_size", kernel_size)
         self.stride = pair("Conv2d: stride", stride)
-        if isinstance(padding, str):
-            if padding not in ("same", "valid"):
-                raise ShapeError(f"Conv2d: padding {padding!r}: a number, 'same' or 'valid'")
-            self.padding: Any = padding if padding == "same" else (0, 0)
-        else:
-            self.padding = pair("Conv2d: padding", padding, least=0)
         self.dilation = pair("Conv2d: dilation", dilation)
         self.groups = size("Conv2d: groups", groups)
-        if self.filters % self.groups:
-            raise ShapeError(f"Conv2d: {filters} filters do not split into groups={groups}")
-        self.use_bias, self.dtype = bias, dtype
+        self.padding = self._padding(padding)
         self.activation = activations.get(activation)
-        self.inits = (weight_init, bias_init)
+        self.use_bias, self.dtype, self.inits = bias, dtype, (weight_init, bias_init)
         self.weight: Any = None  # a Parameter once the number of channels is known
         self.bias: Any = None
+        if filters % groups:
+            raise ShapeError(f"Conv2d: {filters} filters cannot be cut into {groups} groups")
         if in_channels is not None:
             self.build(in_channels)
+
+    def _padding(self, padding: Any) -> tuple[int, int]:
+        if padding == "valid":
+            return 0, 0
+        if padding != "same":
+            if isinstance(padding, str):
+                raise ShapeError(f'Conv2d: padding is "same", "valid" or numbers, got {padding!r}')
+            return pair("Conv2d: padding", padding, least=0)
+        (kh, kw), (dh, dw) = self.kernel_size, self.dilation
+        if self.stride != (1, 1) or dh * (kh - 1) % 2 or dw * (kw - 1) % 2:
+            raise ShapeError(
+                'Conv2d: padding "same" needs stride 1 and windows of odd size; got kernel_size '
+                f"{self.kernel_size}, dilation {self.dilation}, stride {self.stride}"
+            )
+        return dh * (kh - 1) // 2, dw * (kw - 1) // 2
 
     @property
     def built(self) -> bool:  # type: ignore[override]
@@ -111,7 +111,7 @@ class Conv2d(Module):
         self.in_channels = in_channels = size("Conv2d: in_channels", in_channels)
         if in_channels % self.groups:
             raise ShapeError(
-                f"Conv2d: {in_channels} input channels do not split into groups={self.groups}"
+                f"Conv2d: {in_channels} channels cannot be cut into {self.groups} groups"
             )
         shape = (self.filters, in_channels // self.groups, *self.kernel_size)
         self.weight = Parameter(initial(self.inits[0], shape, self.dtype))
@@ -124,90 +124,60 @@ class Conv2d(Module):
             self.build(x.shape[1])
         if x.shape[1] != self.in_channels:
             raise ShapeError(
-                f"Conv2d(filters={self.filters}, kernel_size={self.kernel_size}) was made for "
-                f"in_channels={self.in_channels}, got an input of shape {x.shape}"
+                f"Conv2d({self.filters}) was made for {self.in_channels} channels, got an input "
+                f"of shape {x.shape}: images are (n, channels, height, width)"
             )
         if not is_floating(x.dtype):
-            x = cast(x, dtype=self.weight.dtype)
-        x, padding = self._padded(x)
+            x = x.astype(self.weight.dtype)
+        geometry = {k: getattr(self, k) for k in ("stride", "padding", "dilation", "groups")}
         fused = self.activation if self.activation in matmul.ACTIVATIONS else "none"
-        y = conv.conv2d(
-            x,
-            self.weight,
-            self.bias,
-            stride=self.stride,
-            padding=padding,
-            dilation=self.dilation,
-            groups=self.groups,
-            activation=fused,
-        )
-        return y if self.activation == fused else activations.apply(self.activation, y)
-
-    def _padded(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """x and the zeros still to add on all of its sides."""
-        if self.padding != "same":
-            return x, self.padding
-        axes = zip(x.shape[2:], self.kernel_size, self.stride, self.dilation, strict=True)
-        totals = [max(0, (-(-n // s) - 1) * s + d * (k - 1) + 1 - n) for n, k, s, d in axes]
-        odd = [total % 2 for total in totals]
-        if any(odd):
-            x = pad(x, pad_width=((0, 0), (0, 0), (0, odd[0]), (0, odd[1])))
-        return x, (totals[0] // 2, totals[1] // 2)
+        y = conv.conv2d(x, self.weight, self.bias, **geometry, activation=fused)
+        return y if fused == self.activation else activations.apply(self.activation, y)
 
     def describe(self) -> str:
-        text = f"{self.filters}, {self.kernel_size}, in_channels={self.in_channels}"
-        plain = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
-        for name, usual in {**plain, "activation": "none"}.items():
-            if (value := getattr(self, name)) != usual:
-                text += f", {name}={value!r}"
-        return text
+        name = "" if self.activation == "none" else f", activation={self.activation!r}"
+        return f"{self.filters}, {self.kernel_size}, in_channels={self.in_channels}{name}"
 
 
-class _Pool2d(Module):
-    def __init__(self, size: Any, stride: Any = None, padding: Any = 0):
+class _Pool(Module):
+    def __init__(self, size: Any = 2, stride: Any = None, padding: Any = 0):
         super().__init__()
         name = type(self).__name__
         self.size = pair(f"{name}: size", size)
         self.stride = self.size if stride is None else pair(f"{name}: stride", stride)
         self.padding = pair(f"{name}: padding", padding, least=0)
 
-    def pool(self, x: Tensor, **how: Any) -> Tensor:
-        """The op of the class."""
-        raise NotImplementedError
-
-    def forward(self, x: Any) -> Tensor:
-        x = images(type(self).__name__, x)
-        return self.pool(x, size=self.size, stride=self.stride, padding=self.padding)
-
     def describe(self) -> str:
         return f"{self.size}, stride={self.stride}, padding={self.padding}"
 
 
-class MaxPool2d(_Pool2d):
-    """The largest number in each window of an image; windows lie side by side without a stride.
+class MaxPool2d(_Pool):
+    """The largest number of each window: (n, c, h, w) -> (n, c, oh, ow). Windows stand side by
+    side unless a `stride` is given; the padding never wins.
 
     >>> MaxPool2d(2)([[[[1.0, 2.0], [3.0, 4.0]]]]).tolist()
     [[[[4.0]]]]
     """
 
-    def pool(self, x: Tensor, **how: Any) -> Tensor:
-        return pool.max_pool2d(x, **how)[0]
+    def forward(self, x: Any) -> Tensor:
+        x = images("MaxPool2d", x)
+        return conv.max_pool2d(x, size=self.size, stride=self.stride, padding=self.padding)[0]
 
 
-class AvgPool2d(_Pool2d):
-    """The mean of each window of an image, zeros where it is padded; windows lie side by side
-    without a stride.
+class AvgPool2d(_Pool):
+    """The mean of each window, zeros of the padding included: (n, c, h, w) -> (n, c, oh, ow).
 
     >>> AvgPool2d(2)([[[[1.0, 2.0], [3.0, 4.0]]]]).tolist()
     [[[[2.5]]]]
     """
 
-    def pool(self, x: Tensor, **how: Any) -> Tensor:
-        return pool.avg_pool2d(x, **how)
+    def forward(self, x: Any) -> Tensor:
+        x = images("AvgPool2d", x)
+        return conv.avg_pool2d(x, size=self.size, stride=self.stride, padding=self.padding)
 
 
 class GlobalAvgPool2d(Module):
-    """The mean of each channel over the whole image: (n, c, h, w) -> (n, c).
+    """The mean of each channel: (n, c, h, w) -> (n, c) (Lin et al. 2014).
 
     >>> GlobalAvgPool2d()([[[[1.0, 2.0], [3.0, 4.0]]]]).tolist()
     [[2.5]]

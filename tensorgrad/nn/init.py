@@ -16,11 +16,9 @@ Shape = tuple[int, ...]
 
 
 def fans(shape: Shape) -> tuple[int, int]:
-    """Inputs and outputs of one unit, for weights of shape (in, out), or (out, in, height, width)
-    where each output sees a window and each input is seen through one."""
-    if len(shape) > 2:
-        window = math.prod(shape[2:])
-        return shape[1] * window, shape[0] * window
+    """Inputs and outputs of one unit, for weights (in, out) or filters (out, in, kh, kw)."""
+    if len(shape) == 4:
+        return math.prod(shape[1:]), shape[0] * math.prod(shape[2:])
     return (shape[0], shape[-1]) if len(shape) > 1 else (math.prod(shape), math.prod(shape))
 
 

@@ -1,260 +1,365 @@
-"""Convolution of images, (n, channels, height, width).
+"""Convolution and pooling over images (n, channels, height, width).
 
-The three products of a convolution (of an image, for an image, for the weights) are linear in each
-operand, and each is the derivative of the other two. The references walk over the places in the
-window, not over the image: a few large slices.
+Convolution is linear in the image and in the weights. Its two adjoints are ops, too, and each of
+the three has the others as its gradients: derivatives of any order need no further formula. The
+same holds for the pairs that pooling consists of.
 """
 
-from itertools import product
+from typing import Any
 
 from ..backend import namespace
 from ..core import op
-from .matmul import ACTIVATIONS
+from .matmul import ACTIVATIONS, matmul
 from .reduce import narrow, sum_, widened
-from .samples import Sample, draw
+from .samples import Sample, draw, integers
+
+# --- shapes -------------------------------------------------------------------------------------
 
 
-def check(x, **sizes):
-    """ValueError unless x are images and the sizes are pairs of possible numbers."""
-    if len(x.shape) != 4:
+def extent(size, window, stride, padding, dilation=(1, 1)):
+    """How many windows fit along height and width; ValueError where none does."""
+    if min(*stride, *dilation) < 1 or min(padding) < 0:
         raise ValueError(
-            f"an array of shape {tuple(x.shape)}: images are (n, channels, height, width); "
-            "x[None] adds a missing n, x[:, None] a missing channel"
+            f"stride {stride} and dilation {dilation} are 1 or more, padding {padding} 0 or more"
         )
-    for name, pair in sizes.items():
-        least = 0 if name == "padding" else 1
-        if len(pair) != 2 or min(pair) < least:
-            raise ValueError(f"{name}={pair}: it is a pair of whole numbers from {least} on")
+    spans = [d * (k - 1) + 1 for d, k in zip(dilation, window, strict=True)]
+    found = [
+        (n + 2 * p - span) // s + 1
+        for n, p, span, s in zip(size, padding, spans, stride, strict=True)
+    ]
+    if min(found) < 1:
+        raise ValueError(
+            f"windows of {tuple(spans)} with stride {stride} do not fit into an image of "
+            f"{tuple(size)} padded by {padding}"
+        )
+    return tuple(found)
 
 
-def counts_of(plane, size, stride, padding, dilation=(1, 1)):
-    """How many windows there are along the height and the width."""
-    made = []
-    for n, k, s, p, d in zip(plane, size, stride, padding, dilation, strict=True):
-        if n + 2 * p < d * (k - 1) + 1:
-            wide = f"{k} wide" + (f", dilated to {d * (k - 1) + 1}," if d > 1 else "")
-            raise ValueError(
-                f"a window of {tuple(size)}, {wide} does not fit into images of {tuple(plane)} "
-                f"padded by {tuple(padding)}: take smaller windows, larger images or more padding"
-            )
-        made.append((n + 2 * p - d * (k - 1) - 1) // s + 1)
-    return tuple(made)
+def _images(name, x):
+    if len(x.shape) != 4:
+        raise ValueError(f"{name} has shape {x.shape}: images are (n, channels, height, width)")
 
 
-def views(x, size, counts, stride, dilation=(1, 1)):
-    """For each place (i, j) in the window, what lies there in all windows of the padded x."""
-    for place in product(*map(range, size)):
-        ends = zip(place, counts, stride, dilation, strict=True)
-        at = [slice(i * d, i * d + (n - 1) * s + 1, s) for i, n, s, d in ends]
-        yield place, x[(..., *at)]
+def _check(x_shape, w_shape, b, groups):
+    if len(w_shape) != 4:
+        raise ValueError(f"w has shape {w_shape}; weights are (out, channels / groups, kh, kw)")
+    if x_shape[1] != w_shape[1] * groups or w_shape[0] % groups:
+        raise ValueError(
+            f"x has {x_shape[1]} channels; weights of shape {w_shape} in {groups} groups take "
+            f"{w_shape[1] * groups} and give a multiple of {groups}"
+        )
+    if b is not None and b.shape != w_shape[:1]:
+        raise ValueError(f"b has shape {b.shape}; w has {w_shape[0]} filters")
 
 
-def padded(x, padding, value=0.0):
-    """x with that many rows and columns of the value on each side."""
-    if not any(padding):
+def _padded(x, padding, value=0.0):
+    (ph, pw), (n, c, h, w) = padding, x.shape
+    if not (ph or pw):
         return x
-    around = ((0, 0), (0, 0), *[(p, p) for p in padding])
-    return namespace(x).pad(x, around, mode="constant", constant_values=value)
+    wide = namespace(x).full((n, c, h + 2 * ph, w + 2 * pw), value, dtype=x.dtype)
+    wide[:, :, ph : ph + h, pw : pw + w] = x
+    return wide
 
 
-def cropped(x, padding):
-    """The inner part of a padded x."""
-    if not any(padding):
-        return x
-    (top, left), (h, w) = padding, x.shape[2:]
-    return namespace(x).ascontiguousarray(x[:, :, top : h - top, left : w - left])
+def _shifts(window, out, stride, dilation=(1, 1)):
+    """For each place in a window: its indices, and the slices that hold it in all windows."""
+    for i in range(window[0]):
+        for j in range(window[1]):
+            y, x = i * dilation[0], j * dilation[1]
+            rows = slice(y, y + stride[0] * (out[0] - 1) + 1, stride[0])
+            yield i, j, (..., rows, slice(x, x + stride[1] * (out[1] - 1) + 1, stride[1]))
+
+
+def _columns(x, window, out, stride, padding, dilation, groups):
+    """All windows as columns: (n, groups, channels / groups * kh * kw, oh * ow)."""
+    n, c, wide = x.shape[0], x.shape[1], _padded(x, padding)
+    made = namespace(x).empty((n, c, *window, *out), dtype=x.dtype)
+    for i, j, places in _shifts(window, out, stride, dilation):
+        made[:, :, i, j] = wide[places]
+    return made.reshape(n, groups, c // groups * window[0] * window[1], out[0] * out[1])
 
 
 # --- convolution --------------------------------------------------------------------------------
 
-
-def _conv_cases():
-    """Shapes of x and w, and how they go together."""
-    return (
-        ((2, 3, 5, 4), (4, 3, 3, 2), {}),
-        ((1, 1, 1, 1), (1, 1, 1, 1), {}),
-        ((0, 2, 3, 3), (2, 2, 2, 2), {"padding": (1, 0)}),
-        ((2, 4, 6, 5), (6, 2, 2, 3),
-         {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2), "groups": 2}),
-        ((1, 3, 4, 4), (3, 1, 3, 3), {"padding": (1, 1), "groups": 3}),
-        ((1, 2, 6, 7), (2, 2, 2, 2), {"stride": (3, 2)}),
-        ((1, 2, 7, 5), (3, 2, 3, 1), {"stride": (1, 3), "dilation": (2, 1), "padding": (3, 1)}),
-    )  # fmt: skip
+_PLAIN = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
+_CASES: Any = (  # x, w, bias?, geometry
+    ((2, 3, 5, 6), (4, 3, 3, 2), True, {}),
+    ((1, 1, 4, 4), (2, 1, 1, 1), False, {}),
+    ((2, 2, 7, 6), (4, 2, 3, 3), True, {"stride": (2, 1), "padding": (1, 2)}),
+    ((1, 4, 6, 7), (6, 2, 2, 3), True, {"groups": 2, "dilation": (2, 1), "padding": (0, 1)}),
+    ((2, 3, 5, 5), (3, 1, 3, 3), False, {"groups": 3, "stride": (2, 2), "padding": (1, 1)}),
+    ((0, 2, 4, 4), (3, 2, 2, 2), True, {}),
+    ((1, 2, 3, 3), (1, 2, 3, 3), True, {}),
+)
 
 
 def _conv_samples():
     made = []
-    for i, (x, w, params) in enumerate(_conv_cases()):
-        bias = draw(w[:1], seed=2) if i % 2 == 0 else None
-        made.append(Sample((draw(x), draw(w, seed=1), bias), params))
-    args = made[0].args
-    return [*made, *[Sample(args, {"activation": a}) for a in ("relu", "sigmoid", "tanh")]]
+    for x, w, bias, geometry in _CASES:
+        args = (draw(x), draw(w, seed=1), draw(w[:1], seed=2) if bias else None)
+        made.append(Sample(args, {**_PLAIN, **geometry}))
+    return made
 
 
-def _options(params):
-    defaults = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
-    return {**defaults, **params}
+def _active_samples():
+    args, params = _conv_samples()[0]
+    active = [Sample(args, {**params, "activation": a}) for a in ACTIVATIONS if a != "none"]
+    return _conv_samples() + active
 
 
-def _out_shape(x, w, params):
-    o = _options(params)
-    counts = counts_of(x[2:], w[2:], o["stride"], o["padding"], o["dilation"])
-    return (x[0], w[0], *counts)
+def _result(sample):
+    """A cotangent for a sample of conv2d."""
+    (x, w, _), g = sample.args, sample.params
+    out = extent(x.shape[2:], w.shape[2:], g["stride"], g["padding"], g["dilation"])
+    return draw((len(x), len(w), *out), seed=3)
 
 
 def _input_samples():
     return [
-        Sample((draw(_out_shape(x, w, p)), draw(w, seed=1)), {"plane": x[2:], **_options(p)})
-        for x, w, p in _conv_cases()
+        Sample((_result(s), s.args[1]), {"size": s.args[0].shape[2:], **s.params})
+        for s in _conv_samples()
     ]
 
 
 def _weight_samples():
     return [
-        Sample((draw(x), draw(_out_shape(x, w, p), seed=1)), {"kernel": w[2:], **_options(p)})
-        for x, w, p in _conv_cases()
+        Sample((s.args[0], _result(s)), {"window": s.args[1].shape[2:], **s.params})
+        for s in _conv_samples()
     ]
 
 
-def _conv_grad_samples():
+def _grad_samples():
     made = []
-    for i, sample in enumerate(_conv_samples()):
-        x, w, b = sample.args
-        activation = sample.params.get("activation", "none")
-        params = {k: v for k, v in sample.params.items() if k != "activation"}
-        shape = _out_shape(x.shape, w.shape, params)
-        given = {**_options(params), "activation": activation}
-        needs = (i != 4, i != 5, b is not None)
-        args = (draw(shape, seed=3), x, w, draw(shape, 0.1, 0.9, 4))
-        made.append(Sample(args, {**given, "needs": needs}))
+    for i, sample in enumerate(_active_samples()):
+        (x, w, b), g = sample.args, _result(sample)
+        params = {"activation": "none", **sample.params, "needs": (i != 2, i != 3, b is not None)}
+        made.append(Sample((g, x, w, draw(g.shape, 0.1, 0.9, 4)), params))
     return made
 
 
-def _columns(x, size, counts, stride, padding, dilation, batch_last=False):
-    """All windows of x: (n, c, kh, kw, oh, ow), or (c, kh, kw, n, oh, ow) with `batch_last`."""
-    xp, (n, c) = namespace(x), x.shape[:2]
-    if batch_last:
-        made = xp.empty((c, *size, n, *counts), dtype=x.dtype)
-        places = made.transpose(3, 0, 1, 2, 4, 5)
-    else:
-        made = places = xp.empty((n, c, *size, *counts), dtype=x.dtype)
-    for (i, j), view in views(padded(x, padding), size, counts, stride, dilation):
-        places[:, :, i, j] = view
-    return made
-
-
-def _conv_counts(plane, w_shape, channels, stride, padding, dilation, groups):
-    """The height and width of the output; ValueError where x and w do not go together."""
-    out, inner, kh, kw = w_shape
-    if groups < 1 or out % groups or channels != inner * groups:
-        raise ValueError(
-            f"x has {channels} channels and w takes {inner} of them in each of groups={groups}, "
-            f"with {out} outputs: x needs {inner * max(groups, 1)} channels, and groups must "
-            "divide the outputs"
-        )
-    return counts_of(plane, (kh, kw), stride, padding, dilation)
-
-
-def _conv_joint(g, x, w, y, stride, padding, dilation, groups, activation, needs):
-    return conv2d_grad(
-        g, x, w, y, stride=stride, padding=padding, dilation=dilation, groups=groups,
-        activation=activation, needs=needs,
-    )  # fmt: skip
-
-
-@op(joint=_conv_joint, samples=_conv_samples, kind="contract")
+@op(
+    joint=lambda g, x, w, y, stride, padding, dilation, groups, activation, needs: conv2d_grad(
+        g,
+        x,
+        w,
+        y,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        activation=activation,
+        needs=needs,
+    ),
+    samples=_active_samples,
+    kind="contract",
+)
 def conv2d(
     x, w, b=None, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1, activation="none"
 ):
-    """activation(b + sum of w times the windows of x): x (n, c, h, w), w (out, c / groups, kh, kw),
-    b (out,) -> (n, out, oh, ow), with oh = (h + 2 padding - dilation (kh - 1) - 1) // stride + 1.
+    """activation(cross-correlation of images x (n, c, h, w) with filters w (out, c / groups, kh,
+    kw), plus b (out,) or None) -> (n, out, oh, ow), oh = (h + 2 ph - dh (kh - 1) - 1) // sh + 1.
 
-    The window is not turned around (cross-correlation, LeCun et al. 1989), as in PyTorch.
-    `activation` is none, relu, sigmoid or tanh. Each group of output channels sees its own group
-    of input channels.
+    `stride`, `padding` (zeros on both sides) and `dilation` are (height, width). `activation` is
+    none, relu, sigmoid or tanh: those whose gradient follows from the output.
     """
-    check(x, stride=stride, padding=padding, dilation=dilation)
-    check(w)
+    _images("x", x)
+    _check(x.shape, w.shape, b, groups)
     if activation not in ACTIVATIONS:
-        raise ValueError(f"activation={activation!r}: it is one of {', '.join(ACTIVATIONS)}")
-    (n, c), (out, inner, *size) = x.shape[:2], w.shape
-    counts = _conv_counts(x.shape[2:], w.shape, c, stride, padding, dilation, groups)
-    if b is not None and b.shape != (out,):
-        raise ValueError(f"b has shape {b.shape}; the {out} outputs need {(out,)}")
-    depth, length = inner * size[0] * size[1], counts[0] * counts[1]
-    columns = _columns(widened(x), size, counts, stride, padding, dilation)
-    z = namespace(x).matmul(
-        widened(w).reshape(groups, out // groups, depth), columns.reshape(n, groups, depth, length)
-    )
-    z = z.reshape(n, out, *counts)
-    z = z if b is None else z + widened(b)[:, None, None]
-    return narrow(ACTIVATIONS[activation][0](z), x)
+        raise ValueError(f"activation {activation!r} is not one of {', '.join(ACTIVATIONS)}")
+    out = extent(x.shape[2:], w.shape[2:], stride, padding, dilation)
+    columns = _columns(widened(x), w.shape[2:], out, stride, padding, dilation, groups)
+    filters = widened(w).reshape(1, groups, w.shape[0] // groups, columns.shape[2])
+    y = matmul(filters, columns).reshape(x.shape[0], w.shape[0], *out)
+    y = y if b is None else y + widened(b).reshape(-1, 1, 1)
+    return narrow(ACTIVATIONS[activation][0](y), x)
 
 
-def _input_z(g, w, stride, padding, dilation, groups):
-    return conv2d(g, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
+@op(
+    dy=lambda g, w, stride, padding, dilation, groups: conv2d(
+        g, w, stride=stride, padding=padding, dilation=dilation, groups=groups
+    ),
+    w=lambda g, dy, w_shape, stride, padding, dilation, groups: conv2d_weight(
+        g, dy, window=w_shape[2:], stride=stride, padding=padding, dilation=dilation, groups=groups
+    ),
+    samples=_input_samples,
+    kind="contract",
+)
+def conv2d_input(dy, w, *, size, stride, padding, dilation, groups):
+    """The adjoint of conv2d in x, also called transposed convolution: dy (n, out, oh, ow) spread
+    by w (out, c / groups, kh, kw) -> (n, c, *size)."""
+    xp, (n, window) = namespace(dy), (dy.shape[0], w.shape[2:])
+    c, out = w.shape[1] * groups, extent(size, window, stride, padding, dilation)
+    if dy.shape != (n, w.shape[0], *out):
+        raise ValueError(f"dy has shape {dy.shape}; images of {size} give {(n, w.shape[0], *out)}")
+    filters = widened(w).reshape(1, groups, w.shape[0] // groups, -1)
+    rows = widened(dy).reshape(n, groups, w.shape[0] // groups, out[0] * out[1])
+    columns = matmul(filters.swapaxes(-1, -2), rows).reshape(n, c, *window, *out)
+    (ph, pw), (h, wide) = padding, size
+    x = xp.zeros((n, c, h + 2 * ph, wide + 2 * pw), dtype=columns.dtype)
+    for i, j, places in _shifts(window, out, stride, dilation):
+        x[places] += columns[:, :, i, j]
+    return narrow(x[:, :, ph : ph + h, pw : pw + wide], dy)
 
 
-def _input_w(g, z, w_shape, stride, padding, dilation, groups):
-    how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    return conv2d_weight(g, z, kernel=w_shape[2:], **how)
+@op(
+    x=lambda g, x_shape, dy, stride, padding, dilation, groups: conv2d_input(
+        dy, g, size=x_shape[2:], stride=stride, padding=padding, dilation=dilation, groups=groups
+    ),
+    dy=lambda g, x, stride, padding, dilation, groups: conv2d(
+        x, g, stride=stride, padding=padding, dilation=dilation, groups=groups
+    ),
+    samples=_weight_samples,
+    kind="contract",
+)
+def conv2d_weight(x, dy, *, window, stride, padding, dilation, groups):
+    """The adjoint of conv2d in w: x (n, c, h, w) with dy (n, out, oh, ow) ->
+    (out, c / groups, *window)."""
+    out = extent(x.shape[2:], window, stride, padding, dilation)
+    (n, c), o = x.shape[:2], dy.shape[1]
+    if dy.shape != (n, o, *out):
+        raise ValueError(f"dy has shape {dy.shape}; x of shape {x.shape} gives {(n, o, *out)}")
+    columns = _columns(widened(x), window, out, stride, padding, dilation, groups)
+    rows = widened(dy).reshape(n, groups, o // groups, out[0] * out[1])
+    inside = n * out[0] * out[1]
+    rows = rows.transpose(1, 2, 0, 3).reshape(groups, o // groups, inside)
+    columns = columns.transpose(1, 0, 3, 2).reshape(groups, inside, columns.shape[2])
+    return narrow(matmul(rows, columns).reshape(o, c // groups, *window), x)
 
 
-@op(z=_input_z, w=_input_w, samples=_input_samples, kind="contract")
-def conv2d_input(z, w, *, plane, stride, padding, dilation, groups):
-    """The gradient of conv2d for an x of height and width `plane`, from that of its output,
-    z (n, out, oh, ow): each number spread over its window. Known as transposed convolution."""
-    check(z, stride=stride, padding=padding, dilation=dilation)
-    check(w)
-    xp, (n, out), (_, inner, *size) = namespace(z), z.shape[:2], w.shape
-    channels, depth = inner * groups, inner * size[0] * size[1]
-    counts = _conv_counts(plane, w.shape, channels, stride, padding, dilation, groups)
-    if z.shape[1:] != (w.shape[0], *counts):
-        raise ValueError(f"z is {z.shape}; convolving {plane} gives {(n, w.shape[0], *counts)}")
-    parts = xp.matmul(
-        widened(w).reshape(groups, out // groups, depth).transpose(0, 2, 1),
-        widened(z).reshape(n, groups, out // groups, counts[0] * counts[1]),
-    ).reshape(n, channels, *size, *counts)
-    (h, width), (ph, pw) = plane, padding
-    x = xp.zeros((n, channels, h + 2 * ph, width + 2 * pw), dtype=parts.dtype)
-    for (i, j), view in views(x, size, counts, stride, dilation):
-        view += parts[:, :, i, j]
-    return narrow(cropped(x, padding), z)
-
-
-def _weight_x(g, x_shape, z, stride, padding, dilation, groups):
-    how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    return conv2d_input(z, g, plane=x_shape[2:], **how)
-
-
-def _weight_z(g, x, stride, padding, dilation, groups):
-    return conv2d(x, g, stride=stride, padding=padding, dilation=dilation, groups=groups)
-
-
-@op(x=_weight_x, z=_weight_z, samples=_weight_samples, kind="contract")
-def conv2d_weight(x, z, *, kernel, stride, padding, dilation, groups):
-    """The gradient of conv2d for weights of height and width `kernel`, from x and that of its
-    output, z (n, out, oh, ow)."""
-    check(x, stride=stride, padding=padding, dilation=dilation)
-    (n, c), (out, *counts) = x.shape[:2], z.shape[1:]
-    shape = (out, c // groups, *kernel)
-    if (expected := _conv_counts(x.shape[2:], shape, c, stride, padding, dilation, groups)) != (
-        *counts,
-    ):
-        raise ValueError(f"z is {z.shape}; convolving {x.shape} gives {(n, out, *expected)}")
-    depth, length = shape[1] * kernel[0] * kernel[1], n * counts[0] * counts[1]
-    columns = _columns(widened(x), kernel, counts, stride, padding, dilation, batch_last=True)
-    rows = widened(z).transpose(1, 0, 2, 3).reshape(groups, out // groups, length)
-    columns = columns.reshape(groups, depth, length).transpose(0, 2, 1)
-    return narrow(namespace(x).matmul(rows, columns).reshape(shape), x)
-
-
-@op(samples=_conv_grad_samples, outputs=("gx", "gw", "gb"), kind="contract")
+@op(samples=_grad_samples, outputs=("gx", "gw", "gb"), kind="contract")
 def conv2d_grad(g, x, w, y, *, stride, padding, dilation, groups, activation, needs):
     """Gradients of conv2d for x, w and b, None where not needed."""
-    z = ACTIVATIONS[activation][1](g, y)
+    dy = ACTIVATIONS[activation][1](g, y)
     how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    gx = conv2d_input(z, w, plane=x.shape[2:], **how) if needs[0] else None
-    gw = conv2d_weight(x, z, kernel=w.shape[2:], **how) if needs[1] else None
-    gb = sum_(z, axis=(0, 2, 3)) if needs[2] else None
-    return gx, gw, gb
+    gx = conv2d_input(dy, w, size=x.shape[2:], **how) if needs[0] else None
+    gw = conv2d_weight(x, dy, window=w.shape[2:], **how) if needs[1] else None
+    return gx, gw, sum_(dy, axis=(0, 2, 3)) if needs[2] else None
+
+
+# --- pooling ------------------------------------------------------------------------------------
+
+_POOLS = (
+    ((2, 3, 4, 6), {"size": (2, 2)}),
+    ((1, 2, 5, 5), {"size": (3, 2), "stride": (2, 1)}),
+    ((2, 1, 5, 4), {"size": (3, 3), "stride": (2, 2), "padding": (1, 1)}),
+    ((1, 1, 1, 1), {"size": (1, 1)}),
+    ((0, 2, 4, 4), {"size": (2, 2)}),
+)
+
+
+def _pool_extent(x, size, stride, padding):
+    _images("x", x)
+    if any(2 * p > k for p, k in zip(padding, size, strict=True)):
+        raise ValueError(f"padding {padding} is more than half of the window {size}")
+    return extent(x.shape[2:], size, stride, padding)
+
+
+def _planes(a):
+    """(n, c, h, w) -> (n * c, h * w)."""
+    return a.reshape(a.shape[0] * a.shape[1], a.shape[2] * a.shape[3])
+
+
+def _gather_samples():
+    return [
+        Sample((draw((2, 3, 4, 5)), integers((2, 3, 2, 2), 20))),
+        Sample((draw((1, 1, 1, 1)), integers((1, 1, 3, 1), 1))),
+        Sample((draw((0, 2, 3, 3)), integers((0, 2, 1, 2), 9))),
+    ]
+
+
+@op(
+    x=lambda g, x_shape, where: scatter_places(g, where, size=x_shape[2:]),
+    samples=_gather_samples,
+    kind="shape",
+)
+def gather_places(x, where):
+    """From each plane of x (n, c, h, w) the numbers at the places `where` (n, c, oh, ow), counted
+    row by row -> (n, c, oh, ow)."""
+    rows = namespace(x).arange(x.shape[0] * x.shape[1])[:, None]
+    return _planes(x)[rows, _planes(where)].reshape(where.shape)
+
+
+@op(
+    x=lambda g, where: gather_places(g, where),
+    samples=lambda: [
+        Sample((draw(s.args[1].shape, seed=1), s.args[1]), {"size": s.args[0].shape[2:]})
+        for s in _gather_samples()
+    ],
+    kind="shape",
+)
+def scatter_places(x, where, *, size):
+    """The adjoint of gather_places: planes of zeros (n, c, *size) with the numbers of x added at
+    the places `where`, in float32 for halves."""
+    xp, planes = namespace(x), x.shape[0] * x.shape[1]
+    out = xp.zeros((planes, size[0] * size[1]), dtype=widened(x).dtype)
+    xp.add.at(out, (xp.arange(planes)[:, None], _planes(where)), widened(_planes(x)))
+    return narrow(out.reshape(*x.shape[:2], *size), x)
+
+
+@op(
+    joint=lambda g, x_shape, where, needs: (scatter_places(g[0], where, size=x_shape[2:]),),
+    outputs=("y", "where"),
+    samples=lambda: [Sample((draw(shape),), params) for shape, params in _POOLS],
+    kind="reduce",
+)
+def max_pool2d(x, *, size, stride=None, padding=(0, 0)):
+    """The largest number in each window of x (n, c, h, w), the first of several, NaN where there
+    is one; and its place in the plane (int32). `stride` is the window's size if left out."""
+    stride = size if stride is None else stride
+    out = _pool_extent(x, size, stride, padding)
+    xp, (h, w), wide = namespace(x), x.shape[2:], _padded(x, padding, -float("inf"))
+    places = xp.arange(h * w, dtype="int32").reshape(1, 1, h, w)
+    places, y, where = _padded(places, padding, -1), None, None
+    for _, _, window in _shifts(size, out, stride):
+        value, place = wide[window], xp.broadcast_to(places[window], (*x.shape[:2], *out))
+        if y is None:
+            y, where = value, place
+        else:  # written so that NaN counts as larger, and the first NaN stays
+            larger = ~(value <= y) & (y == y) | (where < 0)
+            y, where = xp.where(larger, value, y), xp.where(larger, place, where)
+    return y, where
+
+
+@op(
+    x=lambda g, x_shape, size, stride, padding: avg_pool2d_grad(
+        g, plane=x_shape[2:], size=size, stride=stride, padding=padding
+    ),
+    samples=lambda: [Sample((draw(shape),), params) for shape, params in _POOLS],
+    kind="reduce",
+)
+def avg_pool2d(x, *, size, stride=None, padding=(0, 0)):
+    """The mean of each window of x (n, c, h, w), with the zeros of the padding counted, as in
+    PyTorch. `stride` is the window's size if left out."""
+    stride = size if stride is None else stride
+    out = _pool_extent(x, size, stride, padding)
+    wide = _padded(widened(x), padding)
+    total = sum([wide[window] for _, _, window in _shifts(size, out, stride)])
+    return narrow(total * (1 / (size[0] * size[1])), x)
+
+
+def _spread_samples():
+    made = []
+    for shape, params in _POOLS:
+        params = {"stride": None, "padding": (0, 0), **params}
+        y = avg_pool2d(draw(shape), **params)
+        made.append(Sample((draw(y.shape),), {"plane": shape[2:], **params}))
+    return made
+
+
+@op(
+    x=lambda g, size, stride, padding: avg_pool2d(g, size=size, stride=stride, padding=padding),
+    samples=_spread_samples,
+    kind="reduce",
+)
+def avg_pool2d_grad(x, *, plane, size, stride, padding):
+    """The adjoint of avg_pool2d: each number of x (n, c, oh, ow) spread evenly over its window in
+    planes of (h, w) = `plane`."""
+    stride = size if stride is None else stride
+    out, (ph, pw), (h, w) = extent(plane, size, stride, padding), padding, plane
+    if x.shape[2:] != out:
+        raise ValueError(f"x has shape {x.shape}; planes of {plane} have {out} windows")
+    share = widened(x) * (1 / (size[0] * size[1]))
+    wide = namespace(x).zeros((*x.shape[:2], h + 2 * ph, w + 2 * pw), dtype=share.dtype)
+    for _, _, window in _shifts(size, out, stride):
+        wide[window] += share
+    return narrow(wide[:, :, ph : ph + h, pw : pw + w], x)

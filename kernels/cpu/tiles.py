@@ -1,0 +1,155 @@
+"""Images in tiles, in which all windows lie alike: what a convolution works on.
+
+A tile is some rows of one image, or several images where these are small. It is copied once, with
+its padding. In a copy whose rows are `pitch` numbers long, the windows of output p all begin at p:
+what place (i, j) of a window sees lies i * pitch + j numbers further on. The few outputs that this
+makes up between the ends of rows are dropped. A stride of 2 splits the image into the even and the
+odd rows and columns, its phases, in each of which windows move by one.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+
+from ..shapes import extent
+from . import scalars as s
+from . import scattered
+
+_TILE = 1 << 14  # numbers in the copy of a tile, at most: 64 KB of float32
+_WHOLE = 1 << 18  # numbers in the copy of an image that is not cut
+_LONG = 256  # outputs in a tile, at least: many for each weight that is read
+
+
+class Plan(NamedTuple):
+    """How a convolution is cut into tiles, and where its numbers lie in them."""
+
+    images: int  # in a tile
+    rows: int  # of outputs in a tile of one image
+    groups: int
+    panel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    counts: tuple[int, int]  # of outputs, down and across
+    beyond: tuple[int, int]  # how many more rows and columns of a phase there are than outputs
+    reach: tuple[int, int]  # how many rows and columns windows are larger than one number
+    phases: int
+
+
+class Places(NamedTuple):
+    """Where the places of a window lie in a tile: the phase and the rows and columns further on,
+    in the order of the weights; and the weights by phase."""
+
+    phase: np.ndarray
+    down: np.ndarray
+    across: np.ndarray
+    order: np.ndarray
+    ends: np.ndarray  # how many weights lie in the first, the first two, ... phases
+
+
+@functools.lru_cache(maxsize=256)
+def plan_of(x_shape, w_shape, stride, padding, dilation, groups, itemsize) -> tuple[Plan, Places]:
+    kernel = w_shape[2:]
+    counts = extent(x_shape[2:], kernel, stride, padding, dilation)
+    moves = [(i * dilation[0], j * dilation[1]) for i, j in product(*map(range, kernel))]
+    places = [divmod(i, stride[0]) + divmod(j, stride[1]) for i, j in moves]
+    down, up, across, side = np.array(places, np.int64).T
+    phase = up * stride[1] + side
+    beyond = reach = (int(down.max()), int(across.max()))
+    phases = stride[0] * stride[1]
+    if phases == 1:  # what is padded after a row is what is padded before the next
+        beyond = (max(0, reach[0] - padding[0]), max(0, reach[1] - padding[1]))
+    line = x_shape[1] * phases * (counts[1] + beyond[1])  # numbers for a row of outputs
+    size = line * (counts[0] + beyond[0])
+    length = (counts[0] + beyond[0]) * (counts[1] + beyond[1])
+    images, rows = max(1, min(x_shape[0], max(_TILE // size, _LONG // length))), counts[0]
+    if size > _WHOLE:
+        tiles = min(counts[0], -(-size // _WHOLE))
+        rows, beyond = -(-counts[0] // tiles), (reach[0], beyond[1])
+    shape = scattered.shape(itemsize)
+    plan = Plan(images, rows, groups, shape, stride, padding, counts, beyond, reach, phases)
+    order = np.argsort(phase, kind="stable")
+    ends = np.searchsorted(phase[order], np.arange(phases), side="right")
+    return plan, Places(phase, down, across, order, ends)
+
+
+def rounded(n, to):
+    return -(-n // to) * to
+
+
+@s.scalar
+def up(n, to):
+    return (n + to - 1) // to * to
+
+
+@s.scalar
+def inside(start, stride, width, n):
+    """The first and last of n outputs for which `start` + their stride is inside an image."""
+    low = min(n, max(0, (stride - 1 - start) // stride))
+    return low, max(low, min(n, (width - 1 - start) // stride + 1))
+
+
+def _walk(move: Callable) -> Callable:
+    """`move` for every row of every phase of a tile: the part of an image's row that is in it."""
+
+    @s.scalar
+    def loop(copy, x, channels, top, rows, pitch, stride, padding):
+        h, w, plane = x.shape[2], x.shape[3], rows * pitch * x.shape[0]
+        for c in range(channels[1] - channels[0]):
+            for a in range(stride[0]):
+                for b in range(stride[1]):
+                    start = b - padding[1]
+                    low, high = inside(start, stride[1], w, pitch)
+                    at = ((c * stride[0] + a) * stride[1] + b) * plane
+                    for i in range(x.shape[0]):
+                        for r in range(rows):
+                            row = (top + r) * stride[0] + a - padding[0]
+                            line = copy[at : at + pitch]
+                            at += pitch
+                            if row < 0 or row >= h or low == high:
+                                move(line, line[:0], 0, 0, 1)
+                            else:
+                                seen = x[i, channels[0] + c, row, low * stride[1] + start :]
+                                move(line, seen, low, high, stride[1])
+
+    return loop
+
+
+@s.scalar
+def _take(line, seen, low, high, step):
+    for q in range(low):
+        line[q] = 0
+    if step == 1:
+        for q in range(high - low):
+            line[low + q] = seen[q]
+    else:
+        for q in range(high - low):
+            line[low + q] = seen[q * step]
+    for q in range(high, line.size):
+        line[q] = 0
+
+
+@s.scalar
+def _give(line, seen, low, high, step):
+    if step == 1:
+        for q in range(high - low):
+            seen[q] += line[low + q]
+    else:
+        for q in range(high - low):
+            seen[q * step] += line[low + q]
+
+
+copy_in, add_back = _walk(_take), _walk(_give)
+
+
+@s.scalar
+def list_places(places, phase, down, across, phases, plane, pitch):
+    """Where the windows of output 0 see each place in each channel of a copy."""
+    for i in range(places.size // phase.size):
+        for m in range(phase.size):
+            at = (i * phases + phase[m]) * plane + down[m] * pitch + across[m]
+            places[i * phase.size + m] = at
