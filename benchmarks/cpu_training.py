@@ -314,7 +314,7 @@ def notes(results: list[dict[str, Any]]) -> list[str]:
         if case["name"] == "import":
             rows = {row["framework"]: row["samples"] for row in case["rows"]}
             for name in [name for name in rows if name != "python"]:
-                pairs = zip(rows[name], rows["python"], strict=True)
+                pairs = zip(rows[name], rows["python"], strict=False)
                 over = statistics.median([a - b for a, b in pairs])
                 line = f"import {name}: {over:.3f} s over bare Python"
                 if name == "tensorgrad":
