@@ -98,24 +98,21 @@ def _register(numba):
                                 for j in range(columns, width):
                                     store[x, j] = number(0)
                             panel = store[:deep, ::1]
-                        for i in range(low, whole, ROWS):
-                            if turned_a:
-                                lines = strips[(i - low) // ROWS, :deep].T
-                            else:
-                                lines = a[i : i + ROWS, top : top + deep]
-                            if full:
-                                multiply(lines, panel[None], c[i : i + ROWS, left : left + width])
+                        for i in range(low, high, ROWS):
+                            lines = a[i : i + ROWS, top : top + deep]
+                            if i == whole:
+                                lines = tail[::1, :deep:1]
+                            elif turned_a:
+                                lines = strips[(i - low) // ROWS, :deep].T[::1, ::1]
+                            inside = full and i < whole  # the tile lies in c, not over its edge
+                            target = c[i : i + ROWS, left : left + columns]
+                            if inside:
+                                multiply(lines, panel[None], target)
                             else:
                                 edge[:] = number(0)
                                 multiply(lines, panel[None], edge)
-                                for y in range(ROWS):
+                                for y in range(target.shape[0]):
                                     for j in range(columns):
-                                        c[i + y, left + j] += edge[y, j]
-                        if whole < high:
-                            edge[:] = number(0)
-                            multiply(tail[:, :deep], panel[None], edge)
-                            for y in range(high - whole):
-                                for j in range(columns):
-                                    c[whole + y, left + j] += edge[y, j]
+                                        target[y, j] += edge[y, j]
 
         return run

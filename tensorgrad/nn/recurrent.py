@@ -7,7 +7,7 @@ from typing import Any
 from ..backend import is_floating
 from ..core import OPS, Tensor
 from ..creation import asarray
-from ..errors import DTypeError, ShapeError, suggest
+from ..errors import DTypeError, GraphError, ShapeError, suggest
 from ..ops.recurrent import ACTIVATIONS
 from .dense import size
 from .init import initial
@@ -73,7 +73,7 @@ class Recurrent(Module):
 
     def run(self, x: Tensor, states: list[Tensor | None]) -> tuple[Tensor, ...]:
         """The op of the layer: all outputs, the last states, and more."""
-        raise NotImplementedError
+        raise GraphError(f"{type(self).__name__} has no run")
 
     def forward(self, x: Any, state: Any = None) -> Any:
         x, name = asarray(x), f"{type(self).__name__}({self.units})"
