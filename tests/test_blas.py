@@ -25,6 +25,9 @@ def _gemm_of_parts(c, a, b, i, j):
     blas.gemm(a[i:, j:], b[j:, i:], c[i:, i:], c.dtype.type(1))
 
 
+DOUBLE = np.dtype("float64")
+
+
 def draw(*shape, dtype="float64"):
     return np.random.default_rng(shape).uniform(-1, 1, shape).astype(dtype)
 
@@ -43,7 +46,7 @@ def test_gemm(shape, dtype):
         for right in (b, np.asfortranarray(b)):
             for beta in (0, 1, -2):
                 out = c.copy()
-                with blas.single():
+                with blas.single(out.dtype):
                     _gemm(out, left, right, out.dtype.type(beta))
                 plain = left.astype("float64") @ right + beta * c.astype("float64")
                 np.testing.assert_allclose(out, plain, rtol=1e-4, atol=1e-5)
@@ -52,7 +55,7 @@ def test_gemm(shape, dtype):
 def test_gemm_of_views_inside_loops():
     a, b, c = draw(6, 7), draw(7, 6), draw(6, 6)
     out = c.copy()
-    with blas.single():
+    with blas.single(out.dtype):
         _gemm_of_parts(out, a, b, 2, 3)
     c[2:, 2:] += a[2:, 3:] @ b[3:, 2:]
     np.testing.assert_allclose(out, c, rtol=1e-12)
@@ -97,9 +100,9 @@ def test_threads_are_given_back(monkeypatch):
     before = blas._get_threads()
     try:
         blas._set_threads(2)
-        with contextlib.suppress(RuntimeError), blas.single():
+        with contextlib.suppress(RuntimeError), blas.single(DOUBLE):
             assert blas._get_threads() == 1
-            with blas.single():
+            with blas.single(DOUBLE):
                 pass
             assert blas._get_threads() == 1
             raise RuntimeError
@@ -107,7 +110,7 @@ def test_threads_are_given_back(monkeypatch):
 
         def often():
             for _ in range(2000):
-                with blas.single():
+                with blas.single(DOUBLE):
                     pass
 
         workers = [threading.Thread(target=often) for _ in range(8)]
@@ -123,7 +126,7 @@ def test_threads_are_given_back(monkeypatch):
 def test_a_child_forked_inside_gets_its_threads_back(monkeypatch):
     monkeypatch.setattr(blas, "borrowed", lambda: True)
     blas._set_threads(2)
-    with blas.single():
+    with blas.single(DOUBLE):
         child = os.fork()
         if child == 0:
             os._exit(0 if blas._get_threads() == 2 and blas._single.inside == 0 else 1)

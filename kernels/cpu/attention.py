@@ -225,7 +225,7 @@ def scaled_dot_product_attention(q, k, v, mask=None, *, causal=False, scale=None
     y, lse = _like(q, v.shape[-1]), np.empty(q.shape[:-1], q.dtype)
     arrays = [*_in_rows(q, k, v), _added(mask, q, k), _heads(y, writeable=True)]
     kind = np.empty(0, f"i{q.itemsize}")
-    with blas.single():
+    with blas.single(q.dtype):
         _attention(*arrays, lse.reshape(-1), kind, mask is not None, _scale(q, scale), causal)
     return y, lse
 
@@ -241,7 +241,7 @@ def attention_grad(g, q, k, v, mask, y, lse, *, causal, scale, needs):
     grads = [_like(x, x.shape[-1]) for x in (q, k, v)]
     arrays = [*_in_rows(g, q, k, v), _added(mask, q, k), _heads(y)]
     results = [_heads(x, writeable=True) for x in grads]
-    with blas.single():
+    with blas.single(q.dtype):
         _attention_grad(
             *arrays, lse.reshape(-1), *results, mask is not None, _scale(q, scale), causal, needs
         )

@@ -23,7 +23,7 @@ from . import jit, products
 from .jit import extension
 
 _PREFIX, _SUFFIX = "scipy_", "64_"  # of the symbols in NumPy's wheels; sizes are 64-bit
-_ROW_MAJOR, _PLAIN, _TRANSPOSED = 101, 111, 112
+_ROW_MAJOR = 101
 
 
 @functools.cache
@@ -103,8 +103,9 @@ if hasattr(os, "register_at_fork"):
 _nothing = contextlib.nullcontext()
 
 
-def single() -> contextlib.AbstractContextManager:
-    """The context in which compiled loops may call `gemm`."""
+def single(dtype: np.dtype) -> contextlib.AbstractContextManager:
+    """The context in which compiled loops may call `gemm` for that dtype."""
+    _prepare(dtype)
     return _single if borrowed() else _nothing
 
 
@@ -123,7 +124,7 @@ def gemm(a, b, c, beta):
     """c = a @ b + beta * c for matrices of one dtype, float32 or float64.
 
     a and b are contiguous along one of their axes (transposed views may be given), c along its
-    rows. Called in compiled loops, on the thread that calls it, inside `single()`.
+    rows. Called in compiled loops, on the thread that calls it, inside `single(dtype)`.
     """
     c *= beta
     c += a @ b
@@ -133,45 +134,23 @@ def rows_of(a):
     """Whether the rows of a are contiguous, and how many numbers lie between two of its lines."""
     if a.strides[1] == a.itemsize or a.shape[1] == 1:
         step = a.strides[0] // a.itemsize if a.shape[0] > 1 else 0
-        return _PLAIN, max(step, a.shape[1], 1)
+        return products.PLAIN, max(step, a.shape[1], 1)
     step = a.strides[1] // a.itemsize
-    return _TRANSPOSED, max(step, a.shape[0], 1)
+    return products.TRANSPOSED, max(step, a.shape[0], 1)
 
 
 @extension
 def _register(numba):
-    """Make `gemm` known to Numba. The library is called by a symbol, not by its address of this
-    process: machine code that holds the symbol can be cached."""
-    from llvmlite import binding
+    """Make `gemm` known to Numba. It is called by a symbol, not by its address of this process:
+    machine code that holds the symbol can be cached."""
     from numba import extending, types
 
-    if not borrowed():
-
-        @extending.overload(gemm, jit_options={"forceinline": True})
-        def _own_gemm(a, b, c, beta):
-            number = np.dtype(str(c.dtype)).type
-
-            def run(a, b, c, beta):  # any strides: one type for all
-                products.product(a[::1, ::1], b[::1, ::1], c[::1, ::1], number(beta))
-
-            return run
-
-        return
     extending.register_jitable(forceinline=True)(rows_of)
-    i32, i64, place = types.int32, types.int64, types.intp
-    functions = {}
-    for letter, number in (("s", types.float32), ("d", types.float64)):
-        name = f"tensorgrad_cblas_{letter}gemm"
-        symbol = getattr(_library(), f"{_PREFIX}cblas_{letter}gemm{_SUFFIX}")
-        binding.add_symbol(name, ctypes.cast(symbol, ctypes.c_void_p).value)
-        sizes, matrix = [i32] * 3 + [i64] * 3, [place, i64]
-        signature = types.void(*sizes, number, *matrix, *matrix, number, *matrix)
-        functions[str(number)] = types.ExternalFunction(name, signature)
 
     @extending.overload(gemm, jit_options={"forceinline": True})
     def _gemm(a, b, c, beta):
-        call, number = functions[str(c.dtype)], np.dtype(str(c.dtype)).type
-        order = np.int32(_ROW_MAJOR)
+        call = types.ExternalFunction(_symbol(c.dtype), products.signature(c.dtype, types.intp))
+        number, order = np.dtype(str(c.dtype)).type, np.int32(_ROW_MAJOR)
 
         def run(a, b, c, beta):
             m, n, k = c.shape[0], c.shape[1], a.shape[1]
@@ -186,3 +165,24 @@ def _register(numba):
                      places[1], step_b, more, places[2], step_c)  # fmt: skip
 
         return run
+
+
+def _symbol(dtype: Any) -> str:
+    return f"tensorgrad_gemm_{dtype}"
+
+
+@functools.cache
+def _prepare(dtype: np.dtype) -> Any:
+    """Let the symbol of a dtype's product stand for an address. What lies there is returned, and
+    so kept."""
+    from llvmlite import binding
+
+    if borrowed():
+        letter = {"float32": "s", "float64": "d"}[dtype.name]
+        function = getattr(_library(), f"{_PREFIX}cblas_{letter}gemm{_SUFFIX}")
+        address = ctypes.cast(function, ctypes.c_void_p).value
+    else:
+        function = products.compiled(dtype)
+        address = function.address
+    binding.add_symbol(_symbol(dtype), address)
+    return function

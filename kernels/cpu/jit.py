@@ -76,11 +76,12 @@ class Jitted:
         with _lock:
             parallel = wide and pool().layer is not None
             run = self._compile(dtype, parallel)
-            with _announced(run):
+            name = run.py_func.__qualname__
+            with _announced(name):
                 try:
                     result = run(*args)
                 except Exception:
-                    if not _drop(run):
+                    if not _drop(name):
                         raise
                     run = self._compile(dtype, parallel)
                     result = run(*args)
@@ -88,18 +89,38 @@ class Jitted:
             return result
 
     def _compile(self, dtype: np.dtype, parallel: bool) -> Callable:
-        numba, f = _numba(), self.function
-        copy = FunctionType(f.__code__, f.__globals__, f.__name__, None, f.__closure__)
-        copy.__module__ = f.__module__
-        copy.__qualname__ = f"{self.name}-{dtype}" + ("-parallel" if parallel else "")
-        if "prange" in f.__globals__:
-            f.__globals__["prange"] = numba.prange
-        flags = {**_FLAGS, "fastmath": set(_REASSOCIATE if self.reassociate else _CONTRACT)}
-        before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(cache_folder())
+        numba, globe = _numba(), self.function.__globals__
+        if "prange" in globe:
+            globe["prange"] = numba.prange
+        fast = set(_REASSOCIATE if self.reassociate else _CONTRACT)
+        compiler = functools.partial(numba.njit, parallel=parallel, fastmath=fast)
+        name = f"{self.name}-{dtype}" + ("-parallel" if parallel else "")
+        return _cached(compiler, self.function, name)
+
+
+def _cached(compiler: Callable, f: Callable, name: str) -> Any:
+    """What the compiler makes of a function, under that name in the cache."""
+    copy = FunctionType(f.__code__, f.__globals__, f.__name__, None, f.__closure__)
+    copy.__module__, copy.__qualname__ = f.__module__, name
+    config = _numba().config
+    before, config.CACHE_DIR = config.CACHE_DIR, str(cache_folder())
+    try:
+        return compiler(cache=True, **_FLAGS)(copy)
+    finally:
+        config.CACHE_DIR = before
+
+
+def c_function(function: Callable, signature: Any, name: str) -> Any:
+    """Compile a function, or load it, as one that C could call at its `address`: machine code of
+    many loops then calls a single copy of it."""
+    compiler = functools.partial(_numba().cfunc, signature, fastmath=set(_CONTRACT))
+    with _lock, _announced(name):
         try:
-            return numba.njit(copy, cache=True, parallel=parallel, **flags)
-        finally:
-            numba.config.CACHE_DIR = before
+            return _cached(compiler, function, name)
+        except Exception:
+            if not _drop(name):
+                raise
+            return _cached(compiler, function, name)
 
 
 def jit(
@@ -317,28 +338,28 @@ def _fingerprint() -> str:
     return digest.hexdigest()[:16]
 
 
-def _entries(run: Any) -> list[Path]:
+def _entries(name: str) -> list[Path]:
     """The files of a compiled function in the cache."""
-    base = f"*.{run.py_func.__qualname__.replace('<', '').replace('>', '')}-*.nb[ic]"
-    return list(Path(run.stats.cache_path).glob(base)) if run.stats.cache_path else []
+    plain = name.replace("<", "").replace(">", "")
+    return list(cache_folder().glob(f"*/*.{plain}-*.nb[ic]"))
 
 
-def _drop(run: Any) -> bool:
+def _drop(name: str) -> bool:
     """Delete the cache entries of a compiled function; whether there were any."""
-    entries = _entries(run)
+    entries = _entries(name)
     for entry in entries:
         entry.unlink(missing_ok=True)
     return bool(entries)
 
 
 @contextlib.contextmanager
-def _announced(run: Any) -> Iterator[None]:
+def _announced(name: str) -> Iterator[None]:
     """Say on a terminal that something compiles: it may take seconds, and happens once."""
-    if not sys.stderr.isatty() or _entries(run):
+    if not sys.stderr.isatty() or _entries(name):
         yield
         return
-    name = run.py_func.__qualname__.replace(".<locals>.", " ")
-    sys.stderr.write(f"\rtensorgrad: compiling {name} for this processor, once\x1b[K")
+    shown = name.replace(".<locals>.", " ")
+    sys.stderr.write(f"\rtensorgrad: compiling {shown} for this processor, once\x1b[K")
     sys.stderr.flush()
     yield
     sys.stderr.write("\r\x1b[K")

@@ -91,7 +91,7 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     stack = c.reshape(-1, m, n)
     down, across = tiles(m, n) if len(stack) < jit.threads() else (1, 1)
     left, right = [(x.reshape(-1, *x.shape[-2:]), turn) for x, turn in (left, right)]
-    with blas.single():
+    with blas.single(c.dtype):
         _products(stack, *left, *right, down, across)
     return c
 
@@ -201,7 +201,7 @@ def dense(x, w, b=None, *, activation="none"):
     rows, plain = flat_rows(x), b is None and activation == "none"
     if x.size * w.shape[1] > TILED and blas.tiled() and not plain:
         z = empty((rows.shape[0], w.shape[1]), x.dtype)
-        with blas.single():
+        with blas.single(x.dtype):
             _TILED[activation](z, rows, w, _bias(w, b), *tiles(*z.shape))
     else:
         z = product(rows, w)
@@ -234,7 +234,7 @@ def dense_grad(g, x, w, y, *, activation, needs):
         gz = apply(_SLOPE[activation], gz, y)
     if needs[0] and needs[1] and x.size * w.shape[1] > TILED and blas.tiled():
         gx, gw = empty_like(rows), empty_like(w)
-        with blas.single():
+        with blas.single(x.dtype):
             _both(gx, gw, gz, rows, w, *tiles(*gx.shape), *tiles(*gw.shape))
     else:
         gx: Any = product(gz, w.T) if needs[0] else None

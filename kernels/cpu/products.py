@@ -9,14 +9,17 @@ OpenBLAS does 120 to 140.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from .jit import extension
+from . import jit
 from .panels import DEEP, ROWS, copy_lines, multiply, width_of
 
 TALL = 512  # rows of a that are worked through at a time
 DIRECT = 64  # for no more rows than that, copying a panel of b costs more than it gains
+PLAIN, TRANSPOSED = 111, 112  # in the words of cblas: is a matrix kept row after row?
 
 
 @functools.cache
@@ -27,92 +30,101 @@ def preferred() -> bool:
     return bool(binding.get_host_cpu_features().get("avx512f"))
 
 
-def product(a, b, c, beta):
-    """c = a @ b + beta * c. See `blas.gemm`."""
-    c *= beta
-    c += a @ b
+def signature(dtype: Any, place: Any) -> Any:
+    """The type of a product, cblas_sgemm's or cblas_dgemm's; `place` is that of an address."""
+    from numba import types
+
+    number, sizes = getattr(types, str(dtype)), [types.int32] * 3 + [types.int64] * 3
+    matrix = [place, types.int64]
+    return types.void(*sizes, number, *matrix, *matrix, number, *matrix)
 
 
-@extension
-def _register(numba):
-    from numba import extending
+def compiled(dtype: np.dtype) -> Any:
+    """The product of a dtype, compiled once and called by its address: a copy in every loop that
+    multiplies would take seconds to compile in each of them."""
+    from numba import types
 
-    @extending.overload(product)  # not inlined: one copy serves all loops of a dtype
-    def _product(a, b, c, beta):
-        number = np.dtype(str(c.dtype)).type
-        width = width_of(number)
-        line = 64 // number().itemsize
+    kind = signature(dtype, types.CPointer(getattr(types, dtype.name)))
+    return jit.c_function(_product(dtype.type), kind, f"product-{dtype}")
 
-        def run(a, b, c, beta):
-            (m, n), k, item = c.shape, a.shape[1], a.itemsize
-            if beta == number(0):
-                for i in range(m):
-                    c[i, :] = number(0)
-            elif beta != number(1):
-                for i in range(m):
-                    c[i, :] *= beta
-            turned_a = a.strides[1] != item and k > 1
-            turned_b = b.strides[1] != item and n > 1
-            room = np.empty((DEEP + ROWS) * width + ROWS * DEEP + line, c.dtype)
-            start = -(room.ctypes.data // item) % line  # else each vector crosses two cache lines
-            store = room[start : start + DEEP * width].reshape(DEEP, width)
-            start += DEEP * width
-            edge = room[start : start + ROWS * width].reshape(ROWS, width)
-            start += ROWS * width
-            tail = room[start : start + ROWS * DEEP].reshape(ROWS, DEEP)
-            tall = min(TALL, m)
-            strips = np.empty(((tall // ROWS) if turned_a else 0, DEEP, ROWS), c.dtype)
-            for low in range(0, m, TALL):
-                high = min(m, low + TALL)
-                whole = low + (high - low) // ROWS * ROWS
-                for top in range(0, k, DEEP):
-                    deep = min(DEEP, k - top)
-                    if turned_a:
-                        for q in range((whole - low) // ROWS):
-                            i = low + q * ROWS
-                            copy_lines(a[i : i + ROWS, top : top + deep].T, strips[q, :deep])
-                    if whole < high:
-                        for i in range(ROWS):
-                            if whole + i < high:
-                                tail[i, :deep] = a[whole + i, top : top + deep]
-                            else:
-                                tail[i, :deep] = number(0)
-                    for left in range(0, n, width):
-                        columns = min(width, n - left)
-                        part = b[top : top + deep, left : left + columns]
-                        full = columns == width
-                        if full and not turned_b and m <= DIRECT:
-                            panel = part
-                        else:
-                            if full and not turned_b:
-                                copy_lines(part, store[:deep])
-                            elif turned_b:
-                                for j in range(columns):
-                                    for x in range(deep):
-                                        store[x, j] = part[x, j]
-                            else:
+
+def _product(number: Any) -> Callable:
+    from numba import carray
+
+    width, line = width_of(number), 64 // number().itemsize
+    sizes = DEEP * width, ROWS * width, ROWS * DEEP
+
+    def run(order, turn_a, turn_b, m, n, k, alpha, at_a, step_a, at_b, step_b, beta, at_c, step_c):
+        # alpha is 1 and the order row after row: loops ask for nothing else
+        turned_a, turned_b = turn_a == TRANSPOSED, turn_b == TRANSPOSED
+        a, b = carray(at_a, (m, step_a))[:, ::1], carray(at_b, (k, step_b))[:, ::1]
+        if turned_a:
+            a = carray(at_a, (k, step_a)).T[::1]
+        if turned_b:
+            b = carray(at_b, (n, step_b)).T[::1]
+        c = carray(at_c, (m, step_c))
+        if beta == number(0):
+            for i in range(m):
+                c[i, :n] = number(0)
+        elif beta != number(1):
+            for i in range(m):
+                c[i, :n] *= beta
+        room = np.empty(sizes[0] + sizes[1] + sizes[2] + line, number)
+        start = -(room.ctypes.data // room.itemsize) % line  # no vector crosses two cache lines
+        store = room[start : start + sizes[0]].reshape(DEEP, width)
+        start += sizes[0]
+        edge = room[start : start + sizes[1]].reshape(ROWS, width)
+        start += sizes[1]
+        tail = room[start : start + sizes[2]].reshape(ROWS, DEEP)
+        strips = np.empty((min(TALL, m) // ROWS if turned_a else 0, DEEP, ROWS), number)
+        for low in range(0, m, TALL):
+            high = min(m, low + TALL)
+            whole = low + (high - low) // ROWS * ROWS
+            for top in range(0, k, DEEP):
+                deep = min(DEEP, k - top)
+                if turned_a:
+                    for q in range((whole - low) // ROWS):
+                        i = low + q * ROWS
+                        copy_lines(a[i : i + ROWS, top : top + deep].T, strips[q, :deep])
+                for i in range(ROWS if whole < high else 0):
+                    for x in range(deep):
+                        tail[i, x] = a[whole + i, top + x] if whole + i < high else number(0)
+                for left in range(0, n, width):
+                    columns = min(width, n - left)
+                    part = b[top : top + deep, left : left + columns]
+                    full = columns == width
+                    if full and not turned_b and m <= DIRECT:
+                        panel = part
+                    else:
+                        if full and not turned_b:
+                            copy_lines(part, store[:deep])
+                        elif turned_b:
+                            for j in range(columns):
                                 for x in range(deep):
-                                    for j in range(columns):
-                                        store[x, j] = part[x, j]
-                            for x in range(deep if not full else 0):
-                                for j in range(columns, width):
-                                    store[x, j] = number(0)
-                            panel = store[:deep, ::1]
-                        for i in range(low, high, ROWS):
-                            lines = a[i : i + ROWS, top : top + deep]
-                            if i == whole:
-                                lines = tail[::1, :deep:1]
-                            elif turned_a:
-                                lines = strips[(i - low) // ROWS, :deep].T[::1, ::1]
-                            inside = full and i < whole  # the tile lies in c, not over its edge
-                            target = c[i : i + ROWS, left : left + columns]
-                            if inside:
-                                multiply(lines, panel[None], target)
-                            else:
-                                edge[:] = number(0)
-                                multiply(lines, panel[None], edge)
-                                for y in range(target.shape[0]):
-                                    for j in range(columns):
-                                        target[y, j] += edge[y, j]
+                                    store[x, j] = part[x, j]
+                        else:
+                            for x in range(deep):
+                                for j in range(columns):
+                                    store[x, j] = part[x, j]
+                        for x in range(deep if not full else 0):
+                            for j in range(columns, width):
+                                store[x, j] = number(0)
+                        panel = store[:deep, ::1]
+                    for i in range(low, high, ROWS):
+                        lines = a[i : i + ROWS, top : top + deep]
+                        if i == whole:
+                            lines = tail[::1, :deep:1]
+                        elif turned_a:
+                            lines = strips[(i - low) // ROWS, :deep].T[::1, ::1]
+                        target = c[i : min(m, i + ROWS), left : left + columns]
+                        inside = full and i < whole  # the tile lies in c, not over its edge
+                        if inside:
+                            multiply(lines, panel[None], target)
+                        else:
+                            edge[:] = number(0)
+                            multiply(lines, panel[None], edge[::1, ::1])
+                            for y in range(target.shape[0]):
+                                for j in range(columns):
+                                    target[y, j] += edge[y, j]
 
-        return run
+    return run
