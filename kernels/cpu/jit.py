@@ -55,8 +55,8 @@ class Jitted:
     """
 
     def __init__(self, function: Callable, parallel_from: int | None, reassociate: bool):
-        formulas = [cell.cell_contents.__name__ for cell in function.__closure__ or ()]
-        self.function, self.name = function, "-".join([function.__qualname__, *formulas])
+        self.function = function
+        self.name = "-".join([function.__qualname__, *_formulas(function)])
         self.parallel_from, self.reassociate = parallel_from, reassociate
         self.__doc__ = function.__doc__
         self._compiled: dict[Any, Callable] = {}
@@ -121,6 +121,13 @@ def c_function(function: Callable, signature: Any, name: str) -> Any:
             if not _drop(name):
                 raise
             return _cached(compiler, function, name)
+
+
+def _formulas(function: Callable) -> Iterator[str]:
+    """The names of the functions that a function is closed over, and of those that they are."""
+    for cell in function.__closure__ or ():
+        yield cell.cell_contents.__name__
+        yield from _formulas(cell.cell_contents)
 
 
 def jit(
