@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tensorgrad as tg
-from tensorgrad.backend import why_no_gpu
+from tensorgrad import backend as backends
 
 
 def _missing(name):
@@ -18,7 +18,7 @@ def _missing(name):
         if reason is None:
             install()
         return reason
-    return why_no_gpu() if name == "cupy" else None
+    return backends.why_no_gpu() if name == "cupy" else None
 
 
 BACKENDS = ["numpy", "cudasim", pytest.param("cupy", marks=pytest.mark.gpu)]
@@ -33,6 +33,14 @@ def backend(request):
     tg.set_backend(name)
     yield name
     tg.set_backend("numpy")
+
+
+@pytest.fixture(params=["cudasim", pytest.param("cupy", marks=pytest.mark.gpu)])
+def gpu(request):
+    """A CUDA-like backend."""
+    if reason := _missing(request.param):
+        pytest.skip(f"{request.param}: {reason}")
+    return backends.get(request.param)
 
 
 @pytest.fixture(autouse=True)

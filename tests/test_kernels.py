@@ -137,14 +137,6 @@ def run(op, kernel, sample, dtype, home):
     return True
 
 
-@pytest.fixture(params=["cudasim", pytest.param("cupy", marks=pytest.mark.gpu)])
-def gpu(request):
-    """A CUDA-like backend."""
-    if reason := _missing(request.param):
-        pytest.skip(f"{request.param}: {reason}")
-    return backends.get(request.param)
-
-
 def orders(home):
     """Run what follows in each order of threads that the device has to offer."""
     if home.name != "cudasim":

@@ -54,7 +54,7 @@ class Source:
 
 class Launch(Protocol):
     """Runs the kernel `name` of a source. `args` are arrays on the device and NumPy scalars of
-    the very type that the kernel takes; a Python number is a TypeError."""
+    the very type that the kernel takes, np.void for a struct; a Python number is a TypeError."""
 
     def __call__(
         self,
@@ -124,6 +124,8 @@ class CupyLauncher:
                 code=source.code, options=("--std=c++17",), name_expressions=(name,)
             )
             function = self.functions[key] = module.get_function(name)
+        # CuPy passes a struct by value as a NumPy array of one
+        args = tuple([np.asarray(arg) if isinstance(arg, np.void) else arg for arg in args])
         function(grid, block, args, shared_mem=smem)
 
 

@@ -1,48 +1,100 @@
-// update.cu - optimizer steps. h = [learning rate, step] is read here, so that a launch recorded in
-// a CUDA graph sees the numbers of today.
-#include "common.cuh"
+// update.cu - optimizer steps, one launch for a whole list of parameters. h = [learning rate, step]
+// is read here, so that a launch recorded in a CUDA graph sees the numbers of today.
+#include "vectors.cuh"
 
-enum Momentum { PLAIN, CLASSICAL, NESTEROV };
+constexpr int CHUNK = 4096;                   // numbers that a block takes at a time
 
-template <class T>
-__global__ void sgd(T* p, const T* __restrict__ g, T* buffer, const double* __restrict__ h, Index n,
-                    Wide<T> momentum, Wide<T> weight_decay, int kind) {
+// Up to MOST parameters, none of them empty. It is an argument by value: no table has to be copied
+// to the device, and a CUDA graph keeps it with the launch.
+template <int MOST> struct Lists {
+  void* at[4][MOST];                          // parameters, gradients, and what is kept for them
+  Index size[MOST];
+  int chunk[MOST];                            // how many chunks all before have
+};
+
+// The step of one number: from [parameter, gradient, kept...] to what they become.
+template <class T, int LISTS, int MOST, class Step>
+__device__ __forceinline__ void each_number(const Lists<MOST>& lists, int count, int chunks,
+                                            Step step) {
   using A = Wide<T>;
-  const A lr = A(h[0]);
-  for (Index i = first(); i < n; i += stride()) {
-    const A x = load(p, i);
-    A d = load(g, i) + weight_decay * x;
-    if (kind != PLAIN) {
-      const A v = momentum * load(buffer, i) + d;
-      store(buffer, i, v);
-      d = kind == NESTEROV ? d + momentum * v : v;
+  constexpr int PACK = Pack<T>::size;
+  for (int c = blockIdx.x; c < chunks; c += gridDim.x) {
+    int i = 0, end = count;                   // the last parameter that begins at c or before
+    while (end - i > 1) {
+      const int middle = (i + end) / 2;
+      if (lists.chunk[middle] <= c) i = middle;
+      else end = middle;
     }
-    store(p, i, x - lr * d);
+    const Index begin = Index(c - lists.chunk[i]) * CHUNK, rest = lists.size[i] - begin;
+    const int n = rest < CHUNK ? int(rest) : CHUNK;
+    T* at[LISTS];
+    bool all_aligned = true;
+    for (int k = 0; k < LISTS; k++) {
+      at[k] = static_cast<T*>(lists.at[k][i]) + begin;
+      all_aligned = all_aligned && aligned(at[k]);
+    }
+    const int packed = all_aligned ? n / PACK * PACK : 0;
+    for (int j = threadIdx.x * PACK; j < packed; j += blockDim.x * PACK) {
+      Pack<T> packs[LISTS];
+      for (int k = 0; k < LISTS; k++) packs[k] = load_pack(at[k] + j);
+      for (int e = 0; e < PACK; e++) {
+        A values[LISTS];
+        for (int k = 0; k < LISTS; k++) values[k] = A(packs[k].at[e]);
+        step(values);
+        for (int k = 0; k < LISTS; k++) packs[k].at[e] = T(values[k]);
+      }
+      for (int k = 0; k < LISTS; k++)
+        if (k != 1) store_pack(at[k] + j, packs[k]);
+    }
+    for (int j = packed + threadIdx.x; j < n; j += blockDim.x) {
+      A values[LISTS];
+      for (int k = 0; k < LISTS; k++) values[k] = load(at[k], j);
+      step(values);
+      for (int k = 0; k < LISTS; k++)
+        if (k != 1) store(at[k], j, values[k]);
+    }
   }
 }
 
-// The scalars of a step, formed in double by one thread of each block.
-template <class T>
-__global__ void adam(T* p, const T* __restrict__ g, T* mean, T* square,
-                     const double* __restrict__ h, Index n, double beta1, double beta2, double eps, double weight_decay,
-                     int decoupled) {
+// LISTS is 3 with momentum, and 2 without.
+template <class T, int LISTS, int MOST>
+__global__ void sgd(const __grid_constant__ Lists<MOST> lists, int count, int chunks,
+                    const double* __restrict__ h, Wide<T> momentum, Wide<T> weight_decay,
+                    int nesterov) {
   using A = Wide<T>;
-  __shared__ A rate, root, keep;
+  const A lr = A(h[0]);
+  each_number<T, LISTS>(lists, count, chunks, [=](A (&of)[LISTS]) {
+    A d = of[1] + weight_decay * of[0];
+    if constexpr (LISTS == 3) {
+      of[2] = momentum * of[2] + d;
+      d = nesterov ? d + momentum * of[2] : of[2];
+    }
+    of[0] -= lr * d;
+  });
+}
+
+// The scalars of a step, formed in double by one thread of each block.
+template <class T, int MOST>
+__global__ void adam(const __grid_constant__ Lists<MOST> lists, int count, int chunks,
+                     const double* __restrict__ h, double beta1, double beta2, double eps,
+                     double weight_decay, int decoupled) {
+  using A = Wide<T>;
+  __shared__ A shared_rate, shared_root, shared_keep;
   if (threadIdx.x == 0) {
-    rate = A(h[0] / (1.0 - pow(beta1, h[1])));
-    root = A(sqrt(1.0 / (1.0 - pow(beta2, h[1]))));
-    keep = decoupled ? A(1.0 - h[0] * weight_decay) : A(1);
+    shared_rate = A(h[0] / (1.0 - pow(beta1, h[1])));
+    shared_root = A(sqrt(1.0 / (1.0 - pow(beta2, h[1]))));
+    shared_keep = decoupled ? A(1.0 - h[0] * weight_decay) : A(1);
   }
   __syncthreads();
+  const A rate = shared_rate, root = shared_root, keep = shared_keep;
   const A b1 = A(beta1), b2 = A(beta2), rest1 = A(1.0 - beta1), rest2 = A(1.0 - beta2);
   const A tiny = A(eps), decay = decoupled ? A(0) : A(weight_decay);
-  for (Index i = first(); i < n; i += stride()) {
-    const A x = load(p, i), d = load(g, i) + decay * x;
-    const A u = b1 * load(mean, i) + rest1 * d, v = b2 * load(square, i) + rest2 * d * d;
-    store(mean, i, u);
-    store(square, i, v);
-    store(p, i, keep * x - rate * u / (m::sqrt(v) * root + tiny));
-  }
+  each_number<T, 4>(lists, count, chunks, [=](A (&of)[4]) {
+    const A d = of[1] + decay * of[0];
+    of[2] = b1 * of[2] + rest1 * d;
+    of[3] = b2 * of[3] + rest2 * d * d;
+    of[0] = keep * of[0] - rate * of[2] / (m::sqrt(of[3]) * root + tiny);
+  });
 }
 
 __global__ void advance_step(double* h) { h[1] += 1.0; }

@@ -1,4 +1,8 @@
-"""Optimizer steps, one launch a parameter; learning rate and step count stay on the device."""
+"""Optimizer steps, one launch for all parameters; learning rate and step count stay on the device.
+
+Where the parameters lie is told by a struct that the launch takes by value (`Lists` of update.cu):
+gradients lie elsewhere in each step, and a table in device memory would have to follow them.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,22 @@ import numpy as np
 
 from ..accept import accepts
 from ..shapes import adam_fits, hyper_fits, lists, sgd_fits
-from .device import BLOCK, DTYPES, TYPES, Source, blocks, ctype, device, sizes, wide
+from .device import BLOCK, DTYPES, MOST_BLOCKS, TYPES, Source, ctype, device, wide
 
+_CHUNK = 4096  # CHUNK of update.cu
+# How many parameters a struct holds. A launch carries all of it, so there is a small one; the
+# large one is nearly as long as arguments may be, 32764 bytes (4 KiB before CUDA 12.1).
+_FEW, _MANY = 64, 640
 SOURCE = Source(
     "update",
-    ["advance_step", *[f"{name}<{t}>" for name in ("sgd", "adam") for t in TYPES.values()]],
+    ["advance_step"]
+    + [f"sgd<{t}, {k}, {n}>" for t in TYPES.values() for k in (2, 3) for n in (_FEW, _MANY)]
+    + [f"adam<{t}, {n}>" for t in TYPES.values() for n in (_FEW, _MANY)],
 )
-_PLAIN, _CLASSICAL, _NESTEROV = np.int32(0), np.int32(1), np.int32(2)  # enum Momentum
+_LISTS = {
+    n: np.dtype([("at", np.uint64, (4, n)), ("size", np.int64, n), ("chunk", np.int32, n)])
+    for n in (_FEW, _MANY)
+}
 
 
 @accepts(dtypes=("float64",), when=hyper_fits)
@@ -22,18 +35,28 @@ def advance_step(h):
 
 @accepts(dtypes=DTYPES, others=("h",), when=sgd_fits)
 def sgd(h, *arrays, momentum, nesterov, weight_decay):
-    kind = _PLAIN if not momentum else _NESTEROV if nesterov else _CLASSICAL
-    for p, g, *buffer in lists(arrays, 3 if momentum else 2):
-        if p.size:
-            a, b = wide(p), buffer[0] if buffer else p  # without momentum it is not read
-            args = (p, g, b, h, *sizes(p.size), a(momentum), a(weight_decay), kind)
-            device(p).launch(SOURCE, f"sgd<{ctype(p)}>", blocks(p.size), (BLOCK,), args)
+    a, k = wide(arrays[0]), 3 if momentum else 2
+    numbers = a(momentum), a(weight_decay), np.int32(nesterov)
+    _update(f"sgd<{ctype(arrays[0])}, {k}", h, lists(arrays, k), numbers)
 
 
 @accepts(dtypes=DTYPES, others=("h",), when=adam_fits)
 def adam(h, *arrays, beta1, beta2, eps, weight_decay, decoupled):
     numbers = [np.float64(c) for c in (beta1, beta2, eps, weight_decay)]
-    for p, g, m, v in lists(arrays, 4):
-        if p.size:
-            args = (p, g, m, v, h, *sizes(p.size), *numbers, np.int32(decoupled))
-            device(p).launch(SOURCE, f"adam<{ctype(p)}>", blocks(p.size), (BLOCK,), args)
+    _update(f"adam<{ctype(arrays[0])}", h, lists(arrays, 4), [*numbers, np.int32(decoupled)])
+
+
+def _update(kernel, h, parameters, numbers):
+    parameters = [arrays for arrays in parameters if arrays[0].size]
+    for start in range(0, len(parameters), _MANY):
+        part = parameters[start : start + _MANY]
+        count, most = len(part), _FEW if len(part) <= _FEW else _MANY
+        sizes = [arrays[0].size for arrays in part]
+        ends = np.cumsum([-(-n // _CHUNK) for n in sizes])
+        table, chunks = np.zeros((), _LISTS[most]), int(ends[-1])
+        table["size"][:count], table["chunk"][1:count] = sizes, ends[:-1]
+        for i, arrays in enumerate(zip(*part, strict=True)):
+            table["at"][i, :count] = [a.data.ptr for a in arrays]
+        args = (table[()], np.int32(count), np.int32(chunks), h, *numbers)
+        grid = (min(chunks, MOST_BLOCKS),)
+        device(h).launch(SOURCE, f"{kernel}, {most}>", grid, (BLOCK,), args)
