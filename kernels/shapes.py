@@ -139,6 +139,15 @@ def groups_grad_fit(
     return _norm_grad_fits(fits, g, x, shape, mean, rstd)
 
 
+def running_fit(
+    running_mean: Array, running_var: Array, mean: Array, rstd: Array, **_: Any
+) -> bool:
+    """A number for each channel, the batch's in the dtype computed in."""
+    dtype = np.float64 if running_mean.dtype.itemsize == 8 else np.float32
+    sizes = {a.size for a in (running_mean, running_var, mean, rstd)}
+    return len(sizes) == 1 and running_mean.size > 0 and mean.dtype == rstd.dtype == dtype
+
+
 def ids_fit(weight: Array, ids: Array) -> bool:
     """A table, and whole numbers."""
     return weight.ndim == 2 and weight.size > 0 and ids.size > 0 and ids.dtype.kind in "iu"

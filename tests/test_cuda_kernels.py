@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 from tensorgrad.kernels.cuda import device
 
 from tensorgrad.core import OPS
-from tensorgrad.ops.samples import draw
+from tensorgrad.ops.samples import Sample, draw
 
+from .sized import SIZED
 from .sized.basic import ADAM, SGD, H
-from .test_kernels import CUDA, check
+from .sized.norm import grads
+from .test_kernels import CUDA, check, exact_args, orders, placed, run
 
 
 @pytest.fixture
@@ -27,6 +30,64 @@ def launched(gpu, monkeypatch):
 
     monkeypatch.setitem(device.DEVICES, kind, there._replace(launch=launch))
     return names
+
+
+# --- all of them --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CUDA)
+def test_cuda_kernel_gives_the_same_bits_in_any_order_of_threads(name, gpu):
+    op, kernel = OPS[name], CUDA[name]
+    for sample in SIZED[name](1025):
+        seen = set()
+        for _ in orders(gpu):
+            exact = exact_args(op, sample, "float32")
+            args = placed(op, exact, "float32", gpu.from_host)
+            result = kernel(*args, **sample.params)
+            given = [result] if isinstance(result, type(args[0])) else list(result or ())
+            seen.add(b"".join(gpu.to_host(a).tobytes() for a in [*given, *args] if a is not None))
+        assert len(seen) == 1
+
+
+# --- norms --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["batch_norm", "group_norm", "channel_affine"])
+@pytest.mark.parametrize("shape", [(2, 2, 40_000), (1, 2, 16_389), (300, 2, 66), (70, 4, 8, 8)])
+def test_planes_in_several_parts(name, shape, gpu):
+    x, groups = draw(shape), {"groups": 2} if name == "group_norm" else {}
+    forward = Sample((x, draw(shape[1:2], seed=1), draw(shape[1:2], seed=2)), groups)
+    samples = [(name, forward)]
+    if name != "channel_affine":
+        samples += [(f"{name}_grad", s) for s in grads(name, [x], 1, **groups)]
+    for of, sample in samples:
+        for dtype in ("float32", "float16"):
+            assert run(OPS[of], CUDA[of], sample, dtype, gpu)
+
+
+@pytest.mark.parametrize("needs", list(itertools.product((True, False), repeat=3)))
+@pytest.mark.parametrize("name", ["batch_norm", "group_norm", "rms_norm"])
+def test_norm_grads_give_what_is_needed(name, needs, gpu):
+    x = draw((5, 4) if name == "rms_norm" else (3, 4, 70))
+    groups = {"groups": 2} if name == "group_norm" else {}
+    (args, _), of = grads(name, [x], 1, **groups)[0], f"{name}_grad"
+    for weight in (args[2], None):
+        params = {"needs": needs[: 2 if name == "rms_norm" else 3]}
+        sample = Sample((*args[:2], weight, *args[3:]), params)
+        assert run(OPS[of], CUDA[of], sample, "float32", gpu)
+
+
+@pytest.mark.parametrize("name", ["layer_norm", "batch_norm", "channel_affine"])
+def test_views_that_are_not_aligned(name, gpu):
+    """Rows of whole packs, but the first number is not where packs may be read."""
+    x = draw((2 * 3 * 64 + 1,)).astype(np.float32)
+    for start in (0, 1):
+        y = CUDA[name](gpu.from_host(x)[start : start + 384].reshape(2, 3, 64))
+        y, wanted = [
+            a[0] if isinstance(a, tuple) else a
+            for a in (y, OPS[name].ref(x[start : start + 384].reshape(2, 3, 64).astype(np.float64)))
+        ]
+        check(name, gpu.to_host(y), wanted, "float32", 384)
 
 
 # --- updates ------------------------------------------------------------------------------------

@@ -169,12 +169,19 @@ def blocks(n: int) -> tuple[int]:
     return (max(1, min(-(-n // BLOCK), MOST_BLOCKS)),)
 
 
-def row_launch(rows: int, n: int) -> tuple[tuple[int], tuple[int, int]]:
-    """Grid and block for a kernel of `each_row`: short rows take a warp each, four to a block,
-    longer ones a block of their own."""
+def packs(n: int, *arrays: Array) -> int:
+    """How many numbers a thread may take at a time: 16 bytes of them where rows of n numbers
+    all begin at a multiple of that, otherwise one."""
+    v = 16 // arrays[0].itemsize
+    return v if n % v == 0 and all(a.data.ptr % 16 == 0 for a in arrays) else 1
+
+
+def row_launch(rows: int, n: int, v: int = 1) -> tuple[tuple[int], tuple[int, int]]:
+    """Grid and block for a kernel that goes over rows of n numbers, v at a time: short rows take
+    a warp each, four to a block, longer ones a block of their own."""
     if n <= 512:
         return (min(-(-rows // 4), 1 << 16),), (32, 4)
-    return (min(rows, 1 << 16),), (min(1024, 32 * -(-n // 128)), 1)
+    return (min(rows, 1 << 16),), (min(1024, 32 * -(-n // (32 * max(4, v)))), 1)
 
 
 TILE = (32, 8)  # threads of a kernel that walks a matrix in tiles of 32 columns

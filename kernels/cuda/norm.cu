@@ -1,75 +1,135 @@
-// norm.cu - layer normalisation over the last axis. Statistics are Wide<T>, also for halves.
-#include "columns.cuh"
+// norm.cu - normalisation. Statistics are Wide<T>, also for halves. Layer, RMS and group norm take
+// a row a team of threads, V numbers at a time; planes.cuh holds the rest of group norm, and batch
+// norm. Rows are read several times, from cache after the first. A weight or bias that is left out
+// is another array, read where that is simpler than not to, but not used.
+#include "planes.cuh"
 
-template <class T>
-__global__ void layer_norm(const T* __restrict__ x, const T* __restrict__ weight,
-                           const T* __restrict__ bias, T* __restrict__ y, Wide<T>* __restrict__ mean,
-                           Wide<T>* __restrict__ rstd, Index rows, Index n, Wide<T> eps,
-                           int has_weight, int has_bias) {
+template <class A> struct Statistics {
+  A mean, rstd;
+};
+
+// Of a row, the same in all threads of its team. Without CENTRED the mean is 0.
+template <int V, bool CENTRED, class T, class A>
+__device__ Statistics<A> row_statistics(const T* row, Index n, A eps) {
+  A sum = 0, mu = 0;
+  if constexpr (CENTRED) {
+    for (Index j = threadIdx.x * V; j < n; j += blockDim.x * V) {
+      const auto pack = load_pack<V>(row + j);
+      for (int e = 0; e < V; e++) sum += A(pack.at[e]);
+    }
+    mu = over_row<Sum>(sum) / A(n);
+    sum = 0;
+  }
+  for (Index j = threadIdx.x * V; j < n; j += blockDim.x * V) {
+    const auto pack = load_pack<V>(row + j);
+    for (int e = 0; e < V; e++) sum += (A(pack.at[e]) - mu) * (A(pack.at[e]) - mu);
+  }
+  return {mu, A(1) / m::sqrt(over_row<Sum>(sum) / A(n) + eps)};
+}
+
+template <class T, int V, bool CENTRED>
+__global__ void row_norm(const T* __restrict__ x, const T* __restrict__ weight,
+                         const T* __restrict__ bias, T* __restrict__ y, Wide<T>* __restrict__ mean,
+                         Wide<T>* __restrict__ rstd, Index rows, Index n, Wide<T> eps,
+                         int has_weight, int has_bias) {
   using A = Wide<T>;
   for (Index r = first_row(); r < rows; r += row_stride()) {
     const T* row = x + r * n;
-    A sum = 0;
-    for (Index j = threadIdx.x; j < n; j += blockDim.x) sum += load(row, j);
-    const A mu = over_row<Sum>(sum) / A(n);
-    sum = 0;
-    for (Index j = threadIdx.x; j < n; j += blockDim.x) {
-      const A centred = load(row, j) - mu;
-      sum += centred * centred;
-    }
-    const A scale = A(1) / m::sqrt(over_row<Sum>(sum) / A(n) + eps);
+    const auto of = row_statistics<V, CENTRED>(row, n, eps);
     if (threadIdx.x == 0) {
-      mean[r] = mu;
-      rstd[r] = scale;
+      if constexpr (CENTRED) mean[r] = of.mean;
+      rstd[r] = of.rstd;
     }
-    for (Index j = threadIdx.x; j < n; j += blockDim.x) {
-      A value = (load(row, j) - mu) * scale;
-      if (has_weight) value *= load(weight, j);
-      if (has_bias) value += load(bias, j);
-      store(y, r * n + j, value);
+    for (Index j = threadIdx.x * V; j < n; j += blockDim.x * V) {
+      auto pack = load_pack<V>(row + j);
+      const auto ws = load_pack<V>(weight + j), bs = load_pack<V>(bias + j);
+      for (int e = 0; e < V; e++) {
+        A value = (A(pack.at[e]) - of.mean) * of.rstd;
+        if (has_weight) value *= A(ws.at[e]);
+        if (has_bias) value += A(bs.at[e]);
+        pack.at[e] = T(value);
+      }
+      store_pack(y + r * n + j, pack);
     }
   }
 }
 
-template <class T>
-__global__ void layer_norm_grad(const T* __restrict__ g, const T* __restrict__ x,
-                                const T* __restrict__ weight, const Wide<T>* __restrict__ mean,
-                                const Wide<T>* __restrict__ rstd, T* __restrict__ gx, Index rows,
-                                Index n, int has_weight) {
+// A row is a group of `together` channels of hw numbers.
+template <class T, int V>
+__global__ void group_norm(const T* __restrict__ x, const T* __restrict__ weight,
+                           const T* __restrict__ bias, T* __restrict__ y,
+                           Wide<T>* __restrict__ mean, Wide<T>* __restrict__ rstd, Index rows,
+                           Index groups, Index together, Index hw, Wide<T> eps, int has_weight,
+                           int has_bias) {
+  using A = Wide<T>;
+  const Index n = together * hw;
+  for (Index r = first_row(); r < rows; r += row_stride()) {
+    const T* row = x + r * n;
+    const auto of = row_statistics<V, true>(row, n, eps);
+    if (threadIdx.x == 0) {
+      mean[r] = of.mean;
+      rstd[r] = of.rstd;
+    }
+    Walk place(threadIdx.x * V, blockDim.x * V, together, hw);
+    for (Index j = threadIdx.x * V; j < n; j += blockDim.x * V, place.next()) {
+      const Index c = r % groups * together + place.channel;
+      const A w = has_weight ? load(weight, c) : A(1), b = has_bias ? load(bias, c) : A(0);
+      auto pack = load_pack<V>(row + j);
+      for (int e = 0; e < V; e++) pack.at[e] = T((A(pack.at[e]) - of.mean) * of.rstd * w + b);
+      store_pack(y + r * n + j, pack);
+    }
+  }
+}
+
+// Without CENTRED there is no mean, neither to read nor in the formula.
+template <class T, int V, bool CENTRED>
+__global__ void row_norm_grad(const T* __restrict__ g, const T* __restrict__ x,
+                              const T* __restrict__ weight, const Wide<T>* __restrict__ mean,
+                              const Wide<T>* __restrict__ rstd, T* __restrict__ gx, Index rows,
+                              Index n, int has_weight) {
   using A = Wide<T>;
   for (Index r = first_row(); r < rows; r += row_stride()) {
-    const A mu = mean[r], scale = rstd[r];
+    const A mu = CENTRED ? mean[r] : A(0), scale = rstd[r];
     A sum = 0, along = 0;
-    for (Index j = threadIdx.x; j < n; j += blockDim.x) {
-      const A gn = load(g, r * n + j) * (has_weight ? load(weight, j) : A(1));
-      sum += gn;
-      along += gn * ((load(x, r * n + j) - mu) * scale);
+    for (Index j = threadIdx.x * V; j < n; j += blockDim.x * V) {
+      const auto gs = load_pack<V>(g + r * n + j), xs = load_pack<V>(x + r * n + j);
+      const auto ws = load_pack<V>(weight + j);
+      for (int e = 0; e < V; e++) {
+        const A gn = A(gs.at[e]) * (has_weight ? A(ws.at[e]) : A(1));
+        sum += gn;
+        along += gn * ((A(xs.at[e]) - mu) * scale);
+      }
     }
-    sum = over_row<Sum>(sum) / A(n);
+    sum = CENTRED ? over_row<Sum>(sum) / A(n) : A(0);
     along = over_row<Sum>(along) / A(n);
-    for (Index j = threadIdx.x; j < n; j += blockDim.x) {
-      const A gn = load(g, r * n + j) * (has_weight ? load(weight, j) : A(1));
-      const A normal = (load(x, r * n + j) - mu) * scale;
-      store(gx, r * n + j, scale * (gn - sum - normal * along));
+    for (Index j = threadIdx.x * V; j < n; j += blockDim.x * V) {
+      auto pack = load_pack<V>(g + r * n + j);
+      const auto xs = load_pack<V>(x + r * n + j), ws = load_pack<V>(weight + j);
+      for (int e = 0; e < V; e++) {
+        const A gn = A(pack.at[e]) * (has_weight ? A(ws.at[e]) : A(1));
+        const A normal = (A(xs.at[e]) - mu) * scale;
+        pack.at[e] = T(scale * (gn - sum - normal * along));
+      }
+      store_pack(gx + r * n + j, pack);
     }
   }
 }
 
 // The sums of g * normal(x) and of g over `per` rows at a time.
-template <class T>
+template <class T, bool CENTRED>
 __global__ void parameter_grads(const T* __restrict__ g, const T* __restrict__ x,
                                 const Wide<T>* __restrict__ mean, const Wide<T>* __restrict__ rstd,
                                 Wide<T>* __restrict__ gweight, Wide<T>* __restrict__ gbias,
                                 Index rows, Index n, Index per) {
   const Index j = blockIdx.x * Index(32) + threadIdx.x;
-  const Index begin = blockIdx.y * per, end = begin + per < rows ? begin + per : rows;
+  const Index begin = blockIdx.y * per, end = at_most(rows, begin + per);
   Wide<T> weight = 0, bias = 0;
   if (j < n)
     for (Index i = begin + threadIdx.y; i < end; i += 8) {
-      const Wide<T> grad = load(g, i * n + j);
-      weight += grad * ((load(x, i * n + j) - mean[i]) * rstd[i]);
+      const Wide<T> grad = load(g, i * n + j), mu = CENTRED ? mean[i] : Wide<T>(0);
+      weight += grad * ((load(x, i * n + j) - mu) * rstd[i]);
       bias += grad;
     }
   store_part(weight, gweight, n);
-  store_part(bias, gbias, n);
+  if constexpr (CENTRED) store_part(bias, gbias, n);
 }

@@ -36,7 +36,7 @@ __device__ __forceinline__ void each_number(const Lists<MOST>& lists, int count,
     const int packed = all_aligned ? n / PACK * PACK : 0;
     for (int j = threadIdx.x * PACK; j < packed; j += blockDim.x * PACK) {
       Pack<T> packs[LISTS];
-      for (int k = 0; k < LISTS; k++) packs[k] = load_pack(at[k] + j);
+      for (int k = 0; k < LISTS; k++) packs[k] = load_pack<PACK>(at[k] + j);
       for (int e = 0; e < PACK; e++) {
         A values[LISTS];
         for (int k = 0; k < LISTS; k++) values[k] = A(packs[k].at[e]);

@@ -33,6 +33,11 @@ def rows(n):
     return [draw((3, n)), draw((n, 3))]
 
 
+def running(n):
+    args = (draw((n,)), draw((n,), 0.5, 2, 1), draw((1, n, 1)), draw((1, n, 1), 0.5, 2, 2))
+    return [Sample(args, {"count": 7, "momentum": 0.1, "eps": 1e-5})]
+
+
 SIZED = {
     "rms_norm": lambda n: [Sample((x, draw(x.shape[-1:], seed=1))) for x in rows(n)],
     "rms_norm_grad": lambda n: grads("rms_norm", rows(n), -1),
@@ -41,4 +46,5 @@ SIZED = {
     "group_norm": lambda n: [s for s in channelled(n, groups=2) if s.args[0].shape[1] % 2 == 0],
     "group_norm_grad": lambda n: grads("group_norm", even(n), 1, groups=2),
     "channel_affine": channelled,
+    "update_running": running,
 }
