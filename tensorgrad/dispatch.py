@@ -70,15 +70,24 @@ def resolve(op: Op, kind: type) -> Callable:
     accept = kernel.guard(sized=_mode == "auto")
     at, least = kernel.smallest if _mode == "auto" else (0, 0)
 
+    # The usual calls without packing and unpacking
     if len(op.inputs) == 1 and not op.params:
 
-        def run_one(x):  # the same without packing and unpacking
-
+        def run_one(x):
             if getattr(x, "size", least) < least:
                 return ref(x)
             return kernel(x) if accept((x,), {}) else ref(x)
 
         return run_one
+
+    if getattr(kernel, "numbers", False) and len(op.inputs) == 2 and not op.params:
+
+        def run_two(a, b):
+            if getattr(a, "size", 0) < least and getattr(b, "size", 0) < least:
+                return ref(a, b)
+            return kernel(a, b) if accept((a, b), {}) else ref(a, b)
+
+        return run_two
 
     def run(*arrays, **params):
         if getattr(arrays[at], "size", least) < least:  # small, as in most calls of small programs
@@ -86,6 +95,11 @@ def resolve(op: Op, kind: type) -> Callable:
         return kernel(*arrays, **params) if accept(arrays, params) else ref(*arrays, **params)
 
     return run
+
+
+def large() -> float:
+    """From how many numbers on the arithmetic in rules is done by kernels, too."""
+    return {"always": 2, "auto": 1 << 17}.get(_mode, float("inf"))
 
 
 def kernel_module(folder: str, family: str) -> ModuleType | None:

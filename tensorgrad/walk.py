@@ -1,7 +1,8 @@
 """The walk back over the tape: from the cotangents of some results to those of the leaves.
 
 Nodes are visited newest first, each once all of its cotangents have come, and their ops' rules
-are run: on raw arrays, or on Tensors when the gradient is itself to be differentiated.
+are run: on raw arrays, or on Tensors when the gradient is itself to be differentiated. On Tensors,
+too, when a NumPy array is large: what a rule writes as `g * b` then finds the kernel.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from collections.abc import Iterable
 from heapq import heappop, heappush, heapreplace
 from typing import Any
 
+import numpy as np
+
 from .backend import BY_TYPE, WEAK, Array, make
-from .core import OPS, Leaf, Node, Out, Tensor, next_seq, output_of
+from .core import OPS, Leaf, Node, Op, Out, Tensor, next_seq, output_of
+from .dispatch import large
 from .errors import FREED, STALE, GraphError
 
 
@@ -33,6 +37,7 @@ def backprop(
     newest: Any = None  # the newest parent, which mostly is the next: chains do without the heap
     edges: Iterable = roots
     wanted, node, seq = set(wanted), roots[0][0], next_seq()
+    least, sums = large(), set()  # those whose cotangent is a sum that was formed here
     while True:
         for parent, g in edges:
             if parent is None:
@@ -46,7 +51,13 @@ def backprop(
             ):
                 g = OPS["sum_to"](g, shape=parent.shape, dtype=parent.dtype)
             if (others := grads.get(parent)) is not None:
-                grads[parent] = others + g
+                if create_graph or g.size < least:
+                    grads[parent] = others + g
+                elif parent in sums:  # nobody else has seen that array
+                    OPS["accumulate"](others, g)
+                else:
+                    grads[parent] = OPS["add"](others, g)
+                    sums.add(parent)
                 continue
             grads[parent] = g
             if newest is None:
@@ -78,9 +89,27 @@ def backprop(
             needed = [p if p is not None and p.seq >= oldest else None for p in parents]
         if create_graph:
             saved = op.rules.rewrap(saved, node, _wrap, output_of)
-        edges = zip(parents, op.rules.vjp(g, saved, node.params, needed))  # noqa: B905 (slower)
+        if type(g) is np.ndarray and g.size >= least:
+            gradients = _by_ops(op, g, saved, node, needed)
+        else:
+            gradients = op.rules.vjp(g, saved, node.params, needed)
+        edges, saved = zip(parents, gradients), None  # noqa: B905 (slower)
         if not retain:
             node.saved = None
+
+
+def _by_ops(op: Op, g: Array, saved: tuple, node: Node, needed: Any) -> list:
+    """The gradients of raw arrays from rules that are run on Tensors."""
+    saved = op.rules.rewrap(saved, node, _bare, lambda node, i, a: Tensor(a))
+    gradients = op.rules.vjp(Tensor(g), saved, node.params, needed)
+    return [g._data if isinstance(g, Tensor) else g for g in gradients]
+
+
+def _bare(saved: Any, node: Any) -> Any:
+    """What was saved as a Tensor that is on no tape."""
+    if type(saved) is tuple:
+        return tuple([_bare(a, None) for a in saved])
+    return saved if type(saved) in WEAK else Tensor(saved)
 
 
 def _collect(out: Out, g: Any, grads: dict, heap: list) -> None:

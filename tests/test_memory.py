@@ -6,6 +6,7 @@ import weakref
 
 import numpy as np
 import pytest
+from tensorgrad.kernels.cpu import buffers
 
 import tensorgrad as tg
 from tensorgrad.core import Node
@@ -85,3 +86,35 @@ def test_200_training_steps_have_flat_memory():
     tracemalloc.stop()
     assert nodes[0] == nodes[1]
     assert sizes[1] - sizes[0] < 20_000, f"grew from {sizes[0]} to {sizes[1]} bytes"
+
+
+@pytest.mark.parametrize("mode", ["always", "reference"])
+def test_sums_of_gradients_are_formed_in_place_and_hurt_nobody(mode):
+    """Every use of x gives it the same cotangent: the first two make a new array, the rest are
+    added to that one."""
+    seed = tg.tensor(np.arange(6.0).reshape(2, 3))
+    with tg.use_kernels(mode):
+        x, z = (tg.tensor(np.ones((2, 3)), requires_grad=True) for _ in range(2))
+        y = x + x + z + x + (x + x)
+        y.backward(seed)
+        y = x * z + x
+        y.backward(seed)
+    np.testing.assert_array_equal(seed.data, np.arange(6.0).reshape(2, 3))
+    np.testing.assert_array_equal(x.grad.data, 7 * seed.data)
+    np.testing.assert_array_equal(z.grad.data, 2 * seed.data)
+
+
+def test_one_sum_holds_all_gradients_of_a_large_tensor():
+    """However often it is used: the result, the sum and two that are on their way into it."""
+    n = 1 << 18
+    x = tg.tensor(np.ones(n, "float32"), requires_grad=True)
+    seed = tg.asarray(np.ones(n, "float32"))
+    y = x * 2.0
+    for _ in range(20):
+        y = y + x * 2.0
+    with tg.use_kernels("always"):
+        buffers.trim()
+        before = buffers.facts()["used"] - y.data.nbytes
+        y.backward(seed)
+        assert buffers.facts()["most used"] - before <= 4 * y.data.nbytes
+    np.testing.assert_array_equal(x.grad.data, np.full(n, 42, "float32"))

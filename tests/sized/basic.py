@@ -79,6 +79,7 @@ SIZED = {
     "random_bits": lambda k: [Sample((STATE,), {"size": k})],
     "dropout": lambda k: [Sample((draw((k,)), STATE), {"p": 0.3})],
     "advance_random": lambda k: [Sample((STATE,), {"blocks": k})],
+    "accumulate": lambda k: vector(k, WIDE, WIDE),
     "advance_step": lambda k: [Sample((H,))],
     "sgd": lambda k: [Sample((H, *vector(k, *[WIDE] * 6)[0].args), SGD)],  # two parameters
     "adam": lambda k: [Sample((H, *vector(k, *[WIDE] * 6, *[(0.0, 1.0)] * 2)[0].args), ADAM)],
