@@ -30,6 +30,7 @@ def accepts(
     same_shape: bool = False,
     min_size: int = 0,
     size_of: str | Callable[..., int] | None = None,
+    least: int = 0,
     others: tuple[str, ...] = (),
     strided: tuple[str, ...] = (),
     numbers: bool = False,
@@ -40,11 +41,12 @@ def accepts(
     The floating arrays must share one dtype of `dtypes`, be C-contiguous if asked, have one shape
     if asked (`same_shape`), and the first (or the one named by `size_of`) must hold `min_size`
     numbers: below that the array library's own call is faster than ours. (`size_of` may also be a
-    function that measures the inputs.) Inputs named in `others` (labels, random state,
-    hyper-parameters) may have any dtype and shape but must be contiguous too; those in `strided`
-    need not be. With `numbers` all inputs but one may be Python numbers, or one number broadcast
-    to that one's shape. `when` is asked last, with all inputs and parameters: it compares shapes,
-    so that a kernel never sees a call that the reference would refuse. Inputs left out are None.
+    function that measures the inputs; a first array of less than `least` is not even measured.)
+    Inputs named in `others` (labels, random state, hyper-parameters) may have any dtype and shape
+    but must be contiguous too; those in `strided` need not be. With `numbers` all inputs but one
+    may be Python numbers, or one number broadcast to that one's shape. `when` is asked last, with
+    all inputs and parameters: it compares shapes, so that a kernel never sees a call that the
+    reference would refuse. Inputs left out are None.
     """
 
     def mark(kernel: Callable) -> Callable:
@@ -57,7 +59,7 @@ def accepts(
         lead = min(i for i in range(len(names) + 1) if i not in free)  # it says the dtype
         allowed: dict[Any, bool] = {}
         kernel.accepts = dtypes  # type: ignore[attr-defined]
-        kernel.smallest = (sized_by, 0 if measure else min_size)  # type: ignore[attr-defined]
+        kernel.smallest = (sized_by, least if measure else min_size)  # type: ignore[attr-defined]
         kernel.strided = [names[i] for i in loose]  # type: ignore[attr-defined]
         kernel.numbers = numbers  # type: ignore[attr-defined]
 

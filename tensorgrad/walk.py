@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from heapq import heappop, heappush, heapreplace
 from typing import Any
 
-import numpy as np
+from numpy import ndarray
 
 from .backend import BY_TYPE, WEAK, Array, make
-from .core import OPS, Leaf, Node, Op, Out, Tensor, next_seq, output_of
+from .core import OPS, Leaf, Node, Out, Tensor, next_seq, output_of
 from .dispatch import large
 from .errors import FREED, STALE, GraphError
 
@@ -35,8 +35,10 @@ def backprop(
     found: dict[Node, Any] = {}
     heap: list[tuple[int, Node]] = []  # the newest node first, but for
     newest: Any = None  # the newest parent, which mostly is the next: chains do without the heap
+    top = 0  # when the newest node in the heap was made
+    node: Any = roots[0][0]
     edges: Iterable = roots
-    wanted, node, seq = set(wanted), roots[0][0], next_seq()
+    wanted, seq = set(wanted), next_seq()
     least, sums = large(), set()  # those whose cotangent is a sum that was formed here
     while True:
         for parent, g in edges:
@@ -50,7 +52,8 @@ def backprop(
                 g.dtype is not parent.dtype and g.dtype != parent.dtype
             ):
                 g = OPS["sum_to"](g, shape=parent.shape, dtype=parent.dtype)
-            if (others := grads.get(parent)) is not None:
+            if parent in grads:
+                others = grads[parent]
                 if create_graph or g.size < least:
                     grads[parent] = others + g
                 elif parent in sums:  # nobody else has seen that array
@@ -62,17 +65,19 @@ def backprop(
             grads[parent] = g
             if newest is None:
                 newest = parent
-            elif parent.seq > newest.seq:
-                heappush(heap, (-newest.seq, newest))
-                newest = parent
-            else:
-                heappush(heap, (-parent.seq, parent))
-        if newest is None and not heap:
-            return found if create_graph else _own(found, [g for _, g in roots])
+                continue
+            if parent.seq > newest.seq:
+                parent, newest = newest, parent
+            heappush(heap, (-parent.seq, parent))
+            top = -heap[0][0]
         if newest is None:
+            if not heap:
+                return found if create_graph else _own(found, [g for _, g in roots])
             newest = heappop(heap)[1]
-        elif heap and -heap[0][0] > newest.seq:
+            top = -heap[0][0] if heap else 0
+        elif top > newest.seq:
             newest = heapreplace(heap, (-newest.seq, newest))[1]
+            top = -heap[0][0]
         node, newest = newest, None
         g, op, seq, edges = grads.pop(node), node.op, node.seq, ()
         if op is None or wanted:
@@ -80,6 +85,7 @@ def backprop(
                 found[node] = g
             if type(node) is Out and node.parents[0].seq >= oldest:
                 _collect(node, g, grads, heap)
+                top = -heap[0][0]
             if op is None:
                 continue
         parents, needed, saved = node.parents, node.parents, node.saved
@@ -89,7 +95,7 @@ def backprop(
             needed = [p if p is not None and p.seq >= oldest else None for p in parents]
         if create_graph:
             saved = op.rules.rewrap(saved, node, _wrap, output_of)
-        if type(g) is np.ndarray and g.size >= least:
+        if type(g) is ndarray and g.size >= least:
             gradients = _by_ops(op, g, saved, node, needed)
         else:
             gradients = op.rules.vjp(g, saved, node.params, needed)
@@ -98,7 +104,7 @@ def backprop(
             node.saved = None
 
 
-def _by_ops(op: Op, g: Array, saved: tuple, node: Node, needed: Any) -> list:
+def _by_ops(op: Any, g: Array, saved: tuple, node: Node, needed: Any) -> list:
     """The gradients of raw arrays from rules that are run on Tensors."""
     saved = op.rules.rewrap(saved, node, _bare, lambda node, i, a: Tensor(a))
     gradients = op.rules.vjp(Tensor(g), saved, node.params, needed)

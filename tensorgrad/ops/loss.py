@@ -20,7 +20,25 @@ _WILD = calls(lambda: (draw((4, 5), -1e4, 1e4), integers((4,), 5)))
 
 
 @op(
-    logits=lambda g, logits, labels: softmax_cross_entropy_grad(g, logits, labels),
+    samples=calls(
+        lambda: (draw((4,)), draw((4, 5), -3, 3), integers((4,), 5)),
+        lambda: (draw((2, 3)), draw((2, 3, 5), -3, 3), integers((2, 3), 5)),
+        lambda: (draw((0,)), draw((0, 5)), integers((0,), 5)),
+        lambda: (draw((9,)), draw((9, 67), -3, 3), integers((9,), 67)),
+    ),
+    kind="reduce",
+)
+def softmax_cross_entropy_grad(g, logits, labels):
+    """Gradient for the logits: g * (softmax(logits) - one_hot(labels))."""
+    xp = namespace(getattr(labels, "_data", labels))
+    classes = xp.arange(logits.shape[-1])
+    p = softmax(widened(logits), axis=-1)
+    hit = equal(expand_dims(labels, axis=-1), classes)
+    return narrow(expand_dims(g, axis=-1) * where(hit, p - 1, p), logits)
+
+
+@op(
+    logits=softmax_cross_entropy_grad,
     samples=_LOGITS,
     extreme=_WILD,
     kind="reduce",
@@ -50,24 +68,6 @@ def check_labels(labels, logits_shape):
         low, high = labels.min(), labels.max()
         if low < 0 or high >= n:
             raise ValueError(f"labels run from {low} to {high}, outside the classes 0..{n - 1}")
-
-
-@op(
-    samples=calls(
-        lambda: (draw((4,)), draw((4, 5), -3, 3), integers((4,), 5)),
-        lambda: (draw((2, 3)), draw((2, 3, 5), -3, 3), integers((2, 3), 5)),
-        lambda: (draw((0,)), draw((0, 5)), integers((0,), 5)),
-        lambda: (draw((9,)), draw((9, 67), -3, 3), integers((9,), 67)),
-    ),
-    kind="reduce",
-)
-def softmax_cross_entropy_grad(g, logits, labels):
-    """Gradient for the logits: g * (softmax(logits) - one_hot(labels))."""
-    xp = namespace(getattr(labels, "_data", labels))
-    classes = xp.arange(logits.shape[-1])
-    p = softmax(widened(logits), axis=-1)
-    hit = equal(expand_dims(labels, axis=-1), classes)
-    return narrow(expand_dims(g, axis=-1) * where(hit, p - 1, p), logits)
 
 
 def _tiny(x):

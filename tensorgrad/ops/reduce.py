@@ -232,8 +232,14 @@ def _shifted(x, axis):
     return xp, x - top, top
 
 
+@op(samples=same(2, 0.1, 1.0, axis=-1, least=1), kind="reduce")
+def softmax_grad(g, y, *, axis):
+    """Gradient of softmax from its output: y * (g - sum(g * y))."""
+    return y * (g - sum_(g * y, axis=axis, keepdims=True))
+
+
 @op(
-    x=lambda g, y, axis: softmax_grad(g, y, axis=axis),
+    x=softmax_grad,
     samples=_SOFT,
     extreme=_WILD,
     kind="reduce",
@@ -245,14 +251,14 @@ def softmax(x, *, axis=-1):
     return narrow(e / e.sum(axis=axis, keepdims=True), x)
 
 
-@op(samples=same(2, 0.1, 1.0, axis=-1, least=1), kind="reduce")
-def softmax_grad(g, y, *, axis):
-    """Gradient of softmax from its output: y * (g - sum(g * y))."""
-    return y * (g - sum_(g * y, axis=axis, keepdims=True))
+@op(samples=same(2, -3.0, -0.1, axis=-1, least=1), kind="reduce")
+def log_softmax_grad(g, y, *, axis):
+    """Gradient of log_softmax from its output: g - exp(y) * sum(g)."""
+    return g - exp(y) * sum_(g, axis=axis, keepdims=True)
 
 
 @op(
-    x=lambda g, y, axis: log_softmax_grad(g, y, axis=axis),
+    x=log_softmax_grad,
     samples=_SOFT,
     extreme=_WILD,
     kind="reduce",
@@ -261,12 +267,6 @@ def log_softmax(x, *, axis=-1):
     """log(softmax(x)) along the axis, without forming the softmax."""
     xp, shifted, _ = _shifted(x, axis)
     return narrow(shifted - xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True)), x)
-
-
-@op(samples=same(2, -3.0, -0.1, axis=-1, least=1), kind="reduce")
-def log_softmax_grad(g, y, *, axis):
-    """Gradient of log_softmax from its output: g - exp(y) * sum(g)."""
-    return g - exp(y) * sum_(g, axis=axis, keepdims=True)
 
 
 def _logsumexp_grad(g, x, y, axis, keepdims):

@@ -68,14 +68,15 @@ def sgd(h, *arrays, momentum, nesterov, weight_decay):
     """p -= lr * d, where d = g + weight_decay * p, or with momentum the running
     buffer = momentum * buffer + d (Nesterov: d + momentum * buffer). The arrays are the p, the g
     and with momentum the buffers. The formula is PyTorch's, without dampening."""
-    lr = h[0]
+    lr = h[0, ...]  # an array of one number: NumPy takes it in half the time of a scalar
     for p, g, *buffer in parts(arrays, 3 if momentum else 2):
         d = g + weight_decay * p if weight_decay else g
         for b in buffer:
             b *= momentum
             b += d
             d = d + momentum * b if nesterov else b
-        p -= lr.astype(p.dtype) * d
+        lr = lr if lr.dtype == p.dtype else h[0, ...].astype(p.dtype)
+        p -= lr * d
 
 
 def _adam_samples():
