@@ -35,10 +35,9 @@ def backprop(
     found: dict[Node, Any] = {}
     heap: list[tuple[int, Node]] = []  # the newest node first, but for
     newest: Any = None  # the newest parent, which mostly is the next: chains do without the heap
-    top = 0  # when the newest node in the heap was made
     node: Any = roots[0][0]
     edges: Iterable = roots
-    wanted, seq = set(wanted), next_seq()
+    wanted, seq, top = set(wanted), next_seq(), 0  # top: when the newest in the heap was made
     least, sums = large(), set()  # those whose cotangent is a sum that was formed here
     while True:
         for parent, g in edges:

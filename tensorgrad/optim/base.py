@@ -121,7 +121,8 @@ class Optimizer:
 
     def _apply(self, grads: list) -> None:
         """One step, with a gradient or None for each of `params()`."""
-        name, place, work = type(self).__name__, 0, []
+        name, place = type(self).__name__, 0
+        work: list[Any] = []
         for group in self.groups:
             taken, arrays, given, states = [], [], [], []
             for p in group["params"]:
@@ -144,12 +145,12 @@ class Optimizer:
             raise GraphError(f"{name} has no parameters: give them to it, or use apply_gradients")
         if not any(taken for _, taken, *_ in work):
             raise GraphError(f"{name}: no parameter has a gradient; call backward() first")
-        for group, taken, *lists in work:  # all checked: from here on parameters are written
+        for group, taken, arrays, given, states in work:  # all checked: from here on parameters are written
             if group["schedule"] is not None:
                 group["h"][0] = group["schedule"](self.steps)
             advance_step(group["h"])
             if taken:
-                self.update(*lists, group)
+                self.update(arrays, given, states, group)
             for p in taken:
                 stamp(p)
         self.steps += 1
