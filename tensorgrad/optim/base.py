@@ -145,7 +145,13 @@ class Optimizer:
             raise GraphError(f"{name} has no parameters: give them to it, or use apply_gradients")
         if not any(taken for _, taken, *_ in work):
             raise GraphError(f"{name}: no parameter has a gradient; call backward() first")
-        for group, taken, arrays, given, states in work:  # all checked: from here on parameters are written
+        for (
+            group,
+            taken,
+            arrays,
+            given,
+            states,
+        ) in work:  # all checked: from here on parameters are written
             if group["schedule"] is not None:
                 group["h"][0] = group["schedule"](self.steps)
             advance_step(group["h"])
