@@ -51,7 +51,7 @@ __version__ = "0.1.0"
 globals().update(_PUBLIC)
 
 _LAZY = ("nn", "optim", "losses", "data", "train", "testing")
-_FROM = {"gradcheck": "testing", "compare": "testing", "Parameter": "nn"}
+_FROM = {"gradcheck": "testing", "compare": "testing", "Parameter": "nn", "autocast": "precision"}
 
 __all__ = [  # noqa: PLE0604
     "BackendError",

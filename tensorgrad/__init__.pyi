@@ -49,6 +49,7 @@ from . import testing as testing
 from .testing import gradcheck as gradcheck
 from .testing import compare as compare
 from .nn import Parameter as Parameter
+from .precision import autocast as autocast
 
 __version__: str
 __all__: list[str]

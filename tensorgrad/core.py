@@ -95,7 +95,17 @@ def stamp(tensor: Tensor) -> None:
 # --- ops ----------------------------------------------------------------------------------------
 
 OPS: dict[str, Op] = {}
-_FACTS = ("samples", "extreme", "scalar", "kind", "outputs", "inplace", "differentiable")
+_FACTS = (
+    "samples",
+    "extreme",
+    "scalar",
+    "kind",
+    "outputs",
+    "inplace",
+    "differentiable",
+    "precision",
+)
+on_autocast: list[Callable] = []  # what casts the inputs of an op with a `precision` (precision.py)
 _COMPLAINTS = (ValueError, TypeError, IndexError, AttributeError, ArithmeticError)
 
 
@@ -110,8 +120,9 @@ class Op:
         self.differentiable: bool = facts.pop("differentiable", not self.inplace)
         self.samples, self.extreme = facts.pop("samples", None), facts.pop("extreme", None)
         self.scalar, self.kind = facts.pop("scalar", None), facts.pop("kind", "other")
-        if facts:
-            raise TypeError(f"op {self.name}: unknown facts {sorted(facts)}")
+        self.precision = facts.pop("precision", None)
+        if facts or self.precision not in (None, "half", "single"):
+            raise TypeError(f"op {self.name}: unknown facts {sorted(facts)} {self.precision}")
         self.rules = Compiled(self.name, ref, rules, joint, self.outputs)
         self.inputs, self.variadic, self.params = self.rules.signature
         self.has_rules, self.special = bool(rules or joint), bool(self.outputs or self.inplace)
@@ -134,6 +145,8 @@ class Op:
         """Raw arrays in, raw arrays out; with a Tensor among them: Tensors out, recorded. The call
         itself is this, unrolled for the op's inputs (rules.py)."""
         arrays, parents, tensor, tracked = [], [], False, False
+        if self.precision and switches.autocast is not None:
+            args = on_autocast[0](self, args)
         for a in args:
             if isinstance(a, Tensor):
                 tensor, node = True, a.node
@@ -183,7 +196,8 @@ def op(joint: Callable | None = None, **given) -> Callable[[Callable], Op]:
     Keywords named as an input are rules for it, functions whose argument names say what to save
     (see rules.py); `joint` is one rule for all inputs. Facts: `samples` and `extreme` (inputs to
     test on), `scalar` (the formula of one element), `kind` (map, reduce, shape, contract, other),
-    `outputs` (their names, when several), `inplace` (inputs written to), `differentiable`.
+    `outputs` (their names, when several), `inplace` (inputs written to), `differentiable`,
+    `precision` ("half" or "single": what precision.py has it computed in).
     Without a rule the reference is differentiated, so it must then be made of other ops.
     """
 

@@ -55,7 +55,10 @@ _UNWRAP = """
         tensor, node_{n}, {n} = True, {n}.node, {n}._data
     else:
         node_{n}, {n} = None, _plain(op, {n}, ({names},))"""
-_PLAIN = """
+_CAST = """
+    if switches.autocast is not None:
+        {names}, = on_autocast[0](op, ({names},))"""
+_PLAIN = """{cast}
     tensor = False{unwrap}
     try:
         y = {run}
@@ -162,6 +165,7 @@ class Compiled:
         few = f"type({inputs[0]}) is ndarray and {inputs[0]}.size < least"
         run = f"(small if {few} else kernels[type({inputs[0]})])({names}{more})"
         failed = f"explain(op.name, op.inputs, [{names}], {params}, error) from error"
+        cast = _CAST.format(names=names) if op.precision else ""
         if plain:
             unwrap = "".join([_UNWRAP.format(n=n, names=names) for n in inputs])
             nodes = "".join([f"node_{n}, " for n in inputs])

@@ -17,6 +17,7 @@ from .backend import BY_TYPE, WEAK, Array, make
 from .core import OPS, Leaf, Node, Out, Tensor, next_seq, output_of
 from .dispatch import large
 from .errors import FREED, STALE, GraphError
+from .switches import switches
 
 
 def backprop(
@@ -31,6 +32,16 @@ def backprop(
     Nodes older than `oldest` are not visited. Gradients are raw arrays, or Tensors on a new tape
     with `create_graph`. What nodes saved is dropped on the way unless `retain`.
     """
+    before, switches.autocast = switches.autocast, None  # rules keep to the dtypes they find
+    try:
+        return _walk(roots, wanted, oldest, create_graph, retain)
+    finally:
+        switches.autocast = before
+
+
+def _walk(
+    roots: list, wanted: Iterable[Node], oldest: int, create_graph: bool, retain: bool
+) -> dict[Node, Any]:
     grads: dict[Node, Any] = {}  # cotangents not yet passed on
     found: dict[Node, Any] = {}
     heap: list[tuple[int, Node]] = []  # the newest node first, but for

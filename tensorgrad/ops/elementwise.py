@@ -69,6 +69,7 @@ def _power_b(g, a, y):
     b=_power_b,
     samples=binary(0.5, 3),
     kind="map",
+    precision="single",
     scalar="power(a, b)",
 )
 def power(a, b):
@@ -270,25 +271,31 @@ def where(condition, a, b):
 # --- functions ----------------------------------------------------------------------------------
 
 
-@op(x=lambda g, y: g * y, samples=unary(), kind="map", scalar="exp(x)")
+@op(x=lambda g, y: g * y, samples=unary(), kind="map", precision="single", scalar="exp(x)")
 def exp(x):
     """e to the power x."""
     return namespace(x).exp(x)
 
 
-@op(x=lambda g, y: g * (y + 1), samples=unary(), kind="map", scalar="expm1(x)")
+@op(x=lambda g, y: g * (y + 1), samples=unary(), kind="map", precision="single", scalar="expm1(x)")
 def expm1(x):
     """exp(x) - 1, exact for small x."""
     return namespace(x).expm1(x)
 
 
-@op(x=lambda g, x: g / x, samples=unary(0.1, 4), kind="map", scalar="log(x)")
+@op(x=lambda g, x: g / x, samples=unary(0.1, 4), kind="map", precision="single", scalar="log(x)")
 def log(x):
     """Natural logarithm."""
     return namespace(x).log(x)
 
 
-@op(x=lambda g, x: g / (1 + x), samples=unary(-0.5, 4), kind="map", scalar="log1p(x)")
+@op(
+    x=lambda g, x: g / (1 + x),
+    samples=unary(-0.5, 4),
+    kind="map",
+    precision="single",
+    scalar="log1p(x)",
+)
 def log1p(x):
     """log(1 + x), exact for small x."""
     return namespace(x).log1p(x)
@@ -445,6 +452,7 @@ def silu(x):
     samples=unary(-6, 6),
     extreme=unary(-300, 300),
     kind="map",
+    precision="single",
     scalar="maximum(x, 0) + log1p(exp(-abs(x)))",
 )
 def softplus(x):

@@ -42,6 +42,7 @@ def softmax_cross_entropy_grad(g, logits, labels):
     samples=_LOGITS,
     extreme=_WILD,
     kind="reduce",
+    precision="single",
 )
 def softmax_cross_entropy(logits, labels):
     """-log softmax(logits)[label] for each example: logits (..., classes) and integer labels
@@ -85,6 +86,7 @@ def _tiny(x):
     ),
     extreme=calls((np.array([0.0, 1.0, 0.0, 1.0]), np.array([0.0, 1.0, 1.0, 0.0]))),
     kind="map",
+    precision="single",
 )
 def binary_cross_entropy(p, t):
     """-(t log p + (1 - t) log(1 - p)) for each probability p and target t in [0, 1]. Logarithms
@@ -103,6 +105,7 @@ def binary_cross_entropy(p, t):
     ),
     extreme=calls(lambda: (draw((9,), -300, 300), draw((9,), 0, 1, 1))),
     kind="map",
+    precision="single",
 )
 def binary_cross_entropy_with_logits(x, t):
     """binary_cross_entropy(sigmoid(x), t) for logits x, exact for large ones."""
@@ -119,6 +122,7 @@ def binary_cross_entropy_with_logits(x, t):
         lambda: (draw((300,)), draw((300,), seed=1)),
     ),
     kind="reduce",
+    precision="single",
 )
 def mean_squared_error(x, t):
     """The mean of (x - t)^2 over all elements; both have one shape."""

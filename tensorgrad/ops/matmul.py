@@ -58,6 +58,7 @@ def _matmul_b(g, a, b_shape):
         lambda: (draw((65, 33)), draw((33, 17))),
     ),
     kind="contract",
+    precision="half",
 )
 def matmul(a, b):
     """Matrix product over the last two axes, batched and broadcast over the others, as NumPy's;
@@ -126,6 +127,7 @@ def dense_grad(g, x, w, y, *, activation, needs):
     joint=dense_grad,
     samples=_dense_samples,
     kind="contract",
+    precision="half",
 )
 def dense(x, w, b=None, *, activation="none"):
     """activation(x @ w + b): x (..., n_in), w (n_in, n_out), b (n_out,) or None, -> (..., n_out).
@@ -150,6 +152,7 @@ def _dense_gelu_grad(g, x, w, z, needs):
     outputs=("y", "z"),
     samples=lambda: [s._replace(params={}) for s in _dense_samples()[:: len(ACTIVATIONS)]],
     kind="contract",
+    precision="half",
 )
 def dense_gelu(x, w, b=None):
     """gelu(x @ w + b), and x @ w + b itself, which the gradient needs."""
