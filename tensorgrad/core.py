@@ -106,7 +106,7 @@ _FACTS = (
     "precision",
 )
 on_autocast: list[Callable] = []  # what casts the inputs of an op with a `precision` (precision.py)
-_COMPLAINTS = (ValueError, TypeError, IndexError, AttributeError, ArithmeticError)
+_COMPLAINTS = (ValueError, TypeError, IndexError, AttributeError, ArithmeticError, MemoryError)
 
 
 class Op:

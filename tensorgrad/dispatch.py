@@ -23,6 +23,7 @@ from .errors import (
     BackendError,
     DTypeError,
     IndexingError,
+    OutOfMemoryError,
     ShapeError,
     TensorgradError,
     suggest,
@@ -165,6 +166,8 @@ def explain(name: str, inputs: tuple, arrays: list, params: dict, error: Excepti
     given = ", ".join(f"{n}: {_describe(a)}" for n, a in zip(names, arrays, strict=False))
     options = "".join(f", {k}={v!r}" for k, v in params.items())
     place = f" at {line}" if (line := user_line()) else ""
+    if isinstance(error, MemoryError):
+        return out_of_memory(f"{name}({given}{options}){place}", error)
     if len(homes) > 1:
         return BackendError(
             f"{name}({given}){place}: arrays of {' and '.join(sorted(homes))} were mixed; "
@@ -177,6 +180,15 @@ def explain(name: str, inputs: tuple, arrays: list, params: dict, error: Excepti
     if isinstance(error, AttributeError):  # a number or None where the op needs an array
         error = TypeError(f"it takes arrays here ({error})")
     return kind(f"{name}({given}{options}){place}: {error}")
+
+
+on_out_of_memory: list[Callable[[], str]] = []  # who says what the memory is full of (memory.py)
+
+
+def out_of_memory(what: str, error: MemoryError) -> OutOfMemoryError:
+    """The array library's complaint, and who holds the memory."""
+    facts = "\n".join([say() for say in on_out_of_memory])
+    return OutOfMemoryError(f"{what}: {error}\n{facts}")
 
 
 def _describe(a: Any) -> str:

@@ -15,8 +15,8 @@ from numpy import ndarray
 
 from .backend import BY_TYPE, WEAK, Array, make
 from .core import OPS, Leaf, Node, Out, Tensor, next_seq, output_of
-from .dispatch import large
-from .errors import FREED, STALE, GraphError
+from .dispatch import large, out_of_memory
+from .errors import FREED, STALE, GraphError, OutOfMemoryError
 from .switches import switches
 
 
@@ -35,6 +35,10 @@ def backprop(
     before, switches.autocast = switches.autocast, None  # rules keep to the dtypes they find
     try:
         return _walk(roots, wanted, oldest, create_graph, retain)
+    except OutOfMemoryError:
+        raise
+    except MemoryError as error:
+        raise out_of_memory("backward", error) from error
     finally:
         switches.autocast = before
 

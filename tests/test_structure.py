@@ -19,7 +19,7 @@ LAYERS = [
     {"creation"},
     {"public"},
     {"tensor_methods"},
-    {"autograd", "precision"},
+    {"autograd", "precision", "memory"},
     {"testing", "nn", "losses", "optim"},
     {"data", "train"},
     {"doctor", "warmup", "__main__", "__init__"},
