@@ -22,7 +22,7 @@ import cpu_scaling
 import harness
 import numpy as np
 from networks import CNN, LSTM, MLP, NETS, Transformer, attention, sigmoid, state_of, updated
-from overhead import chain, inputs, repeated
+from overhead import chain, collect, inputs, repeated
 
 IMPORT_GOAL = 0.15  # seconds of `import tensorgrad`
 
@@ -66,11 +66,7 @@ def tensors(f: Callable, given: list, seed: Any) -> harness.Start:
 
     def run():
         y = f(*given)
-        y.backward(seed)
-        grads = [t.grad for t in given]
-        for t in given:
-            t.grad = None
-        return [y.detach(), *grads]
+        return [y.detach(), *collect(given, y, seed)]
 
     return repeated(run)
 

@@ -73,6 +73,15 @@ def numpy_chain(mode: str, links: int, dtype: str) -> harness.Start:
     return repeated((lambda: [chain(np.tanh, links, x, a, b)]) if mode == "forward" else both)
 
 
+def collect(given: list, y: Any, *cotangent: Any) -> list:
+    """y's gradients for the given tensors, of tensorgrad or PyTorch, which forget them."""
+    y.backward(*cotangent)
+    grads = [t.grad for t in given]
+    for t in given:
+        t.grad = None
+    return grads
+
+
 def tensorgrad_chain(mode: str, links: int, dtype: str) -> harness.Start:
     import tensorgrad as tg
 
@@ -80,21 +89,14 @@ def tensorgrad_chain(mode: str, links: int, dtype: str) -> harness.Start:
     seed = np.ones(16, dtype)
     forward = partial(chain, tg.tanh, links)
 
-    def collect(y, *cotangent):
-        y.backward(*cotangent)
-        grads = [t.grad for t in given]
-        for t in given:
-            t.grad = None
-        return grads
-
     def second():
         grads = tg.grad(lambda *xs: forward(*xs).sum(), (0, 1, 2))(*given)
-        return collect(sum((g * g).sum() for g in grads))
+        return collect(given, sum((g * g).sum() for g in grads))
 
     return repeated(
         {
             "forward": lambda: [forward(*given)],
-            "forward + backward": lambda: collect(forward(*given), seed),
+            "forward + backward": lambda: collect(given, forward(*given), seed),
             "second order": second,
         }[mode]
     )
@@ -108,21 +110,14 @@ def torch_chain(mode: str, links: int, dtype: str) -> harness.Start:
     seed = torch.ones(16, dtype=given[0].dtype)
     forward = partial(chain, torch.tanh, links)
 
-    def collect(y, *cotangent):
-        y.backward(*cotangent)
-        grads = [t.grad for t in given]
-        for t in given:
-            t.grad = None
-        return grads
-
     def second():
         grads = torch.autograd.grad(forward(*given).sum(), given, create_graph=True)
-        return collect(sum((g * g).sum() for g in grads))
+        return collect(given, sum((g * g).sum() for g in grads))
 
     return repeated(
         {
             "forward": lambda: [forward(*given).detach()],
-            "forward + backward": lambda: collect(forward(*given), seed),
+            "forward + backward": lambda: collect(given, forward(*given), seed),
             "second order": second,
         }[mode]
     )

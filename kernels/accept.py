@@ -7,6 +7,20 @@ from typing import Any
 
 FLOATS = ("float32", "float64")
 HALVES = ("float16", "bfloat16")
+NUMBERS = (bool, int, float)
+
+
+def is_number(a: Any) -> bool:
+    """Whether that is a Python number, or one number in an array of any shape."""
+    return type(a) in NUMBERS or not any(a.strides)
+
+
+def like(number: Any, a: Any) -> bool:
+    """Whether a number goes with an array, whose shape and dtype the result will have."""
+    if type(number) in NUMBERS:
+        return True
+    fits = number.shape in ((), a.shape) and number.size and type(number) is type(a)
+    return bool(fits) and number.dtype == a.dtype
 
 
 def accepts(
@@ -16,8 +30,10 @@ def accepts(
     same_shape: bool = False,
     min_size: int = 0,
     size_of: str | Callable[..., int] | None = None,
+    least: int = 0,
     others: tuple[str, ...] = (),
     strided: tuple[str, ...] = (),
+    numbers: bool = False,
     when: Callable[..., bool] | None = None,
 ) -> Callable[[Callable], Callable]:
     """Mark a function as the kernel of the op of its name, and say which arrays it takes.
@@ -25,11 +41,12 @@ def accepts(
     The floating arrays must share one dtype of `dtypes`, be C-contiguous if asked, have one shape
     if asked (`same_shape`), and the first (or the one named by `size_of`) must hold `min_size`
     numbers: below that the array library's own call is faster than ours. (`size_of` may also be a
-    function that measures the inputs.) Inputs named in `others`
-    (labels, random state, hyper-parameters) may have any dtype and shape but must be contiguous
-    too; those in `strided` need not be. `when` is asked last, with all inputs and parameters: it
-    compares shapes, so that a kernel never sees a call that the reference would refuse. Inputs
-    left out are None.
+    function that measures the inputs; a first array of less than `least` is not even measured.)
+    Inputs named in `others` (labels, random state, hyper-parameters) may have any dtype and shape
+    but must be contiguous too; those in `strided` need not be. With `numbers` all inputs but one
+    may be Python numbers, or one number broadcast to that one's shape. `when` is asked last, with
+    all inputs and parameters: it compares shapes, so that a kernel never sees a call that the
+    reference would refuse. Inputs left out are None.
     """
 
     def mark(kernel: Callable) -> Callable:
@@ -42,16 +59,23 @@ def accepts(
         lead = min(i for i in range(len(names) + 1) if i not in free)  # it says the dtype
         allowed: dict[Any, bool] = {}
         kernel.accepts = dtypes  # type: ignore[attr-defined]
-        kernel.smallest = (sized_by, 0 if measure else min_size)  # type: ignore[attr-defined]
+        kernel.smallest = (sized_by, least if measure else min_size)  # type: ignore[attr-defined]
         kernel.strided = [names[i] for i in loose]  # type: ignore[attr-defined]
+        kernel.numbers = numbers  # type: ignore[attr-defined]
 
         def guard(sized: bool) -> Callable[..., bool]:
             smallest = min_size if sized else 0
 
             def accept(arrays: tuple, params: dict[str, Any]) -> bool:
                 try:
-                    first = arrays[lead]
-                    size = measure(*arrays) if measure else arrays[sized_by].size
+                    if numbers:
+                        first = next(a for a in arrays if not is_number(a))
+                        if not all(like(a, first) for a in arrays if is_number(a)):
+                            return False
+                        size = first.size
+                    else:
+                        first = arrays[lead]
+                        size = measure(*arrays) if measure else arrays[sized_by].size
                     if size < smallest:
                         return False
                     kind, dtype, shape = type(first), first.dtype, first.shape
@@ -61,7 +85,7 @@ def accepts(
                     if not ok:
                         return False
                     for i, a in enumerate(arrays):
-                        if a is None:
+                        if a is None or (numbers and is_number(a)):
                             continue
                         if type(a) is not kind or (i not in loose and not a.flags.c_contiguous):
                             return False
@@ -69,7 +93,7 @@ def accepts(
                             a.dtype != dtype or (same_shape and a.shape != shape)
                         ):
                             return False
-                except (AttributeError, IndexError):  # a Python number there; no arrays at all
+                except (AttributeError, IndexError, StopIteration):  # no arrays
                     return False
                 return when is None or when(*arrays, **params)
 

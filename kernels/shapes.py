@@ -45,6 +45,28 @@ def any_numbers(x: Array, *_: Array, **__: Any) -> bool:
     return x.ndim > 0 and x.size > 0
 
 
+def reduction(shape: tuple[int, ...], axis: Any) -> tuple[int, int, int] | None:
+    """The shape as (before, reduced, after) where the reduced axes lie side by side, else None."""
+    ndim = len(shape)
+    axes = tuple(range(ndim)) if axis is None else normalize_axis_tuple(axis, ndim)
+    first, last = min(axes, default=0), max(axes, default=-1) + 1
+    if len(axes) != last - first:
+        return None
+    cuts = shape[:first], shape[first:last], shape[last:]
+    return math.prod(cuts[0]), math.prod(cuts[1]), math.prod(cuts[2])
+
+
+def one_reduction(x: Array, *, axis: Any = None, keepdims: bool = False) -> bool:
+    """Some numbers to sum, over axes that lie side by side."""
+    return x.size > 0 and reduction(x.shape, axis) is not None
+
+
+def sums_to(x: Array, *, shape: tuple[int, ...], dtype: Any) -> bool:
+    """Some numbers to sum, over leading axes only."""
+    extra = x.ndim - len(shape)
+    return x.size > 0 and extra > 0 and x.shape[extra:] == tuple(shape)
+
+
 def product_fits(a: Array, b: Array) -> bool:
     """Matrices, or batches of them that broadcast."""
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:

@@ -42,16 +42,18 @@ from .errors import (
     DTypeError,
     GraphError,
     IndexingError,
+    OutOfMemoryError,
     ShapeError,
     TensorgradError,
 )
+from .memory import memory_summary
 from .public import PUBLIC as _PUBLIC
 
 __version__ = "0.1.0"
 globals().update(_PUBLIC)
 
 _LAZY = ("nn", "optim", "losses", "data", "train", "testing")
-_FROM = {"gradcheck": "testing", "compare": "testing", "Parameter": "nn"}
+_FROM = {"gradcheck": "testing", "compare": "testing", "Parameter": "nn", "autocast": "precision"}
 
 __all__ = [  # noqa: PLE0604
     "BackendError",
@@ -60,6 +62,7 @@ __all__ = [  # noqa: PLE0604
     "GradientTape",
     "GraphError",
     "IndexingError",
+    "OutOfMemoryError",
     "ShapeError",
     "Tensor",
     "TensorgradError",
@@ -74,6 +77,7 @@ __all__ = [  # noqa: PLE0604
     "jacobian",
     "jvp",
     "linspace",
+    "memory_summary",
     "no_grad",
     "ones",
     "ones_like",

@@ -37,9 +37,11 @@ from .errors import (
     DTypeError as DTypeError,
     GraphError as GraphError,
     IndexingError as IndexingError,
+    OutOfMemoryError as OutOfMemoryError,
     ShapeError as ShapeError,
     TensorgradError as TensorgradError,
 )
+from .memory import memory_summary as memory_summary
 from . import nn as nn
 from . import optim as optim
 from . import losses as losses
@@ -49,6 +51,7 @@ from . import testing as testing
 from .testing import gradcheck as gradcheck
 from .testing import compare as compare
 from .nn import Parameter as Parameter
+from .precision import autocast as autocast
 
 __version__: str
 __all__: list[str]

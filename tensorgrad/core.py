@@ -12,6 +12,8 @@ from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from numpy import ndarray  # noqa: F401  (in the calls that rules.py makes)
+
 from .backend import BY_TYPE, RAW, Array, beside, is_floating, make
 from .dispatch import Kernels, explain
 from .errors import DTypeError, GraphError
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from .tensor_stub import TensorMethods  # what tensor_methods.py attaches
 else:
     TensorMethods = object
+new = object.__new__
 next_seq = count(1).__next__  # one clock for nodes and writes: newest-first is topological order
 
 
@@ -31,9 +34,12 @@ class Node:
     __slots__ = ("dtype", "op", "params", "parents", "saved", "seq", "shape")
     written = 0  # only leaves are ever written to
 
-    def __init__(self, op, parents, saved, params, seq, shape, dtype):
-        self.op, self.parents, self.saved, self.params = op, parents, saved, params
-        self.seq, self.shape, self.dtype = seq, shape, dtype
+
+def noted(node, op, parents, saved, params, shape, dtype):
+    """The node, filled in. (In the call of most ops this stands line by line: rules.py.)"""
+    node.op, node.parents, node.saved, node.params = op, parents, saved, params
+    node.seq, node.shape, node.dtype = next_seq(), shape, dtype
+    return node
 
 
 class Leaf(Node):
@@ -43,7 +49,7 @@ class Leaf(Node):
 
     def __init__(self, tensor: Tensor):
         data = tensor._data
-        super().__init__(None, (), (), {}, next_seq(), data.shape, data.dtype)
+        noted(self, None, (), (), {}, data.shape, data.dtype)
         self.tensor, self.written = weakref.ref(tensor), 0
 
 
@@ -53,7 +59,7 @@ class Out(Node):
     __slots__ = ("index",)
 
     def __init__(self, parent: Node, index: int, array: Array):
-        super().__init__(None, (parent,), (), {}, next_seq(), array.shape, array.dtype)
+        noted(self, None, (parent,), (), {}, array.shape, array.dtype)
         self.index = index
 
 
@@ -89,8 +95,18 @@ def stamp(tensor: Tensor) -> None:
 # --- ops ----------------------------------------------------------------------------------------
 
 OPS: dict[str, Op] = {}
-_FACTS = ("samples", "extreme", "scalar", "kind", "outputs", "inplace", "differentiable")
-_COMPLAINTS = (ValueError, TypeError, IndexError, AttributeError, ArithmeticError)
+_FACTS = (
+    "samples",
+    "extreme",
+    "scalar",
+    "kind",
+    "outputs",
+    "inplace",
+    "differentiable",
+    "precision",
+)
+on_autocast: list[Callable] = []  # what casts the inputs of an op with a `precision` (precision.py)
+_COMPLAINTS = (ValueError, TypeError, IndexError, AttributeError, ArithmeticError, MemoryError)
 
 
 class Op:
@@ -104,8 +120,9 @@ class Op:
         self.differentiable: bool = facts.pop("differentiable", not self.inplace)
         self.samples, self.extreme = facts.pop("samples", None), facts.pop("extreme", None)
         self.scalar, self.kind = facts.pop("scalar", None), facts.pop("kind", "other")
-        if facts:
-            raise TypeError(f"op {self.name}: unknown facts {sorted(facts)}")
+        self.precision = facts.pop("precision", None)
+        if facts or self.precision not in (None, "half", "single"):
+            raise TypeError(f"op {self.name}: unknown facts {sorted(facts)} {self.precision}")
         self.rules = Compiled(self.name, ref, rules, joint, self.outputs)
         self.inputs, self.variadic, self.params = self.rules.signature
         self.has_rules, self.special = bool(rules or joint), bool(self.outputs or self.inplace)
@@ -128,6 +145,8 @@ class Op:
         """Raw arrays in, raw arrays out; with a Tensor among them: Tensors out, recorded. The call
         itself is this, unrolled for the op's inputs (rules.py)."""
         arrays, parents, tensor, tracked = [], [], False, False
+        if self.precision and switches.autocast is not None:
+            args = on_autocast[0](self, args)
         for a in args:
             if isinstance(a, Tensor):
                 tensor, node = True, a.node
@@ -154,7 +173,7 @@ class Op:
         if not tracked:
             return Tensor(y)
         saved = self.rules.pick(y, arrays)
-        return Tensor(y, Node(self, parents, saved, params, next_seq(), y.shape, y.dtype))
+        return Tensor(y, noted(Node(), self, parents, saved, params, y.shape, y.dtype))
 
     def _special(self, y, args, arrays, parents, params):
         """Results of ops with several outputs, or that write into their inputs."""
@@ -167,7 +186,7 @@ class Op:
         if parents is None:
             return tuple([None if a is None else Tensor(a) for a in y])
         saved = self.rules.pick(tuple(y), arrays)
-        node = Node(self, parents, saved, params, next_seq(), len(y), None)
+        node = noted(Node(), self, parents, saved, params, len(y), None)
         return tuple([output_of(node, i, a) for i, a in enumerate(y)])
 
 
@@ -177,7 +196,8 @@ def op(joint: Callable | None = None, **given) -> Callable[[Callable], Op]:
     Keywords named as an input are rules for it, functions whose argument names say what to save
     (see rules.py); `joint` is one rule for all inputs. Facts: `samples` and `extreme` (inputs to
     test on), `scalar` (the formula of one element), `kind` (map, reduce, shape, contract, other),
-    `outputs` (their names, when several), `inplace` (inputs written to), `differentiable`.
+    `outputs` (their names, when several), `inplace` (inputs written to), `differentiable`,
+    `precision` ("half" or "single": what precision.py has it computed in).
     Without a rule the reference is differentiated, so it must then be made of other ops.
     """
 

@@ -10,16 +10,20 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from numpy import ndarray
 
 from .backend import BACKENDS, BY_TYPE, NUMBERS, is_floating, on_bfloat16
 from .errors import (
     BackendError,
     DTypeError,
     IndexingError,
+    OutOfMemoryError,
     ShapeError,
     TensorgradError,
     suggest,
@@ -40,11 +44,14 @@ class Kernels(dict):
     def __init__(self, op: Op):
         super().__init__()
         self.op = op
+        self.scope: dict[str, Any] = {}  # of the op's call, which sends small NumPy arrays ...
         _tables.append(self)
 
     def __missing__(self, kind: type) -> Callable:
         if kind in BY_TYPE:
-            run = resolve(self.op, kind)
+            run, small, least = resolve(self.op, kind)
+            if kind is ndarray:
+                self.scope.update(small=small, least=least)  # ... there
         elif kind is type(None) or issubclass(kind, NUMBERS):
             run = self._by_first_array
         else:
@@ -52,40 +59,40 @@ class Kernels(dict):
         self[kind] = run
         return run
 
+    def clear(self) -> None:
+        super().clear()
+        self.scope["least"] = 0
+
     def _by_first_array(self, *arrays: Any, **params: Any) -> Any:
         """For calls that begin with a Python number, such as `1 - x`."""
         kinds = [type(a) for a in arrays if type(a) in BY_TYPE]
         return self[kinds[0] if kinds else BACKENDS["numpy"].array_type](*arrays, **params)
 
 
-def resolve(op: Op, kind: type) -> Callable:
-    """The function for arrays of one type: the guarded kernel, or the reference."""
+def resolve(op: Op, kind: type) -> tuple[Callable, Callable, int]:
+    """The function for arrays of one type, the guarded kernel or the reference; and the function
+    for a first array of less than so many numbers."""
     if _mode not in MODES:
         raise BackendError(f"TENSORGRAD_KERNELS={_mode!r}: {suggest(_mode, MODES)}")
     module = None if _mode == "reference" else kernel_module(BY_TYPE[kind].kernels, op.family)
     kernel = getattr(module, op.name, None)
     ref = _in_float32(op.ref) if _bfloat16 and op.kind == "map" else op.ref
     if kernel is None:
-        return ref
+        return ref, ref, sys.maxsize
     accept = kernel.guard(sized=_mode == "auto")
     at, least = kernel.smallest if _mode == "auto" else (0, 0)
-
-    if len(op.inputs) == 1 and not op.params:
-
-        def run_one(x):  # the same without packing and unpacking
-
-            if getattr(x, "size", least) < least:
-                return ref(x)
-            return kernel(x) if accept((x,), {}) else ref(x)
-
-        return run_one
 
     def run(*arrays, **params):
         if getattr(arrays[at], "size", least) < least:  # small, as in most calls of small programs
             return ref(*arrays, **params)
         return kernel(*arrays, **params) if accept(arrays, params) else ref(*arrays, **params)
 
-    return run
+    return run, ref, 0 if at else least
+
+
+def large() -> float:
+    """From how many numbers on the arithmetic in rules is done by kernels, too."""
+    return {"always": 2, "auto": 1 << 17}.get(_mode, float("inf"))
 
 
 def kernel_module(folder: str, family: str) -> ModuleType | None:
@@ -159,6 +166,8 @@ def explain(name: str, inputs: tuple, arrays: list, params: dict, error: Excepti
     given = ", ".join(f"{n}: {_describe(a)}" for n, a in zip(names, arrays, strict=False))
     options = "".join(f", {k}={v!r}" for k, v in params.items())
     place = f" at {line}" if (line := user_line()) else ""
+    if isinstance(error, MemoryError):
+        return out_of_memory(f"{name}({given}{options}){place}", error)
     if len(homes) > 1:
         return BackendError(
             f"{name}({given}){place}: arrays of {' and '.join(sorted(homes))} were mixed; "
@@ -171,6 +180,15 @@ def explain(name: str, inputs: tuple, arrays: list, params: dict, error: Excepti
     if isinstance(error, AttributeError):  # a number or None where the op needs an array
         error = TypeError(f"it takes arrays here ({error})")
     return kind(f"{name}({given}{options}){place}: {error}")
+
+
+on_out_of_memory: list[Callable[[], str]] = []  # who says what the memory is full of (memory.py)
+
+
+def out_of_memory(what: str, error: MemoryError) -> OutOfMemoryError:
+    """The array library's complaint, and who holds the memory."""
+    facts = "\n".join([say() for say in on_out_of_memory])
+    return OutOfMemoryError(f"{what}: {error}\n{facts}")
 
 
 def _describe(a: Any) -> str:

@@ -41,6 +41,10 @@ class GraphError(TensorgradError, RuntimeError):
     """The recorded graph cannot be differentiated as asked."""
 
 
+class OutOfMemoryError(TensorgradError, MemoryError):
+    """There is no memory for a result. What was computed before is as it was."""
+
+
 STALE = """{!r} was updated after {} had recorded it, so its gradient would be wrong: call
 backward() before the optimizer's step, or compute the loss again"""
 FREED = "a backward() has already used and freed the graph of {}; give that one retain_graph=True"

@@ -4,8 +4,8 @@ A rule is a function such as `lambda g, y: g * y * (1 - y)`. Its argument names 
 `g` the cotangent, `y` the output (both tuples when there are several, which may also be asked for
 by their own names), the name of an input, that
 name with `_shape` for its shape only, or a keyword parameter of the op. A joint rule returns the
-gradients of all inputs at once and may also ask for `needs`, a tuple of bool. They are read once,
-here; nothing else is kept alive between forward and backward.
+gradients of all inputs at once and may also ask for `needs`, a tuple of bool. A rule may itself be
+an op. They are read once, here; nothing else is kept alive between forward and backward.
 """
 
 from __future__ import annotations
@@ -25,9 +25,13 @@ class Signature(NamedTuple):
     params: dict[str, Any]  # name -> default, `...` where there is none
 
 
-def arguments(function: Callable) -> tuple[str, ...]:
-    """The names of a function's arguments."""
-    code = function.__code__
+def _code(function: Any) -> Any:
+    return getattr(function, "ref", function).__code__
+
+
+def arguments(function: Any) -> tuple[str, ...]:
+    """The names of the arguments of a function, or of an op."""
+    code = _code(function)
     return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
@@ -40,15 +44,21 @@ def signature_of(reference: Callable) -> Signature:
     return Signature(code.co_varnames[:n], variadic, params)
 
 
-# An op's call, with its inputs in the place of {n} and {names}.
+# An op's call, with its inputs in the place of {n} and {names}. Arrays of less than `least` numbers
+# go to `small`, without a detour: dispatch.py puts both into the call's scope.
 _UNWRAP = """
-    if type({n}) in RAW:
+    if type({n}) is Tensor:
+        tensor, node_{n}, {n} = True, {n}.node, {n}._data
+    elif type({n}) in RAW:
         node_{n} = None
     elif isinstance({n}, Tensor):
         tensor, node_{n}, {n} = True, {n}.node, {n}._data
     else:
         node_{n}, {n} = None, _plain(op, {n}, ({names},))"""
-_PLAIN = """
+_CAST = """
+    if switches.autocast is not None:
+        {names}, = on_autocast[0](op, ({names},))"""
+_PLAIN = """{cast}
     tensor = False{unwrap}
     try:
         y = {run}
@@ -60,7 +70,11 @@ _PLAIN = """
         y = make(y)  # NumPy's scalars back to 0-d arrays
     if ({untracked}) or not switches.recording:
         return Tensor(y)
-    return Tensor(y, Node(op, ({nodes}), ({saved}), {params}, next_seq(), y.shape, y.dtype))"""
+    node, z = Node(), new(Tensor)  # half the time of two constructors
+    node.op, node.parents, node.saved, node.params = op, ({nodes}), ({saved}), {params}
+    node.seq, node.shape, node.dtype = next_seq(), y.shape, y.dtype
+    z._data, z.node, z.grad = y, node, None
+    return z"""
 _RAW_ONLY = """
     if {all_raw}:
         try:
@@ -131,7 +145,7 @@ class Compiled:
         given = {"g": "g", "needs": "tuple([n is not None for n in parents])"}
         parts = []
         for i, arg in enumerate(arguments(rule)):
-            named = "" if i < rule.__code__.co_argcount else f"{arg}="
+            named = "" if i < _code(rule).co_argcount else f"{arg}="
             if arg in params:
                 parts.append(f"{named}params.get({arg!r}, defaults[{arg!r}])")
             else:
@@ -148,8 +162,10 @@ class Compiled:
         left_out = len(inputs) - len(op.ref.__defaults__ or ())
         head = ", ".join([n if i < left_out else f"{n}=None" for i, n in enumerate(inputs)])
         names, all_raw = ", ".join(inputs), " and ".join([f"type({n}) in RAW" for n in inputs])
-        run = f"kernels[type({inputs[0]})]({names}{more})"
+        few = f"type({inputs[0]}) is ndarray and {inputs[0]}.size < least"
+        run = f"(small if {few} else kernels[type({inputs[0]})])({names}{more})"
         failed = f"explain(op.name, op.inputs, [{names}], {params}, error) from error"
+        cast = _CAST.format(names=names) if op.precision else ""
         if plain:
             unwrap = "".join([_UNWRAP.format(n=n, names=names) for n in inputs])
             nodes = "".join([f"node_{n}, " for n in inputs])
@@ -158,7 +174,8 @@ class Compiled:
             body = _PLAIN.format(**locals())
         else:
             body = _RAW_ONLY.format(**locals())
-        scope = {**scope, "op": op, "kernels": op.kernels, "NONE": {}}
+        scope = {**scope, "op": op, "kernels": op.kernels, "NONE": {}, "least": 0}
+        op.kernels.scope = scope
         exec(f"def call({head}{more}):{body}", scope)
         return scope["call"]
 
@@ -207,6 +224,7 @@ class Compiled:
         return gs
 
     def _make(self, args: str, body: str) -> Callable:
-        scope = {"joint": self.joint, "defaults": self.signature.params, "checked": self._checked}
-        scope |= {f"rule_{name}": rule for name, rule in self.rules.items()}
+        rules = {"joint": self.joint, **{f"rule_{name}": rule for name, rule in self.rules.items()}}
+        scope = {name: getattr(rule, "call", rule) for name, rule in rules.items()}
+        scope |= {"defaults": self.signature.params, "checked": self._checked}
         return eval(f"lambda {args}: {body}", scope)

@@ -1,13 +1,15 @@
-"""What holds in one thread and not in others: whether ops are recorded."""
+"""What holds in one thread and not in others: whether ops are recorded, and in what precision."""
 
 from __future__ import annotations
 
 import threading
 from contextlib import ContextDecorator
+from typing import Any
 
 
 class _Switches(threading.local):
     recording = True
+    autocast: Any = None  # the half-precision dtype within an autocast block
     differentiating = 0  # how many grad/vjp/tape are active in this thread
 
 

@@ -194,17 +194,19 @@ class _Methods:
         retain = create_graph if retain_graph is None else retain_graph
         with recording(create_graph):
             grads = backprop([(self.node, g)], create_graph=create_graph, retain=retain)
-        for leaf in grads:
-            if (tensor := leaf.tensor()) is not None and tensor.node is not leaf:
+        found = []
+        for leaf, g in grads.items():
+            if (tensor := leaf.tensor()) is None:
+                continue
+            if tensor.node is not leaf:
                 raise GraphError(
                     f"requires_grad of {tensor!r} was switched after this graph had recorded it: "
                     "later writes to it are unknown, so compute the loss again"
                 )
+            found.append((tensor, g if create_graph else Tensor(g)))
         with _adding:
-            for leaf, g in grads.items():
-                if (tensor := leaf.tensor()) is not None:
-                    g = g if isinstance(g, Tensor) else Tensor(g)
-                    tensor.grad = g if tensor.grad is None else tensor.grad + g
+            for tensor, g in found:
+                tensor.grad = g if tensor.grad is None else tensor.grad + g
 
     def __getitem__(self, key: Any) -> Tensor:
         template, arrays = index.split_key(key, self._data)

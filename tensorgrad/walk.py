@@ -1,7 +1,8 @@
 """The walk back over the tape: from the cotangents of some results to those of the leaves.
 
 Nodes are visited newest first, each once all of its cotangents have come, and their ops' rules
-are run: on raw arrays, or on Tensors when the gradient is itself to be differentiated.
+are run: on raw arrays, or on Tensors when the gradient is itself to be differentiated. On Tensors,
+too, when a NumPy array is large: what a rule writes as `g * b` then finds the kernel.
 """
 
 from __future__ import annotations
@@ -10,9 +11,13 @@ from collections.abc import Iterable
 from heapq import heappop, heappush, heapreplace
 from typing import Any
 
+from numpy import ndarray
+
 from .backend import BY_TYPE, WEAK, Array, make
 from .core import OPS, Leaf, Node, Out, Tensor, next_seq, output_of
-from .errors import FREED, STALE, GraphError
+from .dispatch import large, out_of_memory
+from .errors import FREED, STALE, GraphError, OutOfMemoryError
+from .switches import switches
 
 
 def backprop(
@@ -27,12 +32,28 @@ def backprop(
     Nodes older than `oldest` are not visited. Gradients are raw arrays, or Tensors on a new tape
     with `create_graph`. What nodes saved is dropped on the way unless `retain`.
     """
+    before, switches.autocast = switches.autocast, None  # rules keep to the dtypes they find
+    try:
+        return _walk(roots, wanted, oldest, create_graph, retain)
+    except OutOfMemoryError:
+        raise
+    except MemoryError as error:
+        raise out_of_memory("backward", error) from error
+    finally:
+        switches.autocast = before
+
+
+def _walk(
+    roots: list, wanted: Iterable[Node], oldest: int, create_graph: bool, retain: bool
+) -> dict[Node, Any]:
     grads: dict[Node, Any] = {}  # cotangents not yet passed on
     found: dict[Node, Any] = {}
     heap: list[tuple[int, Node]] = []  # the newest node first, but for
     newest: Any = None  # the newest parent, which mostly is the next: chains do without the heap
+    node: Any = roots[0][0]
     edges: Iterable = roots
-    wanted, node, seq = set(wanted), roots[0][0], next_seq()
+    wanted, seq, top = set(wanted), next_seq(), 0  # top: when the newest in the heap was made
+    least, sums = large(), set()  # those whose cotangent is a sum that was formed here
     while True:
         for parent, g in edges:
             if parent is None:
@@ -45,23 +66,32 @@ def backprop(
                 g.dtype is not parent.dtype and g.dtype != parent.dtype
             ):
                 g = OPS["sum_to"](g, shape=parent.shape, dtype=parent.dtype)
-            if (others := grads.get(parent)) is not None:
-                grads[parent] = others + g
+            if parent in grads:
+                others = grads[parent]
+                if create_graph or g.size < least:
+                    grads[parent] = others + g
+                elif parent in sums:  # nobody else has seen that array
+                    OPS["accumulate"](others, g)
+                else:
+                    grads[parent] = OPS["add"](others, g)
+                    sums.add(parent)
                 continue
             grads[parent] = g
             if newest is None:
                 newest = parent
-            elif parent.seq > newest.seq:
-                heappush(heap, (-newest.seq, newest))
-                newest = parent
-            else:
-                heappush(heap, (-parent.seq, parent))
-        if newest is None and not heap:
-            return found if create_graph else _own(found, [g for _, g in roots])
+                continue
+            if parent.seq > newest.seq:
+                parent, newest = newest, parent
+            heappush(heap, (-parent.seq, parent))
+            top = -heap[0][0]
         if newest is None:
+            if not heap:
+                return found if create_graph else _own(found, [g for _, g in roots])
             newest = heappop(heap)[1]
-        elif heap and -heap[0][0] > newest.seq:
+            top = -heap[0][0] if heap else 0
+        elif top > newest.seq:
             newest = heapreplace(heap, (-newest.seq, newest))[1]
+            top = -heap[0][0]
         node, newest = newest, None
         g, op, seq, edges = grads.pop(node), node.op, node.seq, ()
         if op is None or wanted:
@@ -69,6 +99,7 @@ def backprop(
                 found[node] = g
             if type(node) is Out and node.parents[0].seq >= oldest:
                 _collect(node, g, grads, heap)
+                top = -heap[0][0]
             if op is None:
                 continue
         parents, needed, saved = node.parents, node.parents, node.saved
@@ -78,9 +109,27 @@ def backprop(
             needed = [p if p is not None and p.seq >= oldest else None for p in parents]
         if create_graph:
             saved = op.rules.rewrap(saved, node, _wrap, output_of)
-        edges = zip(parents, op.rules.vjp(g, saved, node.params, needed))  # noqa: B905 (slower)
+        if type(g) is ndarray and g.size >= least:
+            gradients = _by_ops(op, g, saved, node, needed)
+        else:
+            gradients = op.rules.vjp(g, saved, node.params, needed)
+        edges, saved = zip(parents, gradients), None  # noqa: B905 (slower)
         if not retain:
             node.saved = None
+
+
+def _by_ops(op: Any, g: Array, saved: tuple, node: Node, needed: Any) -> list:
+    """The gradients of raw arrays from rules that are run on Tensors."""
+    saved = op.rules.rewrap(saved, node, _bare, lambda node, i, a: Tensor(a))
+    gradients = op.rules.vjp(Tensor(g), saved, node.params, needed)
+    return [g._data if isinstance(g, Tensor) else g for g in gradients]
+
+
+def _bare(saved: Any, node: Any) -> Any:
+    """What was saved as a Tensor that is on no tape."""
+    if type(saved) is tuple:
+        return tuple([_bare(a, None) for a in saved])
+    return saved if type(saved) in WEAK else Tensor(saved)
 
 
 def _collect(out: Out, g: Any, grads: dict, heap: list) -> None:

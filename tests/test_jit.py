@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tensorgrad.kernels.cpu import jit, scalars
+from tensorgrad.kernels.cpu import jit, products, scalars
 
 RUN = """
 import numpy as np, sys
@@ -65,6 +65,22 @@ def test_a_damaged_cache_entry_is_compiled_again(kind, damage, tmp_path):
     python("run()", NUMBA_CACHE_DIR=tmp_path)
     assert all(p.stat().st_size > 20 for p in entries(tmp_path))
     python("run()", NUMBA_CACHE_DIR=tmp_path)
+
+
+@pytest.mark.skipif(not products.preferred(), reason="products are the library's here")
+@pytest.mark.parametrize("damage", [b"", b"\x80\x05\x95"])
+def test_a_damaged_product_is_compiled_again(damage, tmp_path):
+    """What is called by its address has its own way into the cache."""
+    program = "from tensorgrad.kernels.cpu import blas; blas.single(np.dtype('float64'))"
+    python(program, NUMBA_CACHE_DIR=tmp_path)
+    assert len(entries(tmp_path)) == 2
+    for path in entries(tmp_path):
+        path.write_bytes(damage)
+    python(program, NUMBA_CACHE_DIR=tmp_path)
+    assert all(p.stat().st_size > 20 for p in entries(tmp_path))
+    kept = {p: p.stat().st_mtime_ns for p in entries(tmp_path)}
+    python(program, NUMBA_CACHE_DIR=tmp_path)
+    assert {p: p.stat().st_mtime_ns for p in entries(tmp_path)} == kept
 
 
 def test_without_a_place_to_write_kernels_still_run(tmp_path):

@@ -122,7 +122,7 @@ def run(op, kernel, sample, dtype, home):
     args = placed(op, exact, dtype, home.from_host)
     if not kernel.guard(sized=False)(tuple(args), sample.params):
         return False
-    before = [None if a is None else home.to_host(a).tobytes() for a in args]
+    before = [np.asarray(home.to_host(a)).tobytes() if hasattr(a, "dtype") else a for a in args]
     result = kernel(*args, **sample.params)
     expected = op.ref(*exact, **sample.params)
     n, name = length(sample), f"{op.name} {dtype} {[getattr(a, 'shape', a) for a in args]}"
@@ -132,7 +132,7 @@ def run(op, kernel, sample, dtype, home):
     for of, a, old, wanted in zip(op.names(len(args)), args, before, exact, strict=True):
         if of in op.inplace:
             check(f"{name} {of}", None if a is None else home.to_host(a), wanted, dtype, 1)
-        elif a is not None:
+        elif hasattr(a, "dtype"):
             assert home.to_host(a).tobytes() == old, f"{name} wrote into {of}"
     return True
 
@@ -296,13 +296,34 @@ def test_strided_and_foreign_arrays_are_refused(name):
     for i, (of, a) in enumerate(zip(op.names(len(args)), args, strict=True)):
         if a is None or a.ndim == 0:
             continue
-        others = [(stepped(a), of in CPU[name].strided), (1.0, False)]
+        others = [(stepped(a), of in CPU[name].strided), (1.0, CPU[name].numbers)]
         if a.dtype == np.float32:
             floats = sum(b is not None and b.dtype == np.float32 for b in args)
             others += [(a.astype(np.float64), floats == 1), (a.astype(np.float16), False)]
         for other, fine in others:
             changed = (*args[:i], other, *args[i + 1 :])
             assert accept(changed, sample.params) == fine, (of, getattr(other, "dtype", other))
+
+
+@pytest.mark.parametrize("name", [n for n in CPU if CPU[n].numbers])
+def test_one_number_for_an_array(name):
+    """Of any kind, on either side; two of them make no array, and shapes and dtypes must agree."""
+    op, accept, x = OPS[name], CPU[name].guard(sized=False), draw((3, 5), 0.5, 2.0)
+    two = np.array(2.0)
+    for number in (2, 2.5, True, two, np.broadcast_to(two, (3, 5))):
+        for args in ((x, number), (number, x)):
+            assert accept(args, {})
+            np.testing.assert_allclose(CPU[name](*args), op.ref(*args), rtol=1e-12)
+    for number in (None, "2", np.float32(2), np.array(2), np.zeros((5,)), np.broadcast_to(two, 5),
+                   np.broadcast_to(two, (2, 3, 5)), np.float16(2)):  # fmt: skip
+        assert not accept((x, number), {})
+        assert not accept((number, x), {})
+    empty = np.zeros((0, 5))
+    for a in (empty, np.broadcast_to(two, (0, 5))):
+        for args in ((a, 2.0), (2.0, a), (a, a)):
+            assert not accept(args, {}) or CPU[name](*args).shape == (0, 5)
+    assert not accept((two, two), {})
+    assert not accept((two, 2.0), {})
 
 
 @cpu_kernels

@@ -1,13 +1,16 @@
 """Memory goes by reference count the moment a graph dies, and does not grow."""
 
 import gc
+import re
 import tracemalloc
 import weakref
 
 import numpy as np
 import pytest
+from tensorgrad.kernels.cpu import buffers
 
 import tensorgrad as tg
+from tensorgrad import nn
 from tensorgrad.core import Node
 
 
@@ -85,3 +88,115 @@ def test_200_training_steps_have_flat_memory():
     tracemalloc.stop()
     assert nodes[0] == nodes[1]
     assert sizes[1] - sizes[0] < 20_000, f"grew from {sizes[0]} to {sizes[1]} bytes"
+
+
+@pytest.mark.parametrize("mode", ["always", "reference"])
+def test_sums_of_gradients_are_formed_in_place_and_hurt_nobody(mode):
+    """Every use of x gives it the same cotangent: the first two make a new array, the rest are
+    added to that one."""
+    seed = tg.tensor(np.arange(6.0).reshape(2, 3))
+    with tg.use_kernels(mode):
+        x, z = (tg.tensor(np.ones((2, 3)), requires_grad=True) for _ in range(2))
+        y = x + x + z + x + (x + x)
+        y.backward(seed)
+        y = x * z + x
+        y.backward(seed)
+    np.testing.assert_array_equal(seed.data, np.arange(6.0).reshape(2, 3))
+    np.testing.assert_array_equal(x.grad.data, 7 * seed.data)
+    np.testing.assert_array_equal(z.grad.data, 2 * seed.data)
+
+
+def test_one_sum_holds_all_gradients_of_a_large_tensor():
+    """However often it is used: the result, the sum and two that are on their way into it."""
+    n = 1 << 18
+    x = tg.tensor(np.ones(n, "float32"), requires_grad=True)
+    seed = tg.asarray(np.ones(n, "float32"))
+    y = x * 2.0
+    for _ in range(20):
+        y = y + x * 2.0
+    with tg.use_kernels("always"):
+        buffers.trim()
+        before = buffers.facts()["used"] - y.data.nbytes
+        y.backward(seed)
+        assert buffers.facts()["most used"] - before <= 4 * y.data.nbytes
+    np.testing.assert_array_equal(x.grad.data, np.full(n, 42, "float32"))
+
+
+# --- who holds it -------------------------------------------------------------------------------
+
+
+def held(role):
+    """What a role has in the summary, in MiB."""
+    found = re.search(rf"{role} ([0-9.]+) (KiB|MiB)", tg.memory_summary().splitlines()[0])
+    return 0.0 if found is None else float(found[1]) / (1024 if found[2] == "KiB" else 1)
+
+
+def test_the_summary_tells_parameters_gradients_and_what_backward_needs():
+    gc.collect()
+    roles = ("parameters", "gradients", "kept for backward", "other tensors")
+    before = {role: held(role) for role in roles}
+    w = tg.tensor(np.ones((512, 512)), requires_grad=True)  # 2 MiB
+    x = tg.asarray(np.ones((2048, 512)))  # 8 MiB
+    view = x[:, ::2]
+    y = tg.exp(tg.matmul(x, w.T))  # (2048, 512): 8 MiB, kept; so is x
+    more = {role: held(role) - before[role] for role in roles}
+    assert more["parameters"] == pytest.approx(2, abs=0.2)
+    assert more["kept for backward"] == pytest.approx(8 + 8, abs=0.2)
+    assert more["other tensors"] == pytest.approx(0, abs=0.2), (
+        "the view is of an array counted above"
+    )
+    y.sum().backward()
+    more = {role: held(role) - before[role] for role in roles}
+    assert more["gradients"] == pytest.approx(2, abs=0.2)
+    assert more["kept for backward"] == pytest.approx(0, abs=0.2)
+    assert "float64[2048, 512] on numpy" in tg.memory_summary(count=100)
+    assert view.shape == (2048, 256)
+
+
+class Outer(nn.Module):
+    """A product of all pairs, for which there is no memory."""
+
+    def __init__(self):
+        self.scale = nn.Parameter(np.ones((1, 10**7), "float32"))
+
+    def forward(self, x):
+        return x * self.scale
+
+
+def test_out_of_memory_names_op_layer_size_and_the_largest_arrays(backend):
+    model = nn.Sequential([Outer()]).to(backend)
+    x = tg.asarray(np.ones((10**7, 1), "float32"), backend=backend)
+    with pytest.raises(tg.OutOfMemoryError) as raised:
+        model(x)
+    text = str(raised.value)
+    parts = ["multiply(a: float32[10000000, 1]", "test_memory.py", "allocate", "layers[0] (Outer"]
+    for part in (*parts, f"38.1 MiB  float32[1, 10000000] on {backend}, parameters"):
+        assert part in text, text
+    assert isinstance(raised.value, MemoryError)
+    assert (x * 2.0).sum().item() == 2e7, "and then all goes on"
+
+
+def test_out_of_memory_in_backward():
+    class Greedy(tg.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x + 1
+
+        @staticmethod
+        def backward(ctx, g):
+            return np.ones((10**7, 10**7)) * g
+
+    x = tg.tensor([1.0], requires_grad=True)
+    y = Greedy.apply(x)
+    with pytest.raises(tg.OutOfMemoryError, match=r"backward: .*allocate"):
+        y.backward()
+    assert x.grad is None
+
+
+def test_a_pool_that_gets_no_memory_says_so():
+    held = buffers.empty((1 << 20,), "float32")
+    del held
+    with pytest.raises(MemoryError, match="MiB"):
+        buffers.empty((1 << 60,), "uint8")
+    assert buffers.facts()["at hand"] == 0
+    assert buffers.empty((1 << 20,), "float32").size == 1 << 20

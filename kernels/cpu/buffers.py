@@ -50,7 +50,12 @@ class _Pool:
                 self.at_hand -= len(block)
             else:
                 self._shrink(size)
-                block = _map(size)
+                try:
+                    block = _map(size)
+                except OSError as error:
+                    self.free.clear()  # a caller that catches the error finds all that there is
+                    self.at_hand = 0
+                    raise MemoryError(f"Unable to allocate {size / 2**20:.0f} MiB") from error
             self.used += len(block)
             self.most = max(self.most, self.used)
             return block

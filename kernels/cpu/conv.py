@@ -51,6 +51,7 @@ def _forward(formula: Callable) -> Callable:
             last, rows = min(n, first + many), min(tile, oh - top)
             own = (rows + beyond[0]) * pitch  # numbers of one image in a phase
             plane = own * (last - first)
+            seen = plane - beyond[0] * pitch  # up to the last output
             copy = np.empty(c * phases * plane + reach[0] * pitch + reach[1] + width, y.dtype)
             copy[c * phases * plane :] = 0
             places = np.empty(c * count, np.int64)
@@ -61,7 +62,7 @@ def _forward(formula: Callable) -> Callable:
                          stride, padding)  # fmt: skip
                 for o in range(z.shape[0]):
                     z[o] = b[k * out + o] if o < out else y.dtype.type(0)
-                for p in range(0, plane, width):
+                for p in range(0, seen, width):
                     for m in range(z.shape[0] // height):
                         panel(z, m * height, p, w[k, m], starts, height, copy, p, places)
                 for i in range(last - first):
@@ -76,14 +77,15 @@ def _forward(formula: Callable) -> Callable:
 
 
 @s.scalar
-def _add_weights(gw, copy, starts, z, plane, out, shape):
+def _add_weights(gw, copy, starts, z, plane, used, out, shape):
     """Adds to gw (places, outputs) the products of what they see with z, the gradients of the
-    outputs, a row of a plane each. Some columns of z at a time are turned, and stay in cache."""
+    outputs, a row of a plane each, of which the first `used` numbers are not all zero. Some
+    columns of z at a time are turned, and stay in cache."""
     (height, width), n = shape, gw.shape[1]
     lanes, turned = width // VECTORS, np.zeros(_CHUNK * n, z.dtype)
     lines = np.arange(_CHUNK) * n
-    for first in range(0, plane, _CHUNK):
-        size = min(_CHUNK, plane - first)
+    for first in range(0, used, _CHUNK):
+        size = min(_CHUNK, used - first)
         for p in range(0, size, lanes):
             for o in range(0, out, lanes):
                 turn(turned, p * n + o, n, z, o * plane + first + p, plane)
@@ -168,7 +170,8 @@ def _backward(formula: Callable) -> Callable:
                                  stride, padding)  # fmt: skip
                         starts = np.zeros(gw.shape[2], np.int64)
                         list_places(starts, phase, down, across, phases, plane, pitch)
-                        _add_weights(gw[part, k], copy, starts, z[margin:], plane, out, shape)
+                        used = plane - beyond[0] * pitch
+                        _add_weights(gw[part, k], copy, starts, z[margin:], plane, used, out, shape)
                     if gx.size:
                         steps = down * pitch + across
                         _sum_images(copy, w[k], steps, order, ends, z, margin, plane, c, out, shape)
@@ -267,33 +270,53 @@ def conv2d_weight(x, dy, *, window, stride, padding, dilation, groups):
 
 
 @s.scalar
+def _above(value, best):
+    return (value > best) | ((value != value) & (best == best))
+
+
+@s.scalar
 def _largest(x, c, top, bottom, left, right):
     """The first of the largest numbers, or the first NaN, and its place in the plane."""
     best, place = x[c, top, left], top * x.shape[2] + left
     for v in range(top, bottom):
         for h in range(left, right):
             value = x[c, v, h]
-            larger = (value > best) | ((value != value) & (best == best))
+            larger = _above(value, best)
             best = value if larger else best
             place = v * x.shape[2] + h if larger else place
     return best, place
 
 
+@s.scalar
+def _row_of_pairs(a, b, at, width, largest, where, corners):
+    """A row of 2x2 windows, side by side on the lines a and b, whose first number is at `at`. Two
+    loops, of one width of number each, become vector instructions: an eighth of the time."""
+    for j in range(largest.size):
+        best, corner = a[2 * j], np.int32(0)
+        for k, value in ((1, a[2 * j + 1]), (2, b[2 * j]), (3, b[2 * j + 1])):
+            above = _above(value, best)
+            best, corner = value if above else best, np.int32(k) if above else corner
+        largest[j], corners[j] = best, corner
+    for j in range(largest.size):
+        where[j] = at + 2 * j + (corners[j] >> 1) * width + (corners[j] & 1)
+
+
 @jit(parallel_from=PARALLEL)
 def _max_pool(x, y, where, g):
-    kh, kw, sh, sw, ph, pw = g
-    usual = kh == kw == 2 and ph == pw == 0
-    for c in prange(y.shape[0]):
-        for i in range(y.shape[1]):
-            top, bottom = max(0, i * sh - ph), min(x.shape[1], i * sh - ph + kh)
-            for j in range(y.shape[2]):
-                if usual:  # loops whose length the compiler knows: half the time
-                    best, place = _largest(x, c, i * sh, i * sh + 2, j * sw, j * sw + 2)
-                else:
-                    left, right = max(0, j * sw - pw), min(x.shape[2], j * sw - pw + kw)
-                    best, place = _largest(x, c, top, bottom, left, right)
-                y[c, i, j] = best
-                where[c, i, j] = place
+    (kh, kw, sh, sw, ph, pw), (planes, height, width) = g, x.shape
+    pairs = kh == kw == sh == sw == 2 and ph == pw == 0
+    for part in prange((planes + 15) // 16):
+        corners = np.empty(y.shape[2], np.int32)
+        for c in range(part * 16, min(planes, part * 16 + 16)):
+            for i in range(y.shape[1]):
+                if pairs:
+                    a, b = x[c, 2 * i], x[c, 2 * i + 1]
+                    _row_of_pairs(a, b, 2 * i * width, width, y[c, i], where[c, i], corners)
+                    continue
+                top, bottom = max(0, i * sh - ph), min(height, i * sh - ph + kh)
+                for j in range(y.shape[2]):
+                    left, right = max(0, j * sw - pw), min(width, j * sw - pw + kw)
+                    y[c, i, j], where[c, i, j] = _largest(x, c, top, bottom, left, right)
 
 
 @jit(parallel_from=PARALLEL)

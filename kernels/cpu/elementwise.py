@@ -1,4 +1,5 @@
-"""Activations and their gradients in one pass over memory; NumPy takes one for each operation."""
+"""Arithmetic on large arrays, on all threads and in memory that was used before; activations and
+their gradients in one pass over memory, where NumPy takes one for each operation."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..accept import accepts
+from ..accept import accepts, is_number
 from . import scalars as s
 from .buffers import empty_like
 from .jit import jit, prange
@@ -17,6 +18,7 @@ from .jit import jit, prange
 SMALL = 2048
 # Waking the other threads costs 5 to 10 us, which two win back from 64K numbers on.
 PARALLEL = 1 << 16
+LARGE = 2 * PARALLEL  # NumPy's own is one vectorised pass: only threads and used memory beat it
 
 
 def unary(formula: Callable) -> Callable:
@@ -41,6 +43,17 @@ def binary(formula: Callable) -> Callable:
     return loop
 
 
+def turned(formula: Callable) -> Callable:
+    """A loop that takes the formula of one number and each of `x`."""
+
+    @jit(parallel_from=PARALLEL)
+    def loop(x, y, p):
+        for i in prange(x.size):
+            y[i] = formula(p[0], x[i])
+
+    return loop
+
+
 def apply(loop: Callable, *arrays: np.ndarray, p: tuple = ()) -> np.ndarray:
     """A new array of the shape of `arrays`, filled by the loop."""
     y = empty_like(arrays[0])
@@ -48,6 +61,67 @@ def apply(loop: Callable, *arrays: np.ndarray, p: tuple = ()) -> np.ndarray:
     loop(*[a.reshape(-1) for a in arrays], y.reshape(-1), p)
     return y
 
+
+# --- arithmetic ---------------------------------------------------------------------------------
+
+
+def _pairs(formula: Callable) -> Callable:
+    """The formula for two arrays, or an array and a number on either side."""
+    both, right, left = binary(formula), unary(formula), turned(formula)
+
+    def run(a, b):
+        if is_number(a):
+            return apply(left, b, p=(_one(a),))
+        return apply(right, a, p=(_one(b),)) if is_number(b) else apply(both, a, b)
+
+    return run
+
+
+def _one(a):
+    return a.flat[0] if isinstance(a, np.ndarray) else a
+
+
+_add, _subtract = _pairs(s.add), _pairs(s.subtract)
+_multiply, _divide = _pairs(s.multiply), _pairs(s.divide)
+_negative, _square, _sqrt = unary(s.negative), unary(s.square), unary(s.sqrt)
+
+
+@accepts(numbers=True, same_shape=True, min_size=LARGE)
+def add(a, b):
+    return _add(a, b)
+
+
+@accepts(numbers=True, same_shape=True, min_size=LARGE)
+def subtract(a, b):
+    return _subtract(a, b)
+
+
+@accepts(numbers=True, same_shape=True, min_size=LARGE)
+def multiply(a, b):
+    return apply(_square, a) if a is b else _multiply(a, b)
+
+
+@accepts(numbers=True, same_shape=True, min_size=LARGE)
+def divide(a, b):
+    return _divide(a, b)
+
+
+@accepts(min_size=LARGE)
+def negative(x):
+    return apply(_negative, x)
+
+
+@accepts(min_size=LARGE)
+def square(x):
+    return apply(_square, x)
+
+
+@accepts(min_size=LARGE)
+def sqrt(x):
+    return apply(_sqrt, x)
+
+
+# --- activations --------------------------------------------------------------------------------
 
 _tanh, _tanh_grad = unary(s.tanh), binary(s.tanh_grad)
 _sigmoid, _sigmoid_grad = unary(s.sigmoid), binary(s.sigmoid_grad)
@@ -58,7 +132,7 @@ _gelu, _gelu_grad = unary(s.gelu), binary(s.gelu_grad)
 _silu, _silu_grad = unary(s.silu), binary(s.silu_grad)
 
 
-@accepts(min_size=2 * PARALLEL)  # NumPy's own is one vectorised pass: only threads beat it
+@accepts(min_size=LARGE)
 def tanh(x):
     return apply(_tanh, x)
 

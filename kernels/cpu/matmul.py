@@ -96,7 +96,7 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return c
 
 
-@accepts(contiguous=False, min_size=TILED, size_of=multiplications, when=product_fits)
+@accepts(contiguous=False, min_size=TILED, size_of=multiplications, least=128, when=product_fits)
 def matmul(a, b):
     if b.ndim == 2 and a.ndim > 2 and a.flags.c_contiguous:
         return product(flat_rows(a), b).reshape(*a.shape[:-1], b.shape[1])

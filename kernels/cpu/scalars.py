@@ -78,6 +78,41 @@ def expm1(x):
 
 
 @scalar
+def add(a, b):
+    return a + b
+
+
+@scalar
+def subtract(a, b):
+    return a - b
+
+
+@scalar
+def multiply(a, b):
+    return a * b
+
+
+@scalar
+def divide(a, b):
+    return a / b
+
+
+@scalar
+def negative(x):
+    return -x
+
+
+@scalar
+def square(x):
+    return x * x
+
+
+@scalar
+def sqrt(x):
+    return np.sqrt(x)
+
+
+@scalar
 def tanh(x):
     """Hyperbolic tangent."""
     t = type(x)

@@ -16,6 +16,17 @@ PARALLEL = 1 << 17  # half of them are done before the other threads are awake
 
 
 @jit(parallel_from=PARALLEL)
+def _accumulate(total, g):
+    for i in prange(total.size):
+        total[i] += g[i]
+
+
+@accepts(min_size=PARALLEL, same_shape=True)
+def accumulate(total, g):
+    _accumulate(total.reshape(-1), g.reshape(-1))
+
+
+@jit(parallel_from=PARALLEL)
 def _sgd(p, g, lr, weight_decay):
     for i in prange(p.size):
         p[i] -= lr * (g[i] + weight_decay * p[i])

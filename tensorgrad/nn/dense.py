@@ -73,22 +73,24 @@ class Dense(Module):
 
     def forward(self, x: Any) -> Tensor:
         x = asarray(x)
-        if not x.shape:
+        shape, weight = x.shape, self.weight
+        if not shape:
             raise ShapeError("Dense takes arrays of one axis or more, got a single number")
-        if self.weight is None:
-            self.build(x.shape[-1])
-        if x.shape[-1] != self.in_features:
+        if weight is None:
+            self.build(shape[-1])
+            weight = self.weight
+        if shape[-1] != self.in_features:
             raise ShapeError(
                 f"Dense({self.units}) was made for {self.in_features} features, got an input of "
-                f"shape {x.shape} (weight {self.weight.shape})"
+                f"shape {shape} (weight {weight.shape})"
             )
         if not is_floating(x.dtype):
-            x = cast(x, dtype=self.weight.dtype)
+            x = cast(x, dtype=weight.dtype)
         if self.activation in matmul.ACTIVATIONS:
-            return matmul.dense(x, self.weight, self.bias, activation=self.activation)
+            return matmul.dense(x, weight, self.bias, activation=self.activation)
         if self.activation == "gelu":
-            return matmul.dense_gelu(x, self.weight, self.bias)[0]
-        return activations.apply(self.activation, matmul.dense(x, self.weight, self.bias))
+            return matmul.dense_gelu(x, weight, self.bias)[0]
+        return activations.apply(self.activation, matmul.dense(x, weight, self.bias))
 
     def describe(self) -> str:
         name = "" if self.activation == "none" else f", activation={self.activation!r}"

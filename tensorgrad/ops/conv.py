@@ -152,6 +152,7 @@ def _grad_samples():
     ),
     samples=_active_samples,
     kind="contract",
+    precision="half",
 )
 def conv2d(
     x, w, b=None, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1, activation="none"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import NUMBERS, namespace
+from ..backend import NUMBERS, namespace, zero_and_one
 from ..core import op
 from .samples import binary, calls, draw, same, unary
 
@@ -69,6 +69,7 @@ def _power_b(g, a, y):
     b=_power_b,
     samples=binary(0.5, 3),
     kind="map",
+    precision="single",
     scalar="power(a, b)",
 )
 def power(a, b):
@@ -270,25 +271,31 @@ def where(condition, a, b):
 # --- functions ----------------------------------------------------------------------------------
 
 
-@op(x=lambda g, y: g * y, samples=unary(), kind="map", scalar="exp(x)")
+@op(x=lambda g, y: g * y, samples=unary(), kind="map", precision="single", scalar="exp(x)")
 def exp(x):
     """e to the power x."""
     return namespace(x).exp(x)
 
 
-@op(x=lambda g, y: g * (y + 1), samples=unary(), kind="map", scalar="expm1(x)")
+@op(x=lambda g, y: g * (y + 1), samples=unary(), kind="map", precision="single", scalar="expm1(x)")
 def expm1(x):
     """exp(x) - 1, exact for small x."""
     return namespace(x).expm1(x)
 
 
-@op(x=lambda g, x: g / x, samples=unary(0.1, 4), kind="map", scalar="log(x)")
+@op(x=lambda g, x: g / x, samples=unary(0.1, 4), kind="map", precision="single", scalar="log(x)")
 def log(x):
     """Natural logarithm."""
     return namespace(x).log(x)
 
 
-@op(x=lambda g, x: g / (1 + x), samples=unary(-0.5, 4), kind="map", scalar="log1p(x)")
+@op(
+    x=lambda g, x: g / (1 + x),
+    samples=unary(-0.5, 4),
+    kind="map",
+    precision="single",
+    scalar="log1p(x)",
+)
 def log1p(x):
     """log(1 + x), exact for small x."""
     return namespace(x).log1p(x)
@@ -310,8 +317,14 @@ def cos(x):
 # The gradient ops have no rules: their references are differentiated when that is asked for.
 
 
+@op(samples=same(2), kind="map", scalar="g * (1 - y * y)")
+def tanh_grad(g, y):
+    """Gradient of tanh from its output, g (1 - y^2)."""
+    return g * (zero_and_one(y)[1] - y * y)
+
+
 @op(
-    x=lambda g, y: tanh_grad(g, y),
+    x=tanh_grad,
     samples=unary(-3, 3),
     extreme=unary(-300, 300),
     kind="map",
@@ -322,36 +335,24 @@ def tanh(x):
     return namespace(x).tanh(x)
 
 
-@op(samples=same(2), kind="map", scalar="g * (1 - y * y)")
-def tanh_grad(g, y):
-    """Gradient of tanh from its output."""
-    return g * (1 - y * y)
+@op(samples=same(2), kind="map", scalar="g * y * (1 - y)")
+def sigmoid_grad(g, y):
+    """Gradient of sigmoid from its output, g y (1 - y): it wants y = sigmoid(x), not x."""
+    return g * y * (zero_and_one(y)[1] - y)
 
 
 @op(
-    x=lambda g, y: sigmoid_grad(g, y),
+    x=sigmoid_grad,
     samples=unary(-6, 6),
     extreme=unary(-300, 300),
     kind="map",
     scalar="where(x < 0, exp(-abs(x)), 1) / (1 + exp(-abs(x)))",
 )
 def sigmoid(x):
-    """Logistic function 1 / (1 + exp(-x)), computed from exp(-|x|) so that nothing overflows."""
-    xp = namespace(x)
-    e = xp.exp(-xp.abs(x))
-    return xp.where(x < 0, e, 1) / (1 + e)
-
-
-@op(samples=same(2), kind="map", scalar="g * y * (1 - y)")
-def sigmoid_grad(g, y):
-    """Gradient of sigmoid from its output: it wants y = sigmoid(x), not x."""
-    return g * y * (1 - y)
-
-
-@op(x=lambda g, y: relu_grad(g, y), samples=unary(), kind="map", scalar="maximum(x, 0)")
-def relu(x):
-    """max(x, 0); its gradient at 0 is 0."""
-    return namespace(x).maximum(x, 0)
+    """Logistic function 1 / (1 + exp(-x)), computed as exp(min(x, 0)) / (1 + exp(-|x|)), in which
+    nothing overflows."""
+    xp, (zero, one) = namespace(x), zero_and_one(x)
+    return xp.exp(xp.minimum(x, zero)) / (one + xp.exp(-xp.abs(x)))
 
 
 @op(samples=same(2), kind="map", scalar="where(y > 0, g, 0)")
@@ -360,15 +361,10 @@ def relu_grad(g, y):
     return where(greater(y, 0), g, 0.0)
 
 
-@op(
-    x=lambda g, x, slope: leaky_relu_grad(g, x, slope=slope),
-    samples=unary(-2, 2, {}, {"slope": 0.2}),
-    kind="map",
-    scalar="where(x > 0, x, slope * x)",
-)
-def leaky_relu(x, *, slope=0.01):
-    """x above 0, slope * x below (Maas et al. 2013)."""
-    return namespace(x).where(x > 0, x, slope * x)
+@op(x=relu_grad, samples=unary(), kind="map", scalar="maximum(x, 0)")
+def relu(x):
+    """max(x, 0); its gradient at 0 is 0."""
+    return namespace(x).maximum(x, zero_and_one(x)[0])
 
 
 @op(samples=same(2, slope=0.2), kind="map", scalar="where(x > 0, g, slope * g)")
@@ -378,7 +374,26 @@ def leaky_relu_grad(g, x, *, slope):
 
 
 @op(
-    x=lambda g, x, alpha: elu_grad(g, x, alpha=alpha),
+    x=leaky_relu_grad,
+    samples=unary(-2, 2, {}, {"slope": 0.2}),
+    kind="map",
+    scalar="where(x > 0, x, slope * x)",
+)
+def leaky_relu(x, *, slope=0.01):
+    """x above 0, slope * x below (Maas et al. 2013)."""
+    return namespace(x).where(x > 0, x, slope * x)
+
+
+@op(
+    samples=same(2, alpha=0.5), kind="map", scalar="where(x > 0, g, g * alpha * exp(minimum(x, 0)))"
+)
+def elu_grad(g, x, *, alpha):
+    """Gradient of elu. Taken from x: the output rounds to -alpha and loses the small slopes."""
+    return where(greater(x, 0), g, g * alpha * exp(minimum(x, 0)))
+
+
+@op(
+    x=elu_grad,
     samples=unary(-2, 2, {}, {"alpha": 0.5}),
     extreme=unary(-300, 300),
     kind="map",
@@ -390,19 +405,19 @@ def elu(x, *, alpha=1.0):
     return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))
 
 
-@op(
-    samples=same(2, alpha=0.5), kind="map", scalar="where(x > 0, g, g * alpha * exp(minimum(x, 0)))"
-)
-def elu_grad(g, x, *, alpha):
-    """Gradient of elu. Taken from x: the output rounds to -alpha and loses the small slopes."""
-    return where(greater(x, 0), g, g * alpha * exp(minimum(x, 0)))
-
-
 _ROOT_2_BY_PI = 0.7978845608028654  # sqrt(2 / pi)
 
 
+@op(samples=same(2, -4, 4), kind="map")
+def gelu_grad(g, x):
+    """Gradient of gelu."""
+    t = tanh(_ROOT_2_BY_PI * (x + 0.044715 * x * x * x))
+    slope = _ROOT_2_BY_PI * (1 + 0.134145 * x * x)
+    return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * slope)
+
+
 @op(
-    x=lambda g, x: gelu_grad(g, x),
+    x=gelu_grad,
     samples=unary(-4, 4),
     extreme=unary(-300, 300),
     kind="map",
@@ -415,15 +430,14 @@ def gelu(x):
 
 
 @op(samples=same(2, -4, 4), kind="map")
-def gelu_grad(g, x):
-    """Gradient of gelu."""
-    t = tanh(_ROOT_2_BY_PI * (x + 0.044715 * x * x * x))
-    slope = _ROOT_2_BY_PI * (1 + 0.134145 * x * x)
-    return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * slope)
+def silu_grad(g, x):
+    """Gradient of silu."""
+    s = sigmoid(x)
+    return g * s * (1 + x * (1 - s))
 
 
 @op(
-    x=lambda g, x: silu_grad(g, x),
+    x=silu_grad,
     samples=unary(-6, 6),
     extreme=unary(-300, 300),
     kind="map",
@@ -433,18 +447,12 @@ def silu(x):
     return x * sigmoid(x)
 
 
-@op(samples=same(2, -4, 4), kind="map")
-def silu_grad(g, x):
-    """Gradient of silu."""
-    s = sigmoid(x)
-    return g * s * (1 + x * (1 - s))
-
-
 @op(
     x=lambda g, x: g * sigmoid(x),
     samples=unary(-6, 6),
     extreme=unary(-300, 300),
     kind="map",
+    precision="single",
     scalar="maximum(x, 0) + log1p(exp(-abs(x)))",
 )
 def softplus(x):

@@ -20,10 +20,29 @@ _WILD = calls(lambda: (draw((4, 5), -1e4, 1e4), integers((4,), 5)))
 
 
 @op(
-    logits=lambda g, logits, labels: softmax_cross_entropy_grad(g, logits, labels),
+    samples=calls(
+        lambda: (draw((4,)), draw((4, 5), -3, 3), integers((4,), 5)),
+        lambda: (draw((2, 3)), draw((2, 3, 5), -3, 3), integers((2, 3), 5)),
+        lambda: (draw((0,)), draw((0, 5)), integers((0,), 5)),
+        lambda: (draw((9,)), draw((9, 67), -3, 3), integers((9,), 67)),
+    ),
+    kind="reduce",
+)
+def softmax_cross_entropy_grad(g, logits, labels):
+    """Gradient for the logits: g * (softmax(logits) - one_hot(labels))."""
+    xp = namespace(getattr(labels, "_data", labels))
+    classes = xp.arange(logits.shape[-1])
+    p = softmax(widened(logits), axis=-1)
+    hit = equal(expand_dims(labels, axis=-1), classes)
+    return narrow(expand_dims(g, axis=-1) * where(hit, p - 1, p), logits)
+
+
+@op(
+    logits=softmax_cross_entropy_grad,
     samples=_LOGITS,
     extreme=_WILD,
     kind="reduce",
+    precision="single",
 )
 def softmax_cross_entropy(logits, labels):
     """-log softmax(logits)[label] for each example: logits (..., classes) and integer labels
@@ -52,24 +71,6 @@ def check_labels(labels, logits_shape):
             raise ValueError(f"labels run from {low} to {high}, outside the classes 0..{n - 1}")
 
 
-@op(
-    samples=calls(
-        lambda: (draw((4,)), draw((4, 5), -3, 3), integers((4,), 5)),
-        lambda: (draw((2, 3)), draw((2, 3, 5), -3, 3), integers((2, 3), 5)),
-        lambda: (draw((0,)), draw((0, 5)), integers((0,), 5)),
-        lambda: (draw((9,)), draw((9, 67), -3, 3), integers((9,), 67)),
-    ),
-    kind="reduce",
-)
-def softmax_cross_entropy_grad(g, logits, labels):
-    """Gradient for the logits: g * (softmax(logits) - one_hot(labels))."""
-    xp = namespace(getattr(labels, "_data", labels))
-    classes = xp.arange(logits.shape[-1])
-    p = softmax(widened(logits), axis=-1)
-    hit = equal(expand_dims(labels, axis=-1), classes)
-    return narrow(expand_dims(g, axis=-1) * where(hit, p - 1, p), logits)
-
-
 def _tiny(x):
     """The smallest normal number: keeps the logarithm of a probability of 0 finite."""
     return 1.2e-38 if x.dtype.itemsize > 2 else 6.2e-5
@@ -85,6 +86,7 @@ def _tiny(x):
     ),
     extreme=calls((np.array([0.0, 1.0, 0.0, 1.0]), np.array([0.0, 1.0, 1.0, 0.0]))),
     kind="map",
+    precision="single",
 )
 def binary_cross_entropy(p, t):
     """-(t log p + (1 - t) log(1 - p)) for each probability p and target t in [0, 1]. Logarithms
@@ -103,6 +105,7 @@ def binary_cross_entropy(p, t):
     ),
     extreme=calls(lambda: (draw((9,), -300, 300), draw((9,), 0, 1, 1))),
     kind="map",
+    precision="single",
 )
 def binary_cross_entropy_with_logits(x, t):
     """binary_cross_entropy(sigmoid(x), t) for logits x, exact for large ones."""
@@ -119,6 +122,7 @@ def binary_cross_entropy_with_logits(x, t):
         lambda: (draw((300,)), draw((300,), seed=1)),
     ),
     kind="reduce",
+    precision="single",
 )
 def mean_squared_error(x, t):
     """The mean of (x - t)^2 over all elements; both have one shape."""

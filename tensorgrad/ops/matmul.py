@@ -17,8 +17,10 @@ def transposed(x):
 
 def flat(x):
     """All leading axes as one: (..., n) -> (rows, n)."""
+    if x.ndim == 2:
+        return x
     rows = math.prod(x.shape[:-1])  # not -1, which an axis of length 0 would leave open
-    return x if len(x.shape) == 2 else reshape(x, shape=(rows, x.shape[-1]))
+    return reshape(x, shape=(rows, x.shape[-1]))
 
 
 def _matmul_a(g, a_shape, b):
@@ -56,6 +58,7 @@ def _matmul_b(g, a, b_shape):
         lambda: (draw((65, 33)), draw((33, 17))),
     ),
     kind="contract",
+    precision="half",
 )
 def matmul(a, b):
     """Matrix product over the last two axes, batched and broadcast over the others, as NumPy's;
@@ -63,6 +66,8 @@ def matmul(a, b):
     xp = namespace(a)
     if a.dtype.itemsize == 2 and is_half(a.dtype) and a.dtype == b.dtype:
         return xp.matmul(a.astype("float32"), b.astype("float32")).astype(a.dtype)
+    if a.ndim == 2 and b.ndim == 2:
+        return a.dot(b)  # the same product in half the time of matmul's call, 0.3 us
     return xp.matmul(a, b)
 
 
@@ -96,24 +101,11 @@ def _dense_grad_samples():
 def _affine(x, w, b):
     if x.shape[-1] != w.shape[0]:
         raise ValueError(f"x has {x.shape[-1]} features, w takes {w.shape[0]}")
-    z = matmul(x, w) if x.ndim <= 2 else matmul(flat(x), w).reshape(*x.shape[:-1], w.shape[1])
+    if x.ndim == 2:
+        z = matmul.call(x, w)
+    else:
+        z = matmul(x if x.ndim < 2 else flat(x), w).reshape(*x.shape[:-1], w.shape[1])
     return z if b is None else z + b
-
-
-@op(
-    joint=lambda g, x, w, y, activation, needs: dense_grad(
-        g, x, w, y, activation=activation, needs=needs
-    ),
-    samples=_dense_samples,
-    kind="contract",
-)
-def dense(x, w, b=None, *, activation="none"):
-    """activation(x @ w + b): x (..., n_in), w (n_in, n_out), b (n_out,) or None, -> (..., n_out).
-
-    `activation` is none, relu, sigmoid or tanh: those whose gradient follows from the output.
-    """
-    z = _affine(x, w, b)
-    return z if activation == "none" else narrow(ACTIVATIONS[activation][0](widened(z)), z)
 
 
 @op(samples=_dense_grad_samples, outputs=("gx", "gw", "gb"), kind="contract")
@@ -131,6 +123,24 @@ def dense_grad(g, x, w, y, *, activation, needs):
     return gx, gw, gb
 
 
+@op(
+    joint=dense_grad,
+    samples=_dense_samples,
+    kind="contract",
+    precision="half",
+)
+def dense(x, w, b=None, *, activation="none"):
+    """activation(x @ w + b): x (..., n_in), w (n_in, n_out), b (n_out,) or None, -> (..., n_out).
+
+    `activation` is none, relu, sigmoid or tanh: those whose gradient follows from the output.
+    """
+    z = _affine(x, w, b)
+    if activation == "none":
+        return z
+    f = ACTIVATIONS[activation][0]
+    return narrow(f(widened(z)), z) if is_half(z.dtype) else f(z)
+
+
 def _dense_gelu_grad(g, x, w, z, needs):
     gz = g[1] if g[0] is None else gelu_grad(g[0], z)
     gz = gz if g[0] is None or g[1] is None else gz + g[1]
@@ -142,6 +152,7 @@ def _dense_gelu_grad(g, x, w, z, needs):
     outputs=("y", "z"),
     samples=lambda: [s._replace(params={}) for s in _dense_samples()[:: len(ACTIVATIONS)]],
     kind="contract",
+    precision="half",
 )
 def dense_gelu(x, w, b=None):
     """gelu(x @ w + b), and x @ w + b itself, which the gradient needs."""

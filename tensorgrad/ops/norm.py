@@ -147,6 +147,7 @@ def _last(x):
     outputs=("y", "mean", "rstd"),
     samples=_samples(_ROWS, -1),
     kind="reduce",
+    precision="single",
 )
 def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
     """(x - mean) / sqrt(var + eps) * weight + bias over the last axis (Ba et al. 2016), and the
@@ -169,6 +170,7 @@ def layer_norm_grad(g, x, weight, mean, rstd, *, needs):
     outputs=("y", "rstd"),
     samples=_samples(_ROWS, -1, biased=False),
     kind="reduce",
+    precision="single",
 )
 def rms_norm(x, weight=None, *, eps=1e-6):
     """x / sqrt(mean(x^2) + eps) * weight over the last axis (Zhang & Sennrich 2019), and
@@ -194,6 +196,7 @@ def rms_norm_grad(g, x, weight, rstd, *, needs):
     outputs=("y", "mean", "rstd"),
     samples=_samples(_IMAGES, 1),
     kind="reduce",
+    precision="single",
 )
 def batch_norm(x, weight=None, bias=None, *, eps=1e-5):
     """(x - mean) / sqrt(var + eps) * weight + bias for each channel of x (batch, channels, ...),
@@ -222,6 +225,7 @@ def _grouped(x, groups):
     outputs=("y", "mean", "rstd"),
     samples=_samples(_IMAGES, 1, groups=2),
     kind="reduce",
+    precision="single",
 )
 def group_norm(x, weight=None, bias=None, *, groups, eps=1e-5):
     """(x - mean) / sqrt(var + eps) * weight + bias, with the statistics of each example's groups

@@ -155,6 +155,7 @@ def _grad_samples(layer, gates, states, biases, **params):
     outputs=("y", "h", "c", "gates", "cells"),
     samples=_samples(4, 2, 1),
     kind="contract",
+    precision="half",
 )
 def lstm(x, h0, c0, w, u, b=None):
     """Long short-term memory (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000).
@@ -217,6 +218,7 @@ def lstm_grad(
     outputs=("y", "h", "gates", "products"),
     samples=_samples(3, 1, 2),
     kind="contract",
+    precision="half",
 )
 def gru(x, h0, w, u, b=None, bu=None):
     """Gated recurrent unit (Cho et al. 2014), the reset gate applied after the recurrent product
@@ -291,6 +293,7 @@ def _activation(name):
     outputs=("y", "h"),
     samples=lambda: _samples(1, 1, 1)() + _samples(1, 1, 1, activation="relu")()[:1],
     kind="contract",
+    precision="half",
 )
 def rnn(x, h0, w, u, b=None, *, activation="tanh"):
     """Simple recurrence (Elman 1990): h = activation(x_t @ w + h @ u + b), tanh or relu, for each

@@ -64,7 +64,7 @@ def _count(x_shape, axis):
     return max(1, math.prod([n for n, k in zip(x_shape, kept, strict=True) if k == 1]))
 
 
-@op(x=spread, samples=lambda: _AXES() + _EMPTY(), kind="reduce")
+@op(x=spread, samples=lambda: _AXES() + _EMPTY(), kind="reduce", precision="single")
 def sum_(x, *, axis=None, keepdims=False):
     """Sum over the axes."""
     return narrow(x.sum(axis=axis, keepdims=keepdims, dtype=wide(x)), x)
@@ -76,6 +76,7 @@ def sum_(x, *, axis=None, keepdims=False):
     ),
     samples=_AXES,
     kind="reduce",
+    precision="single",
 )
 def mean(x, *, axis=None, keepdims=False):
     """Arithmetic mean over the axes."""
@@ -145,6 +146,7 @@ def _var_grad(g, x, axis, keepdims, ddof):
         ((), {}),
     ),
     kind="reduce",
+    precision="single",
 )
 def var(x, *, axis=None, keepdims=False, ddof=0):
     """Variance over the axes: the squared deviations' sum divided by n - ddof."""
@@ -182,6 +184,7 @@ def _prod_grad(g, x, axis, keepdims):
         Sample((np.array([[1.5, 0.0, 2.0], [0.0, 0.0, 3.0]]),), {"axis": 1}),
     ],
     kind="reduce",
+    precision="single",
 )
 def prod(x, *, axis=None, keepdims=False):
     """Product over the axes; the gradient is right where elements are zero."""
@@ -232,11 +235,18 @@ def _shifted(x, axis):
     return xp, x - top, top
 
 
+@op(samples=same(2, 0.1, 1.0, axis=-1, least=1), kind="reduce")
+def softmax_grad(g, y, *, axis):
+    """Gradient of softmax from its output: y * (g - sum(g * y))."""
+    return y * (g - sum_(g * y, axis=axis, keepdims=True))
+
+
 @op(
-    x=lambda g, y, axis: softmax_grad(g, y, axis=axis),
+    x=softmax_grad,
     samples=_SOFT,
     extreme=_WILD,
     kind="reduce",
+    precision="single",
 )
 def softmax(x, *, axis=-1):
     """exp(x) / sum(exp(x)) along the axis, shifted by the maximum so that nothing overflows."""
@@ -245,28 +255,23 @@ def softmax(x, *, axis=-1):
     return narrow(e / e.sum(axis=axis, keepdims=True), x)
 
 
-@op(samples=same(2, 0.1, 1.0, axis=-1, least=1), kind="reduce")
-def softmax_grad(g, y, *, axis):
-    """Gradient of softmax from its output: y * (g - sum(g * y))."""
-    return y * (g - sum_(g * y, axis=axis, keepdims=True))
+@op(samples=same(2, -3.0, -0.1, axis=-1, least=1), kind="reduce")
+def log_softmax_grad(g, y, *, axis):
+    """Gradient of log_softmax from its output: g - exp(y) * sum(g)."""
+    return g - exp(y) * sum_(g, axis=axis, keepdims=True)
 
 
 @op(
-    x=lambda g, y, axis: log_softmax_grad(g, y, axis=axis),
+    x=log_softmax_grad,
     samples=_SOFT,
     extreme=_WILD,
     kind="reduce",
+    precision="single",
 )
 def log_softmax(x, *, axis=-1):
     """log(softmax(x)) along the axis, without forming the softmax."""
     xp, shifted, _ = _shifted(x, axis)
     return narrow(shifted - xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True)), x)
-
-
-@op(samples=same(2, -3.0, -0.1, axis=-1, least=1), kind="reduce")
-def log_softmax_grad(g, y, *, axis):
-    """Gradient of log_softmax from its output: g - exp(y) * sum(g)."""
-    return g - exp(y) * sum_(g, axis=axis, keepdims=True)
 
 
 def _logsumexp_grad(g, x, y, axis, keepdims):
@@ -275,7 +280,7 @@ def _logsumexp_grad(g, x, y, axis, keepdims):
     return spread(g, x.shape, axis, keepdims) * exp(x - spread(y, x.shape, axis, keepdims))
 
 
-@op(x=_logsumexp_grad, samples=_AXES, extreme=_WILD, kind="reduce")
+@op(x=_logsumexp_grad, samples=_AXES, extreme=_WILD, kind="reduce", precision="single")
 def logsumexp(x, *, axis=None, keepdims=False):
     """log(sum(exp(x))) over the axes, shifted by the maximum so that nothing overflows."""
     xp, shifted, top = _shifted(x, axis)

@@ -1,4 +1,5 @@
-"""Optimizer updates: ops that write parameters and the optimizer's state in place.
+"""Optimizer updates: ops that write parameters and the optimizer's state in place; and the sum of
+gradients, which needs no array of its own for each.
 
 `h` is the float64 vector [learning rate, step] of a parameter group. It lives beside the
 parameters, so that a captured step reads the numbers of today and not of the day of capture. The
@@ -21,6 +22,15 @@ def _h(lr=0.1, step=3.0):
 def advance_step(h):
     """h's step count, increased by one."""
     h[1] += 1
+
+
+@op(
+    inplace=("total",),
+    samples=lambda: [Sample((draw(s), draw(s, seed=1))) for s in ((3, 4), (), (0,), (7, 150))],
+)
+def accumulate(total, g):
+    """total += g, of one shape."""
+    total += g
 
 
 def parts(arrays, k):
@@ -58,14 +68,15 @@ def sgd(h, *arrays, momentum, nesterov, weight_decay):
     """p -= lr * d, where d = g + weight_decay * p, or with momentum the running
     buffer = momentum * buffer + d (Nesterov: d + momentum * buffer). The arrays are the p, the g
     and with momentum the buffers. The formula is PyTorch's, without dampening."""
-    lr = h[0]
+    lr = h[0, ...]  # an array of one number: NumPy takes it in half the time of a scalar
     for p, g, *buffer in parts(arrays, 3 if momentum else 2):
         d = g + weight_decay * p if weight_decay else g
         for b in buffer:
             b *= momentum
             b += d
             d = d + momentum * b if nesterov else b
-        p -= lr.astype(p.dtype) * d
+        lr = lr if lr.dtype == p.dtype else h[0, ...].astype(p.dtype)
+        p -= lr * d
 
 
 def _adam_samples():

@@ -6,6 +6,7 @@ from ..errors import ShapeError, suggest
 from . import schedules
 from .algorithms import SGD, Adam, AdamW
 from .base import Optimizer
+from .scale import LossScale
 
 OPTIMIZERS = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
 
@@ -20,4 +21,4 @@ def get(optimizer: Any) -> Optimizer:
     return OPTIMIZERS[name]()
 
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "get", "schedules"]
+__all__ = ["SGD", "Adam", "AdamW", "LossScale", "Optimizer", "get", "schedules"]

@@ -121,23 +121,18 @@ class Optimizer:
 
     def _apply(self, grads: list) -> None:
         """One step, with a gradient or None for each of `params()`."""
-        name, params = type(self).__name__, self.params()
-        if not params:
-            raise GraphError(f"{name} has no parameters: give them to it, or use apply_gradients")
-        if all(g is None for g in grads):
-            raise GraphError(f"{name}: no parameter has a gradient; call backward() first")
-        for p, g in zip(params, grads, strict=True):
-            if g is not None and g.shape != p._data.shape:
-                raise ShapeError(f"{name}: a gradient of shape {g.shape} for one of {p.shape}")
-        place = 0
+        name, place = type(self).__name__, 0
+        work: list[Any] = []
         for group in self.groups:
-            if group["schedule"] is not None:
-                group["h"][0] = group["schedule"](self.steps)
-            advance_step(group["h"])
             taken, arrays, given, states = [], [], [], []
             for p in group["params"]:
-                if (g := grads[place]) is not None:
+                g = grads[place]
+                if g is not None:
                     a, g = p._data, g._data if isinstance(g, Tensor) else g
+                    if g.shape != a.shape:
+                        raise ShapeError(
+                            f"{name}: a gradient of shape {g.shape} for one of {a.shape}"
+                        )
                     if place not in self.state:
                         self.state[place] = self.init_state(a, group)
                     taken.append(p)
@@ -145,6 +140,21 @@ class Optimizer:
                     given.append(g if g.dtype == a.dtype else g.astype(a.dtype))
                     states.append(self.state[place])
                 place += 1
+            work.append((group, taken, arrays, given, states))
+        if not place:
+            raise GraphError(f"{name} has no parameters: give them to it, or use apply_gradients")
+        if not any(taken for _, taken, *_ in work):
+            raise GraphError(f"{name}: no parameter has a gradient; call backward() first")
+        for (
+            group,
+            taken,
+            arrays,
+            given,
+            states,
+        ) in work:  # all checked: from here on parameters are written
+            if group["schedule"] is not None:
+                group["h"][0] = group["schedule"](self.steps)
+            advance_step(group["h"])
             if taken:
                 self.update(arrays, given, states, group)
             for p in taken:

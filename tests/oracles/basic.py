@@ -218,6 +218,7 @@ def _adam(h, *arrays, beta1, beta2, eps, weight_decay, decoupled):
 
 
 WRITES = {
+    "accumulate": lambda total, g: ([total + g, g], None),
     "advance_step": lambda h: ([h + [0, 1]], None),
     "advance_random": lambda state, blocks: ([state + np.array([0, blocks], np.uint64)], state),
     "sgd": _sgd,

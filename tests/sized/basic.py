@@ -27,6 +27,12 @@ def matrices(n, inputs, low=-2.0, high=2.0, **params):
             for s in ((3, n), (n, 3))]  # fmt: skip
 
 
+def sums(n):
+    """Over all, the first, the last and the middle axis, and over two."""
+    shapes = ((n,), None), ((n, 3), 0), ((3, n), -1), ((2, n, 3), 1), ((n, 2, 3), (1, 2))
+    return [Sample((draw(s),), {"axis": axis, "keepdims": n % 2 == 0}) for s, axis in shapes]
+
+
 def denses(n, **params):
     shapes = ((3, 5, n), (n, 4, 3), (2, n, 3))
     return [Sample((draw((m, k)), draw((k, p)), draw((p,))), params) for m, k, p in shapes]
@@ -60,6 +66,11 @@ ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.1, "decoupl
 WIDE = (-4.0, 4.0)
 SIZED = {
     **{n: lambda k: matrices(k, 1) for n in ("softmax", "log_softmax")},
+    **dict.fromkeys(("sum", "mean"), sums),
+    "sum_to": lambda k: [
+        Sample((draw((3, k)),), {"shape": (k,), "dtype": np.dtype("float64")}),
+        Sample((draw((k, 3)),), {"shape": (3,), "dtype": np.dtype("float64")}),
+    ],
     "softmax_grad": lambda k: matrices(k, 2, 0.0, 1.0, axis=-1),
     "log_softmax_grad": lambda k: matrices(k, 2, -3.0, -0.1, axis=-1),
     "softmax_cross_entropy": lambda k: [Sample(c) for c in classes(k)],
@@ -79,6 +90,7 @@ SIZED = {
     "random_bits": lambda k: [Sample((STATE,), {"size": k})],
     "dropout": lambda k: [Sample((draw((k,)), STATE), {"p": 0.3})],
     "advance_random": lambda k: [Sample((STATE,), {"blocks": k})],
+    "accumulate": lambda k: vector(k, WIDE, WIDE),
     "advance_step": lambda k: [Sample((H,))],
     "sgd": lambda k: [Sample((H, *vector(k, *[WIDE] * 6)[0].args), SGD)],  # two parameters
     "adam": lambda k: [Sample((H, *vector(k, *[WIDE] * 6, *[(0.0, 1.0)] * 2)[0].args), ADAM)],

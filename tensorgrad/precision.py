@@ -1,0 +1,64 @@
+"""Mixed precision: products in half precision, sums and losses in float32, weights as they are.
+
+What an op is to be computed in stands in the op table (its `precision`): "half" for products, which
+GPUs do several times faster so, "single" for what loses digits or overflows in halves. All other
+ops take what comes. Micikevicius et al. 2018, "Mixed Precision Training".
+"""
+
+from __future__ import annotations
+
+from contextlib import ContextDecorator
+from typing import Any
+
+import numpy as np
+
+from .backend import dtype_of, is_floating, is_half
+from .core import OPS, Tensor, on_autocast
+from .errors import DTypeError, suggest
+from .switches import switches
+
+_SINGLE = np.dtype("float32")
+
+
+class autocast(ContextDecorator):
+    """Within the block, and in this thread, ops whose `precision` is "half" are computed in
+    `dtype`, bfloat16 or float16, and those with "single" in float32. Parameters stay float32: they
+    are cast at each use, and their gradients come back in float32. float64 and integers are left
+    alone.
+
+    float16 has little range: scale the loss (`optim.LossScale`). Leave the block before `backward`.
+    An autocast of None inside one switches it off. DTypeError for other dtypes.
+
+    >>> import tensorgrad as tg
+    >>> with autocast("float16"): tg.matmul(tg.ones((2, 3)), tg.ones((3, 1))).dtype
+    dtype('float16')
+    """
+
+    def __init__(self, dtype: Any = "bfloat16"):
+        self.dtype = None if dtype is None else dtype_of(dtype)
+        if self.dtype is not None and not is_half(self.dtype):
+            known = ("bfloat16", "float16")
+            raise DTypeError(f"autocast({dtype!r}): {suggest(str(dtype), known)}")
+
+    def _recreate_cm(self) -> autocast:
+        return autocast(self.dtype)
+
+    def __enter__(self) -> None:
+        self.before, switches.autocast = switches.autocast, self.dtype
+
+    def __exit__(self, *error: object) -> None:
+        switches.autocast = self.before
+
+
+def _inputs(op: Any, args: tuple) -> tuple:
+    """The inputs of an op in the precision that it is computed in."""
+    dtype = switches.autocast if op.precision == "half" else _SINGLE
+    return tuple([_cast(a, dtype) if isinstance(a, Tensor) else a for a in args])
+
+
+def _cast(a: Tensor, dtype: np.dtype) -> Tensor:
+    known = a.dtype == _SINGLE or (is_floating(a.dtype) and is_half(a.dtype))
+    return OPS["cast"](a, dtype=dtype) if known and a.dtype != dtype else a
+
+
+on_autocast.append(_inputs)

@@ -1,0 +1,180 @@
+"""Autocast: ops do what the op table says of precision; loss scaling keeps float16 usable."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+from tensorgrad import losses, nn, optim
+from tensorgrad.backend import dtype_of, is_floating
+from tensorgrad.core import OPS
+
+HALVES = ("bfloat16", "float16")
+LISTED = [name for name, op in OPS.items() if op.precision]
+
+
+def tensors(args, dtype, backend="numpy"):
+    """A sample's floating arrays as tensors of that dtype."""
+    made = []
+    for a in args:
+        floats = isinstance(a, np.ndarray) and is_floating(a.dtype)
+        whole = isinstance(a, np.ndarray) and not floats
+        a = tg.tensor(a, dtype=dtype, backend=backend, requires_grad=True) if floats else a
+        made.append(tg.asarray(a, backend=backend) if whole else a)
+    return made
+
+
+def test_the_table_names_the_ops_that_matter():
+    for name, precision in (("matmul", "half"), ("conv2d", "half"), ("lstm", "half"),
+                            ("softmax", "single"), ("mean_squared_error", "single")):  # fmt: skip
+        assert OPS[name].precision == precision
+    assert all(OPS[f"{name}"].precision is None for name in OPS if name.endswith("_grad"))
+
+
+@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize("name", LISTED)
+def test_ops_are_computed_in_their_precision(name, half, backend):
+    op = OPS[name]
+    for given in ("float32", half, "float64"):
+        wanted = given if given == "float64" else half if op.precision == "half" else "float32"
+        for args, params in op.samples()[:2]:
+            plain = op(*tensors(args, given, backend), **params)
+            with tg.autocast(half):
+                y = op(*tensors(args, given, backend), **params)
+            y, plain = (y[0], plain[0]) if op.outputs else (y, plain)
+            assert y.dtype == dtype_of(wanted), (given, y.dtype)
+            a, b = (np.asarray(t.numpy(), np.float64) for t in (y, plain))
+            size = np.abs(b).max(initial=1.0)
+            np.testing.assert_allclose(a, b, atol=0.05 * size)
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_gradients_of_float32_weights_are_float32(half, backend):
+    rng = np.random.default_rng(0)
+    x, labels = rng.standard_normal((16, 5)).astype("float32"), np.arange(16) % 3
+    layers = (nn.Dense(8, 5, activation="tanh"), nn.LayerNorm(8), nn.Dense(3, 8))
+    model = nn.Sequential(layers).to(backend)
+    x, labels = tg.asarray(x, backend=backend), tg.asarray(labels, backend=backend)
+    found = []
+    for inside in (True, False, None):
+        for p in model.parameters():
+            p.grad = None
+        with tg.autocast(None if inside is None else half):
+            y = model(x)
+            loss = losses.cross_entropy(y, labels)
+            assert loss.dtype == np.float32
+            if inside:
+                loss.backward()
+        if not inside:
+            loss.backward()
+        assert all(p.grad.dtype == np.float32 for p in model.parameters())
+        found.append([p.grad.numpy() for p in model.parameters()])
+    for within, after, exact in zip(*found, strict=True):
+        np.testing.assert_array_equal(within, after)
+        assert 0 < np.abs(after - exact).max() < 0.05 * np.abs(exact).max()
+
+
+def test_the_switch_is_of_the_block_and_the_thread():
+    a, seen = tg.ones((2, 2)), []
+    half, product = dtype_of("float16"), lambda: tg.matmul(a, a).dtype
+    with tg.autocast("float16"):
+        assert product() == half
+        with tg.autocast(None):
+            assert product() == np.float32
+        thread = threading.Thread(target=lambda: seen.append(product()))
+        thread.start()
+        thread.join()
+        assert seen == [np.float32]
+        with tg.no_grad():
+            assert product() == half
+    with pytest.raises(tg.ShapeError), tg.autocast("float16"):
+        tg.matmul(a, tg.ones((3, 2)))
+    assert product() == np.float32
+    assert tg.autocast("float16")(product)() == half
+    assert product() == np.float32
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8", "floaty", np.float64])
+def test_other_dtypes_are_refused(dtype):
+    with pytest.raises(tg.DTypeError):
+        tg.autocast(dtype)
+
+
+# --- loss scaling -------------------------------------------------------------------------------
+
+
+def bowl(scale, factor, backend="numpy"):
+    """One step on factor * w, whose gradient is a float16 number on the way."""
+    w = tg.tensor(np.array([1.0, 2.0], "float32"), backend=backend, requires_grad=True)
+    sgd = optim.SGD([w], lr=1.0)
+    half = tg.asarray(np.array([factor], "float16"), backend=backend)
+    loss = (w.astype("float16") * half).sum()
+    scale(loss).backward()
+    return w, sgd
+
+
+def test_small_gradients_survive(backend):
+    """2^-30 is 0 in float16."""
+    w, sgd = bowl(lambda loss: loss.astype("float32") * 2.0**-30, 1.0, backend)
+    assert not w.grad.numpy().any()
+    scale = optim.LossScale(2.0**15)
+    w, sgd = bowl(lambda loss: scale(loss.astype("float32") * 2.0**-30), 1.0, backend)
+    assert scale.step(sgd)
+    np.testing.assert_array_equal(w.grad.numpy(), 2.0**-30)
+
+
+def test_a_step_that_overflows_is_left_out_and_the_scale_halved():
+    scale = optim.LossScale(start=2.0**12, interval=2)
+    w, sgd = bowl(scale, 100.0)
+    assert not scale.step(sgd)
+    assert (scale.value, w.tolist(), sgd.steps) == (2.0**11, [1.0, 2.0], 0)
+    values = []
+    for _ in range(5):
+        w, sgd = bowl(scale, 2.0)
+        assert scale.step(sgd)
+        assert w.tolist() == [-1.0, 0.0]
+        values.append(scale.value)
+    assert values == [2.0**11, 2.0**12, 2.0**12, 2.0**13, 2.0**13]
+    other = optim.LossScale()
+    other.load_state_dict(scale.state_dict())
+    assert (other.value, other.good) == (scale.value, 1)
+
+
+def test_gradients_are_unscaled_once():
+    scale = optim.LossScale(2.0**10)
+    w, sgd = bowl(scale, 2.0)
+    assert scale.unscale(sgd)
+    assert sgd.clip_grad_norm(1.0).item() == pytest.approx(8**0.5)
+    assert scale.step(sgd)
+    np.testing.assert_allclose(w.numpy(), [1 - 0.5**0.5, 2 - 0.5**0.5], rtol=1e-5)
+
+
+def test_what_a_loss_scale_refuses():
+    for options in ({"start": 0}, {"interval": 0}, {"factor": 1.0}):
+        with pytest.raises(tg.ShapeError):
+            optim.LossScale(**options)
+    scale, w = optim.LossScale(), nn.Parameter(np.ones(2, "float32"))
+    with pytest.raises(tg.GraphError, match="backward"):
+        scale.step(optim.SGD([w]))
+    _, sgd = bowl(scale, 2.0)
+    scale.unscale(sgd)
+    with pytest.raises(tg.GraphError, match="optimizer"):
+        scale.step(bowl(lambda loss: loss, 1.0)[1])
+
+
+def test_a_network_learns_in_half_precision():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((64, 6)).astype("float32")
+    labels = (x[:, 0] > x[:, 1]).astype(int)
+    for half in HALVES:
+        tg.seed(0)
+        model = nn.Sequential([nn.Dense(16, 6, activation="relu"), nn.Dense(2, 16)])
+        adam, scale = optim.Adam(model.parameters(), lr=0.02), optim.LossScale()
+        for _ in range(60):
+            with tg.autocast(half):
+                loss = losses.cross_entropy(model(x), labels)
+            adam.zero_grad()
+            scale(loss).backward()
+            scale.step(adam)
+        assert loss.item() < 0.1
