@@ -10,7 +10,7 @@ import pytest
 from tensorgrad.kernels.cuda import device
 
 from tensorgrad.core import OPS
-from tensorgrad.ops.samples import Sample, draw
+from tensorgrad.ops.samples import Sample, draw, integers
 
 from .sized import SIZED
 from .sized.basic import ADAM, SGD, H
@@ -88,6 +88,37 @@ def test_views_that_are_not_aligned(name, gpu):
             for a in (y, OPS[name].ref(x[start : start + 384].reshape(2, 3, 64).astype(np.float64)))
         ]
         check(name, gpu.to_host(y), wanted, "float32", 384)
+
+
+# --- embedding ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("features", [3, 40, 264])
+@pytest.mark.parametrize("case", ["rare", "frequent", "one", "mixed"])
+def test_gradients_of_many_ids(case, features, gpu):
+    """Several sorted chunks; ids of a few places, and of many tiles."""
+    ids, count = integers((5003 if features < 200 else 333,), 3000, seed=1), 3000
+    if case != "rare":
+        ids[(np.arange(len(ids)) % 4 < {"frequent": 3, "one": 4}.get(case, 2))] = 7
+    if case == "mixed":
+        ids[::3] = ids[::3] % 5 * 599
+    sample = Sample((draw((len(ids), features)), ids), {"count": count})
+    for dtype in ("float32", "bfloat16"):
+        assert run(OPS["embedding_grad"], CUDA["embedding_grad"], sample, dtype, gpu)
+
+
+@pytest.mark.parametrize("kind", ["int32", "int64", "uint8", "int16"])
+def test_ids_outside_the_table(kind, gpu):
+    """They give NaN and take no gradient: for an error the host would have to wait."""
+    ids = np.array([[0, 4, 3], [200 if kind == "uint8" else -1, 120, 3]], kind)
+    inside = np.array([[1, 1, 1], [0, 0, 1]], bool)
+    weight, g = draw((5, 8)).astype(np.float32), draw((2, 3, 8), seed=1).astype(np.float32)
+    y = gpu.to_host(CUDA["embedding"](gpu.from_host(weight), gpu.from_host(ids)))
+    np.testing.assert_array_equal(np.isnan(y), ~inside[..., None] | np.zeros(8, bool))
+    np.testing.assert_array_equal(y[inside], weight[ids[inside]])
+    grad = CUDA["embedding_grad"](gpu.from_host(g), gpu.from_host(ids), count=5)
+    wanted = OPS["embedding_grad"].ref(g[inside], ids[inside], count=5)
+    np.testing.assert_allclose(gpu.to_host(grad), wanted, rtol=1e-6)
 
 
 # --- updates ------------------------------------------------------------------------------------

@@ -76,3 +76,14 @@ template <class Combine, class A> __device__ A over_row(A value) {
   }
   return value;
 }
+
+// The sum over the THREADS of a block (32, THREADS) that share a column, the same in all of them.
+template <int THREADS, class A> __device__ A over_column(A value) {
+  __shared__ A parts[THREADS][33];
+  __syncthreads();                            // what an earlier call left there has been read
+  parts[threadIdx.y][threadIdx.x] = value;
+  __syncthreads();
+  A sum = parts[0][threadIdx.x];
+  for (int i = 1; i < THREADS; i++) sum += parts[i][threadIdx.x];
+  return sum;
+}
