@@ -121,6 +121,51 @@ def test_ids_outside_the_table(kind, gpu):
     np.testing.assert_allclose(gpu.to_host(grad), wanted, rtol=1e-6)
 
 
+# --- pooling ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 9, 11), (1, 2, 70, 65), (1, 2, 1, 3)])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"size": (3, 3), "stride": (2, 2), "padding": (1, 1)},
+        {"size": (1, 3), "stride": (1, 1), "padding": (0, 1)},
+        {"size": (2, 3), "stride": (3, 5), "padding": (1, 0)},
+        {"size": (1, 1), "stride": (2, 1), "padding": (0, 0)},
+    ],
+)
+def test_pooling_by_windows_of_any_kind(how, shape, gpu):
+    """Windows that overlap, touch or leave gaps, on planes of one band and of several."""
+    x = np.round(draw(shape) * 2)  # with equal numbers
+    assert run(OPS["max_pool2d"], CUDA["max_pool2d"], Sample((x,), how), "float32", gpu)
+    assert run(OPS["avg_pool2d"], CUDA["avg_pool2d"], Sample((x,), how), "float32", gpu)
+    y, where = OPS["max_pool2d"].ref(x, **how)
+    spread, g = Sample((draw(y.shape),), {"plane": shape[2:], **how}), draw(y.shape)
+    assert run(OPS["avg_pool2d_grad"], CUDA["avg_pool2d_grad"], spread, "float32", gpu)
+    for kind, size in itertools.product(("int32", "int64", "int16"), [{"size": shape[2:]}]):
+        places = Sample((g, where.astype(kind)), size)
+        assert run(OPS["scatter_places"], CUDA["scatter_places"], places, "float16", gpu)
+        places = Sample((x, where.astype(kind)))
+        assert run(OPS["gather_places"], CUDA["gather_places"], places, "float16", gpu)
+
+
+def test_max_pooling_of_odd_numbers(gpu):
+    rows = np.array([[np.nan, 1, np.inf, -np.inf], [2, np.nan, -np.inf, -np.inf]] * 2, np.float32)
+    for how in ({"size": (2, 2)}, {"size": (2, 1), "padding": (1, 0), "stride": (1, 1)}):
+        got = CUDA["max_pool2d"](gpu.from_host(rows.reshape(1, 1, 4, 4)), **how)
+        wanted = OPS["max_pool2d"].ref(rows.reshape(1, 1, 4, 4), **how)
+        for a, b in zip(got, wanted, strict=True):
+            np.testing.assert_array_equal(gpu.to_host(a), b)
+
+
+def test_many_numbers_for_one_place_are_added_in_order(gpu):
+    x, where = draw((1, 2, 10, 30)).astype(np.float32), np.full((1, 2, 10, 30), 3)
+    where[0, 1, ::2] = 1
+    y = CUDA["scatter_places"](gpu.from_host(x), gpu.from_host(where), size=(2, 2))
+    wanted = OPS["scatter_places"].ref(x, where, size=(2, 2))
+    np.testing.assert_array_equal(gpu.to_host(y), wanted)
+
+
 # --- updates ------------------------------------------------------------------------------------
 
 
