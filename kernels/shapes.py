@@ -319,6 +319,78 @@ def recurrent_grad_fits(
     )
 
 
+def lstm_fits(
+    x: Array, h0: Array | None, c0: Array | None, w: Array, u: Array, b: Array | None = None
+) -> bool:
+    """`recurrent_fits`, from the arguments of the op."""
+    return recurrent_fits(4, x, w, u, (h0, c0), (b,))
+
+
+def lstm_grad_fits(
+    x: Array,
+    h0: Array | None,
+    c0: Array | None,
+    w: Array,
+    u: Array,
+    *rest: Array | None,
+    needs: Any,
+) -> bool:
+    """`recurrent_grad_fits`, and no cotangents of what was noted."""
+    y, gates, cells, gy, gh, gc, *others = *rest, *[None] * (8 - len(rest))
+    noted, plain = (gates, cells, y), all(a is None for a in others)
+    return plain and recurrent_grad_fits(4, x, w, u, (h0, c0), noted, (gy, gh, gc))
+
+
+def gru_fits(
+    x: Array,
+    h0: Array | None,
+    w: Array,
+    u: Array,
+    b: Array | None = None,
+    bu: Array | None = None,
+) -> bool:
+    """`recurrent_fits`, from the arguments of the op."""
+    return recurrent_fits(3, x, w, u, (h0,), (b, bu))
+
+
+def gru_grad_fits(
+    x: Array, h0: Array | None, w: Array, u: Array, *rest: Array | None, needs: Any
+) -> bool:
+    """`recurrent_grad_fits`, and no cotangents of what was noted."""
+    y, gates, products, gy, gh, *others = *rest, *[None] * (7 - len(rest))
+    noted, plain = (gates, products, y), all(a is None for a in others)
+    return plain and recurrent_grad_fits(3, x, w, u, (h0,), noted, (gy, gh))
+
+
+def rnn_fits(
+    x: Array,
+    h0: Array | None,
+    w: Array,
+    u: Array,
+    b: Array | None = None,
+    *,
+    activation: str = "tanh",
+) -> bool:
+    """`recurrent_fits`, from the arguments of the op."""
+    return activation in ("tanh", "relu") and recurrent_fits(1, x, w, u, (h0,), (b,))
+
+
+def rnn_grad_fits(
+    x: Array,
+    h0: Array | None,
+    w: Array,
+    u: Array,
+    y: Array,
+    gy: Array | None = None,
+    gh: Array | None = None,
+    *,
+    activation: str,
+    needs: Any,
+) -> bool:
+    """`recurrent_grad_fits`, from the arguments of the op."""
+    return recurrent_grad_fits(1, x, w, u, (h0,), (y,), (gy, gh))
+
+
 def state_fits(state: Array) -> bool:
     """The key and the counter of the random stream."""
     return state.dtype == np.uint64 and state.shape == (2,)

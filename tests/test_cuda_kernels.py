@@ -12,9 +12,10 @@ from tensorgrad.kernels.cuda import device
 from tensorgrad.core import OPS
 from tensorgrad.ops.samples import Sample, draw, integers
 
-from .sized import SIZED
+from .sized import SIZED, recurrent
 from .sized.basic import ADAM, SGD, H
 from .sized.norm import grads
+from .sized.recurrent import FAMILY
 from .test_kernels import CUDA, check, exact_args, orders, placed, run
 
 
@@ -164,6 +165,42 @@ def test_many_numbers_for_one_place_are_added_in_order(gpu):
     y = CUDA["scatter_places"](gpu.from_host(x), gpu.from_host(where), size=(2, 2))
     wanted = OPS["scatter_places"].ref(x, where, size=(2, 2))
     np.testing.assert_array_equal(gpu.to_host(y), wanted)
+
+
+# --- recurrent layers ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_a_step_of_a_recurrent_layer_is_one_launch(name, gpu, launched):
+    (args, params), *_ = recurrent.layers(500, *FAMILY[name])
+    assert run(OPS[name], CUDA[name], Sample(args, params), "float32", gpu)
+    assert len(launched) == args[0].shape[1]
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_recurrent_grads_give_what_is_needed(name, gpu):
+    how, of = {"activation": "relu"} if name == "rnn" else {}, f"{name}_grad"
+    for args, params in recurrent.grads(name, 60, *FAMILY[name], **how):
+        n = len(params["needs"])
+        for out in range(n + 1):
+            needs = tuple([out not in (i, n) for i in range(n)])
+            sample = Sample(args, {**params, "needs": needs})
+            assert run(OPS[of], CUDA[of], sample, "float32", gpu)
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_recurrent_grads_take_cotangents_with_strides(name, gpu):
+    how, of = {"activation": "tanh"} if name == "rnn" else {}, OPS[f"{name}_grad"]
+    (args, params), *_ = recurrent.grads(name, 60, *FAMILY[name], **how)
+    exact = exact_args(of, Sample(args, params), "float32")
+    given = placed(of, exact, "float32", gpu.from_host)
+    wanted = CUDA[of.name](*given, **params)
+    for i in [i for i, name in enumerate(of.inputs) if name in ("gy", "gh", "gc")]:
+        given[i] = gpu.xp.ascontiguousarray(given[i].T).T
+        assert not given[i].flags.c_contiguous
+    assert CUDA[of.name].guard(sized=False)(tuple(given), params)
+    for a, b in zip(CUDA[of.name](*given, **params), wanted, strict=True):
+        np.testing.assert_array_equal(gpu.to_host(a), gpu.to_host(b))
 
 
 # --- updates ------------------------------------------------------------------------------------

@@ -11,7 +11,15 @@ from __future__ import annotations
 import numpy as np
 
 from ..accept import accepts
-from ..shapes import flat_rows, recurrent_fits, recurrent_grad_fits
+from ..shapes import (
+    flat_rows,
+    gru_fits,
+    gru_grad_fits,
+    lstm_fits,
+    lstm_grad_fits,
+    rnn_fits,
+    rnn_grad_fits,
+)
 from . import jit
 from . import scalars as s
 from .jit import prange
@@ -275,25 +283,13 @@ def _asked(needs, *gradients):
 # --- the ops ------------------------------------------------------------------------------------
 
 
-def _lstm_fits(x, h0, c0, w, u, b=None):
-    return recurrent_fits(4, x, w, u, (h0, c0), (b,))
-
-
-def _lstm_grad_fits(
-    x, h0, c0, w, u, y, gates, cells, gy=None, gh=None, gc=None, ggates=None, gcells=None, *, needs
-):
-    noted = gates, cells, y
-    plain = ggates is None and gcells is None
-    return plain and recurrent_grad_fits(4, x, w, u, (h0, c0), noted, (gy, gh, gc))
-
-
-@accepts(min_size=SMALL, size_of=_gates, when=_lstm_fits)
+@accepts(min_size=SMALL, size_of=_gates, when=lstm_fits)
 def lstm(x, h0, c0, w, u, b=None):
     y, h, gates, cells = _sequence(_LSTM, x, h0, c0, w, u, b)
     return y, h, cells[:, -1].copy(), gates, cells
 
 
-@accepts(min_size=SMALL, size_of="gates", strided=("gy", "gh", "gc"), when=_lstm_grad_fits)
+@accepts(min_size=SMALL, size_of="gates", strided=("gy", "gh", "gc"), when=lstm_grad_fits)
 def lstm_grad(
     x, h0, c0, w, u, y, gates, cells, gy=None, gh=None, gc=None, ggates=None, gcells=None, *, needs
 ):
@@ -303,24 +299,12 @@ def lstm_grad(
     return _asked(needs, gx, gh, gc, gw, gu, gb)
 
 
-def _gru_fits(x, h0, w, u, b=None, bu=None):
-    return recurrent_fits(3, x, w, u, (h0,), (b, bu))
-
-
-def _gru_grad_fits(
-    x, h0, w, u, y, gates, products, gy=None, gh=None, ggates=None, gproducts=None, *, needs
-):
-    noted = gates, products, y
-    plain = ggates is None and gproducts is None
-    return plain and recurrent_grad_fits(3, x, w, u, (h0,), noted, (gy, gh))
-
-
-@accepts(min_size=SMALL, size_of=_gates, when=_gru_fits)
+@accepts(min_size=SMALL, size_of=_gates, when=gru_fits)
 def gru(x, h0, w, u, b=None, bu=None):
     return _sequence(_GRU, x, h0, None, w, u, b, bu, two=True)
 
 
-@accepts(min_size=SMALL, size_of="gates", strided=("gy", "gh"), when=_gru_grad_fits)
+@accepts(min_size=SMALL, size_of="gates", strided=("gy", "gh"), when=gru_grad_fits)
 def gru_grad(
     x, h0, w, u, y, gates, products, gy=None, gh=None, ggates=None, gproducts=None, *, needs
 ):
@@ -330,20 +314,12 @@ def gru_grad(
     return _asked(needs, gx, gh, gw, gu, gb, gbu)
 
 
-def _rnn_fits(x, h0, w, u, b=None, *, activation="tanh"):
-    return activation in _RNN and recurrent_fits(1, x, w, u, (h0,), (b,))
-
-
-def _rnn_grad_fits(x, h0, w, u, y, gy=None, gh=None, *, activation, needs):
-    return recurrent_grad_fits(1, x, w, u, (h0,), (y,), (gy, gh))
-
-
-@accepts(min_size=SMALL, size_of=_gates, when=_rnn_fits)
+@accepts(min_size=SMALL, size_of=_gates, when=rnn_fits)
 def rnn(x, h0, w, u, b=None, *, activation="tanh"):
     return _sequence(_RNN[activation], x, h0, None, w, u, b, gated=False)[:2]
 
 
-@accepts(min_size=SMALL, size_of="y", strided=("gy", "gh"), when=_rnn_grad_fits)
+@accepts(min_size=SMALL, size_of="y", strided=("gy", "gh"), when=rnn_grad_fits)
 def rnn_grad(x, h0, w, u, y, gy=None, gh=None, *, activation, needs):
     loop = _RNN_GRAD[activation]
     gx, gh, _, gw, gu, gb, _ = _gradients(loop, x, h0, None, w, u, y, y, y, gy, gh, None, needs[0])
