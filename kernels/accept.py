@@ -33,7 +33,7 @@ def accepts(
     least: int = 0,
     others: tuple[str, ...] = (),
     strided: tuple[str, ...] = (),
-    numbers: bool = False,
+    broadcast: bool = False,
     when: Callable[..., bool] | None = None,
 ) -> Callable[[Callable], Callable]:
     """Mark a function as the kernel of the op of its name, and say which arrays it takes.
@@ -43,10 +43,10 @@ def accepts(
     numbers: below that the array library's own call is faster than ours. (`size_of` may also be a
     function that measures the inputs; a first array of less than `least` is not even measured.)
     Inputs named in `others` (labels, random state, hyper-parameters) may have any dtype and shape
-    but must be contiguous too; those in `strided` need not be. With `numbers` all inputs but one
-    may be Python numbers, or one number broadcast to that one's shape. `when` is asked last, with
-    all inputs and parameters: it compares shapes, so that a kernel never sees a call that the
-    reference would refuse. Inputs left out are None.
+    but must be contiguous too; those in `strided` need not be. With `broadcast` all inputs but one
+    may be Python numbers, one number broadcast to that one's shape, or its rows' shape. `when` is
+    asked last, with all inputs and parameters: it compares shapes, so that a kernel never sees a
+    call that the reference would refuse. Inputs left out are None.
     """
 
     def mark(kernel: Callable) -> Callable:
@@ -61,15 +61,15 @@ def accepts(
         kernel.accepts = dtypes  # type: ignore[attr-defined]
         kernel.smallest = (sized_by, least if measure else min_size)  # type: ignore[attr-defined]
         kernel.strided = [names[i] for i in loose]  # type: ignore[attr-defined]
-        kernel.numbers = numbers  # type: ignore[attr-defined]
+        kernel.broadcast = broadcast  # type: ignore[attr-defined]
 
         def guard(sized: bool) -> Callable[..., bool]:
             smallest = min_size if sized else 0
 
             def accept(arrays: tuple, params: dict[str, Any]) -> bool:
                 try:
-                    if numbers:
-                        first = next(a for a in arrays if not is_number(a))
+                    if broadcast:
+                        first = max([a for a in arrays if not is_number(a)], key=lambda a: a.size)
                         if not all(like(a, first) for a in arrays if is_number(a)):
                             return False
                         size = first.size
@@ -85,15 +85,17 @@ def accepts(
                     if not ok:
                         return False
                     for i, a in enumerate(arrays):
-                        if a is None or (numbers and is_number(a)):
+                        if a is None or (broadcast and is_number(a)):
                             continue
                         if type(a) is not kind or (i not in loose and not a.flags.c_contiguous):
                             return False
                         if i not in free and (
-                            a.dtype != dtype or (same_shape and a.shape != shape)
+                            a.dtype != dtype
+                            or (same_shape and a.shape != shape)
+                            or (broadcast and a.shape != shape[-a.ndim :])
                         ):
                             return False
-                except (AttributeError, IndexError, StopIteration):  # no arrays
+                except (AttributeError, IndexError, ValueError):  # no arrays
                     return False
                 return when is None or when(*arrays, **params)
 

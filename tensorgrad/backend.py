@@ -72,8 +72,10 @@ register(Backend("numpy", np.ndarray, np, "cpu", lambda a: a, lambda a: a))
 
 def namespace(first: Array, *others: Array) -> Any:
     """The array module of the first argument that is an array: `numpy`, `cupy`, ..."""
+    if type(first) is np.ndarray:  # nearly always
+        return np
     home = BY_TYPE.get(type(first))
-    if home is not None:  # nearly always
+    if home is not None:
         return home.xp
     for a in (first, *others):
         if a is not None and not isinstance(a, NUMBERS):

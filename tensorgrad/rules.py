@@ -66,7 +66,7 @@ _PLAIN = """{cast}
         raise {failed}
     if not tensor:
         return y
-    if type(y) not in BY_TYPE:
+    if type(y) is not ndarray and type(y) not in BY_TYPE:
         y = make(y)  # NumPy's scalars back to 0-d arrays
     if ({untracked}) or not switches.recording:
         return Tensor(y)

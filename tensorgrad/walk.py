@@ -93,8 +93,10 @@ def _walk(
             newest = heapreplace(heap, (-newest.seq, newest))[1]
             top = -heap[0][0]
         node, newest = newest, None
-        g, op, seq, edges = grads.pop(node), node.op, node.seq, ()
+        g, op = grads.pop(node), node.op
+        seq = node.seq
         if op is None or wanted:
+            edges = ()
             if type(node) is Leaf or node in wanted:
                 found[node] = g
             if type(node) is Out and node.parents[0].seq >= oldest:

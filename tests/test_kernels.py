@@ -296,7 +296,7 @@ def test_strided_and_foreign_arrays_are_refused(name):
     for i, (of, a) in enumerate(zip(op.names(len(args)), args, strict=True)):
         if a is None or a.ndim == 0:
             continue
-        others = [(stepped(a), of in CPU[name].strided), (1.0, CPU[name].numbers)]
+        others = [(stepped(a), of in CPU[name].strided), (1.0, CPU[name].broadcast)]
         if a.dtype == np.float32:
             floats = sum(b is not None and b.dtype == np.float32 for b in args)
             others += [(a.astype(np.float64), floats == 1), (a.astype(np.float16), False)]
@@ -305,7 +305,7 @@ def test_strided_and_foreign_arrays_are_refused(name):
             assert accept(changed, sample.params) == fine, (of, getattr(other, "dtype", other))
 
 
-@pytest.mark.parametrize("name", [n for n in CPU if CPU[n].numbers])
+@pytest.mark.parametrize("name", [n for n in CPU if CPU[n].broadcast])
 def test_one_number_for_an_array(name):
     """Of any kind, on either side; two of them make no array, and shapes and dtypes must agree."""
     op, accept, x = OPS[name], CPU[name].guard(sized=False), draw((3, 5), 0.5, 2.0)
@@ -314,8 +314,9 @@ def test_one_number_for_an_array(name):
         for args in ((x, number), (number, x)):
             assert accept(args, {})
             np.testing.assert_allclose(CPU[name](*args), op.ref(*args), rtol=1e-12)
-    for number in (None, "2", np.float32(2), np.array(2), np.zeros((5,)), np.broadcast_to(two, 5),
-                   np.broadcast_to(two, (2, 3, 5)), np.float16(2)):  # fmt: skip
+    for number in (None, "2", np.float32(2), np.array(2), np.zeros((3, 1)), np.zeros((2, 3, 1)),
+                   np.broadcast_to(two, 5), np.broadcast_to(two, (2, 3, 5)), np.float16(2),
+                   np.zeros(3), np.zeros(5, "f4"), np.zeros((1, 5))):  # fmt: skip
         assert not accept((x, number), {})
         assert not accept((number, x), {})
     empty = np.zeros((0, 5))
@@ -324,6 +325,19 @@ def test_one_number_for_an_array(name):
             assert not accept(args, {}) or CPU[name](*args).shape == (0, 5)
     assert not accept((two, two), {})
     assert not accept((two, 2.0), {})
+
+
+@pytest.mark.parametrize("name", [n for n in CPU if CPU[n].broadcast])
+def test_a_row_for_every_row(name):
+    """On either side; rows may have several axes, and there may be none."""
+    op, accept = OPS[name], CPU[name].guard(sized=False)
+    for shape, row in (((3, 5), (5,)), ((2, 3, 5), (3, 5)), ((2, 3, 5), (5,)), ((1, 5), (5,)),
+                       ((600, 300), (300,)), ((0, 5), (5,))):  # fmt: skip
+        x, r = draw(shape, 0.5, 2.0), draw(row, 0.5, 2.0, 1)
+        for args in ((x, r), (r, x)):
+            assert accept(args, {}) or shape[0] in (0, 1)
+            if accept(args, {}):
+                np.testing.assert_allclose(CPU[name](*args), op.ref(*args), rtol=1e-12)
 
 
 @cpu_kernels

@@ -66,13 +66,32 @@ def apply(loop: Callable, *arrays: np.ndarray, p: tuple = ()) -> np.ndarray:
 
 
 def _pairs(formula: Callable) -> Callable:
-    """The formula for two arrays, or an array and a number on either side."""
+    """The formula for two arrays, or on either side a number, or a row for each of the other's."""
     both, right, left = binary(formula), unary(formula), turned(formula)
+
+    @jit(parallel_from=PARALLEL)
+    def row_right(x, row, y):
+        for i in prange(x.shape[0]):
+            for j in range(x.shape[1]):
+                y[i, j] = formula(x[i, j], row[j])
+
+    @jit(parallel_from=PARALLEL)
+    def row_left(x, row, y):
+        for i in prange(x.shape[0]):
+            for j in range(x.shape[1]):
+                y[i, j] = formula(row[j], x[i, j])
 
     def run(a, b):
         if is_number(a):
             return apply(left, b, p=(_one(a),))
-        return apply(right, a, p=(_one(b),)) if is_number(b) else apply(both, a, b)
+        if is_number(b):
+            return apply(right, a, p=(_one(b),))
+        if a.shape == b.shape:
+            return apply(both, a, b)
+        loop, x, row = (row_right, a, b) if a.ndim > b.ndim else (row_left, b, a)
+        y, matrix = empty_like(x), (x.size // max(1, row.size), row.size)
+        loop(x.reshape(matrix), row.reshape(-1), y.reshape(matrix))
+        return y
 
     return run
 
@@ -86,22 +105,22 @@ _multiply, _divide = _pairs(s.multiply), _pairs(s.divide)
 _negative, _square, _sqrt = unary(s.negative), unary(s.square), unary(s.sqrt)
 
 
-@accepts(numbers=True, same_shape=True, min_size=LARGE)
+@accepts(broadcast=True, min_size=LARGE)
 def add(a, b):
     return _add(a, b)
 
 
-@accepts(numbers=True, same_shape=True, min_size=LARGE)
+@accepts(broadcast=True, min_size=LARGE)
 def subtract(a, b):
     return _subtract(a, b)
 
 
-@accepts(numbers=True, same_shape=True, min_size=LARGE)
+@accepts(broadcast=True, min_size=LARGE)
 def multiply(a, b):
     return apply(_square, a) if a is b else _multiply(a, b)
 
 
-@accepts(numbers=True, same_shape=True, min_size=LARGE)
+@accepts(broadcast=True, min_size=LARGE)
 def divide(a, b):
     return _divide(a, b)
 

@@ -116,13 +116,13 @@ def _product(number: Any) -> Callable:
                             lines = tail[::1, :deep:1]
                         elif turned_a:
                             lines = strips[(i - low) // ROWS, :deep].T[::1, ::1]
-                        target = c[i : min(m, i + ROWS), left : left + columns]
+                        target = sums = c[i : min(m, i + ROWS), left : left + columns]
                         inside = full and i < whole  # the tile lies in c, not over its edge
-                        if inside:
-                            multiply(lines, panel[None], target)
-                        else:
+                        if not inside:
                             edge[:] = number(0)
-                            multiply(lines, panel[None], edge[::1, ::1])
+                            sums = edge[::1, ::1]
+                        multiply(lines, panel[None], sums)
+                        if not inside:
                             for y in range(target.shape[0]):
                                 for j in range(columns):
                                     target[y, j] += edge[y, j]
