@@ -1,6 +1,6 @@
 """Norms: rows by teams of threads, and for batch norm sums of parts of channels, then of those.
 
-Which numbers a partial sum holds follows from the shape alone, so sums always round alike.
+Which numbers a partial sum holds follows from shape and alignment alone: sums round alike always.
 """
 
 from __future__ import annotations
