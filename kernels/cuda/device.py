@@ -19,6 +19,8 @@ Array = Any
 HALVES = ("float16", "bfloat16")
 DTYPES = (*HALVES, "float32", "float64")
 TYPES = {"float16": "__half", "bfloat16": "__nv_bfloat16", "float32": "float", "float64": "double"}
+# Types, and how many numbers of each a thread may take at a time: one, or 16 bytes of them.
+PACKED = [(t, v) for t in TYPES.values() for v in (1, {"float": 4, "double": 2}.get(t, 8))]
 BLOCK = 256  # threads of a block where nothing speaks for another number
 # Blocks enough to fill a GPU of 132 multiprocessors twice over; grid-stride loops do the rest.
 MOST_BLOCKS = 2048
@@ -162,6 +164,16 @@ def wide(x: Array) -> Any:
 def sizes(*numbers: int) -> list[np.int64]:
     """Array extents as kernels take them: `Index` of common.cuh."""
     return [np.int64(n) for n in numbers]
+
+
+def either(a: Array | None, other: Array) -> Array:
+    """An input, or where it is left out another array, whose numbers the kernel will not use."""
+    return other if a is None else a
+
+
+def given(*arrays: Array | None) -> list[np.int32]:
+    """What tells the kernel which of its inputs are there."""
+    return [np.int32(a is not None) for a in arrays]
 
 
 def blocks(n: int) -> tuple[int]:

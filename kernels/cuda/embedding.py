@@ -10,7 +10,7 @@ from .device import (
     BLOCK,
     DTYPES,
     MOST_BLOCKS,
-    TYPES,
+    PACKED,
     Source,
     blocks,
     ctype,
@@ -23,20 +23,12 @@ from .device import (
 _IDS = {"int32": "int", "int64": "long long"}
 _SORTED = 2048  # SORTED of embedding.cu
 _TILE = 32  # sorted ids that a warp sums
-
-
-def _most(t):
-    """Numbers of a type in 16 bytes."""
-    return {"float": 4, "double": 2}.get(t, 8)
-
-
-_PACKED = [(t, v) for t in TYPES.values() for v in (1, _most(t))]
 SOURCE = Source(
     "embedding",
-    [f"embedding<{t}, {v}, {i}>" for t, v in _PACKED for i in _IDS.values()]
+    [f"embedding<{t}, {v}, {i}>" for t, v in PACKED for i in _IDS.values()]
     + [*[f"sort_chunks<{i}>" for i in _IDS.values()], "merge_runs"]
-    + [f"sum_tiles<{t}, {v}>" for t, v in _PACKED]
-    + [f"sum_runs<{t}, {min(4, v)}>" for t, v in _PACKED],
+    + [f"sum_tiles<{t}, {v}>" for t, v in PACKED]
+    + [f"sum_runs<{t}, {min(4, v)}>" for t, v in PACKED],
 )
 
 

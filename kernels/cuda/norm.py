@@ -24,12 +24,15 @@ from ..shapes import (
 from .device import (
     BLOCK,
     DTYPES,
+    PACKED,
     TILE,
     TYPES,
     Source,
     blocks,
     ctype,
     device,
+    either,
+    given,
     packs,
     parts_of,
     row_launch,
@@ -37,14 +40,13 @@ from .device import (
     wide,
 )
 
-_PACKED = [(t, v) for name, t in TYPES.items() for v in (1, {"f": 4, "d": 2}.get(t[0], 8))]
-_BY_ROW = [f"{t}, {v}, {c}" for t, v in _PACKED for c in ("true", "false")]
+_BY_ROW = [f"{t}, {v}, {c}" for t, v in PACKED for c in ("true", "false")]
 _BY_PLANE = ("group_norm", "plane_statistics", "plane_sums", "normalise", "normalise_grad")
 _BY_COLUMN = ("column_statistics", "column_sums", "finish_statistics", "finish_sums")
 SOURCE = Source(
     "norm",
     [f"{name}<{types}>" for name in ("row_norm", "row_norm_grad") for types in _BY_ROW]
-    + [f"{name}<{t}, {v}>" for name in (*_BY_PLANE, "channel_affine") for t, v in _PACKED]
+    + [f"{name}<{t}, {v}>" for name in (*_BY_PLANE, "channel_affine") for t, v in PACKED]
     + [f"parameter_grads<{t}, {c}>" for t in TYPES.values() for c in ("true", "false")]
     + [
         f"{name}<{t}>"
@@ -54,15 +56,6 @@ SOURCE = Source(
 )
 _PART = 1 << 14  # numbers of a plane in one partial sum, a multiple of every pack
 _SMALL = 64  # planes of fewer numbers are summed as columns
-
-
-def _or(a, other):
-    """An input, or where it is left out another array, whose numbers the kernel will not use."""
-    return other if a is None else a
-
-
-def _given(*arrays):
-    return [np.int32(a is not None) for a in arrays]
 
 
 # --- rows: layer and RMS norm -------------------------------------------------------------------
@@ -77,9 +70,9 @@ def _row_norm(x, weight, bias, eps, centred):
     a, (rows, n) = wide(x), _extent(x)
     y, rstd = xp.empty(x.shape, x.dtype), xp.empty((*x.shape[:-1], 1), a)
     mean = xp.empty(rstd.shape, a) if centred else rstd
-    arrays = (x, _or(weight, x), _or(bias, x), y)
+    arrays = (x, either(weight, x), either(bias, x), y)
     v = packs(n, *arrays)
-    args = (*arrays, mean, rstd, *sizes(rows, n), a(eps), *_given(weight, bias))
+    args = (*arrays, mean, rstd, *sizes(rows, n), a(eps), *given(weight, bias))
     kernel = f"row_norm<{ctype(x)}, {v}, {str(centred).lower()}>"
     launch(SOURCE, kernel, *row_launch(rows, n, v), args)
     return y, mean, rstd
@@ -88,12 +81,12 @@ def _row_norm(x, weight, bias, eps, centred):
 def _row_norm_grad(g, x, weight, mean, rstd, needs):
     xp, launch, _ = device(x)
     (rows, n), t, gx, gweight, gbias = _extent(x), ctype(x), None, None, None
-    centred, mean = str(mean is not None).lower(), _or(mean, rstd)
+    centred, mean = str(mean is not None).lower(), either(mean, rstd)
     if needs[0]:
         gx = xp.empty(x.shape, x.dtype)
-        w = _or(weight, x)
+        w = either(weight, x)
         v = packs(n, g, x, w, gx)
-        args = (g, x, w, mean, rstd, gx, *sizes(rows, n), *_given(weight))
+        args = (g, x, w, mean, rstd, gx, *sizes(rows, n), *given(weight))
         launch(SOURCE, f"row_norm_grad<{t}, {v}, {centred}>", *row_launch(rows, n, v), args)
     if needs[1] or needs[2]:
         parts, per = parts_of(rows)
@@ -207,8 +200,8 @@ def batch_norm(x, weight=None, bias=None, *, eps=1e-5):
     extents = sizes(cut.outer, channels, cut.inner, cut.per, cut.whole)
     numbers = np.int32(cut.columns), np.int64(images * hw), a(eps)
     _add_parts("finish_statistics", x, cut, (*parts, mean, rstd, *extents, *numbers))
-    arrays = (x, mean, rstd, _or(weight, x), _or(bias, x), y)
-    args = (*arrays, *sizes(x.size, channels, hw), *_given(weight, bias))
+    arrays = (x, mean, rstd, either(weight, x), either(bias, x), y)
+    args = (*arrays, *sizes(x.size, channels, hw), *given(weight, bias))
     _each("normalise", args, x, y)
     return y, mean, rstd
 
@@ -225,8 +218,8 @@ def group_norm(x, weight=None, bias=None, *, groups, eps=1e-5):
     y = xp.empty(x.shape, x.dtype)
     mean, rstd = [xp.empty((images, groups, 1), a) for _ in range(2)]
     v, n = packs(hw, x, y), together * hw
-    arrays = (x, _or(weight, x), _or(bias, x), y, mean, rstd)
-    args = (*arrays, *sizes(rows, groups, together, hw), a(eps), *_given(weight, bias))
+    arrays = (x, either(weight, x), either(bias, x), y, mean, rstd)
+    args = (*arrays, *sizes(rows, groups, together, hw), a(eps), *given(weight, bias))
     device(x).launch(SOURCE, f"group_norm<{ctype(x)}, {v}>", *row_launch(rows, n, v), args)
     return y, mean, rstd
 
@@ -240,14 +233,14 @@ def _planes_grad(g, x, weight, mean, rstd, needs, together):
     """Gradients where statistics belong to groups of `together` channels of each image, or if
     that is 0 to channels of all images."""
     (xp, launch, _), (_, channels, hw) = device(x), _images(x)
-    cut, w = _cut(x, columns=not together), _or(weight, x)
+    cut, w = _cut(x, columns=not together), either(weight, x)
     parts = _sum_parts("sums", x, cut, (g, x, mean, rstd), together)
     count = np.int64(x.size // rstd.size)
     grads = [xp.empty((channels,), x.dtype) for _ in range(2)]
     means = [xp.empty(rstd.shape, rstd.dtype) for _ in range(2)]
     if needs[1] or needs[2] or not together:
         extents = (*sizes(cut.outer, channels, cut.inner), count)
-        flags = *_given(weight), np.int32(not together)
+        flags = *given(weight), np.int32(not together)
         _add_parts("finish_sums", x, cut, (*parts, w, *grads, *means, *extents, *flags))
     gx = None
     if needs[0]:
@@ -255,11 +248,11 @@ def _planes_grad(g, x, weight, mean, rstd, needs, together):
             rows = rstd.size
             extents = sizes(rows, rstd.shape[1], together, cut.inner)
             grid = row_launch(rows, together * cut.inner)
-            args = (*parts, w, *means, *extents, count, *_given(weight))
+            args = (*parts, w, *means, *extents, count, *given(weight))
             launch(SOURCE, f"group_means<{ctype(x)}>", *grid, args)
         gx = xp.empty(x.shape, x.dtype)
         extents = sizes(x.size, channels, hw, together)
-        args = (g, x, w, mean, rstd, *means, gx, *extents, *_given(weight))
+        args = (g, x, w, mean, rstd, *means, gx, *extents, *given(weight))
         _each("normalise_grad", args, g, x, gx)
     return gx, *[a if need else None for a, need in zip(grads, needs[1:], strict=True)]
 
@@ -270,8 +263,8 @@ def _planes_grad(g, x, weight, mean, rstd, needs, together):
 @accepts(dtypes=DTYPES, when=channels_fit)
 def channel_affine(x, scale=None, shift=None):
     y, (_, channels, hw) = device(x).xp.empty(x.shape, x.dtype), _images(x)
-    arrays = (x, _or(scale, x), _or(shift, x), y)
-    args = (*arrays, *sizes(x.size, channels, hw), *_given(scale, shift))
+    arrays = (x, either(scale, x), either(shift, x), y)
+    args = (*arrays, *sizes(x.size, channels, hw), *given(scale, shift))
     _each("channel_affine", args, x, y)
     return y
 

@@ -15,7 +15,7 @@ from ..shapes import (
     rnn_fits,
     rnn_grad_fits,
 )
-from .device import BLOCK, DTYPES, TYPES, Source, blocks, ctype, device, sizes, wide
+from .device import BLOCK, DTYPES, TYPES, Source, blocks, ctype, device, either, given, sizes, wide
 from .matmul import column_sums
 
 _STEPS = ("lstm_step", "lstm_step_grad", "gru_step", "gru_step_grad")
@@ -32,15 +32,6 @@ def _copied(a, x, shape, dtype=None):
     """A state or cotangent to write to, in a dtype or x's; zeros where there is none."""
     dtype = x.dtype if dtype is None else dtype
     return device(x).xp.zeros(shape, dtype) if a is None else a.astype(dtype, order="C")
-
-
-def _or(a, other):
-    """An input, or where it is left out another array, which the kernel will not read."""
-    return other if a is None else a
-
-
-def _given(*arrays):
-    return [np.int32(a is not None) for a in arrays]
 
 
 # --- what all of them share ---------------------------------------------------------------------
@@ -102,8 +93,8 @@ def _weights(x, h0, w, y, gz, gr, needs):
 def lstm(x, h0, c0, w, u, b=None):
     gates, zh, h, y = _start(x, h0, w, u)
     c, cells = _copied(c0, x, h.shape, wide(x)), device(x).xp.empty(y.shape, y.dtype)
-    arrays = (gates, zh, _or(b, x), c, h, y, cells)
-    _forward(f"lstm_step<{ctype(x)}>", h, u, zh, arrays, h0 is not None, _given(b))
+    arrays = (gates, zh, either(b, x), c, h, y, cells)
+    _forward(f"lstm_step<{ctype(x)}>", h, u, zh, arrays, h0 is not None, given(b))
     return y, h, c.astype(x.dtype, copy=False), gates, cells
 
 
@@ -114,8 +105,8 @@ def lstm_grad(
     xp, gy, shape = device(x).xp, _whole(gy), (len(x), len(u))
     gh, gc = _copied(gh, x, shape), _copied(gc, x, shape, wide(x))
     gz, now = [xp.empty(s, x.dtype) for s in (gates.shape, (len(x), u.shape[1]))]
-    arrays = (gates, cells, _or(c0, x), _or(gy, x), gh, gc, gz, now)
-    _backward(f"lstm_step_grad<{ctype(x)}>", gh, u, now, arrays, needs[1], _given(c0, gy))
+    arrays = (gates, cells, either(c0, x), either(gy, x), gh, gc, gz, now)
+    _backward(f"lstm_step_grad<{ctype(x)}>", gh, u, now, arrays, needs[1], given(c0, gy))
     gx, gw, gu, gb, _ = _weights(x, h0, w, y, gz, gz, (needs[0], *needs[3:], False))
     gc = gc.astype(x.dtype, copy=False)
     return gx, gh if needs[1] else None, gc if needs[2] else None, gw, gu, gb
@@ -128,8 +119,8 @@ def lstm_grad(
 def gru(x, h0, w, u, b=None, bu=None):
     gates, zh, h, y = _start(x, h0, w, u)
     products = device(x).xp.empty(y.shape, y.dtype)
-    arrays = (gates, zh, _or(b, x), _or(bu, x), h, y, products)
-    _forward(f"gru_step<{ctype(x)}>", h, u, zh, arrays, h0 is not None, _given(b, bu))
+    arrays = (gates, zh, either(b, x), either(bu, x), h, y, products)
+    _forward(f"gru_step<{ctype(x)}>", h, u, zh, arrays, h0 is not None, given(b, bu))
     return y, h, gates, products
 
 
@@ -140,8 +131,8 @@ def gru_grad(
     xp, gy, shape = device(x).xp, _whole(gy), (len(x), len(u))
     gh, past = _copied(gh, x, shape), xp.zeros(shape, wide(x))
     gz, gr, now = [xp.empty(s, x.dtype) for s in (*[gates.shape] * 2, (len(x), u.shape[1]))]
-    arrays = (gates, products, y, _or(h0, x), _or(gy, x), gh, past, gz, gr, now)
-    _backward(f"gru_step_grad<{ctype(x)}>", gh, u, now, arrays, needs[1], _given(h0, gy))
+    arrays = (gates, products, y, either(h0, x), either(gy, x), gh, past, gz, gr, now)
+    _backward(f"gru_step_grad<{ctype(x)}>", gh, u, now, arrays, needs[1], given(h0, gy))
     gx, gw, gu, gb, gbu = _weights(x, h0, w, y, gz, gr, (needs[0], *needs[2:]))
     gh0 = (past + gh.astype(past.dtype)).astype(x.dtype, copy=False) if needs[1] else None
     return gx, gh0, gw, gu, gb, gbu
@@ -154,7 +145,7 @@ def gru_grad(
 def rnn(x, h0, w, u, b=None, *, activation="tanh"):
     y, zh, h, _ = _start(x, h0, w, u)
     kernel = f"rnn_step<f::{activation}, {ctype(x)}>"
-    _forward(kernel, h, u, zh, (y, zh, _or(b, x), h), h0 is not None, _given(b))
+    _forward(kernel, h, u, zh, (y, zh, either(b, x), h), h0 is not None, given(b))
     return y, h
 
 
@@ -164,6 +155,6 @@ def rnn_grad(x, h0, w, u, y, gy=None, gh=None, *, activation, needs):
     gh = _copied(gh, x, (len(x), len(u)))
     gz, now = [xp.empty(s, x.dtype) for s in (y.shape, gh.shape)]
     kernel = f"rnn_step_grad<f::{activation}_grad, {ctype(x)}>"
-    _backward(kernel, gh, u, now, (y, _or(gy, x), gh, gz, now), needs[1], _given(gy))
+    _backward(kernel, gh, u, now, (y, either(gy, x), gh, gz, now), needs[1], given(gy))
     gx, gw, gu, gb, _ = _weights(x, h0, w, y, gz, gz, (needs[0], *needs[2:], False))
     return gx, gh if needs[1] else None, gw, gu, gb
