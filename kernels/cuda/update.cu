@@ -1,5 +1,6 @@
-// update.cu - optimizer steps, one launch for a whole list of parameters. h = [learning rate, step]
-// is read here, so that a launch recorded in a CUDA graph sees the numbers of today.
+// update.cu - optimizer steps, one launch for a whole list of parameters, and the sum of gradients.
+// h = [learning rate, step] is read here, so that a launch recorded in a CUDA graph sees the numbers
+// of today.
 #include "vectors.cuh"
 
 constexpr int CHUNK = 4096;                   // numbers that a block takes at a time
@@ -98,3 +99,13 @@ __global__ void adam(const __grid_constant__ Lists<MOST> lists, int count, int c
 }
 
 __global__ void advance_step(double* h) { h[1] += 1.0; }
+
+// total += g, V numbers at a time. They may be one array.
+template <class T, int V> __global__ void accumulate(T* total, const T* g, Index n) {
+  for (Index i = first() * V; i < n; i += stride() * V) {
+    auto sum = load_pack<V>(total + i);
+    const auto pack = load_pack<V>(g + i);
+    for (int e = 0; e < V; e++) sum.at[e] = T(Wide<T>(sum.at[e]) + Wide<T>(pack.at[e]));
+    store_pack(total + i, sum);
+  }
+}

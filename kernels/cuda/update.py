@@ -10,7 +10,20 @@ import numpy as np
 
 from ..accept import accepts
 from ..shapes import adam_fits, hyper_fits, lists, sgd_fits
-from .device import BLOCK, DTYPES, MOST_BLOCKS, TYPES, Source, ctype, device, wide
+from .device import (
+    BLOCK,
+    DTYPES,
+    MOST_BLOCKS,
+    PACKED,
+    TYPES,
+    Source,
+    blocks,
+    ctype,
+    device,
+    packs,
+    sizes,
+    wide,
+)
 
 _CHUNK = 4096  # CHUNK of update.cu
 # How many parameters a struct holds. A launch carries all of it, so there is a small one; the
@@ -18,7 +31,7 @@ _CHUNK = 4096  # CHUNK of update.cu
 _FEW, _MANY = 64, 640
 SOURCE = Source(
     "update",
-    ["advance_step"]
+    ["advance_step", *[f"accumulate<{t}, {v}>" for t, v in PACKED]]
     + [f"sgd<{t}, {k}, {n}>" for t in TYPES.values() for k in (2, 3) for n in (_FEW, _MANY)]
     + [f"adam<{t}, {n}>" for t in TYPES.values() for n in (_FEW, _MANY)],
 )
@@ -31,6 +44,13 @@ _LISTS = {
 @accepts(dtypes=("float64",), when=hyper_fits)
 def advance_step(h):
     device(h).launch(SOURCE, "advance_step", (1,), (1,), (h,))
+
+
+@accepts(dtypes=DTYPES, same_shape=True)
+def accumulate(total, g):
+    n, v = total.size, packs(total.size, total, g)
+    args = (total, g, *sizes(n))
+    device(total).launch(SOURCE, f"accumulate<{ctype(total)}, {v}>", blocks(n // v), (BLOCK,), args)
 
 
 @accepts(dtypes=DTYPES, others=("h",), when=sgd_fits)
@@ -51,10 +71,10 @@ def _update(kernel, h, parameters, numbers):
     for start in range(0, len(parameters), _MANY):
         part = parameters[start : start + _MANY]
         count, most = len(part), _FEW if len(part) <= _FEW else _MANY
-        sizes = [arrays[0].size for arrays in part]
-        ends = np.cumsum([-(-n // _CHUNK) for n in sizes])
+        lengths = [arrays[0].size for arrays in part]
+        ends = np.cumsum([-(-n // _CHUNK) for n in lengths])
         table, chunks = np.zeros((), _LISTS[most]), int(ends[-1])
-        table["size"][:count], table["chunk"][1:count] = sizes, ends[:-1]
+        table["size"][:count], table["chunk"][1:count] = lengths, ends[:-1]
         for i, arrays in enumerate(zip(*part, strict=True)):
             table["at"][i, :count] = [a.data.ptr for a in arrays]
         args = (table[()], np.int32(count), np.int32(chunks), h, *numbers)
