@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from heapq import heappop, heappush, heapreplace
+from sys import getrefcount
 from typing import Any
 
 from numpy import ndarray
@@ -53,7 +54,7 @@ def _walk(
     node: Any = roots[0][0]
     edges: Iterable = roots
     wanted, seq, top = set(wanted), next_seq(), 0  # top: when the newest in the heap was made
-    least, sums = large(), set()  # those whose cotangent is a sum that was formed here
+    least = large()
     while True:
         for parent, g in edges:
             if parent is None:
@@ -67,14 +68,10 @@ def _walk(
             ):
                 g = OPS["sum_to"](g, shape=parent.shape, dtype=parent.dtype)
             if parent in grads:
-                others = grads[parent]
                 if create_graph or g.size < least:
-                    grads[parent] = others + g
-                elif parent in sums:  # nobody else has seen that array
-                    OPS["accumulate"](others, g)
+                    grads[parent] = grads[parent] + g
                 else:
-                    grads[parent] = OPS["add"](others, g)
-                    sums.add(parent)
+                    grads[parent] = _sum(grads.pop(parent), g)
                 continue
             grads[parent] = g
             if newest is None:
@@ -151,13 +148,29 @@ def _wrap(saved: Any, node: Any) -> Any:
     return saved if type(saved) in WEAK else Tensor(saved, node)
 
 
+def _sole(a: Array) -> bool:
+    """Whether an array's memory is its own: it is no view. (Of `sole`, see buffers.py.)"""
+    return a.base is None or getattr(a.base, "sole", False)
+
+
+def _sum(total: Array, g: Array) -> Array:
+    """total + g, in the memory of the total where nobody else can see that."""
+    if _sole(total) and getrefcount(total) == _ALONE:
+        OPS["accumulate"](total, g)
+        return total
+    return OPS["add"](total, g)
+
+
+# What `_sum` counts where the walk alone holds an array
+_ALONE = (lambda total: getrefcount(total))([object()].pop())
+
+
 def _own(found: dict[Node, Array], seeds: list[Array]) -> dict[Node, Array]:
     """Give each gradient a buffer of its own: no view, no array that someone else holds."""
     given = {id(g) for g in seeds}
     for node, g in found.items():
         g = g if type(g) in BY_TYPE else make(g)
-        shared = g.base is not None and not getattr(g.base, "sole", False)  # (buffers.py)
-        if shared or id(g) in given or not g.flags.c_contiguous:
+        if not _sole(g) or id(g) in given or not g.flags.c_contiguous:
             g = g.copy()
         given.add(id(g))
         found[node] = g
