@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from heapq import heappop, heappush, heapreplace
-from sys import getrefcount
 from typing import Any
 
 from numpy import ndarray
 
-from .backend import BY_TYPE, WEAK, Array, make
+from .backend import WEAK, Array
 from .core import OPS, Leaf, Node, Out, Tensor, next_seq, output_of
 from .dispatch import large, out_of_memory
 from .errors import FREED, STALE, GraphError, OutOfMemoryError
+from .ownership import add_up, own
 from .switches import switches
 
 
@@ -71,7 +71,7 @@ def _walk(
                 if create_graph or g.size < least:
                     grads[parent] = grads[parent] + g
                 else:
-                    grads[parent] = _sum(grads.pop(parent), g)
+                    grads[parent] = add_up(grads.pop(parent), g)
                 continue
             grads[parent] = g
             if newest is None:
@@ -83,7 +83,7 @@ def _walk(
             top = -heap[0][0]
         if newest is None:
             if not heap:
-                return found if create_graph else _own(found, [g for _, g in roots])
+                return found if create_graph else own(found, [g for _, g in roots])
             newest = heappop(heap)[1]
             top = -heap[0][0] if heap else 0
         elif top > newest.seq:
@@ -146,32 +146,3 @@ def _wrap(saved: Any, node: Any) -> Any:
     if type(saved) is tuple:
         return tuple([output_of(node, i, a) for i, a in enumerate(saved)])
     return saved if type(saved) in WEAK else Tensor(saved, node)
-
-
-def _sole(a: Array) -> bool:
-    """Whether an array's memory is its own: it is no view. (Of `sole`, see buffers.py.)"""
-    return a.base is None or getattr(a.base, "sole", False)
-
-
-def _sum(total: Array, g: Array) -> Array:
-    """total + g, in the memory of the total where nobody else can see that."""
-    if _sole(total) and getrefcount(total) == _ALONE:
-        OPS["accumulate"](total, g)
-        return total
-    return OPS["add"](total, g)
-
-
-# What `_sum` counts where the walk alone holds an array
-_ALONE = (lambda total: getrefcount(total))([object()].pop())
-
-
-def _own(found: dict[Node, Array], seeds: list[Array]) -> dict[Node, Array]:
-    """Give each gradient a buffer of its own: no view, no array that someone else holds."""
-    given = {id(g) for g in seeds}
-    for node, g in found.items():
-        g = g if type(g) in BY_TYPE else make(g)
-        if not _sole(g) or id(g) in given or not g.flags.c_contiguous:
-            g = g.copy()
-        given.add(id(g))
-        found[node] = g
-    return found
