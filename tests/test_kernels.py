@@ -33,6 +33,7 @@ HELPERS = {
     "blas",
     "buffers",
     "jit",
+    "lines",
     "panels",
     "products",
     "scalars",

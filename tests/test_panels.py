@@ -41,32 +41,28 @@ def test_multiply_adds_a_product(shape, dtype):
 
 
 @jit.jit
-def _lay(target, to, width, source, start, low, high):
-    lines.lay(target, to, width, source, start, low, high)
+def _lay(target, to, width, source, start, low, high, step):
+    lines.lay(target, to, width, source, start, low, high, step)
 
 
 @jit.jit
-def _add(target, to, width, source, start):
-    lines.add(target, to, width, source, start)
+def _add(target, to, step, width, source, start):
+    lines.add(target, to, step, width, source, start)
 
 
+@pytest.mark.parametrize("step", [1, 2, 3])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("width", [0, 1, 7, 8, 15, 16, 17, 32, 45])
-def test_rows_move_in_masked_vectors(dtype, width):
-    source = draw(60, dtype=dtype)
-    for low, high in {
-        (0, width),
-        (min(1, width), width),
-        (width // 2, width // 2),
-        (0, width // 3),
-    }:
-        whole = draw(60, dtype=dtype)
-        plain = whole.copy()
-        _lay(whole, 5, width, source, 9, low, high)
-        lines.lay(plain, 5, width, source, 9, low, high)  # the plain function is the definition
+def test_rows_move_in_masked_vectors(dtype, width, step):
+    source, whole = draw(160, dtype=dtype), draw(160, dtype=dtype)
+    plain = whole.copy()  # the plain functions are the definition
+    parts = {(0, width), (min(1, width), width), (width // 2, width // 2), (0, width // 3)}
+    for low, high in parts:
+        _lay(whole, 5, width, source, 9, low, high, step)
+        lines.lay(plain, 5, width, source, 9, low, high, step)
         np.testing.assert_array_equal(whole, plain)
-    _add(whole, 5, width, source, 9)
-    lines.add(plain, 5, width, source, 9)
+    _add(whole, 5, step, width, source, 9)
+    lines.add(plain, 5, step, width, source, 9)
     np.testing.assert_array_equal(whole, plain)
 
 

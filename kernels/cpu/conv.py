@@ -22,6 +22,7 @@ from ..shapes import (
     pool_fits,
     spread_fits,
 )
+from . import lines
 from . import scalars as s
 from .buffers import empty, empty_like
 from .jit import jit, prange
@@ -113,7 +114,7 @@ def _sum_images(copy, w, steps, order, ends, z, margin, plane, c, out, shape):
                 weights, used = w[m, out * done * height :], places[: out * taps.size]
                 panel(sums, m * height, p, weights, even, height, z, margin + p, used)
         for i in range(c):
-            copy[(i * phases + f) * plane : (i * phases + f + 1) * plane] = sums[i, :plane]
+            lines.lay(copy, (i * phases + f) * plane, plane, sums, i * sums.shape[1], 0, plane, 1)
         done = ends[f]
 
 
@@ -139,6 +140,9 @@ def _backward(formula: Callable) -> Callable:
             own = (min(tile, oh) + beyond[0]) * pitch * many
             z = np.empty(margin + up(out, lanes) * own + width, g.dtype)
             copy = np.empty(c * phases * own + margin + width, g.dtype)
+            steps = np.empty(phase.size, np.int64)
+            for m in range(phase.size):
+                steps[m] = down[m] * pitch + across[m]
             begin, end = part * blocks // parts * tiles, (part + 1) * blocks // parts * tiles
             for t in range(begin, end):
                 first, top = t // tiles * many, t % tiles * tile
@@ -173,7 +177,6 @@ def _backward(formula: Callable) -> Callable:
                         used = plane - beyond[0] * pitch
                         _add_weights(gw[part, k], copy, starts, z[margin:], plane, used, out, shape)
                     if gx.size:
-                        steps = down * pitch + across
                         _sum_images(copy, w[k], steps, order, ends, z, margin, plane, c, out, shape)
                         add_back(copy, gx[first:last], channels, top, rows + beyond[0], pitch,
                                   stride, padding)  # fmt: skip

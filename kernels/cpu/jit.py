@@ -40,6 +40,10 @@ _FLAGS: dict[str, Any] = {
 _CONTRACT = frozenset({"contract"})
 # Sums may also be split into several running sums, which vector instructions need.
 _REASSOCIATE = frozenset({"contract", "reassoc", "nsz"})
+# Only `prange` runs on several threads. Numba would make such loops of array expressions and of
+# assignments like a[:] = 0, too, each of which it takes a tenth of a second to compile.
+_OTHERS = ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion")
+_LOOPS_ONLY = {"prange": True, **dict.fromkeys(_OTHERS, False)}
 
 _lock = threading.RLock()
 loops: list[Jitted] = []
@@ -93,7 +97,9 @@ class Jitted:
         if "prange" in globe:
             globe["prange"] = numba.prange
         fast = set(_REASSOCIATE if self.reassociate else _CONTRACT)
-        compiler = functools.partial(numba.njit, parallel=parallel, fastmath=fast)
+        compiler = functools.partial(
+            numba.njit, parallel=_LOOPS_ONLY if parallel else False, fastmath=fast
+        )
         name = f"{self.name}-{dtype}" + ("-parallel" if parallel else "")
         return _cached(compiler, self.function, name)
 

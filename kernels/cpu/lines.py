@@ -10,16 +10,17 @@ from .jit import extension
 from .scattered import lanes
 
 
-def lay(target, to, width, source, start, low, high):
-    """target[to : to + width] becomes zero, and from `low` to `high` source[start:]. Both are
+def lay(target, to, width, source, start, low, high, step):
+    """target[to : to + width] becomes zero, and from `low` to `high` source[start::step]. Both are
     flat; called in compiled loops, where nothing is checked."""
     target[to : to + width] = 0
-    target[to + low : to + high] = source[start : start + high - low]
+    target[to + low : to + high] = source[start : start + (high - low) * step : step]
 
 
-def add(target, to, width, source, start):
-    """target[to : to + width] += source[start:]. Both are flat, and nothing is checked."""
-    target[to : to + width] += source[start : start + width]
+def add(target, to, step, width, source, start):
+    """target[to::step], of `width` numbers, += source[start:]. Both are flat, and nothing is
+    checked."""
+    target[to : to + width * step : step] += source[start : start + width]
 
 
 @extension
@@ -28,89 +29,119 @@ def _register(numba):
     from numba import extending, types
     from numba.core import cgutils
 
-    def across(context, builder, signature, args, move):
-        """`move`(load, store, number of the first lane, numbers of all lanes) along a row."""
+    def across(context, builder, signature, args, width, move):
+        """`move(load, store, below, q)` for each vector of a row, its first number being q."""
         bits, number = signature.args[0].dtype.bitwidth, signature.args[0].dtype
         n = lanes(bits // 8)
         i64, some = ir.IntType(64), ir.VectorType(ir.IntType(1), n)
         vector = ir.VectorType(context.get_value_type(number), n)
         zeros, align = ir.Constant(vector, [0.0] * n), ir.Constant(ir.IntType(32), bits // 8)
-        suffix, void = f"v{n}f{bits}.p0v{n}f{bits}", ir.VoidType()
-
-        def pointer(i, place):
-            array = context.make_array(signature.args[i])(context, builder, args[i])
-            return builder.bitcast(builder.gep(array.data, [place]), vector.as_pointer())
+        one, each = f"v{n}f{bits}.p0v{n}f{bits}", f"v{n}f{bits}.v{n}p0f{bits}"
 
         def function(name, result, *of):
             kind = ir.FunctionType(result, of)
-            return cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.{suffix}")
+            return cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.{name}")
 
-        def load(i, place, mask):
-            kinds = (vector.as_pointer(), align.type, some, vector)
-            masked = function("masked.load", vector, *kinds)
-            return builder.call(masked, [pointer(i, place), align, mask, zeros])
+        def place(i, first, step):
+            """Where the numbers of a vector lie: the first one, or where a step is given, each."""
+            array = context.make_array(signature.args[i])(context, builder, args[i])
+            at = builder.gep(array.data, [first])
+            if step is None:
+                return builder.bitcast(at, vector.as_pointer())
+            apart = builder.mul(step, ir.Constant(i64, bits // 8))
+            every = builder.mul(spread(apart), ir.Constant(ir.VectorType(i64, n), list(range(n))))
+            every = builder.add(every, spread(builder.ptrtoint(at, i64)))
+            return builder.inttoptr(every, ir.VectorType(at.type, n))
 
-        def store(value, place, mask):
-            masked = function("masked.store", void, vector, vector.as_pointer(), align.type, some)
-            builder.call(masked, [value, pointer(0, place), align, mask])
+        def load(i, first, mask, step=None):
+            at = place(i, first, step)
+            name = f"load.{one}" if step is None else f"gather.{each}"
+            masked = function(name, vector, at.type, align.type, some, vector)
+            return builder.call(masked, [at, align, mask, zeros])
+
+        def store(value, first, mask, step=None):
+            at = place(0, first, step)
+            name = f"store.{one}" if step is None else f"scatter.{each}"
+            masked = function(name, ir.VoidType(), vector, at.type, align.type, some)
+            builder.call(masked, [value, at, align, mask])
+
+        def spread(number):
+            kind = ir.VectorType(number.type, n)
+            zero = ir.Constant(ir.IntType(32), 0)
+            first = builder.insert_element(ir.Constant(kind, ir.Undefined), number, zero)
+            every = ir.Constant(ir.VectorType(zero.type, n), [0] * n)
+            return builder.shuffle_vector(first, first, every)
 
         def below(first, end):
             """Which lanes, of numbers from `first` on, come before `end`."""
-            left = builder.trunc(builder.sub(end, first), ir.IntType(32))
-            one = builder.insert_element(
-                ir.Constant(ir.VectorType(ir.IntType(32), n), ir.Undefined),
-                left,
-                ir.Constant(ir.IntType(32), 0),
-            )
-            zero = ir.Constant(ir.VectorType(ir.IntType(32), n), [0] * n)
-            left = builder.shuffle_vector(one, zero, zero)
-            count = ir.Constant(ir.VectorType(ir.IntType(32), n), list(range(n)))
-            return builder.icmp_signed("<", count, left)
+            left = spread(builder.trunc(builder.sub(end, first), ir.IntType(32)))
+            return builder.icmp_signed("<", ir.Constant(left.type, list(range(n))), left)
 
         with cgutils.for_range_slice(
-            builder, ir.Constant(i64, 0), args[2], ir.Constant(i64, n), i64, inc=True
+            builder, ir.Constant(i64, 0), width, ir.Constant(i64, n), i64, inc=True
         ) as (q, _):
             move(load, store, below, q)
-        return context.get_dummy_value()
+
+    def either(builder, step, move):
+        """`move` with vectors side by side, or a step apart."""
+        alone = builder.icmp_signed("==", step, ir.Constant(step.type, 1))
+        with builder.if_else(alone) as (then, otherwise):
+            with then:
+                move(None)
+            with otherwise:
+                move(step)
 
     @extending.intrinsic
-    def laid(typing, target, to, width, source, start, low, high):
+    def laid(typing, target, to, width, source, start, low, high, step):
         def generate(context, builder, signature, args):
             to, width, start, low, high = (args[i] for i in (1, 2, 4, 5, 6))
 
-            def move(load, store, below, q):
-                inside = builder.and_(below(q, high), builder.not_(below(q, low)))
-                value = load(3, builder.add(start, builder.sub(q, low)), inside)
-                store(value, builder.add(to, q), below(q, width))
+            def row(step):
+                def move(load, store, below, q):
+                    inside = builder.and_(below(q, high), builder.not_(below(q, low)))
+                    first = builder.sub(q, low)
+                    first = first if step is None else builder.mul(first, step)
+                    value = load(3, builder.add(start, first), inside, step)
+                    store(value, builder.add(to, q), below(q, width))
 
-            return across(context, builder, signature, args, move)
+                across(context, builder, signature, args, width, move)
+
+            either(builder, args[7], row)
+            return context.get_dummy_value()
 
         whole = types.intp
-        return types.void(target, whole, whole, source, whole, whole, whole), generate
+        return types.void(target, whole, whole, source, *[whole] * 4), generate
 
     @extending.intrinsic
-    def added(typing, target, to, width, source, start):
+    def added(typing, target, to, step, width, source, start):
         def generate(context, builder, signature, args):
-            def move(load, store, below, q):
-                some, at = below(q, args[2]), builder.add(args[1], q)
-                value = load(3, builder.add(args[4], q), some)
-                store(builder.fadd(load(0, at, some), value), at, some)
+            to, width, start = args[1], args[3], args[5]
 
-            return across(context, builder, signature, args, move)
+            def row(step):
+                def move(load, store, below, q):
+                    some = below(q, width)
+                    at = builder.add(to, q if step is None else builder.mul(q, step))
+                    value = load(4, builder.add(start, q), some)
+                    store(builder.fadd(load(0, at, some, step), value), at, some, step)
+
+                across(context, builder, signature, args, width, move)
+
+            either(builder, args[2], row)
+            return context.get_dummy_value()
 
         whole = types.intp
-        return types.void(target, whole, whole, source, whole), generate
+        return types.void(target, whole, whole, whole, source, whole), generate
 
     @extending.overload(lay, jit_options={"forceinline": True})
-    def _lay(target, to, width, source, start, low, high):
-        def run(target, to, width, source, start, low, high):
-            laid(target, to, width, source, start, low, high)
+    def _lay(target, to, width, source, start, low, high, step):
+        def run(target, to, width, source, start, low, high, step):
+            laid(target, to, width, source, start, low, high, step)
 
         return run
 
     @extending.overload(add, jit_options={"forceinline": True})
-    def _add(target, to, width, source, start):
-        def run(target, to, width, source, start):
-            added(target, to, width, source, start)
+    def _add(target, to, step, width, source, start):
+        def run(target, to, step, width, source, start):
+            added(target, to, step, width, source, start)
 
         return run

@@ -68,7 +68,8 @@ def _product(number: Any) -> Callable:
                 c[i, :n] = number(0)
         elif beta != number(1):
             for i in range(m):
-                c[i, :n] *= beta
+                for j in range(n):
+                    c[i, j] *= beta
         room = np.empty(sizes[0] + sizes[1] + sizes[2] + line, number)
         start = -(room.ctypes.data // room.itemsize) % line  # no vector crosses two cache lines
         store = room[start : start + sizes[0]].reshape(DEEP, width)

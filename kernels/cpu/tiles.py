@@ -109,11 +109,9 @@ def _walk(move: Callable) -> Callable:
                     for i in range(x.shape[0]):
                         for r in range(rows):
                             row = (top + r) * stride[0] + a - padding[0]
-                            if row < 0 or row >= h or low == high:
-                                move(copy, at, pitch, x, 0, 0, 0, 1)
-                            else:
-                                seen = ((i * every + c) * h + row) * w + low * stride[1] + start
-                                move(copy, at, pitch, x, seen, low, high, stride[1])
+                            seen = ((i * every + c) * h + row) * w + low * stride[1] + start
+                            end = high if row >= 0 and row < h else low
+                            move(copy, at, pitch, x, seen, low, end, stride[1])
                             at += pitch
 
     return loop
@@ -121,23 +119,12 @@ def _walk(move: Callable) -> Callable:
 
 @s.scalar
 def _take(copy, at, pitch, x, seen, low, high, step):
-    if step == 1:
-        lines.lay(copy, at, pitch, x, seen, low, high)
-    else:
-        line, source = copy[at : at + pitch], x.reshape(-1)
-        line[:] = 0
-        for q in range(high - low):
-            line[low + q] = source[seen + q * step]
+    lines.lay(copy, at, pitch, x, seen, low, high, step)
 
 
 @s.scalar
 def _give(copy, at, pitch, x, seen, low, high, step):
-    if step == 1:
-        lines.add(x, seen, high - low, copy, at + low)
-    else:
-        target = x.reshape(-1)
-        for q in range(high - low):
-            target[seen + q * step] += copy[at + low + q]
+    lines.add(x, seen, step, high - low, copy, at + low)
 
 
 copy_in, add_back = _walk(_take), _walk(_give)
