@@ -26,6 +26,7 @@ tf32 = os.environ.get("TENSORGRAD_TF32") == "1"
 WORKSPACE = 32 << 20  # bytes for each stream: what NVIDIA advises for Hopper
 MOST_PLANS = 4096
 MOST_MATRICES = 1 << 15  # in a call: some kernels have as many blocks in z, at most 65535
+PER_THREAD = 2  # the stream that is another one in each thread: cudaStreamPerThread
 FILLING = 1 << 21  # from how many numbers on the tiles of a product fill a GPU
 
 # --- cublasLt.h, cublas_api.h and library_types.h -----------------------------------------------
@@ -191,11 +192,9 @@ def step(batch: Sequence[int], shape: Sequence[int], strides: Sequence[int]) -> 
     for i in range(1, len(batch) + 1):
         if batch[-i] > 1:
             stride = strides[-i] if i <= len(shape) and shape[-i] > 1 else 0
-            if end is None:
-                apart = stride
-            if stride < 0 or stride != (stride if end is None else end):
+            if stride < 0 or end not in (None, stride):
                 return None
-            end = stride * batch[-i]
+            apart, end = stride if end is None else apart, stride * batch[-i]
     return apart
 
 
@@ -266,14 +265,16 @@ class Plan:
         )
         if not self.status:
             self.status = self.found.state if count.value else CUBLAS_STATUS_NOT_SUPPORTED
-        self.algorithm = C.addressof(self.found)
+        self.algorithm, self.memory = C.addressof(self.found), {}
         self.handle, self.at = self.context.handle, operation.at
 
     def __call__(self, a: Array, b: Array, out: Array | None = None) -> Array:
         if out is None:
             out = self.empty(self.shape, self.dtype)
         stream, to = self.stream().ptr, out.data.ptr
-        memory = self.context.memory.get(stream) or self.context.new_memory(stream)
+        memory = self.memory.get(stream)
+        if memory is None:
+            memory = self.memory[stream] = self.context.memory_of(stream)
         status = self.lt.cublasLtMatmul(
             self.handle,
             self.at,
@@ -303,18 +304,18 @@ class Context:
     def __init__(self, cupy: Any, lt: C.CDLL):
         handle = C.c_void_p()
         check(lt, lt.cublasLtCreate(C.byref(handle)), "making a handle")
-        self.cupy, self.handle = cupy, handle
-        self.lock, self.kept = threading.Lock(), []
-        self.memory: dict[int, int] = {}
+        self.cupy, self.handle, self.lock = cupy, handle, threading.Lock()
+        self.memory: dict[tuple[int, int], Any] = {}
 
-    def new_memory(self, stream: int) -> int:
-        """Of the stream's own, as products of two streams run at once; and of no pool, which might
-        belong to the graph that is being captured."""
+    def memory_of(self, stream: int) -> int:
+        """Of the stream's own, as products of two streams run at once, and a captured graph's where
+        it was captured. It is from no pool, which might belong to that graph, and is never freed.
+        """
+        key = (stream, threading.get_ident() if stream == PER_THREAD else 0)
         with self.lock:
-            if stream not in self.memory:
-                self.kept.append(self.cupy.cuda.Memory(WORKSPACE))
-                self.memory[stream] = self.kept[-1].ptr
-            return self.memory[stream]
+            if key not in self.memory:
+                self.memory[key] = self.cupy.cuda.Memory(WORKSPACE)
+            return self.memory[key].ptr
 
 
 class CublasLt:
@@ -429,7 +430,7 @@ class CublasLt:
             code = CUBLASLT_EPILOGUE_BIAS
         elif epilogue == "bias_grad":  # smaller products are better cut along what is summed
             code = CUBLASLT_EPILOGUE_BGRADA
-            if m * n < FILLING:
+            if m * n < FILLING or right.turned:
                 return None
         else:  # of halves only: of how many digits its tanh is, nobody says
             has_bias = CUBLASLT_MATMUL_DESC_BIAS_POINTER in pointers
