@@ -53,7 +53,8 @@ __version__ = "0.1.0"
 globals().update(_PUBLIC)
 
 _LAZY = ("nn", "optim", "losses", "data", "train", "testing")
-_FROM = {"gradcheck": "testing", "compare": "testing", "Parameter": "nn", "autocast": "precision"}
+_FROM = {"gradcheck": "testing", "compare": "testing", "Parameter": "nn"}
+_FROM.update(autocast="precision", set_tf32="precision")
 
 __all__ = [  # noqa: PLE0604
     "BackendError",

@@ -52,6 +52,7 @@ from .testing import gradcheck as gradcheck
 from .testing import compare as compare
 from .nn import Parameter as Parameter
 from .precision import autocast as autocast
+from .precision import set_tf32 as set_tf32
 
 __version__: str
 __all__: list[str]

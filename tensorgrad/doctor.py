@@ -13,7 +13,8 @@ from . import __version__, backend
 
 _PACKAGES = ("numpy", "numba", "tbb", "cupy-cuda13x", "cupy-cuda12x", "cupy", "ml_dtypes")
 _VARIABLES: tuple[str, ...] = ("TENSORGRAD_BACKEND", "TENSORGRAD_KERNELS", "TENSORGRAD_NUM_THREADS")
-_VARIABLES += ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "NUMBA_THREADING_LAYER")
+_VARIABLES += ("TENSORGRAD_TF32", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+_VARIABLES += ("NUMBA_THREADING_LAYER",)
 
 
 def report() -> str:

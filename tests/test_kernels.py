@@ -41,6 +41,7 @@ HELPERS = {
     "tiles",
     "warm",
     "device",
+    "cublas",
 }
 STATISTICS = ("mean", "rstd")  # of norms: in the dtype that is computed in
 
@@ -505,17 +506,6 @@ def test_cupy_launcher_compiles_each_kernel_once_and_takes_typed_arguments_only(
     for wrong in (2.0, 3, True, None, [1]):
         with pytest.raises(TypeError, match=f"argument 1 is a {type(wrong).__name__}"):
             launch(source, "a", (1,), (2,), (x, wrong))
-
-
-def test_cupy_blas_widens_batches_of_halves():
-    blas = device.CupyBlas(np)
-    for dtype in device.DTYPES:
-        a, b = (draw(s, seed=1).astype(backends.dtype_of(dtype)) for s in ((2, 3, 4), (2, 4, 5)))
-        y, out = blas.matmul(a, b), np.empty((2, 3, 5), a.dtype)
-        assert y.dtype == a.dtype
-        check(dtype, y, a.astype(float) @ b.astype(float), dtype, 4)
-        assert blas.matmul(a, b, out=out) is out
-        np.testing.assert_array_equal(out, y)
 
 
 def test_a_device_is_made_for_cupy_only():

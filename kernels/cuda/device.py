@@ -74,6 +74,23 @@ class Blas(Protocol):
 
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array: ...
 
+    def fused(
+        self,
+        epilogue: str,
+        a: Array,
+        b: Array,
+        bias: Array | None = None,
+        aux: Array | None = None,
+    ) -> Array | None:
+        """A product of matrices and more in one launch; None where that is not to be had.
+
+        - "bias": a @ b + bias
+        - "gelu": gelu(a @ b + bias), and a @ b + bias is written to `aux`
+        - "bias_grad": a @ b, and the sum of b over its rows is written to `bias`
+
+        There is no relu, since cuBLASLt's makes zeros of NaNs.
+        """
+
 
 class Device(NamedTuple):
     """The three objects a CUDA-like backend consists of."""
@@ -97,7 +114,9 @@ def _new_device(kind: type) -> Device:
         raise TypeError(f"no CUDA-like device has arrays of type {kind.__qualname__}")
     import cupy
 
-    DEVICES[kind] = Device(cupy, CupyLauncher(cupy), CupyBlas(cupy))
+    from .cublas import CublasLt
+
+    DEVICES[kind] = Device(cupy, CupyLauncher(cupy), CublasLt(cupy))
     return DEVICES[kind]
 
 
@@ -129,23 +148,6 @@ class CupyLauncher:
         # CuPy passes a struct by value as a NumPy array of one
         args = tuple([np.asarray(arg) if isinstance(arg, np.void) else arg for arg in args])
         function(grid, block, args, shared_mem=smem)
-
-
-class CupyBlas:
-    """cuBLAS through CuPy, which keeps halves on tensor cores for matrices only: a batch of
-    float16 it widens, one of bfloat16 it refuses (14.2), so those are widened here."""
-
-    def __init__(self, cupy: Any):
-        self.cupy = cupy
-
-    def matmul(self, a, b, out=None):
-        if a.dtype.itemsize == 2 and max(a.ndim, b.ndim) > 2:
-            y = self.cupy.matmul(a.astype("float32"), b.astype("float32")).astype(a.dtype)
-            if out is None:
-                return y
-            out[...] = y
-            return out
-        return self.cupy.matmul(a, b, out=out)
 
 
 # --- what launchers share -----------------------------------------------------------------------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..accept import accepts
 from ..shapes import dense_fits, dense_grad_fits, flat_rows, product_fits
 from . import elementwise
@@ -16,6 +14,8 @@ from .device import (
     blocks,
     ctype,
     device,
+    either,
+    given,
     parts_of,
     sizes,
     tile_grid,
@@ -43,37 +43,48 @@ def matmul(a, b):
 @accepts(dtypes=DTYPES, when=dense_fits)
 def dense(x, w, b=None, *, activation="none"):
     _, launch, blas = device(x)
-    z = blas.matmul(flat_rows(x), w)
-    if z.size and (b is not None or activation != "none"):
-        kernel = f"activate<f::{activation}, {ctype(x)}>"
-        args = (z if b is None else b, z, *sizes(*z.shape), np.int32(b is not None))
-        launch(SOURCE, kernel, tile_grid(*z.shape), TILE, args)
+    z, rows = None, flat_rows(x)
+    if b is not None and activation == "none":
+        z = blas.fused("bias", rows, w, b)
+    if z is None:
+        z = blas.matmul(rows, w)
+        if z.size and (b is not None or activation != "none"):
+            kernel = f"activate<f::{activation}, {ctype(x)}>"
+            args = (either(b, z), z, *sizes(*z.shape), *given(b))
+            launch(SOURCE, kernel, tile_grid(*z.shape), TILE, args)
     return z.reshape(*x.shape[:-1], w.shape[1])
 
 
 @accepts(dtypes=DTYPES, when=dense_fits)
 def dense_gelu(x, w, b=None):
     xp, launch, blas = device(x)
-    z = blas.matmul(flat_rows(x), w)
-    y = xp.empty(z.shape, z.dtype)
-    if z.size:
-        kernel = f"activate_beside<f::gelu, {ctype(x)}>"
-        args = (z if b is None else b, z, y, *sizes(*z.shape), np.int32(b is not None))
-        launch(SOURCE, kernel, tile_grid(*z.shape), TILE, args)
-    shape = (*x.shape[:-1], w.shape[1])
-    return y.reshape(shape), z.reshape(shape)
+    rows, n = flat_rows(x), w.shape[1]
+    z = xp.empty((len(rows), n), x.dtype)
+    y = blas.fused("gelu", rows, w, b, z)
+    if y is None:
+        y = xp.empty(z.shape, z.dtype)
+        blas.matmul(rows, w, out=z)
+        if z.size:
+            kernel = f"activate_beside<f::gelu, {ctype(x)}>"
+            args = (either(b, z), z, y, *sizes(*z.shape), *given(b))
+            launch(SOURCE, kernel, tile_grid(*z.shape), TILE, args)
+    return y.reshape(*x.shape[:-1], n), z.reshape(*x.shape[:-1], n)
 
 
 @accepts(dtypes=DTYPES, when=dense_grad_fits)
 def dense_grad(g, x, w, y, *, activation, needs):
-    gz, gb = flat_rows(g), None
-    if needs[2]:
-        gz, gb = _graded(gz, flat_rows(y), activation)
-    elif activation != "none":
-        gz = elementwise.apply(f"{activation}_grad", gz, flat_rows(y))
-    blas = device(g).blas
+    xp, _, blas = device(g)
+    gz, rows, gw, gb = flat_rows(g), flat_rows(x), None, None
+    if needs[1] and needs[2] and activation == "none":  # else the sum is taken in passing
+        gb = xp.empty(gz.shape[1:], g.dtype)
+        gw = blas.fused("bias_grad", rows.T, gz, gb)
+    if gw is None:
+        if needs[2]:
+            gz, gb = _graded(gz, flat_rows(y), activation)
+        elif activation != "none":
+            gz = elementwise.apply(f"{activation}_grad", gz, flat_rows(y))
+        gw = blas.matmul(rows.T, gz) if needs[1] else None
     gx = blas.matmul(gz, w.T).reshape(x.shape) if needs[0] else None
-    gw = blas.matmul(flat_rows(x).T, gz) if needs[1] else None
     return gx, gw, gb
 
 

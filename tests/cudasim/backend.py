@@ -62,7 +62,38 @@ class Blas:
 
     def matmul(self, a: SimArray, b: SimArray, out: SimArray | None = None) -> SimArray:
         """`a @ b` for two or more dimensions, the leading ones broadcast."""
-        for operand in (a, b) if out is None else (a, b, out):
+        product = self._product(a, b).astype(a.dtype, copy=False)
+        if out is None:
+            return wrap(product)
+        if out.shape != product.shape or out.dtype != product.dtype:
+            raise ValueError(f"out is {out.dtype} {out.shape}, the product {product.shape}")
+        out._array[...] = product
+        return out
+
+    def fused(
+        self,
+        epilogue: str,
+        a: SimArray,
+        b: SimArray,
+        bias: SimArray | None = None,
+        aux: SimArray | None = None,
+    ) -> SimArray | None:
+        """The same and more, as the kernels' `Blas` says."""
+        z = self._product(a, b)
+        if epilogue == "bias_grad":
+            assert bias is not None
+            bias._array[...] = b._array.sum(0, dtype=z.dtype)
+        elif bias is not None:
+            z += bias._array.astype(z.dtype)
+        if epilogue == "gelu":
+            assert aux is not None
+            aux._array[...] = z
+            z = z * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3))) / 2
+        return wrap(z.astype(a.dtype, copy=False))
+
+    def _product(self, a: SimArray, b: SimArray) -> np.ndarray:
+        """`a @ b` in the precision that is summed in."""
+        for operand in (a, b):
             if not isinstance(operand, SimArray):
                 raise TypeError(f"Unsupported type {type(operand)}")
             if operand.dtype != a.dtype:
@@ -72,14 +103,7 @@ class Blas:
         half = a.dtype.itemsize == 2
         if not (half or a.dtype in (np.float32, np.float64)):
             raise TypeError(f"a BLAS has no product of {a.dtype}")
-        left, right = (x._array.astype(np.float32) if half else x._array for x in (a, b))
-        product = np.matmul(left, right).astype(a.dtype, copy=False)
-        if out is None:
-            return wrap(product)
-        if out.shape != product.shape:
-            raise ValueError(f"out has shape {out.shape}, the product {product.shape}")
-        out._array[...] = product
-        return out
+        return np.matmul(*[x._array.astype(np.float32) if half else x._array for x in (a, b)])
 
 
 def _module(source: Any) -> Module:

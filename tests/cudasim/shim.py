@@ -192,8 +192,12 @@ def build(code: str, names: Sequence[str], sanitize: bool = False) -> Path:
     reason = why_not()
     if reason:
         raise KernelError(reason)
-    text = _translation_unit(code, names)
-    flags = (*_FLAGS, *(_SANITIZE if sanitize else ()))
+    return built(_translation_unit(code, names), _SANITIZE if sanitize else ())
+
+
+def built(text: str, more: Sequence[str] = ()) -> Path:
+    """The shared library of a C++ text, from the cache folder or made there."""
+    flags = (*_FLAGS, *more)
     key = hashlib.sha256("\0".join((text, *flags, _fingerprint(), _headers())).encode()).hexdigest()
     library = cache_folder() / f"{key[:40]}.so"
     if not library.exists():
