@@ -10,7 +10,8 @@ import numpy as np
 from ..backend import BY_TYPE, namespace
 from ..core import Tensor, stamp
 from ..errors import DTypeError, GraphError, ShapeError
-from ..ops.update import advance_step
+from ..ops.update import advance_step, written_if
+from ..switches import each_time, switches
 
 Schedule = Callable[[int], float]
 
@@ -25,6 +26,7 @@ class Optimizer:
     """
 
     defaults: dict[str, Any] = {}
+    conditional = False  # whether the op of `update` itself does nothing where h[2] is 0
 
     def __init__(self, params: Iterable | None = None, lr: float | Schedule = 1e-3, **options: Any):
         _check_rate(type(self).__name__, lr)
@@ -72,10 +74,10 @@ class Optimizer:
             schedule = own if callable(own) else None
             rate = rate(self.steps) if callable(rate) else rate
             home = BY_TYPE[type(members[0]._data)]
-            h = home.from_host(np.array([rate, self.steps], dtype=np.float64))
-            self.groups.append(
-                {"params": members, "h": h, "schedule": schedule, **self.options, **extra}
-            )
+            numbers = home.from_host(np.array([rate, self.steps, 1.0]))
+            vectors = {"h": numbers[:2], "guarded": numbers}
+            own = {"params": members, **vectors, "schedule": schedule}
+            self.groups.append({**own, **self.options, **extra})
 
     @property
     def lr(self) -> float:
@@ -84,6 +86,8 @@ class Optimizer:
 
     @lr.setter
     def lr(self, value: float) -> None:
+        if switches.each_time is not None:
+            raise GraphError(f"{type(self).__name__}: lr is set outside of the captured step")
         if callable(value):
             raise ShapeError(f"{type(self).__name__}: a schedule is given when it is made")
         _check_rate(type(self).__name__, value)
@@ -119,8 +123,9 @@ class Optimizer:
         given = {id(v): g for g, v in pairs}
         self._apply([given.get(id(p)) for p in self.params()])
 
-    def _apply(self, grads: list) -> None:
-        """One step, with a gradient or None for each of `params()`."""
+    def _apply(self, grads: list, go: Any = None) -> None:
+        """One step, with a gradient or None for each of `params()`; no step where `go`, an array of
+        one number, is 0."""
         name, place = type(self).__name__, 0
         work: list[Any] = []
         for group in self.groups:
@@ -134,6 +139,11 @@ class Optimizer:
                             f"{name}: a gradient of shape {g.shape} for one of {a.shape}"
                         )
                     if place not in self.state:
+                        if switches.each_time is not None:
+                            raise GraphError(
+                                f"{name}: a parameter of shape {a.shape} gets its first gradient "
+                                "in the captured step: the steps before it must be like it"
+                            )
                         self.state[place] = self.init_state(a, group)
                     taken.append(p)
                     arrays.append(a)
@@ -145,20 +155,27 @@ class Optimizer:
             raise GraphError(f"{name} has no parameters: give them to it, or use apply_gradients")
         if not any(taken for _, taken, *_ in work):
             raise GraphError(f"{name}: no parameter has a gradient; call backward() first")
-        for (
-            group,
-            taken,
-            arrays,
-            given,
-            states,
-        ) in work:  # all checked: from here on parameters are written
-            if group["schedule"] is not None:
-                group["h"][0] = group["schedule"](self.steps)
-            advance_step(group["h"])
-            if taken:
+        each_time(self._rates)  # all checked: from here on parameters are written
+        for group, taken, arrays, given, states in work:
+            if go is None:
+                advance_step(group["h"])
+            else:
+                group = {**group, "h": group["guarded"]}
+                advance_step(group["h"], go)
+            if taken and (go is None or self.conditional):
                 self.update(arrays, given, states, group)
+            elif taken:
+                kept = [a for state in states for a in state if a is not None]
+                with written_if(go, [*arrays, *kept]):
+                    self.update(arrays, given, states, group)
             for p in taken:
                 stamp(p)
+
+    def _rates(self) -> None:
+        """What the host has to do in a step: write the rates of schedules, and count."""
+        for group in self.groups:
+            if group["schedule"] is not None:
+                group["h"][0] = group["schedule"](self.steps)
         self.steps += 1
 
     def init_state(self, p: Any, group: dict[str, Any]) -> tuple:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from . import cuda
 from .array import SimArray, wrap
 from .namespace import xp
 from .shim import KernelError, Module, why_not
@@ -54,7 +55,8 @@ def launch(
                 f"kernel {name!r}, argument {i} is a NumPy array: it is not on the device"
             )
     arrays = [arg._array if isinstance(arg, SimArray) else arg for arg in args]
-    _module(source).launch(name, grid, block, arrays, smem)
+    module = _module(source)
+    cuda.note(lambda: module.launch(name, grid, block, arrays, smem))
 
 
 class Blas:
@@ -72,14 +74,21 @@ class Blas:
         half = a.dtype.itemsize == 2
         if not (half or a.dtype in (np.float32, np.float64)):
             raise TypeError(f"a BLAS has no product of {a.dtype}")
-        left, right = (x._array.astype(np.float32) if half else x._array for x in (a, b))
-        product = np.matmul(left, right).astype(a.dtype, copy=False)
         if out is None:
-            return wrap(product)
-        if out.shape != product.shape:
-            raise ValueError(f"out has shape {out.shape}, the product {product.shape}")
-        out._array[...] = product
+            return wrap(cuda.run(_product, a._array, b._array))
+        shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2]) + (a.shape[-2], b.shape[-1])
+        if out.shape != shape:
+            raise ValueError(f"out has shape {out.shape}, the product {shape}")
+        cuda.note(lambda: _product(a._array, b._array, out._array))
         return out
+
+
+def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    wide = [x.astype(np.float32) if x.dtype.itemsize == 2 else x for x in (a, b)]
+    product = np.matmul(*wide).astype(a.dtype, copy=False)
+    if out is not None:
+        out[...] = product
+    return product
 
 
 def _module(source: Any) -> Module:
