@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 MODES = ("auto", "always", "reference")
 _tables: list[Kernels] = []
+_watcher: Callable[[Op, Callable], Callable] | None = None
 _mode = os.environ.get("TENSORGRAD_KERNELS", "auto")
 
 
@@ -50,6 +51,7 @@ class Kernels(dict):
     def __missing__(self, kind: type) -> Callable:
         if kind in BY_TYPE:
             run, small, least = resolve(self.op, kind)
+            run = run if _watcher is None else _watcher(self.op, run)
             if kind is ndarray:
                 self.scope.update(small=small, least=least)  # ... there
         elif kind is type(None) or issubclass(kind, NUMBERS):
@@ -112,8 +114,7 @@ _bfloat16 = False
 def _first_bfloat16() -> None:
     global _bfloat16
     _bfloat16 = True
-    for table in _tables:
-        table.clear()
+    _clear()
 
 
 on_bfloat16.append(_first_bfloat16)
@@ -148,13 +149,30 @@ def use_kernels(mode: str) -> Iterator[None]:
         raise BackendError(f"use_kernels({mode!r}): {suggest(mode, MODES)}")
     before, _mode = _mode, mode
     try:
-        for table in _tables:
-            table.clear()
+        _clear()
         yield
     finally:
         _mode = before
-        for table in _tables:
-            table.clear()
+        _clear()
+
+
+@contextmanager
+def watched(watcher: Callable[[Op, Callable], Callable]) -> Iterator[None]:
+    """Within the block each op's function, kernel or reference, is what `watcher(op, function)`
+    makes of it. (Small NumPy arrays go around it.) The switch is for the process."""
+    global _watcher
+    before, _watcher = _watcher, watcher
+    try:
+        _clear()
+        yield
+    finally:
+        _watcher = before
+        _clear()
+
+
+def _clear() -> None:
+    for table in _tables:
+        table.clear()
 
 
 def explain(name: str, inputs: tuple, arrays: list, params: dict, error: Exception) -> Exception:

@@ -155,6 +155,8 @@ class Optimizer:
             raise GraphError(f"{name} has no parameters: give them to it, or use apply_gradients")
         if not any(taken for _, taken, *_ in work):
             raise GraphError(f"{name}: no parameter has a gradient; call backward() first")
+        if self._rates in (switches.each_time or ()) and any(g["schedule"] for g in self.groups):
+            raise GraphError(f"{name}: two steps by a schedule cannot be captured as one")
         each_time(self._rates)  # all checked: from here on parameters are written
         for group, taken, arrays, given, states in work:
             if go is None:
@@ -223,10 +225,12 @@ class Optimizer:
             )
         started = {}
         for i, (p, arrays) in enumerate(zip(params, saved["state"], strict=True)):
-            if arrays is None:
-                continue
             home = BY_TYPE[type(p._data)]
             own = self.init_state(p._data, self._group_of(i))
+            if arrays is None:
+                if i in self.state:
+                    started[i] = own
+                continue
             ours = [None if a is None else a.shape for a in own]
             theirs = [None if a is None else np.shape(a) for a in arrays]
             if ours != theirs:
@@ -234,13 +238,15 @@ class Optimizer:
                     f"{type(self).__name__}: a state of shapes {theirs} where {ours} is kept: it "
                     "was saved by another optimizer or for another model"
                 )
-            started[i] = tuple(
-                [
-                    None if a is None else home.from_host(np.array(a).astype(mine.dtype))
-                    for a, mine in zip(arrays, own, strict=True)
-                ]
-            )
-        self.steps, self.state = saved["steps"], started
+            for mine, a in zip(own, arrays, strict=True):
+                if a is not None:
+                    mine[...] = home.from_host(np.array(a).astype(mine.dtype))
+            started[i] = own
+        self.steps = saved["steps"]
+        for i, own in started.items():
+            for mine, a in zip(self.state.setdefault(i, own), own, strict=True):
+                if a is not None:
+                    mine[...] = a  # in place: a captured step goes on with the arrays it knows
         for group, h in zip(self.groups, saved["h"], strict=True):
             group["h"][...] = BY_TYPE[type(group["h"])].from_host(np.asarray(h))
 

@@ -302,6 +302,9 @@ class MemoryPool:
     def free_all_blocks(self, stream: Stream | None = None) -> None:
         """Give back what nothing uses."""
 
+    def set_limit(self, size: int | None = None, fraction: float | None = None) -> None:
+        """How much memory the pool may hold; 0 is without limit."""
+
 
 @contextlib.contextmanager
 def using_allocator(allocator: Any = None) -> Iterator[None]:
