@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import BY_TYPE, Array, Backend, default, make
+from .backend import BY_TYPE, Backend, default, make
 from .core import Leaf, Tensor, next_seq
 from .dispatch import watched
 from .errors import GraphError, ShapeError, TensorgradError, user_line
@@ -28,7 +28,7 @@ _PACKAGE = str(Path(__file__).parent)
 
 
 def graphed(step: Callable, sample_batch: Any, warmup: int = 3) -> Callable:
-    """A function that does what `step(*batch)` does, to the last bit, in one launch of a CUDA graph.
+    """A function that does what `step(*batch)` does, to the last bit, by launching a CUDA graph.
 
     `sample_batch`, a tensor or a tuple, is a batch such as all will be: its shapes count, not its
     numbers. The first `warmup` calls run the step as it is, on their own batches, and the next one
@@ -39,8 +39,8 @@ def graphed(step: Callable, sample_batch: Any, warmup: int = 3) -> Callable:
     the op that copies to or from the host. Its Python runs once, in the capture: branches, modes
     and numbers are those of then. Learning rates, with their schedules, loss scales, dropout and
     `tg.seed` are not. Gradients are cleared (`zero_grad`) within the step or before each call.
-    Results are new tensors, off the tape; `.grad` of the parameters is the graph's own memory, which
-    the next call overwrites. A parameter whose `data` was replaced is captured anew.
+    Results are new tensors, off the tape; `.grad` of the parameters is the graph's own memory: the
+    next call overwrites it. A parameter whose `data` was replaced is captured anew.
 
     On NumPy this is the step itself.
 
@@ -57,10 +57,11 @@ def graphed(step: Callable, sample_batch: Any, warmup: int = 3) -> Callable:
     if not isinstance(warmup, (int, np.integer)) or warmup < 1:
         raise ShapeError(f"graphed: warmup is at least 1 step, got {warmup!r}")
     sample = sample_batch if isinstance(sample_batch, tuple) else (sample_batch,)
-    homes = {_home(a).name: _home(a) for a in sample if _home(a) is not None}
-    if len(homes) != 1:
-        raise GraphError(f"graphed: the sample batch has arrays of {sorted(homes) or 'no backend'}")
-    (home,) = homes.values()
+    homes = [home for a in sample if (home := _home(a)) is not None]
+    if len({home.name for home in homes}) != 1:
+        names = " and ".join(sorted({home.name for home in homes})) or "no backend"
+        raise GraphError(f"graphed: the arrays of a batch are on one backend, here on {names}")
+    home = homes[0]
     return Graphed(step, sample, int(warmup), home) if home.kernels == "cuda" else step
 
 
@@ -73,7 +74,10 @@ class Graphed:
         sample = tuple([self._lift(a) for a in sample])
         self.form = [_form(a) for a in sample]
         self.inputs = tuple(
-            [Tensor(home.xp.empty(a.shape, a.dtype)) if isinstance(a, Tensor) else a for a in sample]
+            [
+                Tensor(home.xp.empty(a.shape, a.dtype)) if isinstance(a, Tensor) else a
+                for a in sample
+            ]
         )
         self.graph: _Capture | None = None
 
@@ -81,18 +85,18 @@ class Graphed:
         batch = tuple([self._lift(a) for a in batch])
         if switches.each_time is not None or [_form(a) for a in batch] != self.form:
             return _map(Tensor.detach, self.step(*batch))
-        if self.warmup:
-            with _aside(self.home.xp.cuda, self.stream):
-                result = self.step(*batch)
-            self.warmup -= 1
-            return _map(Tensor.detach, result)
-        if self.graph is not None and self.graph.stale():
-            self.graph = None
-        if self.graph is None:
-            self.graph = _Capture(self.step, self.inputs, self.home, self.stream)
         for mine, given in zip(self.inputs, batch, strict=True):
             if isinstance(mine, Tensor):
                 mine._data[...] = given._data
+        if self.warmup:
+            with _aside(self.home.xp.cuda, self.stream):
+                result = self.step(*self.inputs)
+            self.warmup -= 1
+            return _map(Tensor.copy, result)
+        if self.graph is not None and self.graph.stale():
+            self.graph = None  # and its memory is free for the next
+        if self.graph is None:
+            self.graph = _Capture(self.step, self.inputs, self.home, self.stream)
         return self.graph.launch()
 
     def _lift(self, a: Any) -> Any:
@@ -118,7 +122,8 @@ class _Capture:
         self.pool.set_limit(size=0)
         self.each_time: list[Callable[[], None]] = []
         before = [(t, t._data, t.node, t.grad) for t in _tensors(array_type)]
-        start, used = next_seq(), weakref.WeakValueDictionary()
+        start = next_seq()
+        used: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
         def watcher(op: Any, run: Callable) -> Callable:
             def call(*arrays: Any, **params: Any) -> Any:
@@ -162,8 +167,8 @@ class _Capture:
     def stale(self) -> bool:
         """Whether the step would now do something else: a tensor has another array, or has begun or
         ceased to require gradients, or there are gradients where there were none."""
-        return any([t._data is not a or t.node is not node for t, a, node in self.held]) or any(
-            [t.grad is not None for t in self.fresh]
+        return any(t._data is not a or t.node is not node for t, a, node in self.held) or any(
+            t.grad is not None for t in self.fresh
         )
 
     def launch(self) -> Any:
@@ -223,8 +228,8 @@ def _check(before: list, used: Any) -> None:
     for t, data, _, grad in before:
         if t._data is not data:
             raise GraphError(
-                f"graphed: the step gave a tensor of shape {t.shape} new data, which a graph cannot "
-                "follow: write into the array, t.data[...] = value"
+                f"graphed: the step gave a tensor of shape {t.shape} new data, and a graph goes on "
+                "with the old: write into the array, t.data[...] = value"
             )
         if grad is not None and id(grad._data) in used:
             raise GraphError(

@@ -74,7 +74,11 @@ def exact_args(op, sample, dtype):
     """The sample as the dtype holds it, in float64, all inputs there (None where left out)."""
     args = list(sample.args) + [None] * (len(op.inputs) - len(sample.args))
     for i, (name, a) in enumerate(zip(op.names(len(args)), args, strict=True)):
-        if isinstance(a, np.ndarray) and a.dtype == np.float64 and name not in (*STATISTICS, *VECTORS):
+        if (
+            isinstance(a, np.ndarray)
+            and a.dtype == np.float64
+            and name not in (*STATISTICS, *VECTORS)
+        ):
             args[i] = a.astype(backends.dtype_of(dtype)).astype(np.float64)
     if op.name.endswith("_norm_grad"):  # the statistics of the rounded numbers
         forward = OPS[op.name.removesuffix("_grad")]
