@@ -44,8 +44,8 @@ def advance_step(h, go=None):
     ],
 )
 def advance_scale(h, go, *, interval, factor):
-    """h = [loss scale, good steps]: the scale multiplied by `factor` after `interval` good steps, and
-    divided by it where `go`, an array of one number, is 0: the step was left out."""
+    """h = [loss scale, good steps]: the scale multiplied by `factor` after `interval` good steps,
+    and divided by it where `go`, an array of one number, is 0: the step was left out."""
     xp, good = namespace(h), (h[1:] + 1) * go
     grown = good >= interval
     h[:1] *= xp.where(go == 0, 1 / factor, xp.where(grown, factor, 1.0))

@@ -22,6 +22,7 @@ _ids, _clock = itertools.count(1), itertools.count(1)
 _now = 0  # of the clock, which each allocation moves on
 _born: dict[int, tuple[weakref.ref, int]] = {}  # by id: an array and when it was allocated
 _pinned: list[weakref.ref] = []
+in_flight: list[_Copy] = []  # copies that the host has not waited for
 
 
 def poison(array: np.ndarray) -> np.ndarray:
@@ -121,9 +122,9 @@ class Event:
         (stream or get_current_stream()).record(self)
 
     def synchronize(self) -> None:
-        """Wait for all work of the stream before the event."""
+        """Have the host wait for all work of the stream before the event."""
         for copy in self.after:
-            copy.make()
+            copy.end()
 
     @property
     def done(self) -> bool:
@@ -152,12 +153,13 @@ class Stream:
     def record(self, event: Event | None = None) -> Event:
         """An event at the end of what was asked of this stream."""
         event = event or Event()
-        event.after, event.clock = [c for c in self.pending if not c.made], (self.ptr, _now)
+        event.after, event.clock = list(self.pending), (self.ptr, _now)
         return event
 
     def wait_event(self, event: Event) -> None:
         """What is asked of this stream from now on comes after the event."""
-        event.synchronize()
+        for copy in event.after:
+            copy.make()
         ptr, clock = event.clock
         self.knows[ptr] = max(clock, self.knows.get(ptr, 0))
 
@@ -166,8 +168,8 @@ class Stream:
         if self.recording:
             self.recording.broken = True
             raise RuntimeError("cudaErrorStreamCaptureUnsupported: operation not permitted")
-        for copy in self.pending:
-            copy.make()
+        for copy in list(self.pending):
+            copy.end()
 
     def begin_capture(self, mode: int | None = None) -> None:
         """From now on note what is asked of the stream instead of doing it."""
@@ -206,10 +208,19 @@ def get_current_stream() -> Stream:
 
 
 class _Copy:
-    """A copy from pinned memory that nothing has waited for yet."""
+    """A copy from pinned memory. It is made when a stream waits for it, and has ended for the host
+    when that has waited, too."""
 
-    def __init__(self, host: np.ndarray, array: np.ndarray):
-        self.host, self.array, self.made = host, weakref.ref(array), False
+    def __init__(self, host: np.ndarray, array: np.ndarray, stream: Stream):
+        self.host, self.array, self.made, self.stream = host, weakref.ref(array), False, stream
+        stream.pending.append(self)
+        in_flight.append(self)
+
+    def end(self) -> None:
+        self.make()
+        if self in in_flight:
+            in_flight.remove(self)
+            self.stream.pending.remove(self)
 
     def make(self) -> None:
         if not self.made:
@@ -229,8 +240,10 @@ def copy_from_host(host: np.ndarray, array: np.ndarray, stream: Stream | None) -
     known, born = _born.get(id(array), (None, 0))
     if known is None or known() is not array or stream.knows.get(here.ptr, 0) < born:
         raise RuntimeError("the stream does not wait for those that had the memory before")
+    if any(np.may_share_memory(host, copy.host) for copy in in_flight):
+        raise RuntimeError("pinned memory was written while a copy from it was under way")
     if any(np.may_share_memory(host, p) for p in (ref() for ref in _pinned) if p is not None):
-        stream.pending.append(_Copy(host, array))
+        _Copy(host, array, stream)
     else:
         array[...] = host  # from pageable memory: CUDA is done with it when the call returns
 
