@@ -26,6 +26,7 @@ from .errors import (
     OutOfMemoryError,
     ShapeError,
     TensorgradError,
+    device_error,
     suggest,
     user_line,
 )
@@ -184,8 +185,10 @@ def explain(name: str, inputs: tuple, arrays: list, params: dict, error: Excepti
     given = ", ".join(f"{n}: {_describe(a)}" for n, a in zip(names, arrays, strict=False))
     options = "".join(f", {k}={v!r}" for k, v in params.items())
     place = f" at {line}" if (line := user_line()) else ""
-    if isinstance(error, MemoryError):
-        return out_of_memory(f"{name}({given}{options}){place}", error)
+    if isinstance(error, (MemoryError, RuntimeError)):
+        if (ours := failed(f"{name}({given}{options}){place}", error)) is error:
+            raise error
+        return ours
     if len(homes) > 1:
         return BackendError(
             f"{name}({given}){place}: arrays of {' and '.join(sorted(homes))} were mixed; "
@@ -203,8 +206,13 @@ def explain(name: str, inputs: tuple, arrays: list, params: dict, error: Excepti
 on_out_of_memory: list[Callable[[], str]] = []  # who says what the memory is full of (memory.py)
 
 
-def out_of_memory(what: str, error: MemoryError) -> OutOfMemoryError:
-    """The array library's complaint, and who holds the memory."""
+def failed(what: str, error: MemoryError | RuntimeError) -> Exception:
+    """What is not the caller's mistake: the device's complaint and what to do about it, or that
+    there is no memory, and who holds it. Any other error as it is."""
+    if isinstance(error, RuntimeError):
+        return device_error(what, error)
+    if isinstance(error, OutOfMemoryError):
+        return error
     facts = "\n".join([say() for say in on_out_of_memory])
     return OutOfMemoryError(f"{what}: {error}\n{facts}")
 
