@@ -168,7 +168,7 @@ class Optimizer:
                 self.update(arrays, given, states, group)
             elif taken:
                 kept = [a for state in states for a in state if a is not None]
-                with written_if(go, [*arrays, *kept]):
+                with written_if(go[0], [*arrays, *kept]):
                     self.update(arrays, given, states, group)
             for p in taken:
                 stamp(p)
