@@ -119,9 +119,8 @@ def started_anew(it):
     it.optimizer.load_state_dict(training("numpy").optimizer.state_dict())
 
 
-def ragged(it):
-    x, y = next(it.batches)
-    it.ragged_step(x[:3], y[:3])
+def another_scale(it):
+    it.scale.load_state_dict({"value": 4.0, "good": 2})
 
 
 def gradients_gone(it):
@@ -132,7 +131,7 @@ def frozen(it):
     it.model.parameters()[0].requires_grad = False
 
 
-@pytest.mark.parametrize("disturb", [seeded, set_rate, new_data, loaded, started_anew,
+@pytest.mark.parametrize("disturb", [seeded, set_rate, new_data, loaded, started_anew, another_scale,
                                      gradients_gone, frozen])  # fmt: skip
 def test_what_happens_between_steps_is_heeded(disturb, gpu):
     a, _ = disturbed(gpu, disturb, False)
