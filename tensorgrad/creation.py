@@ -12,7 +12,7 @@ import numpy as np
 from . import backend as backends
 from .backend import BY_TYPE, Array, is_floating
 from .core import OPS, Leaf, Tensor
-from .errors import DTypeError, GraphError, ShapeError, TensorgradError
+from .errors import DTypeError, GraphError, ShapeError, TensorgradError, forked
 from .ops import random as _random  # noqa: F401  (registers advance_random)
 from .switches import switches
 
@@ -218,6 +218,8 @@ def seed(value: int) -> None:
         raise DTypeError(f"seed() takes a whole number >= 0, got {value!r}")
     _Stream.host = np.random.default_rng(int(value))
     _Stream.key = int(np.random.SeedSequence(int(value)).generate_state(1, np.uint64)[0])
+    if forked():
+        _Stream.device.clear()
     for name, state in _Stream.device.items():  # captured steps go on reading that array
         state[...] = backends.get(name).from_host(_start())
 

@@ -80,6 +80,11 @@ def watch_forks() -> None:
         os.register_at_fork(after_in_child=note)
 
 
+def forked() -> bool:
+    """Whether a GPU was in use when this process began as a fork of another."""
+    return _forked
+
+
 def device_error(what: str, error: RuntimeError) -> Exception:
     """A complaint of CUDA, CuPy or a kernel's compiler as one of ours, with what to do about it;
     any other error as it is."""

@@ -131,8 +131,19 @@ def frozen(it):
     it.model.parameters()[0].requires_grad = False
 
 
-@pytest.mark.parametrize("disturb", [seeded, set_rate, new_data, loaded, started_anew, another_scale,
-                                     gradients_gone, frozen])  # fmt: skip
+DISTURBING = (
+    seeded,
+    set_rate,
+    new_data,
+    loaded,
+    started_anew,
+    another_scale,
+    gradients_gone,
+    frozen,
+)
+
+
+@pytest.mark.parametrize("disturb", DISTURBING)
 def test_what_happens_between_steps_is_heeded(disturb, gpu):
     a, _ = disturbed(gpu, disturb, False)
     b, step = disturbed(gpu, disturb, True)
