@@ -218,6 +218,8 @@ def _allocator(cuda: Any) -> Callable[[int], Any]:
         try:
             return cuda.MemoryPointer(cuda.Memory(size), 0)
         except cuda.runtime.CUDARuntimeError as error:
+            if error.status != cuda.runtime.errorMemoryAllocation:
+                raise
             raise MemoryError(f"no {size} bytes for a CUDA graph: {error}") from error
 
     return allocate

@@ -72,10 +72,13 @@ class LossScale:
                 raise GraphError("LossScale: one for each optimizer: it counts the steps of one")
             return Tensor(self._unscaled[1])
         finite: Any = None
+        inverse: dict[Any, Any] = {}  # of the scale, in each dtype
         for p in optimizer.params():
             if p.grad is not None:
                 g = p.grad._data
-                p.grad = Tensor(g * (1 / self._beside(g)[0, ...]).astype(g.dtype))
+                if g.dtype not in inverse:
+                    inverse[g.dtype] = (1 / self._beside(g)[0, ...]).astype(g.dtype)
+                p.grad = Tensor(g * inverse[g.dtype])
                 here = namespace(g).isfinite(g).all()
                 finite = here if finite is None else finite & here
         if finite is None:
