@@ -24,6 +24,7 @@ from .dispatch import watched
 from .errors import GraphError, ShapeError, TensorgradError, user_line
 from .switches import switches
 
+_NO_MEMORY = 2  # cudaErrorMemoryAllocation
 _PACKAGE = str(Path(__file__).parent)
 
 
@@ -218,7 +219,7 @@ def _allocator(cuda: Any) -> Callable[[int], Any]:
         try:
             return cuda.MemoryPointer(cuda.Memory(size), 0)
         except cuda.runtime.CUDARuntimeError as error:
-            if error.status != cuda.runtime.errorMemoryAllocation:
+            if error.status != _NO_MEMORY:
                 raise
             raise MemoryError(f"no {size} bytes for a CUDA graph: {error}") from error
 
