@@ -397,8 +397,18 @@ def state_fits(state: Array) -> bool:
 
 
 def hyper_fits(h: Array) -> bool:
-    """The learning rate and the step."""
-    return h.shape == (2,) and h.dtype == np.float64
+    """The learning rate, the step, and perhaps whether there is one."""
+    return h.shape in ((2,), (3,)) and h.dtype == np.float64
+
+
+def advance_fits(h: Array, go: Array | None = None) -> bool:
+    """The two, and one number to be the third."""
+    return hyper_fits(h) and (go is None or (go.shape == (1,) and len(h) == 3))
+
+
+def scale_fits(h: Array, go: Array, **_: Any) -> bool:
+    """The loss scale with its count of steps, and one number."""
+    return h.shape == (2,) and go.shape == (1,)
 
 
 def lists(arrays: tuple, k: int) -> list[tuple]:

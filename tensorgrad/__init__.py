@@ -52,7 +52,7 @@ from .public import PUBLIC as _PUBLIC
 __version__ = "0.1.0"
 globals().update(_PUBLIC)
 
-_LAZY = ("nn", "optim", "losses", "data", "train", "testing")
+_LAZY = ("cuda", "nn", "optim", "losses", "data", "train", "testing")
 _FROM = {"gradcheck": "testing", "compare": "testing", "Parameter": "nn"}
 _FROM.update(autocast="precision", set_tf32="precision")
 

@@ -42,6 +42,7 @@ from .errors import (
     TensorgradError as TensorgradError,
 )
 from .memory import memory_summary as memory_summary
+from . import cuda as cuda
 from . import nn as nn
 from . import optim as optim
 from . import losses as losses

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .errors import BackendError, DTypeError, suggest
+from .errors import BackendError, DTypeError, device_error, suggest, watch_forks
 
 Array = Any  # an array of any registered backend
 NUMBERS = (bool, int, float)  # Python's own: they never widen an array's dtype
@@ -134,8 +134,27 @@ def get(name: str) -> Backend:
         )
     import cupy
 
-    register(Backend("cupy", cupy.ndarray, cupy, "cuda", cupy.asarray, cupy.asnumpy))
+    watch_forks()
+    moves = (
+        _explained("a copy to the GPU", cupy.asarray),
+        _explained("a copy to the host", cupy.asnumpy),
+    )
+    register(Backend("cupy", cupy.ndarray, cupy, "cuda", *moves))
     return BACKENDS["cupy"]
+
+
+def _explained(what: str, move: Callable) -> Callable:
+    """A copy, where the host waits for the device and hears what went wrong there."""
+
+    def moved(a: Array) -> Array:
+        try:
+            return move(a)
+        except RuntimeError as error:
+            if (ours := device_error(what, error)) is error:
+                raise
+            raise ours from error
+
+    return moved
 
 
 _default: Backend | None = None

@@ -107,7 +107,8 @@ _FACTS = (
     "shortcut",
 )
 on_autocast: list[Callable] = []  # what casts the inputs of an op with a `precision` (precision.py)
-_COMPLAINTS = (ValueError, TypeError, IndexError, AttributeError, ArithmeticError, MemoryError)
+_COMPLAINTS = (ValueError, TypeError, IndexError, AttributeError, ArithmeticError, MemoryError,
+               RuntimeError)  # fmt: skip
 
 
 class Op:

@@ -12,7 +12,7 @@ import numpy as np
 from . import backend as backends
 from .backend import BY_TYPE, Array, is_floating
 from .core import OPS, Leaf, Tensor
-from .errors import DTypeError, GraphError, ShapeError, TensorgradError
+from .errors import DTypeError, GraphError, ShapeError, TensorgradError, forked
 from .ops import random as _random  # noqa: F401  (registers advance_random)
 from .switches import switches
 
@@ -203,7 +203,7 @@ class _Stream:
     """The process's source of random numbers."""
 
     host: np.random.Generator
-    device: dict[str, Array]
+    device: dict[str, Array] = {}
     key: int
     lock = threading.Lock()  # two threads must not take the same words
 
@@ -218,7 +218,14 @@ def seed(value: int) -> None:
         raise DTypeError(f"seed() takes a whole number >= 0, got {value!r}")
     _Stream.host = np.random.default_rng(int(value))
     _Stream.key = int(np.random.SeedSequence(int(value)).generate_state(1, np.uint64)[0])
-    _Stream.device = {}
+    if forked():
+        _Stream.device.clear()
+    for name, state in _Stream.device.items():  # captured steps go on reading that array
+        state[...] = backends.get(name).from_host(_start())
+
+
+def _start() -> np.ndarray:
+    return np.array([_Stream.key, 0], dtype=np.uint64)
 
 
 seed(int.from_bytes(os.urandom(7), "little"))
@@ -233,8 +240,7 @@ def random_state(name: str, words: int) -> Array:
     """State for an op that draws `words` 32-bit words on the backend `name`; see ops/random.py."""
     with _Stream.lock:
         if name not in _Stream.device:
-            start = np.array([_Stream.key, 0], dtype=np.uint64)
-            _Stream.device[name] = backends.get(name).from_host(start)
+            _Stream.device[name] = backends.get(name).from_host(_start())
         return OPS["advance_random"](_Stream.device[name], blocks=(words + 3) // 4)
 
 

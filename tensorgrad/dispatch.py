@@ -26,6 +26,7 @@ from .errors import (
     OutOfMemoryError,
     ShapeError,
     TensorgradError,
+    device_error,
     suggest,
     user_line,
 )
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 MODES = ("auto", "always", "reference")
 _tables: list[Kernels] = []
+_watcher: Callable[[Op, Callable], Callable] | None = None
 _mode = os.environ.get("TENSORGRAD_KERNELS", "auto")
 
 
@@ -50,6 +52,7 @@ class Kernels(dict):
     def __missing__(self, kind: type) -> Callable:
         if kind in BY_TYPE:
             run, small, least = resolve(self.op, kind)
+            run = run if _watcher is None else _watcher(self.op, run)
             if kind is ndarray:
                 self.scope.update(small=small, least=least)  # ... there
         elif kind is type(None) or issubclass(kind, NUMBERS):
@@ -112,8 +115,7 @@ _bfloat16 = False
 def _first_bfloat16() -> None:
     global _bfloat16
     _bfloat16 = True
-    for table in _tables:
-        table.clear()
+    _clear()
 
 
 on_bfloat16.append(_first_bfloat16)
@@ -148,13 +150,30 @@ def use_kernels(mode: str) -> Iterator[None]:
         raise BackendError(f"use_kernels({mode!r}): {suggest(mode, MODES)}")
     before, _mode = _mode, mode
     try:
-        for table in _tables:
-            table.clear()
+        _clear()
         yield
     finally:
         _mode = before
-        for table in _tables:
-            table.clear()
+        _clear()
+
+
+@contextmanager
+def watched(watcher: Callable[[Op, Callable], Callable]) -> Iterator[None]:
+    """Within the block each op's function, kernel or reference, is what `watcher(op, function)`
+    makes of it. (Small NumPy arrays go around it.) The switch is for the process."""
+    global _watcher
+    before, _watcher = _watcher, watcher
+    try:
+        _clear()
+        yield
+    finally:
+        _watcher = before
+        _clear()
+
+
+def _clear() -> None:
+    for table in _tables:
+        table.clear()
 
 
 def explain(name: str, inputs: tuple, arrays: list, params: dict, error: Exception) -> Exception:
@@ -166,8 +185,10 @@ def explain(name: str, inputs: tuple, arrays: list, params: dict, error: Excepti
     given = ", ".join(f"{n}: {_describe(a)}" for n, a in zip(names, arrays, strict=False))
     options = "".join(f", {k}={v!r}" for k, v in params.items())
     place = f" at {line}" if (line := user_line()) else ""
-    if isinstance(error, MemoryError):
-        return out_of_memory(f"{name}({given}{options}){place}", error)
+    if isinstance(error, (MemoryError, RuntimeError)):
+        if (ours := failed(f"{name}({given}{options}){place}", error)) is error:
+            raise error
+        return ours
     if len(homes) > 1:
         return BackendError(
             f"{name}({given}){place}: arrays of {' and '.join(sorted(homes))} were mixed; "
@@ -185,8 +206,13 @@ def explain(name: str, inputs: tuple, arrays: list, params: dict, error: Excepti
 on_out_of_memory: list[Callable[[], str]] = []  # who says what the memory is full of (memory.py)
 
 
-def out_of_memory(what: str, error: MemoryError) -> OutOfMemoryError:
-    """The array library's complaint, and who holds the memory."""
+def failed(what: str, error: MemoryError | RuntimeError) -> Exception:
+    """What is not the caller's mistake: the device's complaint and what to do about it, or that
+    there is no memory, and who holds it. Any other error as it is."""
+    if isinstance(error, RuntimeError):
+        return device_error(what, error)
+    if isinstance(error, OutOfMemoryError):
+        return error
     facts = "\n".join([say() for say in on_out_of_memory])
     return OutOfMemoryError(f"{what}: {error}\n{facts}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -43,6 +44,57 @@ class GraphError(TensorgradError, RuntimeError):
 
 class OutOfMemoryError(TensorgradError, MemoryError):
     """There is no memory for a result. What was computed before is as it was."""
+
+
+_COMPILER = """CuPy compiles kernels when they are first used, and needs CUDA's headers and
+libraries for it: pip install "cupy-cuda13x[ctk]", or cupy-cuda12x[ctk]"""
+_LOST = """the GPU is lost to this process, and every later call fails alike: start it again from
+its last checkpoint. The call at fault may be an earlier one; CUDA_LAUNCH_BLOCKING=1 shows which"""
+_FORKED = """this process was forked from one that had used the GPU, and CUDA does not work in such:
+start workers with multiprocessing.get_context("spawn"), or fork before the GPU is first used"""
+_FATAL = """IllegalAddress LaunchFailure LaunchTimeout Assert ECCUncorrectable HardwareStackError
+IllegalInstruction MisalignedAddress InvalidAddressSpace InvalidPc DevicesUnavailable
+ContextIsDestroyed"""
+# A word of what CUDA, CuPy or a compiler says -> what to do about it.
+_REMEDIES = {
+    "CUDA headers": _COMPILER,
+    "libnvrtc": _COMPILER,
+    "cudaErrorNoKernelImageForDevice": "this CuPy is not built for this GPU: cupy.show_config()",
+    "cudaErrorInsufficientDriver": "the driver is older than CuPy's CUDA: update it",
+    "cudaErrorInitializationError": "see nvidia-smi, and python -m tensorgrad doctor",
+    **{f"cudaError{name}:": _LOST for name in _FATAL.split()},
+    "CUDA_ERROR_ILLEGAL_ADDRESS": _LOST,
+    "CUDA_ERROR_LAUNCH_FAILED": _LOST,
+}
+_forked = False
+
+
+def watch_forks() -> None:
+    """From now on, a process forked from this one knows that the GPU is beyond its reach."""
+
+    def note() -> None:
+        global _forked
+        _forked = True
+
+    if hasattr(os, "register_at_fork"):  # not on Windows, which has no forks
+        os.register_at_fork(after_in_child=note)
+
+
+def forked() -> bool:
+    """Whether a GPU was in use when this process began as a fork of another."""
+    return _forked
+
+
+def device_error(what: str, error: RuntimeError) -> Exception:
+    """A complaint of CUDA, CuPy or a kernel's compiler as one of ours, with what to do about it;
+    any other error as it is."""
+    text, module = str(error), type(error).__module__
+    means = next((remedy for word, remedy in _REMEDIES.items() if word in text), "")
+    theirs = module.split(".")[0] in ("cupy", "cupy_backends", "cuda") or ".kernels.cuda" in module
+    if isinstance(error, (TensorgradError, NotImplementedError)) or not (means or theirs):
+        return error
+    means = (_FORKED if _forked else means).replace("\n", " ")
+    return BackendError(f"{what}: {text}" + (f"\n{means}" if means else ""))
 
 
 STALE = """{!r} was updated after {} had recorded it, so its gradient would be wrong: call

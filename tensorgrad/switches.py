@@ -1,8 +1,10 @@
-"""What holds in one thread and not in others: whether ops are recorded, and in what precision."""
+"""What holds in one thread and not in others: whether ops are recorded, and in what precision, and
+whether the step that runs is being captured."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import ContextDecorator
 from typing import Any
 
@@ -11,9 +13,19 @@ class _Switches(threading.local):
     recording = True
     autocast: Any = None  # the half-precision dtype within an autocast block
     differentiating = 0  # how many grad/vjp/tape are active in this thread
+    each_time: list[Callable[[], None]] | None = None  # of the capture that is under way
 
 
 switches = _Switches()
+
+
+def each_time(effect: Callable[[], None]) -> None:
+    """Do what the host has to do in every step. A captured step does it before each launch, since
+    its Python runs but once (cuda.py)."""
+    if switches.each_time is None:
+        effect()
+    else:
+        switches.each_time.append(effect)
 
 
 class recording(ContextDecorator):

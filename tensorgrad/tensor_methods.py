@@ -171,7 +171,7 @@ class _Methods:
         """The single element as a Python number."""
         if self._data.size != 1:
             raise ShapeError(f"item(): a tensor of shape {self.shape} holds more than one number")
-        return self._data.item()
+        return self.numpy().item()
 
     def tolist(self) -> Any:
         """Nested Python lists of the numbers."""
@@ -231,7 +231,7 @@ class _Methods:
             raise ShapeError(
                 f"the truth of a tensor of shape {self.shape} is ambiguous: .any() or .all()?"
             )
-        return bool(self._data)
+        return bool(self.item())
 
     def __float__(self) -> float:
         return float(self.item())

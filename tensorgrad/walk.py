@@ -15,8 +15,8 @@ from numpy import ndarray
 
 from .backend import WEAK, Array
 from .core import OPS, Leaf, Node, Out, Tensor, next_seq, output_of
-from .dispatch import large, out_of_memory
-from .errors import FREED, STALE, GraphError, OutOfMemoryError
+from .dispatch import failed, large
+from .errors import FREED, STALE, GraphError
 from .ownership import add_up, own
 from .switches import switches
 
@@ -36,10 +36,10 @@ def backprop(
     before, switches.autocast = switches.autocast, None  # rules keep to the dtypes they find
     try:
         return _walk(roots, wanted, oldest, create_graph, retain)
-    except OutOfMemoryError:
-        raise
-    except MemoryError as error:
-        raise out_of_memory("backward", error) from error
+    except (MemoryError, RuntimeError) as error:
+        if (ours := failed("backward", error)) is error:
+            raise
+        raise ours from error
     finally:
         switches.autocast = before
 

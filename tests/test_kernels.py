@@ -44,6 +44,7 @@ HELPERS = {
     "cublas",
 }
 STATISTICS = ("mean", "rstd")  # of norms: in the dtype that is computed in
+VECTORS = ("h", "go")  # of optimizers: always float64
 
 
 def kernels_of(folder):
@@ -75,7 +76,11 @@ def exact_args(op, sample, dtype):
     """The sample as the dtype holds it, in float64, all inputs there (None where left out)."""
     args = list(sample.args) + [None] * (len(op.inputs) - len(sample.args))
     for i, (name, a) in enumerate(zip(op.names(len(args)), args, strict=True)):
-        if isinstance(a, np.ndarray) and a.dtype == np.float64 and name not in (*STATISTICS, "h"):
+        if (
+            isinstance(a, np.ndarray)
+            and a.dtype == np.float64
+            and name not in (*STATISTICS, *VECTORS)
+        ):
             args[i] = a.astype(backends.dtype_of(dtype)).astype(np.float64)
     if op.name.endswith("_norm_grad"):  # the statistics of the rounded numbers
         forward = OPS[op.name.removesuffix("_grad")]
@@ -90,7 +95,7 @@ def placed(op, args, dtype, from_host):
     made = []
     for name, a in zip(op.names(len(args)), args, strict=True):
         if isinstance(a, np.ndarray):
-            if a.dtype == np.float64 and name != "h":
+            if a.dtype == np.float64 and name not in VECTORS:
                 a = a.astype(backends.dtype_of(wide if name in STATISTICS else dtype))
             a = from_host(a.copy())
         made.append(a)

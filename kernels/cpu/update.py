@@ -62,6 +62,8 @@ def _adam(p, g, m, v, numbers):
 
 @accepts(min_size=8 * SMALL, size_of=total_size, others=("h",), when=sgd_fits)
 def sgd(h, *arrays, momentum, nesterov, weight_decay):
+    if len(h) > 2 and not h[2]:
+        return
     step = _sgd if not momentum else _nesterov if nesterov else _momentum
     for one in lists(arrays, 3 if momentum else 2):
         t = one[0].dtype.type
@@ -71,7 +73,9 @@ def sgd(h, *arrays, momentum, nesterov, weight_decay):
 
 @accepts(min_size=4 * SMALL, size_of=total_size, others=("h",), when=adam_fits)
 def adam(h, *arrays, beta1, beta2, eps, weight_decay, decoupled):
-    (lr, step), t = h.tolist(), arrays[0].dtype.type
+    if len(h) > 2 and not h[2]:
+        return
+    (lr, step), t = h[:2].tolist(), arrays[0].dtype.type
     rate = lr / (1 - beta1**step)
     root = (1 / (1 - beta2**step)) ** 0.5
     keep = 1 - lr * weight_decay if decoupled else 1

@@ -123,6 +123,10 @@ def _new_device(kind: type) -> Device:
 # --- CuPy ---------------------------------------------------------------------------------------
 
 
+class CompileError(RuntimeError):
+    """A kernel that cannot be compiled here."""
+
+
 class CupyLauncher:
     """Compiles each kernel when it is first launched (a whole family would take seconds, of which
     a step uses little) and keeps its function, for each device of the machine."""
@@ -141,13 +145,25 @@ class CupyLauncher:
         key = (source, name, self.cupy.cuda.runtime.getDevice())
         function = self.functions.get(key)
         if function is None:
-            module = self.cupy.RawModule(
-                code=source.code, options=("--std=c++17",), name_expressions=(name,)
-            )
-            function = self.functions[key] = module.get_function(name)
+            function = self.functions[key] = self._compiled(source, name)
         # CuPy passes a struct by value as a NumPy array of one
         args = tuple([np.asarray(arg) if isinstance(arg, np.void) else arg for arg in args])
         function(grid, block, args, shared_mem=smem)
+
+    def _compiled(self, source: Source, name: str) -> Any:
+        try:
+            module = self.cupy.RawModule(
+                code=source.code, options=("--std=c++17",), name_expressions=(name,)
+            )
+            return module.get_function(name)
+        except MemoryError:
+            raise
+        except Exception as error:  # of several types; some say no more than what is missing
+            lines = str(error).splitlines()
+            first = [line.strip() for line in lines if "error" in line][:3] or lines[:1]
+            raise CompileError(
+                f"the kernel {name} of {source.name}.cu cannot be compiled: {'; '.join(first)}"
+            ) from error
 
 
 # --- what launchers share -----------------------------------------------------------------------

@@ -1,6 +1,6 @@
 // update.cu - optimizer steps, one launch for a whole list of parameters, and the sum of gradients.
 // h = [learning rate, step] is read here, so that a launch recorded in a CUDA graph sees the numbers
-// of today.
+// of today; `guarded` says that there is a third number, and no update where it is 0.
 #include "vectors.cuh"
 
 constexpr int CHUNK = 4096;                   // numbers that a block takes at a time
@@ -60,9 +60,10 @@ __device__ __forceinline__ void each_number(const Lists<MOST>& lists, int count,
 // LISTS is 3 with momentum, and 2 without.
 template <class T, int LISTS, int MOST>
 __global__ void sgd(const __grid_constant__ Lists<MOST> lists, int count, int chunks,
-                    const double* __restrict__ h, Wide<T> momentum, Wide<T> weight_decay,
-                    int nesterov) {
+                    const double* __restrict__ h, int guarded, Wide<T> momentum,
+                    Wide<T> weight_decay, int nesterov) {
   using A = Wide<T>;
+  if (guarded && h[2] == 0.0) return;
   const A lr = A(h[0]);
   each_number<T, LISTS>(lists, count, chunks, [=](A (&of)[LISTS]) {
     A d = of[1] + weight_decay * of[0];
@@ -77,9 +78,10 @@ __global__ void sgd(const __grid_constant__ Lists<MOST> lists, int count, int ch
 // The scalars of a step, formed in double by one thread of each block.
 template <class T, int MOST>
 __global__ void adam(const __grid_constant__ Lists<MOST> lists, int count, int chunks,
-                     const double* __restrict__ h, double beta1, double beta2, double eps,
-                     double weight_decay, int decoupled) {
+                     const double* __restrict__ h, int guarded, double beta1, double beta2,
+                     double eps, double weight_decay, int decoupled) {
   using A = Wide<T>;
+  if (guarded && h[2] == 0.0) return;         // all threads: none waits at the barrier
   __shared__ A shared_rate, shared_root, shared_keep;
   if (threadIdx.x == 0) {
     shared_rate = A(h[0] / (1.0 - pow(beta1, h[1])));
@@ -98,7 +100,19 @@ __global__ void adam(const __grid_constant__ Lists<MOST> lists, int count, int c
   });
 }
 
-__global__ void advance_step(double* h) { h[1] += 1.0; }
+// `go` may be h itself where it is not given.
+__global__ void advance_step(double* h, const double* go, int given) {
+  h[1] += given ? go[0] : 1.0;
+  if (given) h[2] = go[0];
+}
+
+// h = [loss scale, good steps].
+__global__ void advance_scale(double* h, const double* go, double interval, double factor) {
+  const double good = (h[1] + 1.0) * go[0];
+  const bool grown = good >= interval;
+  h[0] *= go[0] == 0.0 ? 1.0 / factor : grown ? factor : 1.0;
+  h[1] = grown ? 0.0 : good;
+}
 
 // total += g, V numbers at a time. They may be one array.
 template <class T, int V> __global__ void accumulate(T* total, const T* g, Index n) {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..accept import accepts
-from ..shapes import adam_fits, hyper_fits, lists, sgd_fits
+from ..shapes import adam_fits, advance_fits, lists, scale_fits, sgd_fits
 from .device import (
     BLOCK,
     DTYPES,
@@ -20,6 +20,8 @@ from .device import (
     blocks,
     ctype,
     device,
+    either,
+    given,
     packs,
     sizes,
     wide,
@@ -31,7 +33,7 @@ _CHUNK = 4096  # CHUNK of update.cu
 _FEW, _MANY = 64, 640
 SOURCE = Source(
     "update",
-    ["advance_step", *[f"accumulate<{t}, {v}>" for t, v in PACKED]]
+    ["advance_step", "advance_scale", *[f"accumulate<{t}, {v}>" for t, v in PACKED]]
     + [f"sgd<{t}, {k}, {n}>" for t in TYPES.values() for k in (2, 3) for n in (_FEW, _MANY)]
     + [f"adam<{t}, {n}>" for t in TYPES.values() for n in (_FEW, _MANY)],
 )
@@ -41,9 +43,15 @@ _LISTS = {
 }
 
 
-@accepts(dtypes=("float64",), when=hyper_fits)
-def advance_step(h):
-    device(h).launch(SOURCE, "advance_step", (1,), (1,), (h,))
+@accepts(dtypes=("float64",), when=advance_fits)
+def advance_step(h, go=None):
+    device(h).launch(SOURCE, "advance_step", (1,), (1,), (h, either(go, h), *given(go)))
+
+
+@accepts(dtypes=("float64",), when=scale_fits)
+def advance_scale(h, go, *, interval, factor):
+    args = (h, go, np.float64(interval), np.float64(factor))
+    device(h).launch(SOURCE, "advance_scale", (1,), (1,), args)
 
 
 @accepts(dtypes=DTYPES, same_shape=True)
@@ -77,6 +85,6 @@ def _update(kernel, h, parameters, numbers):
         table["size"][:count], table["chunk"][1:count] = lengths, ends[:-1]
         for i, arrays in enumerate(zip(*part, strict=True)):
             table["at"][i, :count] = [a.data.ptr for a in arrays]
-        args = (table[()], np.int32(count), np.int32(chunks), h, *numbers)
+        args = (table[()], np.int32(count), np.int32(chunks), h, np.int32(len(h) > 2), *numbers)
         grid = (min(chunks, MOST_BLOCKS),)
         device(h).launch(SOURCE, f"{kernel}, {most}>", grid, (BLOCK,), args)

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import BY_TYPE, default, dtype_of, is_floating, make
+from ..backend import default, dtype_of, is_floating, make
 from ..core import Tensor
 from ..creation import host_generator
 from ..errors import DTypeError, ShapeError
+from .ahead import copied_ahead, moved, part
 
 
 def several(data: Any) -> bool:
@@ -36,7 +37,8 @@ def arrays_of(data: Any) -> tuple[Any, ...]:
 
 
 class DataLoader:
-    """Iterates over arrays in batches of Tensors on the default backend.
+    """Iterates over arrays in batches of Tensors on the default backend. Batches of host arrays are
+    copied to a GPU while the step before runs.
 
     `data` is one array, or a tuple such as (x, y) whose first axes have one length. Shuffling
     draws a new order for each pass from the stream that `tg.seed` sets. `dtype` casts floating
@@ -83,16 +85,13 @@ class DataLoader:
     def __iter__(self) -> Iterator[Any]:
         n, home = self.examples, default()
         order = host_generator().permutation(n) if self.shuffle else None
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
-            end = min(start + self.batch_size, n)
-            batch = []
-            for a in self.arrays:
-                here = BY_TYPE[type(a)]
-                if order is None:
-                    part = a[start:end]
-                else:
-                    index = order[start:end]
-                    part = a[index if here.kernels == "cpu" else here.from_host(index)]
-                moved = part if here is home else home.from_host(here.to_host(part))
-                batch.append(Tensor(moved))
-            yield batch[0] if self.single else tuple(batch)
+        starts = range(0, len(self) * self.batch_size, self.batch_size)
+        spans = [slice(start, min(start + self.batch_size, n)) for start in starts]
+        places = iter(spans) if order is None else (order[span] for span in spans)
+        if home.kernels == "cuda":
+            batches = copied_ahead(self.arrays, places, home)
+        else:
+            batches = ([moved(part(a, where), home) for a in self.arrays] for where in places)
+        for batch in batches:
+            tensors = tuple([Tensor(a) for a in batch])
+            yield tensors[0] if self.single else tensors

@@ -2,10 +2,13 @@
 gradients, which needs no array of its own for each.
 
 `h` is the float64 vector [learning rate, step] of a parameter group. It lives beside the
-parameters, so that a captured step reads the numbers of today and not of the day of capture. The
+parameters, so that a captured step reads the numbers of today and not of the day of capture. With a
+third number, the update is left out where that is 0: nothing waits for the host to know it. The
 other arrays are lists one after the other: all parameters of the group, their gradients, and what
 is kept for each; one call updates them all.
 """
+
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -14,14 +17,48 @@ from ..core import op
 from .samples import Sample, draw
 
 
-def _h(lr=0.1, step=3.0):
-    return np.array([lr, step])
+def _h(lr=0.1, step=3.0, *go):
+    return np.array([lr, step, *go])
 
 
-@op(inplace=("h",), samples=lambda: [Sample((_h(),))])
-def advance_step(h):
-    """h's step count, increased by one."""
-    h[1] += 1
+_GO, _STOP = np.ones(1), np.zeros(1)
+
+
+@op(
+    inplace=("h",),
+    samples=lambda: [Sample((_h(),)), *[Sample((_h(0.1, 3.0, 1.0), g)) for g in (_GO, _STOP)]],
+)
+def advance_step(h, go=None):
+    """h's step count, increased by one; or by `go`, an array of 1 or 0, which h[2] then holds."""
+    h[1:2] += 1 if go is None else go
+    if go is not None:
+        h[2:] = go
+
+
+@op(
+    inplace=("h",),
+    samples=lambda: [
+        Sample((_h(8.0, good), go), {"interval": 3, "factor": 2.0})
+        for good in (1.0, 2.0)
+        for go in (_GO, _STOP)
+    ],
+)
+def advance_scale(h, go, *, interval, factor):
+    """h = [loss scale, good steps]: the scale multiplied by `factor` after `interval` good steps,
+    and divided by it where `go`, an array of one number, is 0: the step was left out."""
+    xp, good = namespace(h), (h[1:] + 1) * go
+    grown = good >= interval
+    h[:1] *= xp.where(go == 0, 1 / factor, xp.where(grown, factor, 1.0))
+    h[1:] = xp.where(grown, 0.0, good)
+
+
+@contextmanager
+def written_if(go, arrays):
+    """Within the block arrays are written; where `go` is 0 they are afterwards as they were."""
+    before = [a.copy() for a in arrays]
+    yield
+    for a, old in zip(arrays, before, strict=True):
+        a[...] = namespace(a).where(go != 0, a, old)
 
 
 @op(
@@ -49,7 +86,9 @@ def _samples(options, *spans):
         for kept, option in options:
             lists = [draw(s, *span, i) for i, span in enumerate(spans[:kept]) for s in shapes]
             made.append(Sample((_h(), *lists), option))
-    return made
+    kept, option = options[0]
+    lists = [draw((33,), *span, i) for i, span in enumerate(spans[:kept])]
+    return [*made, *[Sample((_h(0.1, 3.0, go), *lists), option) for go in (0.0, 1.0)]]
 
 
 def _sgd_samples():
@@ -68,6 +107,10 @@ def sgd(h, *arrays, momentum, nesterov, weight_decay):
     """p -= lr * d, where d = g + weight_decay * p, or with momentum the running
     buffer = momentum * buffer + d (Nesterov: d + momentum * buffer). The arrays are the p, the g
     and with momentum the buffers. The formula is PyTorch's, without dampening."""
+    if len(h) > 2:
+        options = {"momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
+        with written_if(h[2], arrays):
+            return sgd.ref(h[:2], *arrays, **options)
     lr = h[0, ...]  # an array of one number: NumPy takes it in half the time of a scalar
     for p, g, *buffer in parts(arrays, 3 if momentum else 2):
         d = g + weight_decay * p if weight_decay else g
@@ -97,6 +140,10 @@ def adam(h, *arrays, beta1, beta2, eps, weight_decay, decoupled):
     when decoupled scales p by 1 - lr * weight_decay. Bias corrections are formed in float64. eps
     stands where PyTorch has it.
     """
+    if len(h) > 2:
+        options = {"beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
+        with written_if(h[2], arrays):
+            return adam.ref(h[:2], *arrays, **options, decoupled=decoupled)
     xp, (lr, t) = namespace(h), (h[0], h[1])
     rate, root = lr / (1 - beta1**t), xp.sqrt(1 / (1 - beta2**t))
     keep = 1 - lr * weight_decay

@@ -23,6 +23,8 @@ class SGD(Optimizer):
     [0.5]
     """
 
+    conditional = True
+
     def __init__(
         self,
         params: Any = None,
@@ -52,7 +54,7 @@ class Adam(Optimizer):
     is added to the gradient. eps stands where PyTorch has it, and is 1e-8.
     """
 
-    decoupled = False
+    conditional, decoupled = True, False
 
     def __init__(
         self,

@@ -10,7 +10,8 @@ import numpy as np
 from ..backend import BY_TYPE, namespace
 from ..core import Tensor, stamp
 from ..errors import DTypeError, GraphError, ShapeError
-from ..ops.update import advance_step
+from ..ops.update import advance_step, written_if
+from ..switches import each_time, switches
 
 Schedule = Callable[[int], float]
 
@@ -25,6 +26,7 @@ class Optimizer:
     """
 
     defaults: dict[str, Any] = {}
+    conditional = False  # whether the op of `update` itself does nothing where h[2] is 0
 
     def __init__(self, params: Iterable | None = None, lr: float | Schedule = 1e-3, **options: Any):
         _check_rate(type(self).__name__, lr)
@@ -72,10 +74,10 @@ class Optimizer:
             schedule = own if callable(own) else None
             rate = rate(self.steps) if callable(rate) else rate
             home = BY_TYPE[type(members[0]._data)]
-            h = home.from_host(np.array([rate, self.steps], dtype=np.float64))
-            self.groups.append(
-                {"params": members, "h": h, "schedule": schedule, **self.options, **extra}
-            )
+            numbers = home.from_host(np.array([rate, self.steps, 1.0]))
+            vectors = {"h": numbers[:2], "guarded": numbers}
+            own = {"params": members, **vectors, "schedule": schedule}
+            self.groups.append({**own, **self.options, **extra})
 
     @property
     def lr(self) -> float:
@@ -84,6 +86,8 @@ class Optimizer:
 
     @lr.setter
     def lr(self, value: float) -> None:
+        if switches.each_time is not None:
+            raise GraphError(f"{type(self).__name__}: lr is set outside of the captured step")
         if callable(value):
             raise ShapeError(f"{type(self).__name__}: a schedule is given when it is made")
         _check_rate(type(self).__name__, value)
@@ -119,8 +123,9 @@ class Optimizer:
         given = {id(v): g for g, v in pairs}
         self._apply([given.get(id(p)) for p in self.params()])
 
-    def _apply(self, grads: list) -> None:
-        """One step, with a gradient or None for each of `params()`."""
+    def _apply(self, grads: list, go: Any = None) -> None:
+        """One step, with a gradient or None for each of `params()`; no step where `go`, an array of
+        one number, is 0."""
         name, place = type(self).__name__, 0
         work: list[Any] = []
         for group in self.groups:
@@ -134,6 +139,11 @@ class Optimizer:
                             f"{name}: a gradient of shape {g.shape} for one of {a.shape}"
                         )
                     if place not in self.state:
+                        if switches.each_time is not None:
+                            raise GraphError(
+                                f"{name}: a parameter of shape {a.shape} gets its first gradient "
+                                "in the captured step: the steps before it must be like it"
+                            )
                         self.state[place] = self.init_state(a, group)
                     taken.append(p)
                     arrays.append(a)
@@ -145,20 +155,29 @@ class Optimizer:
             raise GraphError(f"{name} has no parameters: give them to it, or use apply_gradients")
         if not any(taken for _, taken, *_ in work):
             raise GraphError(f"{name}: no parameter has a gradient; call backward() first")
-        for (
-            group,
-            taken,
-            arrays,
-            given,
-            states,
-        ) in work:  # all checked: from here on parameters are written
-            if group["schedule"] is not None:
-                group["h"][0] = group["schedule"](self.steps)
-            advance_step(group["h"])
-            if taken:
+        if self._rates in (switches.each_time or ()) and any(g["schedule"] for g in self.groups):
+            raise GraphError(f"{name}: two steps by a schedule cannot be captured as one")
+        each_time(self._rates)  # all checked: from here on parameters are written
+        for group, taken, arrays, given, states in work:
+            if go is None:
+                advance_step(group["h"])
+            else:
+                group = {**group, "h": group["guarded"]}
+                advance_step(group["h"], go)
+            if taken and (go is None or self.conditional):
                 self.update(arrays, given, states, group)
+            elif taken:
+                kept = [a for state in states for a in state if a is not None]
+                with written_if(go[0], [*arrays, *kept]):
+                    self.update(arrays, given, states, group)
             for p in taken:
                 stamp(p)
+
+    def _rates(self) -> None:
+        """What the host has to do in a step: write the rates of schedules, and count."""
+        for group in self.groups:
+            if group["schedule"] is not None:
+                group["h"][0] = group["schedule"](self.steps)
         self.steps += 1
 
     def init_state(self, p: Any, group: dict[str, Any]) -> tuple:
@@ -206,10 +225,12 @@ class Optimizer:
             )
         started = {}
         for i, (p, arrays) in enumerate(zip(params, saved["state"], strict=True)):
-            if arrays is None:
-                continue
             home = BY_TYPE[type(p._data)]
             own = self.init_state(p._data, self._group_of(i))
+            if arrays is None:
+                if i in self.state:
+                    started[i] = own
+                continue
             ours = [None if a is None else a.shape for a in own]
             theirs = [None if a is None else np.shape(a) for a in arrays]
             if ours != theirs:
@@ -217,13 +238,15 @@ class Optimizer:
                     f"{type(self).__name__}: a state of shapes {theirs} where {ours} is kept: it "
                     "was saved by another optimizer or for another model"
                 )
-            started[i] = tuple(
-                [
-                    None if a is None else home.from_host(np.array(a).astype(mine.dtype))
-                    for a, mine in zip(arrays, own, strict=True)
-                ]
-            )
-        self.steps, self.state = saved["steps"], started
+            for mine, a in zip(own, arrays, strict=True):
+                if a is not None:
+                    mine[...] = home.from_host(np.array(a).astype(mine.dtype))
+            started[i] = own
+        self.steps = saved["steps"]
+        for i, own in started.items():
+            for mine, a in zip(self.state.setdefault(i, own), own, strict=True):
+                if a is not None:
+                    mine[...] = a  # in place: a captured step goes on with the arrays it knows
         for group, h in zip(self.groups, saved["h"], strict=True):
             group["h"][...] = BY_TYPE[type(group["h"])].from_host(np.asarray(h))
 

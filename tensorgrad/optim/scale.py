@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import namespace
+import numpy as np
+
+from ..backend import BY_TYPE, namespace
 from ..core import Tensor
 from ..errors import GraphError, ShapeError
+from ..ops.update import advance_scale
+from ..switches import switches
 from .base import Optimizer
 
 
@@ -14,13 +18,15 @@ class LossScale:
     """Multiplies the loss, and with it all gradients, and divides these again before the step.
 
     When a gradient is infinite or NaN the step is left out and the scale halved; after `interval`
-    good steps it is doubled (Micikevicius et al. 2018).
+    good steps it is doubled (Micikevicius et al. 2018). All of that happens on the device: nothing
+    waits for it. A step that is left out counts in `optimizer.steps`, and so for schedules, but not
+    in the optimizer's own count, which Adam's means are corrected by.
 
     >>> import tensorgrad as tg
     >>> w = tg.Parameter([3.0])
     >>> scale, sgd = LossScale(), tg.optim.SGD([w], lr=0.5)
     >>> scale(w.sum()).backward()
-    >>> scale.step(sgd), w.tolist()
+    >>> bool(scale.step(sgd)), w.tolist()
     (True, [2.5])
     """
 
@@ -30,43 +36,63 @@ class LossScale:
                 "LossScale: start is above 0, interval 1 or more and factor above 1, got "
                 f"{start!r}, {interval!r} and {factor!r}"
             )
-        self.value, self.interval, self.factor = float(start), interval, float(factor)
-        self.good = 0  # steps since the last change
-        self._unscaled: tuple[Optimizer, bool] | None = None  # and whether all were finite
+        self.interval, self.factor = interval, float(factor)
+        self._numbers: Any = np.array([start, 0.0])  # the scale, and steps since its last change
+        self._unscaled: tuple[Optimizer, Any] | None = None  # and whether all were finite
+
+    def _beside(self, array: Any) -> Any:
+        """The scale and its count, which live where the loss does."""
+        if type(self._numbers) is not type(array):
+            if switches.each_time is not None:
+                raise GraphError("LossScale: first used in the captured step, and not before it")
+            host = BY_TYPE[type(self._numbers)].to_host(self._numbers)
+            self._numbers = BY_TYPE[type(array)].from_host(host)
+        return self._numbers
+
+    @property
+    def value(self) -> float:
+        """The scale now; waits for the device."""
+        return float(self._numbers[0])
+
+    @property
+    def good(self) -> int:
+        """Steps since the last change of the scale; waits for the device."""
+        return int(self._numbers[1])
 
     def __call__(self, loss: Tensor) -> Tensor:
         """The loss times the scale: what to call backward() on."""
-        return loss.astype("float32") * self.value
+        self._unscaled = None
+        return loss.astype("float32") * Tensor(self._beside(loss._data)[0, ...].astype("float32"))
 
-    def unscale(self, optimizer: Optimizer) -> bool:
+    def unscale(self, optimizer: Optimizer) -> Tensor:
         """Divide the gradients by the scale, as clipping needs it before `step`; returns whether
-        all are finite. One number is read back from the device."""
+        all are finite, on the device."""
         if self._unscaled is not None:
             if self._unscaled[0] is not optimizer:
                 raise GraphError("LossScale: one for each optimizer: it counts the steps of one")
-            return self._unscaled[1]
+            return Tensor(self._unscaled[1])
         finite: Any = None
+        inverse: dict[Any, Any] = {}  # of the scale, in each dtype
         for p in optimizer.params():
             if p.grad is not None:
                 g = p.grad._data
-                p.grad = Tensor(g * (1 / self.value))
+                if g.dtype not in inverse:
+                    inverse[g.dtype] = (1 / self._beside(g)[0, ...]).astype(g.dtype)
+                p.grad = Tensor(g * inverse[g.dtype])
                 here = namespace(g).isfinite(g).all()
                 finite = here if finite is None else finite & here
         if finite is None:
             raise GraphError("LossScale: no parameter has a gradient; call backward() first")
-        self._unscaled = optimizer, bool(finite)
-        return bool(finite)
+        self._unscaled = optimizer, namespace(finite).asarray(finite)
+        return Tensor(self._unscaled[1])
 
-    def step(self, optimizer: Optimizer) -> bool:
+    def step(self, optimizer: Optimizer) -> Tensor:
         """One step of the optimizer with the true gradients, or none when they are not finite;
-        returns whether there was one."""
+        returns whether there was one, on the device."""
         finite = self.unscale(optimizer)
-        if finite:
-            optimizer.step()
-            self.good += 1
-        if not finite or self.good >= self.interval:
-            self.value *= self.factor if finite else 1 / self.factor
-            self.good = 0
+        go = finite._data.astype("float64").reshape(1)
+        optimizer._apply([p.grad for p in optimizer.params()], go)
+        advance_scale(self._numbers, go, interval=self.interval, factor=self.factor)
         self._unscaled = None
         return finite
 
@@ -76,4 +102,5 @@ class LossScale:
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
-        self.value, self.good = float(saved["value"]), int(saved["good"])
+        numbers = np.array([saved["value"], saved["good"]], np.float64)
+        self._numbers[...] = BY_TYPE[type(self._numbers)].from_host(numbers)

@@ -11,10 +11,13 @@ and methods.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from . import cuda
 
 
 class MemoryPointer(NamedTuple):
@@ -134,6 +137,7 @@ class SimArray:
     ) -> np.ndarray:
         """A copy in host memory."""
         del stream, blocking  # accepted as by CuPy; here is nothing to wait for
+        cuda.transfer("ndarray.get")
         if out is None:
             return np.array(self._array, order=order)
         if out.dtype != self.dtype or out.shape != self.shape:
@@ -141,21 +145,21 @@ class SimArray:
         out[...] = self._array
         return out
 
-    def set(self, arr: np.ndarray, stream: None = None) -> None:
+    def set(self, arr: np.ndarray, stream: cuda.Stream | None = None) -> None:
         """Copy a host array of the same shape and dtype into this one."""
-        del stream
         if not isinstance(arr, np.ndarray):
             raise TypeError("Only numpy.ndarray can be set to cupy.ndarray")
         if arr.dtype != self.dtype:
             raise TypeError(f"{arr.dtype} array cannot be set to {self.dtype} array")
         if arr.shape != self.shape:
             raise ValueError(f"Shape mismatch. Old shape: {self.shape}, new shape: {arr.shape}")
-        self._array[...] = arr
+        cuda.copy_from_host(arr, self._array, stream)
 
     def item(self) -> Any:
         """The only element as a Python number."""
         if self.size != 1:
             raise ValueError("can only convert an array of size 1 to a Python scalar")
+        cuda.transfer("ndarray.item")
         return self._array.item()
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
@@ -170,6 +174,7 @@ class SimArray:
                 "The truth value of an array with more than one element is ambiguous. "
                 "Use a.any() or a.all()"
             )
+        cuda.transfer("ndarray.__bool__")
         return bool(self._array)
 
     def __int__(self) -> int:
@@ -182,22 +187,22 @@ class SimArray:
         return complex(self.item())
 
     def __repr__(self) -> str:
-        return repr(self._array)
+        return repr(self.get())
 
     def __str__(self) -> str:
-        return str(self._array)
+        return str(self.get())
 
     def __format__(self, spec: str) -> str:
-        return format(self._array, spec)
+        return format(self.get(), spec)
 
     def __copy__(self) -> SimArray:
-        return wrap(self._array.copy())
+        return wrap(cuda.run(np.copy, self._array))
 
     def __deepcopy__(self, memo: dict) -> SimArray:
         return self.__copy__()
 
     def __reduce__(self) -> tuple:
-        return _from_host, (self._array,)
+        return _from_host, (self.get(),)
 
     # -------------------------------------------------------------------- indexing
 
@@ -212,10 +217,13 @@ class SimArray:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index: Any) -> SimArray:
-        return wrap(self._array[host_index(index)])
+        where = host_index(index)
+        if any(isinstance(a, np.ndarray) and a.dtype == bool for a in where):
+            cuda.transfer("an index of bool")  # how many are True?
+        return wrap(cuda.run(operator.getitem, self._array, where))
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self._array[host_index(index)] = unwrap_operand(value)
+        cuda.run(operator.setitem, self._array, host_index(index), unwrap_operand(value))
 
 
 def wrap(array: np.ndarray | np.generic) -> SimArray:
@@ -274,6 +282,8 @@ def host_index(index: Any) -> tuple:
     The Ellipsis at the end makes NumPy return a view of dimension 0 where it would return a scalar.
     """
     parts = index if isinstance(index, tuple) else (index,)
+    if any(isinstance(part, (np.ndarray, list)) for part in parts):
+        cuda.transfer("an index from the host")
     unwrapped = tuple(unwrap_all(part, {}, host=True) for part in parts)
     return unwrapped if any(part is Ellipsis for part in unwrapped) else (*unwrapped, Ellipsis)
 
@@ -287,10 +297,8 @@ def checked_dtype(dtype: Any) -> np.dtype:
 
 
 def poisoned(array: np.ndarray) -> np.ndarray:
-    """Fill new memory with NaN or -1, so that reading what nobody has written shows."""
-    bits = b"\x01" if array.dtype == bool else b"\xff" * array.itemsize
-    array[...] = np.frombuffer(bits, array.dtype)[0]
-    return array
+    """New memory: what reads it before something was written there gets NaN or -1."""
+    return cuda.allocated(cuda.poison(array))
 
 
 def _from_host(array: np.ndarray) -> SimArray:

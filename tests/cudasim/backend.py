@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from . import cuda
 from .array import SimArray, wrap
 from .namespace import xp
 from .shim import KernelError, Module, why_not
@@ -54,7 +55,8 @@ def launch(
                 f"kernel {name!r}, argument {i} is a NumPy array: it is not on the device"
             )
     arrays = [arg._array if isinstance(arg, SimArray) else arg for arg in args]
-    _module(source).launch(name, grid, block, arrays, smem)
+    module = _module(source)
+    cuda.note(lambda: module.launch(name, grid, block, arrays, smem))
 
 
 class Blas:
@@ -62,12 +64,13 @@ class Blas:
 
     def matmul(self, a: SimArray, b: SimArray, out: SimArray | None = None) -> SimArray:
         """`a @ b` for two or more dimensions, the leading ones broadcast."""
-        product = self._product(a, b).astype(a.dtype, copy=False)
+        _check_operands(a, b)
         if out is None:
-            return wrap(product)
-        if out.shape != product.shape or out.dtype != product.dtype:
-            raise ValueError(f"out is {out.dtype} {out.shape}, the product {product.shape}")
-        out._array[...] = product
+            return wrap(cuda.run(_product, a._array, b._array))
+        shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2]) + (a.shape[-2], b.shape[-1])
+        if out.shape != shape or out.dtype != a.dtype:
+            raise ValueError(f"out is {out.dtype} {out.shape}, the product {a.dtype} {shape}")
+        cuda.note(lambda: _product(a._array, b._array, out._array))
         return out
 
     def fused(
@@ -79,31 +82,49 @@ class Blas:
         aux: SimArray | None = None,
     ) -> SimArray | None:
         """The same and more, as the kernels' `Blas` says."""
-        z = self._product(a, b)
-        if epilogue == "bias_grad":
-            assert bias is not None
-            bias._array[...] = b._array.sum(0, dtype=z.dtype)
-        elif bias is not None:
-            z += bias._array.astype(z.dtype)
-        if epilogue == "gelu":
-            assert aux is not None
-            aux._array[...] = z
-            z = z * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3))) / 2
-        return wrap(z.astype(a.dtype, copy=False))
+        _check_operands(a, b)
+        more = [None if x is None else x._array for x in (bias, aux)]
+        return wrap(cuda.run(_fused, epilogue, a._array, b._array, *more))
 
-    def _product(self, a: SimArray, b: SimArray) -> np.ndarray:
-        """`a @ b` in the precision that is summed in."""
-        for operand in (a, b):
-            if not isinstance(operand, SimArray):
-                raise TypeError(f"Unsupported type {type(operand)}")
-            if operand.dtype != a.dtype:
-                raise TypeError(f"a BLAS takes one dtype, not {a.dtype} and {operand.dtype}")
-            if operand.ndim < 2:
-                raise ValueError(f"a BLAS takes matrices, not an array of shape {operand.shape}")
-        half = a.dtype.itemsize == 2
-        if not (half or a.dtype in (np.float32, np.float64)):
-            raise TypeError(f"a BLAS has no product of {a.dtype}")
-        return np.matmul(*[x._array.astype(np.float32) if half else x._array for x in (a, b)])
+
+def _check_operands(a: SimArray, b: SimArray) -> None:
+    for operand in (a, b):
+        if not isinstance(operand, SimArray):
+            raise TypeError(f"Unsupported type {type(operand)}")
+        if operand.dtype != a.dtype:
+            raise TypeError(f"a BLAS takes one dtype, not {a.dtype} and {operand.dtype}")
+        if operand.ndim < 2:
+            raise ValueError(f"a BLAS takes matrices, not an array of shape {operand.shape}")
+    if not (a.dtype.itemsize == 2 or a.dtype in (np.float32, np.float64)):
+        raise TypeError(f"a BLAS has no product of {a.dtype}")
+
+
+def _wide_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """`a @ b` in the precision that is summed in."""
+    return np.matmul(*[x.astype(np.float32) if x.dtype.itemsize == 2 else x for x in (a, b)])
+
+
+def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    product = _wide_product(a, b).astype(a.dtype, copy=False)
+    if out is not None:
+        out[...] = product
+    return product
+
+
+def _fused(
+    epilogue: str, a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, aux: np.ndarray | None
+) -> np.ndarray:
+    z = _wide_product(a, b)
+    if epilogue == "bias_grad":
+        assert bias is not None
+        bias[...] = b.sum(0, dtype=z.dtype)
+    elif bias is not None:
+        z += bias.astype(z.dtype)
+    if epilogue == "gelu":
+        assert aux is not None
+        aux[...] = z
+        z = z * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3))) / 2
+    return z.astype(a.dtype, copy=False)
 
 
 def _module(source: Any) -> Module:

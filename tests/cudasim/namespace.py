@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from . import cuda
 from .array import (
     SimArray,
     checked_dtype,
@@ -47,6 +48,9 @@ _NO_CALLBACKS_OR_FILES = {
     "apply_along_axis", "apply_over_axes", "fromfile", "fromfunction", "genfromtxt", "load",
     "loadtxt", "piecewise", "save", "savetxt", "savez", "savez_compressed",
 }  # fmt: skip
+# how large is the result? CuPy asks the device
+_WAITS = {"argwhere", "bincount", "compress", "extract", "flatnonzero", "nonzero", "unique"}
+_PRODUCTS = {"dot", "einsum", "inner", "tensordot", "vdot"}  # through cuBLAS
 _HOST_OBJECTS = {"index_exp", "s_"}  # objects of NumPy that hold no arrays
 _HOST_TYPES = {np.dtype, np.finfo, np.iinfo, np.ndindex}
 _AT_DTYPES = {
@@ -82,14 +86,14 @@ class Ufunc:
             args, out = args[: self.nin], args[self.nin :]
         inputs = [unwrap_operand(arg) for arg in args]
         if out is None:
-            return self._wrap(self._function(*inputs, **kwargs))
+            return self._wrap(cuda.run(self._function, *inputs, **kwargs))
         outs = out if isinstance(out, tuple) else (out,)
         if len(outs) != self.nout:
             raise ValueError("The 'out' tuple must have exactly one entry per ufunc output")
         arrays = tuple(None if o is None else unwrap_operand(o) for o in outs)
         known = {id(a): o for a, o in zip(arrays, outs, strict=True) if o is not None}
         target = arrays[0] if self.nout == 1 else arrays
-        return wrap_all(self._function(*inputs, out=target, **kwargs), known)
+        return wrap_all(cuda.run(self._function, *inputs, out=target, **kwargs), known)
 
     def _wrap(self, result: Any) -> Any:
         return wrap(result) if self.nout == 1 else tuple(wrap(part) for part in result)
@@ -101,7 +105,7 @@ class Ufunc:
         allowed = _AT_DTYPES[self._at]
         if a.dtype.name not in allowed.split():
             raise TypeError(f"cupy.{self.__name__}.at only supports {allowed} as data type")
-        self._function.at(a._array, host_index(indices), unwrap_operand(b))
+        cuda.run(self._function.at, a._array, host_index(indices), unwrap_operand(b))
 
     def outer(self, a: Any, b: Any, **kwargs: Any) -> Any:
         """The operation on all pairs of elements."""
@@ -228,8 +232,13 @@ def device_function(where: str, function: Function, recorded: str) -> Function:
         inputs = [unwrap_all(arg, known, host) for arg in args]
         keywords = {key: unwrap_all(value, known, host) for key, value in kwargs.items()}
         keywords.pop("blocking", None)  # of a copy to the device
-        result = function(*inputs, **keywords)
-        if host and not isinstance(args[0] if args else None, SimArray):
+        from_host = host and not isinstance(args[0] if args else None, SimArray)
+        if (from_host and np.ndim(inputs[0])) or name in _WAITS:
+            cuda.transfer(where)
+        if name in _PRODUCTS or where.startswith("cupy.linalg."):
+            cuda.library("cuBLAS or cuSOLVER")
+        result = cuda.run(function, *inputs, **keywords)
+        if from_host:
             return wrap(result.copy())  # NumPy may have shared the host's memory
         return wrap(result) if name in _WRAP_NUMBERS else wrap_all(result, known)
 
@@ -308,10 +317,11 @@ def _matmul(a: Any, b: Any, out: Any = None, **kwargs: Any) -> SimArray:
     recorded = NAMES["cupy"]["matmul"].removeprefix("def ")
     _bind("cupy.matmul", recorded, signature(recorded), (a, b), kwargs)
     _check_arguments("cupy.matmul", {"a": a, "b": b}, {"a", "b"})
+    cuda.library("cuBLAS")
     left, right, target = (unwrap_all(x, known) for x in (a, b, out))
     if max(left.ndim, right.ndim) > 2 and "bfloat16" in (left.dtype.name, right.dtype.name):
         raise TypeError("data type 'E' not understood")  # CuPy 14 has no batched one; nor may we
-    return wrap_all(np.matmul(left, right, out=target, **kwargs), known)
+    return wrap_all(cuda.run(np.matmul, left, right, out=target, **kwargs), known)
 
 
 # -------------------------------------------------------------- operators and methods
@@ -381,7 +391,11 @@ def _array_method(name: str, recorded: str) -> Function:
         known = {id(self._array): self}
         inputs = [unwrap_all(arg, known) for arg in args]
         keywords = {key: unwrap_all(value, known) for key, value in kwargs.items()}
-        result = getattr(self._array, name)(*inputs, **keywords)
+        if name in ("tolist", *_WAITS):
+            cuda.transfer(where)
+        if name in _PRODUCTS:
+            cuda.library("cuBLAS")
+        result = cuda.run(getattr(np.ndarray, name), self._array, *inputs, **keywords)
         return result if name == "tolist" else wrap_all(result, known)
 
     method.__name__ = name
@@ -478,6 +492,8 @@ xp = Namespace(
         "empty": _empty,
         "empty_like": _empty_like,
         "matmul": _matmul,
+        "cuda": cuda,
+        "get_default_memory_pool": cuda.MemoryPool,
         "__version__": VERSION,
     },
 )

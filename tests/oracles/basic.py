@@ -193,7 +193,13 @@ def _lists(arrays, k):
     return np.array([None, *arrays], dtype=object)[1:].reshape(k, -1)
 
 
+def _stopped(h):
+    return len(h) > 2 and not h[2]
+
+
 def _sgd(h, *arrays, momentum, nesterov, weight_decay):
+    if _stopped(h):
+        return [h, *arrays], None
     after = _lists(arrays, 3 if momentum else 2)
     for i, (p, g, *buffer) in enumerate(after.T):
         d = g + weight_decay * p
@@ -205,7 +211,9 @@ def _sgd(h, *arrays, momentum, nesterov, weight_decay):
 
 
 def _adam(h, *arrays, beta1, beta2, eps, weight_decay, decoupled):
-    lr, t = h
+    if _stopped(h):
+        return [h, *arrays], None
+    lr, t = h[:2]
     after = _lists(arrays, 4)
     for i, (p, g, m, v) in enumerate(after.T):
         if decoupled:
@@ -218,9 +226,24 @@ def _adam(h, *arrays, beta1, beta2, eps, weight_decay, decoupled):
     return [h, *after.reshape(-1)], None
 
 
+def _scale(scale, go, interval, factor):
+    size, good = scale
+    if not go[0]:
+        size, good = size / factor, 0
+    elif good + 1 < interval:
+        good += 1
+    else:
+        size, good = size * factor, 0
+    return [np.array([size, good]), go], None
+
+
 WRITES = {
     "accumulate": lambda total, g: ([total + g, g], None),
-    "advance_step": lambda h: ([h + [0, 1]], None),
+    "advance_step": lambda h, go=None: (
+        [h + [0, 1]] if go is None else [np.array([h[0], h[1] + go[0], go[0]]), go],
+        None,
+    ),
+    "advance_scale": _scale,
     "advance_random": lambda state, blocks: ([state + np.array([0, blocks], np.uint64)], state),
     "sgd": _sgd,
     "adam": _adam,

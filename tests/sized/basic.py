@@ -92,6 +92,9 @@ SIZED = {
     "advance_random": lambda k: [Sample((STATE,), {"blocks": k})],
     "accumulate": lambda k: vector(k, WIDE, WIDE),
     "advance_step": lambda k: [Sample((H,))],
+    "advance_scale": lambda k: [
+        Sample((np.array([8.0, float(k)]), np.ones(1)), {"interval": 32, "factor": 2.0})
+    ],
     "sgd": lambda k: [Sample((H, *vector(k, *[WIDE] * 6)[0].args), SGD)],  # two parameters
     "adam": lambda k: [Sample((H, *vector(k, *[WIDE] * 6, *[(0.0, 1.0)] * 2)[0].args), ADAM)],
 }  # fmt: skip

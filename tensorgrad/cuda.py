@@ -1,0 +1,290 @@
+"""CUDA graphs: a whole training step, forward, backward and update, as one launch.
+
+A step of small layers is a few hundred launches, each of which the host prepares in Python. A graph
+is those launches recorded once, with the memory that they read and write, and made again by one
+call. What changes from step to step therefore lives in that memory: batch, learning rate, step
+count, loss scale, random state.
+"""
+
+from __future__ import annotations
+
+import gc
+import traceback
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .backend import BY_TYPE, Backend, default, make
+from .core import Leaf, Tensor, next_seq
+from .dispatch import watched
+from .errors import GraphError, ShapeError, TensorgradError, user_line
+from .switches import switches
+
+_NO_MEMORY = 2  # cudaErrorMemoryAllocation
+_PACKAGE = str(Path(__file__).parent)
+
+
+def graphed(step: Callable, sample_batch: Any, warmup: int = 3) -> Callable:
+    """A function that does what `step(*batch)` does, to the last bit, by launching a CUDA graph.
+
+    `sample_batch`, a tensor or a tuple, is a batch such as all will be: its shapes count, not its
+    numbers. The first `warmup` calls run the step as it is, on their own batches, and the next one
+    captures it; so parameters, optimizer and random state are at each moment as after as many calls
+    of `step`. A batch of other shapes, such as a ragged last one, runs the step as it is.
+
+    The step may be any function of the batch that computes on the device alone: `GraphError` names
+    the op that copies to or from the host. Its Python runs once, in the capture: branches, modes
+    and numbers are those of then. Learning rates, with their schedules, loss scales, dropout and
+    `tg.seed` are not. Gradients are cleared (`zero_grad`) within the step or before each call.
+    Results are new tensors, off the tape; `.grad` of the parameters is the graph's own memory: the
+    next call overwrites it. A parameter whose `data` was replaced is captured anew.
+
+    On NumPy this is the step itself.
+
+    >>> import tensorgrad as tg
+    >>> w = tg.Parameter([1.0, 2.0]); sgd = tg.optim.SGD([w], lr=0.5)
+    >>> def step(x):
+    ...     sgd.zero_grad()
+    ...     (loss := (w * x).sum()).backward()
+    ...     sgd.step()
+    ...     return loss
+    >>> quick = graphed(step, tg.ones(2)); quick(tg.ones(2)).item(), w.tolist()
+    (3.0, [0.5, 1.5])
+    """
+    if not isinstance(warmup, (int, np.integer)) or warmup < 1:
+        raise ShapeError(f"graphed: warmup is at least 1 step, got {warmup!r}")
+    sample = sample_batch if isinstance(sample_batch, tuple) else (sample_batch,)
+    homes = [home for a in sample if (home := _home(a)) is not None]
+    if len({home.name for home in homes}) != 1:
+        names = " and ".join(sorted({home.name for home in homes})) or "no backend"
+        raise GraphError(f"graphed: the arrays of a batch are on one backend, here on {names}")
+    home = homes[0]
+    return Graphed(step, sample, int(warmup), home) if home.kernels == "cuda" else step
+
+
+class Graphed:
+    """A step and, once it has run a few times, its graph."""
+
+    def __init__(self, step: Callable, sample: tuple, warmup: int, home: Backend):
+        self.step, self.warmup, self.home = step, warmup, home
+        self.stream = home.xp.cuda.Stream(non_blocking=True)  # the default stream captures nothing
+        sample = tuple([self._lift(a) for a in sample])
+        self.form = [_form(a) for a in sample]
+        self.inputs = tuple(
+            [
+                Tensor(home.xp.empty(a.shape, a.dtype)) if isinstance(a, Tensor) else a
+                for a in sample
+            ]
+        )
+        self.graph: _Capture | None = None
+
+    def __call__(self, *batch: Any) -> Any:
+        batch = tuple([self._lift(a) for a in batch])
+        if switches.each_time is not None or [_form(a) for a in batch] != self.form:
+            return _map(Tensor.detach, self.step(*batch))
+        for mine, given in zip(self.inputs, batch, strict=True):
+            if isinstance(mine, Tensor):
+                mine._data[...] = given._data
+        if self.warmup:
+            with _aside(self.home.xp.cuda, self.stream):
+                result = self.step(*self.inputs)
+            self.warmup -= 1
+            return _map(Tensor.copy, result)
+        if self.graph is not None and self.graph.stale():
+            self.graph = None  # and its memory is free for the next
+        if self.graph is None:
+            self.graph = _Capture(self.step, self.inputs, self.home, self.stream)
+        return self.graph.launch()
+
+    def _lift(self, a: Any) -> Any:
+        """Arrays as tensors on the step's backend."""
+        if isinstance(a, Tensor):
+            if a.node is not None:
+                raise GraphError(
+                    "graphed: a batch is data, and this tensor requires gradients: detach() it, or "
+                    "let the step use it without passing it in"
+                )
+            return a
+        return a if _home(a) is None else Tensor(make(a, None, self.home.name))
+
+
+class _Capture:
+    """The graph of a step, the memory that it works in, and what its Python did besides."""
+
+    def __init__(self, step: Callable, inputs: tuple, home: Backend, stream: Any):
+        cuda, array_type = home.xp.cuda, home.array_type
+        gc.collect()
+        home.xp.get_default_memory_pool().free_all_blocks(stream)  # what the steps before left
+        self.pool = cuda.MemoryPool(_allocator(cuda))  # nobody else gets blocks that the graph uses
+        self.pool.set_limit(size=0)
+        self.each_time: list[Callable[[], None]] = []
+        before = [(t, t._data, t.node, t.grad) for t in _tensors(array_type)]
+        start = next_seq()
+        used: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+
+        def watcher(op: Any, run: Callable) -> Callable:
+            def call(*arrays: Any, **params: Any) -> Any:
+                if switches.each_time is not self.each_time:  # another thread
+                    return run(*arrays, **params)
+                for a in arrays:
+                    while type(a) is array_type and id(a) not in used:
+                        used[id(a)] = a
+                        a = a.base
+                try:
+                    return run(*arrays, **params)
+                except TensorgradError:
+                    raise
+                except RuntimeError as error:
+                    raise _refusal(op.name, user_line(), error) from error
+
+            return call
+
+        with _aside(cuda, stream), cuda.using_allocator(self.pool.malloc), watched(watcher):
+            switches.each_time = self.each_time
+            try:
+                with _capturing(stream) as self.graph:
+                    self.result = _map(Tensor.detach, step(*inputs))
+                _check(before, used)
+            except BaseException as error:
+                for t, _, _, grad in before:
+                    t.grad = grad
+                if isinstance(error, RuntimeError) and not isinstance(error, TensorgradError):
+                    raise _refusal("the step", _line(error, array_type), error) from error
+                raise
+            finally:
+                switches.each_time = None
+        # Python's share: what it did once to the tensors that were there, each launch does again
+        self.held = [(t, a, node) for t, a, node, _ in before if id(a) in used]
+        self.kept = list(used.values())
+        self.grads = [(t, t.grad) for t, _, _, grad in before if t.grad is not grad]
+        self.fresh = [t for t, _, _, grad in before if grad is None and t.grad is not None]
+        leaves = [node for _, _, node, _ in before if type(node) is Leaf]
+        self.written = [leaf for leaf in leaves if leaf.written > start]
+
+    def stale(self) -> bool:
+        """Whether the step would now do something else: a tensor has another array, or has begun or
+        ceased to require gradients, or there are gradients where there were none."""
+        return any(t._data is not a or t.node is not node for t, a, node in self.held) or any(
+            t.grad is not None for t in self.fresh
+        )
+
+    def launch(self) -> Any:
+        """Do the step on what the inputs hold; its results, copied."""
+        for effect in self.each_time:
+            effect()
+        self.graph[0].launch()
+        for t, grad in self.grads:
+            t.grad = grad
+        now = next_seq()
+        for leaf in self.written:
+            leaf.written = now
+        return _map(Tensor.copy, self.result)
+
+
+@contextmanager
+def _aside(cuda: Any, stream: Any) -> Iterator[None]:
+    """Work in the block goes to `stream`, between what the current one did and what it will do."""
+    here = cuda.get_current_stream()
+    stream.wait_event(here.record())
+    try:
+        with stream:
+            yield
+    finally:
+        here.wait_event(stream.record())
+
+
+@contextmanager
+def _capturing(stream: Any) -> Iterator[list]:
+    """Record what goes to the stream in the block; its graph is put into the list afterwards."""
+    graph: list[Any] = []
+    stream.begin_capture()
+    try:
+        yield graph
+    except BaseException:
+        with suppress(Exception):  # the stream must not stay in capture, and may have left it
+            stream.end_capture()
+        raise
+    graph.append(stream.end_capture())
+
+
+def _allocator(cuda: Any) -> Callable[[int], Any]:
+    """Memory for a pool that will not try again when there is none: CuPy's pool would first give
+    back its free blocks, and the graph goes on using those."""
+
+    def allocate(size: int) -> Any:
+        try:
+            return cuda.MemoryPointer(cuda.Memory(size), 0)
+        except cuda.runtime.CUDARuntimeError as error:
+            if error.status != _NO_MEMORY:
+                raise
+            raise MemoryError(f"no {size} bytes for a CUDA graph: {error}") from error
+
+    return allocate
+
+
+def _check(before: list, used: Any) -> None:
+    """GraphError for what a step must not do, because a graph would go on with the old memory."""
+    for t, data, _, grad in before:
+        if t._data is not data:
+            raise GraphError(
+                f"graphed: the step gave a tensor of shape {t.shape} new data, and a graph goes on "
+                "with the old: write into the array, t.data[...] = value"
+            )
+        if grad is not None and id(grad._data) in used:
+            raise GraphError(
+                f"graphed: the step reads a gradient of shape {grad.shape} from before it, as when "
+                "gradients add up over several calls: call zero_grad() before backward()"
+            )
+
+
+def _tensors(array_type: type) -> list[Tensor]:
+    """All living tensors on a backend."""
+    found = [o for o in gc.get_objects() if issubclass(type(o), Tensor)]
+    return [t for t in found if type(getattr(t, "_data", None)) is array_type]
+
+
+def _home(a: Any) -> Backend | None:
+    """Where a part of a batch is computed on; None for what is no array."""
+    if isinstance(a, Tensor):
+        return BY_TYPE[type(a._data)]
+    if isinstance(a, np.ndarray):
+        return default()
+    return BY_TYPE[type(a)] if hasattr(a, "dtype") and hasattr(a, "shape") else None
+
+
+def _form(a: Any) -> tuple:
+    """What must not change from batch to batch."""
+    return (type(a._data), a.shape, a.dtype) if isinstance(a, Tensor) else (type(a), a)
+
+
+def _map(f: Callable, value: Any) -> Any:
+    """f of all tensors in nested tuples, lists and dicts."""
+    if isinstance(value, Tensor):
+        return f(value)
+    if isinstance(value, dict):
+        return {k: _map(f, v) for k, v in value.items()}
+    if isinstance(value, (tuple, list)):
+        parts = [_map(f, v) for v in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    return value
+
+
+def _refusal(what: str, line: str, error: Exception) -> GraphError:
+    return GraphError(
+        f"{what}{f' at {line}' if line else ''} cannot be captured in a CUDA graph: {error}"
+    )
+
+
+def _line(error: BaseException, array_type: type) -> str:
+    """`file.py:12` of the innermost frame that is neither ours nor the array library's."""
+    library = array_type.__module__.rpartition(".")[0] or array_type.__module__
+    found = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file, module = frame.f_code.co_filename, frame.f_globals.get("__name__", "")
+        if not file.startswith((_PACKAGE, "<")) and not module.startswith(library):
+            found = f"{Path(file).name}:{line}"
+    return found

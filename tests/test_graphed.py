@@ -1,0 +1,446 @@
+"""A step captured as a CUDA graph does what the step does, to the last bit, and what cannot be
+captured is refused. On cudasim a capture computes nothing and a launch repeats its calls in the
+memory that they were made in."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import weakref
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+from tensorgrad import nn, optim
+from tensorgrad.switches import switches
+
+from .steps import MODELS, OPTIMIZERS, RATES, training
+
+STEPS = 7
+
+
+def same(a, b):
+    """Whether two lists of arrays hold the same bits."""
+    for x, y in zip(a, b, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def numbers(result):
+    parts = result.values() if isinstance(result, dict) else [result]
+    return [t.numpy().copy() for t in parts]
+
+
+def run(step, trained, count=STEPS):
+    """The results of some steps."""
+    return [numbers(step(*batch)) for batch in itertools.islice(trained.batches, count)]
+
+
+def both(gpu, warmup=2, **how):
+    """Eager and graphed training of one kind, and their results."""
+    eager = training(gpu.name, **how)
+    results = run(eager.step, eager)
+    after = eager.state()
+    quick = training(gpu.name, **how)
+    step = tg.cuda.graphed(quick.step, next(training(gpu.name, **how).batches), warmup)
+    assert step.graph is None
+    seen = run(step, quick)
+    assert step.graph is not None
+    for a, b in zip(results, seen, strict=True):
+        same(a, b)
+    same(after, quick.state())
+    return quick, step
+
+
+@pytest.mark.parametrize("half", [None, "float16", "bfloat16"])
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_is_as_eager(model, half, gpu):
+    both(gpu, model=model, half=half, clip=0.5)
+
+
+@pytest.mark.parametrize("clip", [None, 0.1])
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_is_as_eager(optimizer, rate, clip, gpu):
+    both(gpu, optimizer=optimizer, rate=rate, clip=clip)
+    both(gpu, optimizer=optimizer, rate=rate, clip=clip, half="float16", warmup=1)
+
+
+def test_steps_that_overflow_are_left_out_in_the_graph_too(gpu):
+    results = []
+    for capture in (False, True):
+        it = training(gpu.name, half="float16", rate="warmup")
+        it.scale.load_state_dict({"value": 2.0**24, "good": 0})
+        step = tg.cuda.graphed(it.step, next(it.batches), 1) if capture else it.step
+        if not capture:
+            next(it.batches)
+        run(step, it, 20)
+        results.append(it.state())
+        count = it.optimizer.groups[0]["h"][1]
+        assert 0 < float(count) < it.optimizer.steps == 20
+    same(*results)
+
+
+# --- what the host does in a step, and between steps --------------------------------------------
+
+
+def disturbed(gpu, disturb, graph, **how):
+    """What is left after some steps, `disturb(training)`, and some more."""
+    it = training(gpu.name, **{"half": "float16", "rate": "warmup", **how})
+    step = tg.cuda.graphed(it.step, next(training(gpu.name, **how).batches)) if graph else it.step
+    results = run(step, it, 5)
+    disturb(it)
+    results += run(step, it, 3)
+    return [np.concatenate([n.ravel() for n in r]) for r in results] + it.state(), step
+
+
+def seeded(it):
+    tg.seed(11)
+
+
+def set_rate(it):
+    it.optimizer.lr = 0.001
+
+
+def new_data(it):
+    p = it.model.parameters()[1]
+    p.data = p.data * 0.5
+
+
+def loaded(it):
+    other = training(it.model.parameters()[0].backend, half="float16")
+    run(other.step, other, 2)
+    it.model.load_state_dict(other.model.state_dict())
+    it.optimizer.load_state_dict(other.optimizer.state_dict())
+    it.scale.load_state_dict(other.scale.state_dict())
+
+
+def started_anew(it):
+    it.optimizer.load_state_dict(training("numpy").optimizer.state_dict())
+
+
+def another_scale(it):
+    it.scale.load_state_dict({"value": 4.0, "good": 2})
+
+
+def gradients_gone(it):
+    it.optimizer.zero_grad()
+
+
+def frozen(it):
+    it.model.parameters()[0].requires_grad = False
+
+
+DISTURBING = (
+    seeded,
+    set_rate,
+    new_data,
+    loaded,
+    started_anew,
+    another_scale,
+    gradients_gone,
+    frozen,
+)
+
+
+@pytest.mark.parametrize("disturb", DISTURBING)
+def test_what_happens_between_steps_is_heeded(disturb, gpu):
+    a, _ = disturbed(gpu, disturb, False)
+    b, step = disturbed(gpu, disturb, True)
+    same(a, b)
+    assert step.graph is not None
+
+
+def test_a_ragged_batch_runs_as_it_is(gpu):
+    results = []
+    for graph in (False, True):
+        it = training(gpu.name, half="float16", rate="warmup")
+        step = tg.cuda.graphed(it.step, next(training(gpu.name).batches), 1) if graph else it.step
+        for k in range(8):
+            x, y = next(it.batches)
+            results.append(numbers(step(x[:3], y[:3]) if k in (0, 4, 7) else step(x, y)))
+        results.append(it.state())
+    for a, b in zip(results[:9], results[9:], strict=True):
+        same(a, b)
+
+
+def test_results_are_the_callers_and_gradients_the_graphs(gpu):
+    it = training(gpu.name)
+    step = tg.cuda.graphed(it.step, next(it.batches), 1)
+    losses = [step(*next(it.batches)) for _ in range(4)]
+    assert len({loss.item() for loss in losses}) == 4
+    assert all(loss.node is None for loss in losses)
+    w = it.model.parameters()[0]
+    grad = w.grad
+    step(*next(it.batches))
+    assert w.grad is grad
+
+
+def test_backward_knows_of_the_writes(gpu):
+    it = training(gpu.name)
+    step = tg.cuda.graphed(it.step, next(it.batches), 1)
+    run(step, it, 3)
+    loss = (it.model.parameters()[0] ** 2).sum()
+    run(step, it, 1)
+    with pytest.raises(tg.GraphError, match="was updated after"):
+        loss.backward()
+
+
+def test_gradients_may_be_cleared_before_each_call(gpu):
+    w = nn.Parameter(tg.ones(3, backend=gpu.name))
+    sgd = optim.SGD([w], lr=0.5)
+
+    def step(x):
+        (w * x).sum().backward()
+        sgd.step()
+
+    quick, x = tg.cuda.graphed(step, tg.ones(3, backend=gpu.name)), tg.ones(3, backend=gpu.name)
+    for _ in range(6):
+        sgd.zero_grad()
+        assert quick(x) is None
+    assert w.tolist() == [-2.0] * 3
+    with pytest.raises(tg.GraphError, match=r"call zero_grad\(\)"):
+        quick(x)  # they would add up
+    sgd.zero_grad()
+    quick(x)
+    assert (w.tolist(), w.grad.tolist()) == ([-2.5] * 3, [1.0] * 3)
+
+
+def test_gradients_of_several_batches_may_add_up_within_a_step(gpu):
+    def build():
+        w = nn.Parameter(tg.asarray(np.arange(4.0), backend=gpu.name))
+        adam = optim.Adam([w], lr=0.1)
+
+        def step(x):
+            adam.zero_grad()
+            for part in tg.split(x, 2):
+                (w * w * part).sum().backward()
+            adam.step()
+            return w.grad, (adam.clip_grad_norm(1.0), "text")
+
+        return w, step
+
+    (w, step), (v, other) = build(), build()
+    x = tg.asarray(np.arange(8.0).reshape(2, 4), backend=gpu.name)
+    quick = tg.cuda.graphed(other, x, 1)
+    for k in range(4):
+        (g, (norm, text)), (g2, (norm2, text2)) = step(x * k), quick(x * k)
+        same([g.numpy(), norm.numpy(), w.numpy()], [g2.numpy(), norm2.numpy(), v.numpy()])
+        assert text == text2 == "text"
+
+
+def test_what_is_no_array_belongs_to_the_form_of_a_batch(gpu):
+    w = nn.Parameter(tg.ones(2, backend=gpu.name))
+    calls = []
+
+    def step(x, sign):
+        calls.append(sign)
+        return (w * x).sum() * sign
+
+    x = tg.ones(2, backend=gpu.name)
+    quick = tg.cuda.graphed(step, (x, 1.0), 1)
+    assert [quick(x, s).item() for s in (1.0, 1.0, 1.0, -1.0, 1.0)] == [2, 2, 2, -2, 2]
+    assert calls == [1.0, 1.0, -1.0]
+    assert quick(x._data, 1.0).item() == 2
+    assert len(calls) == 3  # an array is lifted
+
+
+def test_a_graphed_step_within_another_is_part_of_it(gpu):
+    results = []
+    for graph in (False, True):
+        it = training(gpu.name)
+        inner = tg.cuda.graphed(it.step, next(training(gpu.name).batches), 1) if graph else it.step
+        outer = lambda x, y: inner(x, y) * 2  # noqa: E731
+        batch = next(training(gpu.name).batches)
+        results.append(run(tg.cuda.graphed(outer, batch, 1) if graph else outer, it))
+        results[-1].append(it.state())
+    for a, b in zip(*results, strict=True):
+        same(a, b)
+
+
+# --- refusals -----------------------------------------------------------------------------------
+
+
+def refused(gpu, wrong, message, kind=tg.GraphError):
+    """A step with `wrong(loss, training)` in it is refused in the capture, leaves everything as it
+    was, and without that is captured and as eager."""
+    it, eager = [training(gpu.name, model="recurrent") for _ in range(2)]
+    on = [True]
+
+    def step(x, y):
+        loss = it.step(x, y)
+        if on[0]:
+            wrong(loss, it)
+        return loss
+
+    quick = tg.cuda.graphed(step, next(training(gpu.name, model="recurrent").batches), 2)
+    run(quick, it, 2)
+    batch, before = next(it.batches), it.state()
+    for _ in range(2):
+        with pytest.raises(kind, match=message) as caught:
+            quick(*batch)
+    same(before, it.state())
+    assert switches.each_time is None
+    assert not gpu.xp.cuda.get_current_stream().is_capturing()
+    assert not quick.stream.is_capturing()
+    on[0] = False
+    after = [numbers(quick(*batch)), *run(quick, it, 3)]
+    run(eager.step, eager, 2)
+    for a, b in zip(after, run(eager.step, eager, 4), strict=True):
+        same(a, b)
+    same(it.state(), eager.state())
+    return str(caught.value)
+
+
+def library_product(it):
+    with tg.use_kernels("reference"):
+        w = it.model.parameters()[0]
+        return tg.matmul(w.detach(), w.detach().T)
+
+
+WRONG = {
+    "a number read": (lambda loss, it: float(loss), r"the step at test_graphed.py:\d+ cannot be"),
+    "a branch": (lambda loss, it: bool(loss > 0), r"the step at test_graphed.py:\d+ cannot be cap"),
+    "a copy to the host": (lambda loss, it: loss.numpy(), "the step at test_graphed.py"),
+    "a mask": (lambda loss, it: tg.ones_like(it.model.parameters()[0])[
+        it.model.parameters()[0] > 0], "the step at test_graphed.py.*disallowed"),
+    "a list of places": (lambda loss, it: it.model.parameters()[0][[0, 1]], "disallowed"),
+    "numbers from the host": (lambda loss, it: loss * tg.asarray(
+        [1.0], backend=loss.backend), "the step at test_graphed.py.*disallowed"),
+    "a library": (lambda loss, it: library_product(it), r"^matmul at test_graphed.py:\d+ can"),
+    "a new rate": (lambda loss, it: setattr(it.optimizer, "lr", 0.05), "lr is set outside"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_cannot_be_captured_is_refused(name, gpu):
+    refused(gpu, *WRONG[name])
+
+
+def test_errors_of_the_step_pass_and_end_the_capture(gpu):
+    seen = []
+
+    def wrong(loss, it):
+        seen.append(loss)
+        if len(seen) > 2:
+            raise KeyError("mine")
+
+    refused(gpu, wrong, "mine", KeyError)
+
+
+def test_new_data_within_the_step_is_refused(gpu):
+    w = nn.Parameter(tg.ones(2, backend=gpu.name))
+
+    def step(x):
+        w.grad = None
+        (w * x).sum().backward()
+        w.data = w.data - 0.1 * w.grad.data
+
+    quick, x = tg.cuda.graphed(step, tg.ones(2, backend=gpu.name), 1), tg.ones(2, backend=gpu.name)
+    quick(x)
+    with pytest.raises(tg.GraphError, match=r"t.data\[...\] = value"):
+        quick(x)
+
+    def in_place(x):
+        w.grad = None
+        (w * x).sum().backward()
+        w.data -= 0.1 * w.grad.data
+
+    quick, start = tg.cuda.graphed(in_place, x, 1), w.numpy()
+    for _ in range(4):
+        quick(x)
+    np.testing.assert_allclose(w.numpy(), start - 0.4, rtol=1e-6)
+
+
+def test_state_that_is_made_in_the_capture_is_refused(gpu):
+    w, v = [nn.Parameter(tg.ones(2, backend=gpu.name)) for _ in range(2)]
+    adam, calls = optim.Adam([w, v]), []
+
+    def step(x):
+        calls.append(x)
+        adam.zero_grad()
+        (w * x + (v if len(calls) > 1 else 0.0)).sum().backward()
+        adam.step()
+
+    x = tg.ones(2, backend=gpu.name)
+    quick = tg.cuda.graphed(step, x, 1)
+    quick(x)
+    with pytest.raises(tg.GraphError, match="first gradient in the captured step"):
+        quick(x)
+    scale = optim.LossScale()
+    quick = tg.cuda.graphed(lambda x: scale(x.sum()) if len(calls) > 2 else calls.append(x), x, 1)
+    quick(x)
+    with pytest.raises(tg.GraphError, match="LossScale"):
+        quick(x)
+
+
+def test_two_steps_by_a_schedule_are_refused(gpu):
+    w = nn.Parameter(tg.ones(2, backend=gpu.name))
+    sgd = optim.SGD([w], lr=optim.schedules.constant(0.5))
+
+    def step(x):
+        for _ in range(2):
+            sgd.zero_grad()
+            (w * x).sum().backward()
+            sgd.step()
+
+    x = tg.ones(2, backend=gpu.name)
+    quick = tg.cuda.graphed(step, x, 1)
+    quick(x)
+    with pytest.raises(tg.GraphError, match="two steps by a schedule"):
+        quick(x)
+
+
+def test_bad_arguments():
+    x, w = tg.ones(2), nn.Parameter(np.ones(2))
+    for call, message in (
+        (lambda: tg.cuda.graphed(print, x, 0), "warmup is at least 1"),
+        (lambda: tg.cuda.graphed(print, x, 1.5), "warmup is at least 1"),
+        (lambda: tg.cuda.graphed(print, ()), "no backend"),
+        (lambda: tg.cuda.graphed(print, (1, "x")), "no backend"),
+    ):
+        with pytest.raises(tg.TensorgradError, match=message):
+            call()
+    assert tg.cuda.graphed(print, (x, w)) is print  # on NumPy the step itself
+
+
+def test_batches_are_data_of_one_backend(gpu):
+    x, y = tg.ones(2, backend=gpu.name), tg.ones(2)
+    with pytest.raises(tg.GraphError, match="numpy"):
+        tg.cuda.graphed(print, (x, y))
+    quick = tg.cuda.graphed(lambda x: x, x)
+    with pytest.raises(tg.GraphError, match="detach"):
+        quick(nn.Parameter(x))
+
+
+# --- memory -------------------------------------------------------------------------------------
+
+
+def test_the_graph_keeps_what_it_uses_and_lets_go_of_it(gpu):
+    it = training(gpu.name)
+    step = tg.cuda.graphed(it.step, next(it.batches), 1)
+    run(step, it, 3)
+    used = {id(a) for a in step.graph.kept}
+    assert {id(p._data) for p in it.model.parameters()} <= used
+    assert {id(a) for kept in it.optimizer.state.values() for a in kept} <= used
+    before = weakref.ref(step.graph)  # and with it the pool
+    it.model.parameters()[0].data = it.model.parameters()[0].data * 1.0
+    run(step, it, 1)
+    gc.collect()
+    assert before() is None  # captured anew
+
+
+def test_small_ops_of_other_threads_are_none_of_its_business(gpu):
+    import threading
+
+    it, seen = training(gpu.name), []
+
+    def step(x, y):
+        if switches.each_time is not None:
+            thread = threading.Thread(target=lambda: seen.append(tg.ones(3, backend=gpu.name) * 2))
+            thread.start()
+            thread.join()
+        return it.step(x, y)
+
+    run(tg.cuda.graphed(step, next(it.batches), 1), it, 3)
+    assert seen[0].tolist() == [2.0] * 3
