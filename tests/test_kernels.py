@@ -41,7 +41,7 @@ HELPERS = {
     "warm",
     "device",
 }
-STATISTICS = ("mean", "rstd")  # of norms: in the dtype that is computed in
+STATISTICS = ("mean", "rstd", "lse")  # in the dtype that is computed in
 
 
 def kernels_of(folder):
