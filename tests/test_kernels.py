@@ -32,6 +32,7 @@ ROOT = Path(__file__).parent.parent
 HELPERS = {
     "blas",
     "buffers",
+    "convolve",
     "jit",
     "panels",
     "products",

@@ -70,8 +70,9 @@ template <class T> struct Scores {
 // One product after the other, through shared memory. HEAD is the largest width of an operand.
 template <class T, int HEAD, int N> struct Work {
   using A = Wide<T>;
-  static constexpr int P = Tile<A>::PACK, E = HEAD / Tile<A>::COLUMNS, DEPTH = Tile<A>::DEPTH;
-  static constexpr int LINES = Tile<A>::LINES, COLUMNS = N * Tile<A>::COLUMNS;
+  static constexpr int P = Tile<A>::PACK, DEPTH = Tile<A>::DEPTH, DOWN = THREADS / 32;
+  static constexpr int LINES = Spot<DOWN>::LINES * P, COLUMNS = N * Spot<DOWN>::COLUMNS * P;
+  static constexpr int E = HEAD / (Spot<DOWN>::COLUMNS * P);
   static constexpr int STAGED = DEPTH * (LINES + COLUMNS > HEAD ? LINES + COLUMNS : HEAD);
   typedef A Square[P][N * P];
   typedef A Sums[P][E * P];
@@ -79,10 +80,10 @@ template <class T, int HEAD, int N> struct Work {
     A staged[STAGED], between[COLUMNS * LINES];
   };
   Memory& memory;
-  const Spot at;
+  const Spot<DOWN> at;
   __device__ __forceinline__ Work(Memory& memory) : memory(memory) {}
   __device__ __forceinline__ int line(int i) const { return at.line * P + i; }
-  static __device__ __forceinline__ int column(const Spot& at, int j) {
+  static __device__ __forceinline__ int column(const Spot<DOWN>& at, int j) {
     return (j / P * 8 + at.column) * P + j % P;
   }
   __device__ __forceinline__ int column(int j) const { return column(at, j); }
@@ -101,7 +102,7 @@ template <class T, int HEAD, int N> struct Work {
       stage<COLUMNS, DEPTH, true>(other, b, column, k);
       __syncthreads();
       const int steps = a.width - k < DEPTH ? a.width - k : DEPTH;
-      multiply<1, N, true>(square, memory.staged, other, steps);
+      multiply<1, N, DOWN, true>(square, memory.staged, other, steps);
     }
   }
 
@@ -114,7 +115,7 @@ template <class T, int HEAD, int N> struct Work {
       Pack<A> lines;
 #pragma unroll
       for (int i = 0; i < P; i++) lines.at[i] = square[i][j];
-      store_pack(memory.between + column(j) * LINES + swapped<A>(at.line, column(j)), lines);
+      store_pack(memory.between + column(j) * LINES + swapped<A, LINES>(at.line, column(j)), lines);
     }
     const int count = b.count - row < COLUMNS ? b.count - row : COLUMNS;
     for (int k = 0; k < count; k += DEPTH) {
@@ -122,12 +123,12 @@ template <class T, int HEAD, int N> struct Work {
       stage<DEPTH, HEAD, false>(memory.staged, b, row + k, 0);
       __syncthreads();
       const int steps = count - k < DEPTH ? count - k : DEPTH;
-      multiply<1, E, false>(sums, memory.between + k * LINES, memory.staged, steps);
+      multiply<1, E, DOWN, false>(sums, memory.between + k * LINES, memory.staged, steps);
     }
   }
 
   // Line i of the block's sums, times a factor, as a row of a result.
-  static __device__ __forceinline__ void write(T* to, const Sums& sums, const Spot& at, int i,
+  static __device__ __forceinline__ void write(T* to, const Sums& sums, const Spot<DOWN>& at, int i,
                                                int width, A factor, bool packed) {
 #pragma unroll
     for (int e = 0; e < E; e++) {

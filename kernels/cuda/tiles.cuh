@@ -1,38 +1,44 @@
 // tiles.cuh - products of matrices, a tile of the result for each block of THREADS threads.
 //
 // A thread sums up lines and columns in fours, as many as 16 bytes hold (pairs of doubles): so what
-// it reads of shared memory comes in whole packs. A warp is 4 x 8 such packs, and warps lie below
-// one another. Either operand lies in shared memory step by step of the sum: at [k][line], or
-// [k][column]. What comes in rows along k has to be turned for that; its packs then change places
-// from step to step (`swapped`), so that neither writing nor reading it meets in one bank.
+// it reads of shared memory comes in whole packs. A warp is 4 x 8 such packs; DOWN of the 4 warps
+// lie below one another, the others beside them. Either operand lies in shared memory step by step
+// of the sum: at [k][line], or [k][column]. What comes in rows along k has to be turned for that;
+// its packs then change places from step to step (`swapped`), so that neither writing nor reading
+// it meets in one bank.
 #include "vectors.cuh"
 
 constexpr int THREADS = 128;
 
 template <class A> struct Tile {
   static constexpr int PACK = 16 / int(sizeof(A));
-  static constexpr int LINES = THREADS / 8 * PACK;  // of a block, for each pack a thread has
-  static constexpr int COLUMNS = 8 * PACK;
   static constexpr int DEPTH = 8 * PACK;            // steps of the sum that are staged at a time
 };
 
-// The thread's packs: its first line is `line` * PACK, its first column `column` * PACK.
-struct Spot {
+// The thread's packs: of lines its number `line` and every LINES-th after it, and so of columns.
+template <int DOWN> struct Spot {
+  static constexpr int LINES = 4 * DOWN, COLUMNS = 8 * (THREADS / 32 / DOWN);
   int line, column;
-  __device__ __forceinline__ Spot() : line(threadIdx.x / 8), column(threadIdx.x % 8) {}
+  __device__ __forceinline__ Spot() {
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    line = warp % DOWN * 4 + lane / 8;
+    column = warp / DOWN * 8 + lane % 8;
+  }
 };
 
-// Where pack `pack` of step k is, in a turned operand. (There are 8 packs or a multiple of it.)
-template <class A> __device__ __forceinline__ int swapped(int pack, int k) {
-  return (pack ^ k / Tile<A>::PACK % 8) * Tile<A>::PACK;
+// Where pack `pack` of step k is in a turned operand of SIZE lines or columns.
+template <class A, int SIZE> __device__ __forceinline__ int swapped(int pack, int k) {
+  constexpr int P = Tile<A>::PACK, AROUND = SIZE / P < 8 ? SIZE / P : 8;
+  return (pack ^ k / P % AROUND) * P;
 }
 
 // sum += a * b over `steps` steps (rounded up to a pack): M packs of lines times N of columns.
-template <int M, int N, bool TURNED_B, class A, int H, int W>
+template <int M, int N, int DOWN, bool TURNED_B, class A, int H, int W>
 __device__ __forceinline__ void multiply(A (&sum)[H][W], const A* a, const A* b, int steps) {
-  constexpr int P = Tile<A>::PACK, LINES = M * Tile<A>::LINES, COLUMNS = N * Tile<A>::COLUMNS;
+  using S = Spot<DOWN>;
+  constexpr int P = Tile<A>::PACK, LINES = M * S::LINES * P, COLUMNS = N * S::COLUMNS * P;
   static_assert(H == M * P && W == N * P, "a thread's sums");
-  const Spot at;
+  const S at;
 #pragma unroll 2
   for (int k = 0; k < steps; k += P) {
 #pragma unroll
@@ -40,11 +46,13 @@ __device__ __forceinline__ void multiply(A (&sum)[H][W], const A* a, const A* b,
       Pack<A> x[M], y[N];
 #pragma unroll
       for (int m = 0; m < M; m++)
-        x[m] = load_pack<P>(a + (k + i) * LINES + swapped<A>(m * (THREADS / 8) + at.line, k));
+        x[m] = load_pack<P>(a + (k + i) * LINES + swapped<A, LINES>(m * S::LINES + at.line, k));
 #pragma unroll
-      for (int n = 0; n < N; n++)
+      for (int n = 0; n < N; n++) {
+        const int pack = n * S::COLUMNS + at.column;
         y[n] = load_pack<P>(b + (k + i) * COLUMNS +
-                            (TURNED_B ? swapped<A>(n * 8 + at.column, k) : (n * 8 + at.column) * P));
+                            (TURNED_B ? swapped<A, COLUMNS>(pack, k) : pack * P));
+      }
 #pragma unroll
       for (int h = 0; h < H; h++)
 #pragma unroll
@@ -73,11 +81,11 @@ template <class T> struct Rows {
 template <int COUNT, int WIDTH, bool TURNED, class T>
 __device__ __forceinline__ void stage(Wide<T>* to, const Rows<T>& x, int row, int column) {
   using A = Wide<T>;
-  constexpr int V = Pack<T>::size, P = Tile<A>::PACK, WHOLE = COUNT * WIDTH / V / THREADS;
-  constexpr int SOME = WHOLE * V > 16 ? 16 / V : WHOLE;
-  static_assert(COUNT * WIDTH % (V * THREADS) == 0, "a tile is whole packs for all threads");
+  constexpr int V = Pack<T>::size, P = Tile<A>::PACK, PACKS = COUNT * WIDTH / V;
+  constexpr int EACH = (PACKS + THREADS - 1) / THREADS, SOME = EACH * V > 16 ? 16 / V : EACH;
+  static_assert(PACKS <= THREADS || PACKS % (SOME * THREADS) == 0, "as many for each thread");
   auto place = [](int r, int c) {
-    return TURNED ? c * COUNT + swapped<A>(r / P, c) + r % P : r * WIDTH + c;
+    return TURNED ? c * COUNT + swapped<A, COUNT>(r / P, c) + r % P : r * WIDTH + c;
   };
   if (!x.packed) {
 #pragma unroll 1
@@ -88,7 +96,7 @@ __device__ __forceinline__ void stage(Wide<T>* to, const Rows<T>& x, int row, in
     return;
   }
 #pragma unroll 1
-  for (int begin = threadIdx.x; begin < WHOLE * THREADS; begin += SOME * THREADS) {
+  for (int begin = threadIdx.x; begin < PACKS; begin += SOME * THREADS) {
     Pack<T> got[SOME];
 #pragma unroll
     for (int i = 0; i < SOME; i++) {
