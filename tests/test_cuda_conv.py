@@ -54,11 +54,13 @@ def test_each_tile_is_tried():
     like = SimpleNamespace
     for dtype, least in (("float32", 16), ("float64", 8)):
         x = like(dtype=np.dtype(dtype), itemsize=np.dtype(dtype).itemsize)
-        used = {cuda._tile(n, x)[:2] for n in (1, 8, 9, 16, 17, 32, 33, 64, 65, 96, 128, 192)}
+        used = {cuda._tile(x, n)[:2] for n in (1, 8, 9, 16, 17, 32, 33, 64, 65, 96, 128, 192)}
         assert used == set(cuda._TILES)
-        assert cuda._tile(1, x)[2] == least
+        assert cuda._tile(x, 1)[2] == least
         for n in range(1, 400):
-            assert -(-n // cuda._tile(n, x)[2]) * cuda._tile(n, x)[2] < n + 4 * least
+            high = cuda._tile(x, n)[2]
+            assert -(-n // high) * high < n + 4 * least
+        assert cuda._tile(x, 1, 9)[:2] == (1, 4)  # one filter to a group: few columns, too
 
 
 @pytest.mark.parametrize("stride", [(1, 1), (2, 1), (2, 2), (3, 2), (4, 4), (4, 3)])
@@ -82,17 +84,18 @@ def test_groups(groups, gpu):
 @pytest.mark.parametrize("dtype", device.DTYPES)
 def test_long_sums_are_taken_in_parts(dtype, size, gpu):
     """Of windows, which come in packs or not; the last part is shorter than the others."""
-    parts = -(-4 * size[0] * size[1] // cuda._part(4 * size[0] * size[1], 1))
-    assert parts > 3
+    windows = 4 * size[0] * size[1]
+    assert -(-windows // cuda._part(windows, 1, 162)) > 3
     all_of(gpu, dtype, (4, 3, *size), (6, 3, 3, 3), padding=(1, 1), activation="sigmoid")
 
 
-def test_parts_follow_from_the_shape():
-    for windows, tiles in itertools.product((1, 255, 257, 10**5, 2**31 - 300), (1, 7, 10**4)):
-        per = cuda._part(windows, tiles)
+def test_parts_are_neither_long_nor_many():
+    for windows, tiles in itertools.product((1, 255, 257, 10**5, 10**7), (1, 7, 10**4)):
+        per = cuda._part(windows, tiles, size := 4096 * tiles)
         assert per % 32 == 0
-        assert 256 <= per <= 8192
-        assert -(-windows // per) * tiles < 2**31 or tiles > 7
+        assert per >= 256
+        assert -(-windows // per) * size < cuda._SUMMED + size
+        assert per <= 8192 or windows * size > cuda._SUMMED * 8000
 
 
 @pytest.mark.parametrize("needs", list(itertools.product((True, False), repeat=3)))
@@ -136,13 +139,14 @@ def test_what_an_int_cannot_count_is_left_to_the_reference():
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("which", range(3))
-def test_odd_numbers_in_convolution(which, bad, gpu):
+@pytest.mark.parametrize(("which", "place"), list(itertools.product(range(3), (0, 17))))
+def test_odd_numbers_in_convolution(which, place, bad, gpu):
     """What is not a finite number in the reference is so here, and everything else is right."""
     how = {"stride": (2, 1), "padding": (1, 1), "activation": "relu"}
     for name, sample in samples((2, 3, 6, 7), (5, 3, 3, 3), **how).items():
         arrays = [a.astype(np.float32) for a in sample.args]
-        arrays[which % len(arrays)].reshape(-1)[17 % arrays[which % len(arrays)].size] = bad
+        changed = arrays[which % len(arrays)].reshape(-1)
+        changed[place % changed.size] = bad
         wanted = OPS[name].ref(*[a.astype(np.float64) for a in arrays], **sample.params)
         got = CUDA[name](*[gpu.from_host(a) for a in arrays], **sample.params)
         pairs = [(got, wanted)] if name != "conv2d_grad" else zip(got, wanted, strict=True)

@@ -12,6 +12,7 @@ from .device import BLOCK, PACKED, TYPES, Source, blocks, ctype, device, either,
 _THREADS = 128  # THREADS of tiles.cuh
 _TILES = ((1, 1), (1, 2), (1, 4), (2, 4))  # packs of lines a thread has, warps below one another
 PHASES = 4  # of convolve.cu
+_SUMMED = 1 << 25  # numbers in all parts of the filters' gradient
 _ACTIVATIONS = ("none", "relu", "sigmoid", "tanh")
 SOURCE = Source(
     "convolve",
@@ -47,16 +48,15 @@ def countable(images, channels, size, filters, padding, out):
     return max(n + 256, channels * area, filters) < 2**31 and reach < 2**29
 
 
-def _tile(lines, x):
-    """Packs of lines a thread has, warps below one another, lines and columns of the tile."""
-    p = 16 // np.dtype(wide(x)).itemsize
-
-    def cost(tile):
-        most = 4 * p * tile[0] * tile[1]
-        return -(-lines // most) * most, -most
-
-    m, down = min(_TILES, key=cost)
-    return m, down, 4 * p * m * down, 2 * 8 * p * (4 // down)
+def _tile(x, lines, columns=1 << 30):
+    """Packs of lines a thread has, warps below one another, lines and columns of the tile: the one
+    that fits best, of several the largest, or where it is to hold all columns the squarest."""
+    p, made = 16 // np.dtype(wide(x)).itemsize, []
+    for m, down in _TILES:
+        high, across = 4 * p * m * down, 2 * 8 * p * (4 // down)
+        work = -(-lines // high) * high * -(-columns // across) * across
+        made.append((work, high + across if columns <= across else -high, m, down, high, across))
+    return min(made)[2:]
 
 
 def _described(images, groups, inner, size, lines, out, rows, columns):
@@ -89,7 +89,7 @@ def _phases(n, k, stride, padding, dilation):
 
 def _convolve(x, filters, b, y, s, activation="none"):
     """Launches `convolve` with a block for each tile of y, in all phases."""
-    m, down, lines, columns = _tile(int(s["lines"]), x)
+    m, down, lines, columns = _tile(x, int(s["lines"]))
     s["has_bias"], s["activation"] = b is not None, _ACTIVATIONS.index(activation)
     phases = s["rows"]["places"].max(), s["columns"]["places"].max()
     tiles = -(-int(s["images"]) * int(phases[0]) * int(phases[1]) // columns)
@@ -133,11 +133,12 @@ def images_grad(dy, w, size, groups, stride, padding, dilation):
     return _convolve(dy, filters, None, gx, s)
 
 
-def _part(windows, tiles):
+def _part(windows, tiles, size):
     """How many windows of a long sum belong together: few enough that there are blocks for the
-    whole device, and that rounding errors stay small. It follows from the shape alone."""
+    whole device and that rounding errors stay small, but not so few that all parts of `size`
+    numbers take 128 MiB. It follows from the shape alone."""
     per = min(8192, max(256, -(-windows * tiles // 1024)))
-    return -(-per // 32) * 32
+    return -(-max(per, -(-windows * size // _SUMMED)) // 32) * 32
 
 
 def filters_grad(x, dy, window, groups, stride, padding, dilation):
@@ -147,12 +148,12 @@ def filters_grad(x, dy, window, groups, stride, padding, dilation):
     axes = _seen(out, window, stride, padding, dilation)
     s = _described(len(x), groups, inner, x.shape[2:], lines, out, *axes)
     s["packed"] = packs(math.prod(out), dy) > 1
-    m, down, tile_lines, tile_columns = _tile(lines, x)
+    m, down, tile_lines, tile_columns = _tile(x, lines, width)
     tiles = groups * -(-lines // tile_lines) * -(-width // tile_columns)
     windows = len(x) * math.prod(out)
-    per = _part(windows, tiles)
+    gw = xp.empty((dy.shape[1], inner, *window), x.dtype)
+    per = _part(windows, tiles, gw.size)
     count = -(-windows // per)
-    gw, parts = xp.empty((dy.shape[1], inner, *window), x.dtype), None
     parts = xp.empty((count, gw.size), wide(x))
     kernel = f"convolve_filters<{ctype(x)}, {m}, {down}>"
     args = (x, dy, parts, np.int32(per), s[()])
