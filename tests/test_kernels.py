@@ -34,6 +34,7 @@ HELPERS = {
     "buffers",
     "convolve",
     "jit",
+    "lines",
     "panels",
     "products",
     "scalars",

@@ -37,9 +37,10 @@ template <int M, int N, int DOWN, bool TURNED_B, class A, int H, int W>
 __device__ __forceinline__ void multiply(A (&sum)[H][W], const A* a, const A* b, int steps) {
   using S = Spot<DOWN>;
   constexpr int P = Tile<A>::PACK, LINES = M * S::LINES * P, COLUMNS = N * S::COLUMNS * P;
+  constexpr int AHEAD = N > 2 ? 1 : 2;        // with many sums there are no registers to spare
   static_assert(H == M * P && W == N * P, "a thread's sums");
   const S at;
-#pragma unroll 2
+#pragma unroll AHEAD
   for (int k = 0; k < steps; k += P) {
 #pragma unroll
     for (int i = 0; i < P; i++) {
