@@ -246,7 +246,8 @@ convolve_filters(const T* __restrict__ x, const T* __restrict__ g, Wide<T>* __re
     __syncthreads();
     if (s.packed) {                           // packs of windows, which lie in one image
       const int k = threadIdx.x % (DEPTH / V) * V, i = (at + k) / plane;
-      const T* const from = g + (Index(i) * s.groups + group) * s.lines * plane + (at + k - i * plane);
+      const Index first = (Index(i) * s.groups + group) * s.lines * plane;
+      const T* const from = g + first + (at + k - i * plane);
 #pragma unroll 4
       for (int r = threadIdx.x / (DEPTH / V); r < LINES; r += THREADS / (DEPTH / V)) {
         Pack<T> got;
