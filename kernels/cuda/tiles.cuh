@@ -101,7 +101,8 @@ __device__ __forceinline__ void stage(Wide<T>* to, const Rows<T>& x, int row, in
     Pack<T> got[SOME];
 #pragma unroll
     for (int i = 0; i < SOME; i++) {
-      const int p = begin + i * THREADS, r = row + p / (WIDTH / V), c = column + p % (WIDTH / V) * V;
+      const int p = begin + i * THREADS;
+      const int r = row + p / (WIDTH / V), c = column + p % (WIDTH / V) * V;
       if (x.has(r, c)) {
         got[i] = load_pack<V>(x.of(r, c));
       } else {
