@@ -107,7 +107,8 @@ template <class T, int HEAD, int N> struct Work {
   }
 
   // sums += square times rows of b from `row` on. The square goes through shared memory, where
-  // each warp reads what it has written. (Since it read the one before, product() has been at a barrier.)
+  // each warp reads what it has written. (Since it read the one before,
+  // product() has been at a barrier.)
   __device__ __forceinline__ void add_product(Sums& sums, const Square& square, const Rows<T>& b,
                                               int row) {
 #pragma unroll
