@@ -32,6 +32,7 @@ ROOT = Path(__file__).parent.parent
 HELPERS = {
     "blas",
     "buffers",
+    "convolve",
     "jit",
     "lines",
     "panels",
@@ -43,7 +44,7 @@ HELPERS = {
     "device",
     "cublas",
 }
-STATISTICS = ("mean", "rstd")  # of norms: in the dtype that is computed in
+STATISTICS = ("mean", "rstd", "lse")  # in the dtype that is computed in
 VECTORS = ("h", "go")  # of optimizers: always float64
 
 

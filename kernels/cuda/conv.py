@@ -1,4 +1,5 @@
-"""Pooling: a thread for each number of the result, backward too."""
+"""Convolution by tiles of products (convolve.py); pooling by a thread for each number of the
+result, backward too."""
 
 from __future__ import annotations
 
@@ -7,7 +8,17 @@ import math
 import numpy as np
 
 from ..accept import accepts
-from ..shapes import extent, places_fit, pool_fits, spread_fits
+from ..shapes import (
+    conv_fits,
+    conv_grad_fits,
+    conv_input_fits,
+    conv_weight_fits,
+    extent,
+    places_fit,
+    pool_fits,
+    spread_fits,
+)
+from . import convolve, elementwise
 from .device import BLOCK, DTYPES, TYPES, Source, blocks, ctype, device, sizes, wide
 
 _PLACES = {"int32": "int", "int64": "long long"}
@@ -22,8 +33,82 @@ SOURCE = Source(
         for place in _PLACES.values()
     ],
 )
+_PLAIN = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)}
 _PAIRS = ("plane", "out", "size", "stride", "pad")
 _WINDOWS = np.dtype([(f"{name}_{axis}", np.int32) for name in _PAIRS for axis in "hw"])
+
+
+# --- convolution --------------------------------------------------------------------------------
+
+
+def _counts(x_shape, w_shape, groups, stride, padding, dilation):
+    """Can convolve.cu count the places of images and filters of these shapes?"""
+    out = extent(x_shape[2:], w_shape[2:], stride, padding, dilation)
+    channels = max(x_shape[1], w_shape[0])
+    filters = math.prod(w_shape[1:]) * groups * w_shape[0]
+    size = [max(n, o) for n, o in zip(x_shape[2:], out, strict=True)]
+    return convolve.countable(x_shape[0], channels, size, filters, padding, out)
+
+
+def _conv_fits(x, w, b=None, *, groups=1, activation="none", **geometry):
+    if not conv_fits(x, w, b, groups=groups, activation=activation, **geometry):
+        return False
+    return _counts(x.shape, w.shape, groups, **{**_PLAIN, **geometry})
+
+
+def _conv_grad_fits(g, x, w, y, *, groups, activation, needs, stride, **how):
+    how = {"stride": stride, **how}
+    if not conv_grad_fits(g, x, w, y, groups=groups, activation=activation, needs=needs, **how):
+        return False
+    near = not needs[0] or max(stride) <= convolve.PHASES
+    return near and _counts(x.shape, w.shape, groups, **how)
+
+
+def _conv_input_fits(dy, w, *, size, groups, stride, **how):
+    how = {"stride": stride, **how}
+    fits = conv_input_fits(dy, w, size=size, groups=groups, **how)
+    if not fits or max(stride) > convolve.PHASES:
+        return False
+    return _counts((len(dy), w.shape[1] * groups, *size), w.shape, groups, **how)
+
+
+def _conv_weight_fits(x, dy, *, window, groups, **how):
+    if not conv_weight_fits(x, dy, window=window, groups=groups, **how):
+        return False
+    w_shape = (dy.shape[1], x.shape[1] // groups, *window)
+    return _counts(x.shape, w_shape, groups, **how)
+
+
+@accepts(dtypes=DTYPES, when=_conv_fits)
+def conv2d(
+    x, w, b=None, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1, activation="none"
+):
+    return convolve.forward(x, w, b, groups, activation, stride, padding, dilation)
+
+
+@accepts(dtypes=DTYPES, strided=("g",), when=_conv_grad_fits)
+def conv2d_grad(g, x, w, y, *, stride, padding, dilation, groups, activation, needs):
+    how, g, gb = (groups, stride, padding, dilation), device(g).xp.ascontiguousarray(g), None
+    if needs[2]:
+        g, gb = convolve.graded(g, y, activation)
+    elif activation != "none":
+        g = elementwise.apply(f"{activation}_grad", g, y)
+    gx = convolve.images_grad(g, w, x.shape[2:], *how) if needs[0] else None
+    gw = convolve.filters_grad(x, g, w.shape[2:], *how) if needs[1] else None
+    return gx, gw, gb
+
+
+@accepts(dtypes=DTYPES, when=_conv_input_fits)
+def conv2d_input(dy, w, *, size, stride, padding, dilation, groups):
+    return convolve.images_grad(dy, w, size, groups, stride, padding, dilation)
+
+
+@accepts(dtypes=DTYPES, when=_conv_weight_fits)
+def conv2d_weight(x, dy, *, window, stride, padding, dilation, groups):
+    return convolve.filters_grad(x, dy, window, groups, stride, padding, dilation)
+
+
+# --- pooling ------------------------------------------------------------------------------------
 
 
 def _pool_fits(x, **how):

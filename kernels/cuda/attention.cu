@@ -1,0 +1,329 @@
+// attention.cu - attention without the matrix of all scores (Dao 2023): a block takes some rows of
+// one head, and walks through the other side in tiles, with a softmax that goes along (Milakov and
+// Gimelshein 2018). Gradients compute the probabilities again; one kernel owns queries, one keys.
+#include "tiles.cuh"
+
+struct Strides {
+  Index batch, head, row;
+};
+// Matrices of heads: q (rows, depth), k (keys, depth), v (keys, columns), y and g (rows, columns).
+struct Shape {
+  Strides q, k, v, mask, y, g, gq, gk, gv;
+  Index mask_key;
+  int heads, rows, keys, depth, columns, causal, masked, packed;
+};
+enum { BOOLEAN = 1, ADDED = 2 };              // masked
+
+template <class A> __device__ __forceinline__ A minus_infinity() {
+  return A(__int_as_float(0xff800000));
+}
+template <class A> __device__ __forceinline__ A finite(A x) { return isfinite(x) ? x : A(0); }
+
+// Combined over the 8 threads that share lines; the same in all of them.
+template <class Combine, class A> __device__ __forceinline__ A over_line(A value) {
+#pragma unroll
+  for (int lanes = 4; lanes; lanes /= 2)
+    value = Combine::of(value, __shfl_xor_sync(0xffffffffu, value, lanes));
+  return value;
+}
+
+// What a block works on: a head, and `size` lines of it from `first` on.
+struct Task {
+  Index head;
+  int batch, inner, first;
+  __device__ __forceinline__ Task(const Shape& s, int lines, int size, bool last_first) {
+    const int tiles = (lines + size - 1) / size, tile = blockIdx.x % tiles;
+    head = blockIdx.x / tiles;
+    batch = int(head / s.heads);
+    inner = int(head % s.heads);
+    first = (last_first ? tiles - 1 - tile : tile) * size;
+  }
+  template <class T> __device__ __forceinline__ T* of(T* x, const Strides& step) const {
+    return x + batch * step.batch + inner * step.head;
+  }
+  template <class T>
+  __device__ __forceinline__ Rows<T> rows(const T* x, const Strides& step, int count, int width,
+                                          const Shape& s) const {
+    return {of(x, step), step.row, count, width, s.packed != 0};
+  }
+};
+
+// A score under the masks, from the product of query and key.
+template <class T> struct Scores {
+  using A = Wide<T>;
+  const void* mask;
+  Index at;
+  const Shape& s;
+  A scale;
+  __device__ __forceinline__ Scores(const void* mask, const Task& task, const Shape& s, A scale)
+      : mask(mask), at(task.batch * s.mask.batch + task.inner * s.mask.head), s(s), scale(scale) {}
+  __device__ __forceinline__ A of(A product, int row, int key) const {
+    if (row >= s.rows || key >= s.keys || (s.causal && key > row)) return minus_infinity<A>();
+    const A score = product * scale;
+    if (!s.masked) return score;
+    const Index i = at + row * s.mask.row + key * s.mask_key;
+    if (s.masked == ADDED) return score + load(static_cast<const T*>(mask), i);
+    return static_cast<const unsigned char*>(mask)[i] ? score : minus_infinity<A>();
+  }
+};
+
+// One product after the other, through shared memory. HEAD is the largest width of an operand.
+template <class T, int HEAD, int N> struct Work {
+  using A = Wide<T>;
+  static constexpr int P = Tile<A>::PACK, DEPTH = Tile<A>::DEPTH, DOWN = THREADS / 32;
+  static constexpr int LINES = Spot<DOWN>::LINES * P, COLUMNS = N * Spot<DOWN>::COLUMNS * P;
+  static constexpr int E = HEAD / (Spot<DOWN>::COLUMNS * P);
+  static constexpr int STAGED = DEPTH * (LINES + COLUMNS > HEAD ? LINES + COLUMNS : HEAD);
+  typedef A Square[P][N * P];
+  typedef A Sums[P][E * P];
+  struct alignas(16) Memory {
+    A staged[STAGED], between[COLUMNS * LINES];
+  };
+  Memory& memory;
+  const Spot<DOWN> at;
+  __device__ __forceinline__ Work(Memory& memory) : memory(memory) {}
+  __device__ __forceinline__ int line(int i) const { return at.line * P + i; }
+  static __device__ __forceinline__ int column(const Spot<DOWN>& at, int j) {
+    return (j / P * 8 + at.column) * P + j % P;
+  }
+  __device__ __forceinline__ int column(int j) const { return column(at, j); }
+
+  // square = rows of a, from `line` on, times those of b, from `column` on.
+  __device__ __forceinline__ void product(Square& square, const Rows<T>& a, int line,
+                                          const Rows<T>& b, int column) {
+#pragma unroll
+    for (int i = 0; i < P; i++)
+#pragma unroll
+      for (int j = 0; j < N * P; j++) square[i][j] = 0;
+    A* const other = memory.staged + DEPTH * LINES;
+    for (int k = 0; k < a.width; k += DEPTH) {
+      __syncthreads();                        // what was staged before has been read
+      stage<LINES, DEPTH, true>(memory.staged, a, line, k);
+      stage<COLUMNS, DEPTH, true>(other, b, column, k);
+      __syncthreads();
+      const int steps = a.width - k < DEPTH ? a.width - k : DEPTH;
+      multiply<1, N, DOWN, true>(square, memory.staged, other, steps);
+    }
+  }
+
+  // sums += square times rows of b from `row` on. The square goes through shared memory, where
+  // each warp reads what it has written. (Since it read the one before,
+  // product() has been at a barrier.)
+  __device__ __forceinline__ void add_product(Sums& sums, const Square& square, const Rows<T>& b,
+                                              int row) {
+#pragma unroll
+    for (int j = 0; j < N * P; j++) {
+      Pack<A> lines;
+#pragma unroll
+      for (int i = 0; i < P; i++) lines.at[i] = square[i][j];
+      store_pack(memory.between + column(j) * LINES + swapped<A, LINES>(at.line, column(j)), lines);
+    }
+    const int count = b.count - row < COLUMNS ? b.count - row : COLUMNS;
+    for (int k = 0; k < count; k += DEPTH) {
+      __syncthreads();
+      stage<DEPTH, HEAD, false>(memory.staged, b, row + k, 0);
+      __syncthreads();
+      const int steps = count - k < DEPTH ? count - k : DEPTH;
+      multiply<1, E, DOWN, false>(sums, memory.between + k * LINES, memory.staged, steps);
+    }
+  }
+
+  // Line i of the block's sums, times a factor, as a row of a result.
+  static __device__ __forceinline__ void write(T* to, const Sums& sums, const Spot<DOWN>& at, int i,
+                                               int width, A factor, bool packed) {
+#pragma unroll
+    for (int e = 0; e < E; e++) {
+      const int c = column(at, e * P);
+      if (packed && c < width) {
+        Pack<T, P> pack;
+#pragma unroll
+        for (int j = 0; j < P; j++) pack.at[j] = T(sums[i][e * P + j] * factor);
+        store_pack(to + c, pack);
+      } else {
+#pragma unroll
+        for (int j = 0; j < P; j++)
+          if (c + j < width) to[c + j] = T(sums[i][e * P + j] * factor);
+      }
+    }
+  }
+};
+
+template <class T, int HEAD>
+__global__ void __launch_bounds__(THREADS, 3)
+attention(const T* __restrict__ q, const T* __restrict__ k, const T* __restrict__ v,
+          const void* __restrict__ mask, T* __restrict__ y, Wide<T>* __restrict__ lse, Shape s,
+          Wide<T> scale) {
+  using A = Wide<T>;
+  using W = Work<T, HEAD, 2>;
+  __shared__ typename W::Memory memory;
+  W work(memory);
+  const Task task(s, s.rows, W::LINES, s.causal);
+  const Scores<T> scores(mask, task, s, scale);
+  const Rows<T> qs = task.rows(q, s.q, s.rows, s.depth, s);
+  const Rows<T> ks = task.rows(k, s.k, s.keys, s.depth, s);
+  const Rows<T> vs = task.rows(v, s.v, s.keys, s.columns, s);
+  typename W::Sums sums = {};
+  A top[W::P], total[W::P];                   // of each line: the largest score, the sum so far
+#pragma unroll
+  for (int i = 0; i < W::P; i++) {
+    top[i] = minus_infinity<A>();
+    total[i] = 0;
+  }
+  const int last = s.causal && s.keys - task.first > W::LINES ? task.first + W::LINES : s.keys;
+  for (int begin = 0; begin < last; begin += W::COLUMNS) {
+    typename W::Square p;
+    work.product(p, qs, task.first, ks, begin);
+#pragma unroll
+    for (int i = 0; i < W::P; i++) {
+      A high = minus_infinity<A>();
+#pragma unroll
+      for (int j = 0; j < 2 * W::P; j++) {
+        p[i][j] = scores.of(p[i][j], task.first + work.line(i), begin + work.column(j));
+        high = m::max(high, p[i][j]);
+      }
+      high = m::max(top[i], over_line<Max>(high));
+      const A shift = finite(high);
+      const A less = top[i] == minus_infinity<A>() ? A(0) : m::exp(finite(top[i]) - shift);
+      total[i] *= less;
+#pragma unroll
+      for (int j = 0; j < 2 * W::P; j++) total[i] += p[i][j] = m::exp(p[i][j] - shift);
+#pragma unroll
+      for (int e = 0; e < W::E * W::P; e++) sums[i][e] *= less;
+      top[i] = high;
+    }
+    work.add_product(sums, p, vs, begin);
+  }
+#pragma unroll
+  for (int i = 0; i < W::P; i++) {
+    const A all = over_line<Sum>(total[i]);
+    const int row = task.first + work.line(i);
+    if (row >= s.rows) continue;
+    const A per = all == A(0) ? A(0) : A(1) / all;  // nothing to attend to: 0
+    T* const to = task.of(y, s.y) + row * s.y.row;
+    W::write(to, sums, work.at, i, s.columns, per, s.packed);
+    if (work.at.column == 0) lse[task.head * s.rows + row] = finite(top[i]) + m::log(all);
+  }
+}
+
+// Each row's sum of g * y, a warp a row.
+template <class T>
+__global__ void attention_along(const T* __restrict__ g, const T* __restrict__ y,
+                                Wide<T>* __restrict__ along, Index size, Shape s) {
+  for (Index r = first_row(); r < size; r += row_stride()) {
+    const Index head = r / s.rows, batch = head / s.heads, inner = head % s.heads;
+    const Index row = r % s.rows;
+    const T* const gs = g + batch * s.g.batch + inner * s.g.head + row * s.g.row;
+    const T* const ys = y + batch * s.y.batch + inner * s.y.head + row * s.y.row;
+    Wide<T> sum = 0;
+    for (int c = threadIdx.x; c < s.columns; c += 32) sum += load(gs, c) * load(ys, c);
+    sum = over_row<Sum>(sum);
+    if (threadIdx.x == 0) along[r] = sum;
+  }
+}
+
+// With the probabilities p = exp(score - lse), the gradient of a score is p * (g @ v^T - along).
+template <class T, int HEAD>
+__global__ void __launch_bounds__(THREADS, 2)
+attention_grad_q(const T* __restrict__ g, const T* __restrict__ q, const T* __restrict__ k,
+                 const T* __restrict__ v, const void* __restrict__ mask,
+                 const Wide<T>* __restrict__ lse, const Wide<T>* __restrict__ along,
+                 T* __restrict__ gq, Shape s, Wide<T> scale) {
+  using A = Wide<T>;
+  using W = Work<T, HEAD, 2>;
+  __shared__ typename W::Memory memory;
+  W work(memory);
+  const Task task(s, s.rows, W::LINES, s.causal);
+  const Scores<T> scores(mask, task, s, scale);
+  const Rows<T> gs = task.rows(g, s.g, s.rows, s.columns, s);
+  const Rows<T> qs = task.rows(q, s.q, s.rows, s.depth, s);
+  const Rows<T> ks = task.rows(k, s.k, s.keys, s.depth, s);
+  const Rows<T> vs = task.rows(v, s.v, s.keys, s.columns, s);
+  typename W::Sums sums = {};
+  A shift[W::P], less[W::P];
+#pragma unroll
+  for (int i = 0; i < W::P; i++) {
+    const int row = task.first + work.line(i);
+    const Index r = task.head * s.rows + row;
+    shift[i] = row < s.rows ? lse[r] : A(0);
+    if (shift[i] == minus_infinity<A>()) shift[i] = 0;
+    less[i] = row < s.rows ? along[r] : A(0);
+  }
+  const int last = s.causal && s.keys - task.first > W::LINES ? task.first + W::LINES : s.keys;
+  for (int begin = 0; begin < last; begin += W::COLUMNS) {
+    typename W::Square p, d;
+    work.product(p, qs, task.first, ks, begin);
+    work.product(d, gs, task.first, vs, begin);
+#pragma unroll
+    for (int i = 0; i < W::P; i++)
+#pragma unroll
+      for (int j = 0; j < 2 * W::P; j++) {
+        const A score =
+            scores.of(p[i][j], task.first + work.line(i), begin + work.column(j));
+        d[i][j] = m::exp(score - shift[i]) * (d[i][j] - less[i]);
+      }
+    work.add_product(sums, d, ks, begin);
+  }
+#pragma unroll
+  for (int i = 0; i < W::P; i++) {
+    const int row = task.first + work.line(i);
+    T* const to = task.of(gq, s.gq) + row * s.gq.row;
+    if (row < s.rows) W::write(to, sums, work.at, i, s.depth, scale, s.packed);
+  }
+}
+
+// Here the block's lines are keys, and its columns the queries that it walks through.
+template <class T, int HEAD>
+__global__ void __launch_bounds__(THREADS, 2)
+attention_grad_kv(const T* __restrict__ g, const T* __restrict__ q, const T* __restrict__ k,
+                  const T* __restrict__ v, const void* __restrict__ mask,
+                  const Wide<T>* __restrict__ lse, const Wide<T>* __restrict__ along,
+                  T* __restrict__ gk, T* __restrict__ gv, Shape s, Wide<T> scale, int needs_k,
+                  int needs_v) {
+  using A = Wide<T>;
+  constexpr int N = HEAD > 64 ? 1 : 2;        // with two sums of 128 columns registers are few
+  using W = Work<T, HEAD, N>;
+  __shared__ typename W::Memory memory;
+  W work(memory);
+  const Task task(s, s.keys, W::LINES, false);
+  const Scores<T> scores(mask, task, s, scale);
+  const Rows<T> gs = task.rows(g, s.g, s.rows, s.columns, s);
+  const Rows<T> qs = task.rows(q, s.q, s.rows, s.depth, s);
+  const Rows<T> ks = task.rows(k, s.k, s.keys, s.depth, s);
+  const Rows<T> vs = task.rows(v, s.v, s.keys, s.columns, s);
+  typename W::Sums of_k = {}, of_v = {};
+  const int start = s.causal ? task.first / W::COLUMNS * W::COLUMNS : 0;
+  for (int begin = start; begin < s.rows; begin += W::COLUMNS) {
+    const Index row = task.head * s.rows + begin;
+    typename W::Square p, d;
+    work.product(p, ks, task.first, qs, begin);
+#pragma unroll
+    for (int j = 0; j < N * W::P; j++) {
+      const int c = work.column(j);
+      A shift = begin + c < s.rows ? lse[row + c] : A(0);
+      if (shift == minus_infinity<A>()) shift = 0;
+#pragma unroll
+      for (int i = 0; i < W::P; i++)
+        p[i][j] = m::exp(scores.of(p[i][j], begin + c, task.first + work.line(i)) - shift);
+    }
+    if (needs_v) work.add_product(of_v, p, gs, begin);
+    if (!needs_k) continue;
+    work.product(d, vs, task.first, gs, begin);
+#pragma unroll
+    for (int j = 0; j < N * W::P; j++) {
+      const int c = work.column(j);
+      const A less = begin + c < s.rows ? along[row + c] : A(0);
+#pragma unroll
+      for (int i = 0; i < W::P; i++) d[i][j] = p[i][j] * (d[i][j] - less);
+    }
+    work.add_product(of_k, d, qs, begin);
+  }
+#pragma unroll
+  for (int i = 0; i < W::P; i++) {
+    const int key = task.first + work.line(i);
+    if (key >= s.keys) continue;
+    T* const to_k = task.of(gk, s.gk) + key * s.gk.row;
+    T* const to_v = task.of(gv, s.gv) + key * s.gv.row;
+    if (needs_k) W::write(to_k, of_k, work.at, i, s.depth, scale, s.packed);
+    if (needs_v) W::write(to_v, of_v, work.at, i, s.columns, A(1), s.packed);
+  }
+}

@@ -1,0 +1,128 @@
+// tiles.cuh - products of matrices, a tile of the result for each block of THREADS threads.
+//
+// A thread sums up lines and columns in fours, as many as 16 bytes hold (pairs of doubles): so what
+// it reads of shared memory comes in whole packs. A warp is 4 x 8 such packs; DOWN of the 4 warps
+// lie below one another, the others beside them. Either operand lies in shared memory step by step
+// of the sum: at [k][line], or [k][column]. What comes in rows along k has to be turned for that;
+// its packs then change places from step to step (`swapped`), so that neither writing nor reading
+// it meets in one bank.
+#include "vectors.cuh"
+
+constexpr int THREADS = 128;
+
+template <class A> struct Tile {
+  static constexpr int PACK = 16 / int(sizeof(A));
+  static constexpr int DEPTH = 8 * PACK;            // steps of the sum that are staged at a time
+};
+
+// The thread's packs: of lines its number `line` and every LINES-th after it, and so of columns.
+template <int DOWN> struct Spot {
+  static constexpr int LINES = 4 * DOWN, COLUMNS = 8 * (THREADS / 32 / DOWN);
+  int line, column;
+  __device__ __forceinline__ Spot() {
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    line = warp % DOWN * 4 + lane / 8;
+    column = warp / DOWN * 8 + lane % 8;
+  }
+};
+
+// Where pack `pack` of step k is in a turned operand of SIZE lines or columns.
+template <class A, int SIZE> __device__ __forceinline__ int swapped(int pack, int k) {
+  constexpr int P = Tile<A>::PACK, AROUND = SIZE / P < 8 ? SIZE / P : 8;
+  return (pack ^ k / P % AROUND) * P;
+}
+
+// sum += a * b over `steps` steps (rounded up to a pack): M packs of lines times N of columns.
+template <int M, int N, int DOWN, bool TURNED_B, class A, int H, int W>
+__device__ __forceinline__ void multiply(A (&sum)[H][W], const A* a, const A* b, int steps) {
+  using S = Spot<DOWN>;
+  constexpr int P = Tile<A>::PACK, LINES = M * S::LINES * P, COLUMNS = N * S::COLUMNS * P;
+  constexpr int AHEAD = N > 2 ? 1 : 2;        // with many sums there are no registers to spare
+  static_assert(H == M * P && W == N * P, "a thread's sums");
+  const S at;
+#pragma unroll AHEAD
+  for (int k = 0; k < steps; k += P) {
+#pragma unroll
+    for (int i = 0; i < P; i++) {
+      Pack<A> x[M], y[N];
+#pragma unroll
+      for (int m = 0; m < M; m++)
+        x[m] = load_pack<P>(a + (k + i) * LINES + swapped<A, LINES>(m * S::LINES + at.line, k));
+#pragma unroll
+      for (int n = 0; n < N; n++) {
+        const int pack = n * S::COLUMNS + at.column;
+        y[n] = load_pack<P>(b + (k + i) * COLUMNS +
+                            (TURNED_B ? swapped<A, COLUMNS>(pack, k) : pack * P));
+      }
+#pragma unroll
+      for (int h = 0; h < H; h++)
+#pragma unroll
+        for (int w = 0; w < W; w++) sum[h][w] += x[h / P].at[h % P] * y[w / P].at[w % P];
+    }
+  }
+}
+
+// A matrix in memory: `step` numbers from row to row; `packed` if all rows hold whole packs of 16
+// bytes and begin at a multiple of that.
+template <class T> struct Rows {
+  const T* at;
+  Index step;
+  int count, width;
+  bool packed;
+  __device__ __forceinline__ bool has(int row, int column) const {
+    return row < count && column < width;
+  }
+  __device__ __forceinline__ const T* of(int row, int column) const {
+    return at + row * step + column;
+  }
+};
+
+// Rows of x from `row` on and columns from `column` on, zeros beyond its end, into shared memory:
+// as they are, or turned. Some packs are read before they are written, so that the reads overlap.
+template <int COUNT, int WIDTH, bool TURNED, class T>
+__device__ __forceinline__ void stage(Wide<T>* to, const Rows<T>& x, int row, int column) {
+  using A = Wide<T>;
+  constexpr int V = Pack<T>::size, P = Tile<A>::PACK, PACKS = COUNT * WIDTH / V;
+  constexpr int EACH = (PACKS + THREADS - 1) / THREADS, SOME = EACH * V > 16 ? 16 / V : EACH;
+  static_assert(PACKS <= THREADS || PACKS % (SOME * THREADS) == 0, "as many for each thread");
+  auto place = [](int r, int c) {
+    return TURNED ? c * COUNT + swapped<A, COUNT>(r / P, c) + r % P : r * WIDTH + c;
+  };
+  if (!x.packed) {
+#pragma unroll 1
+    for (int p = threadIdx.x; p < COUNT * WIDTH; p += THREADS) {
+      const int r = p / WIDTH, c = p % WIDTH;
+      to[place(r, c)] = x.has(row + r, column + c) ? A(*x.of(row + r, column + c)) : A(0);
+    }
+    return;
+  }
+#pragma unroll 1
+  for (int begin = threadIdx.x; begin < PACKS; begin += SOME * THREADS) {
+    Pack<T> got[SOME];
+#pragma unroll
+    for (int i = 0; i < SOME; i++) {
+      const int p = begin + i * THREADS;
+      const int r = row + p / (WIDTH / V), c = column + p % (WIDTH / V) * V;
+      if (x.has(r, c)) {
+        got[i] = load_pack<V>(x.of(r, c));
+      } else {
+#pragma unroll
+        for (int e = 0; e < V; e++) got[i].at[e] = T(0.f);
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < SOME; i++) {
+      const int p = begin + i * THREADS, r = p / (WIDTH / V), c = p % (WIDTH / V) * V;
+#pragma unroll
+      for (int e = 0; e < V; e += P) {
+        Pack<A> wide;
+#pragma unroll
+        for (int j = 0; j < P; j++) wide.at[j] = A(got[i].at[e + j]);
+        if constexpr (!TURNED) store_pack(to + place(r, c + e), wide);
+        if constexpr (TURNED)
+#pragma unroll
+          for (int j = 0; j < P; j++) to[place(r, c + e + j)] = wide.at[j];
+      }
+    }
+  }
+}
