@@ -45,6 +45,11 @@ def asarray(value: Any, dtype: Any = None, backend: str | None = None) -> Tensor
     return Tensor(backends.make(value, dtype, backend))
 
 
+def beside(value: Any, x: Tensor) -> Tensor:
+    """A Tensor of `value`; a NumPy array or a list goes where x is."""
+    return asarray(value, None, x.backend if isinstance(value, (np.ndarray, list)) else None)
+
+
 def tensor(
     value: Any, dtype: Any = None, *, requires_grad: bool = False, backend: str | None = None
 ) -> Tensor:

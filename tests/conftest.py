@@ -24,6 +24,11 @@ def _missing(name):
     return backends.why_no_gpu() if name == "cupy" else None
 
 
+# The default backend of tests that ask for none; cudasim runs them on CUDA's kernels.
+DEFAULT = os.environ.get("TENSORGRAD_TEST_BACKEND", "numpy")
+if reason := _missing(DEFAULT):
+    pytest.exit(f"TENSORGRAD_TEST_BACKEND={DEFAULT}: {reason}", returncode=4)
+tg.set_backend(DEFAULT)
 BACKENDS = ["numpy", "cudasim", pytest.param("cupy", marks=pytest.mark.gpu)]
 
 
@@ -35,7 +40,7 @@ def backend(request):
         pytest.skip(f"{name}: {reason}")
     tg.set_backend(name)
     yield name
-    tg.set_backend("numpy")
+    tg.set_backend(DEFAULT)
 
 
 @pytest.fixture(params=["cudasim", pytest.param("cupy", marks=pytest.mark.gpu)])
@@ -44,6 +49,17 @@ def gpu(request):
     if reason := _missing(request.param):
         pytest.skip(f"{request.param}: {reason}")
     return backends.get(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _host(request):
+    """Tests marked `host` are about NumPy arrays: for them that is the default."""
+    if DEFAULT != "numpy" and request.node.get_closest_marker("host"):
+        tg.set_backend("numpy")
+        yield
+        tg.set_backend(DEFAULT)
+    else:
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -149,6 +149,26 @@ def test_loss_scale_leaves_out_steps_that_overflow(gpu):
     np.testing.assert_allclose(w.numpy(), 1 - 2e-3, rtol=1e-4)
 
 
+def test_numpy_arrays_go_where_the_tensor_is(gpu):
+    """As targets, indices and masks, and in functional models: programs need not say where."""
+    x = tg.asarray(P, backend=gpu.name)
+    assert losses.mean_squared_error(x, T).backend == gpu.name
+    assert losses.cross_entropy(x, LABELS).backend == losses.cross_entropy(x, T).backend == gpu.name
+    assert losses.binary_cross_entropy(x, T.round().tolist()).backend == gpu.name
+    np.testing.assert_array_equal(x[np.array([2, 0])].numpy(), P[[2, 0]])
+    np.testing.assert_array_equal(x[P > 0.5].numpy(), P[P > 0.5])
+    layer = nn.MultiHeadAttention(2, 8).to(gpu.name)
+    given = tg.ones((3, 5, 8), backend=gpu.name)
+    assert layer(given, mask=np.ones((5, 5), bool)).backend == gpu.name
+    tg.set_backend(gpu.name)
+    try:
+        inp = nn.Input(3)
+        model = nn.Model(inp, np.float32([1, 2, 3]) * inp + np.float32([1, 1, 1]))
+        np.testing.assert_array_equal(model(np.ones((2, 3), "float32")).numpy(), [[2, 3, 4]] * 2)
+    finally:
+        tg.set_backend("numpy")
+
+
 # --- what only a GPU has ------------------------------------------------------------------------
 
 
