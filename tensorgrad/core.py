@@ -104,6 +104,7 @@ _FACTS = (
     "inplace",
     "differentiable",
     "precision",
+    "shortcut",
 )
 on_autocast: list[Callable] = []  # what casts the inputs of an op with a `precision` (precision.py)
 _COMPLAINTS = (ValueError, TypeError, IndexError, AttributeError, ArithmeticError, MemoryError)
@@ -120,7 +121,7 @@ class Op:
         self.differentiable: bool = facts.pop("differentiable", not self.inplace)
         self.samples, self.extreme = facts.pop("samples", None), facts.pop("extreme", None)
         self.scalar, self.kind = facts.pop("scalar", None), facts.pop("kind", "other")
-        self.precision = facts.pop("precision", None)
+        self.precision, self.shortcut = facts.pop("precision", None), facts.pop("shortcut", None)
         if facts or self.precision not in (None, "half", "single"):
             raise TypeError(f"op {self.name}: unknown facts {sorted(facts)} {self.precision}")
         self.rules = Compiled(self.name, ref, rules, joint, self.outputs)

@@ -58,7 +58,10 @@ _UNWRAP = """
 _CAST = """
     if switches.autocast is not None:
         {names}, = on_autocast[0](op, ({names},))"""
-_PLAIN = """{cast}
+_SHORT = """
+    if {condition}:
+        return shortcut({first})"""
+_PLAIN = """{cast}{short}
     tensor = False{unwrap}
     try:
         y = {run}
@@ -170,6 +173,9 @@ class Compiled:
             unwrap = "".join([_UNWRAP.format(n=n, names=names) for n in inputs])
             nodes = "".join([f"node_{n}, " for n in inputs])
             saved = "".join([f"{self._source(arg, '')}, " for arg in self.slots])
+            condition, other = op.shortcut or ("", None)
+            short = _SHORT.format(condition=condition, first=inputs[0]) if other else ""
+            scope = {**scope, "shortcut": other and other.call}
             untracked = " is ".join([f"node_{n}" for n in inputs]) + " is None"
             body = _PLAIN.format(**locals())
         else:

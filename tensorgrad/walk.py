@@ -13,10 +13,11 @@ from typing import Any
 
 from numpy import ndarray
 
-from .backend import BY_TYPE, WEAK, Array, make
+from .backend import WEAK, Array
 from .core import OPS, Leaf, Node, Out, Tensor, next_seq, output_of
 from .dispatch import large, out_of_memory
 from .errors import FREED, STALE, GraphError, OutOfMemoryError
+from .ownership import add_up, own
 from .switches import switches
 
 
@@ -53,7 +54,7 @@ def _walk(
     node: Any = roots[0][0]
     edges: Iterable = roots
     wanted, seq, top = set(wanted), next_seq(), 0  # top: when the newest in the heap was made
-    least, sums = large(), set()  # those whose cotangent is a sum that was formed here
+    least = large()
     while True:
         for parent, g in edges:
             if parent is None:
@@ -67,14 +68,10 @@ def _walk(
             ):
                 g = OPS["sum_to"](g, shape=parent.shape, dtype=parent.dtype)
             if parent in grads:
-                others = grads[parent]
                 if create_graph or g.size < least:
-                    grads[parent] = others + g
-                elif parent in sums:  # nobody else has seen that array
-                    OPS["accumulate"](others, g)
+                    grads[parent] = grads[parent] + g
                 else:
-                    grads[parent] = OPS["add"](others, g)
-                    sums.add(parent)
+                    grads[parent] = add_up(grads.pop(parent), g)
                 continue
             grads[parent] = g
             if newest is None:
@@ -86,7 +83,7 @@ def _walk(
             top = -heap[0][0]
         if newest is None:
             if not heap:
-                return found if create_graph else _own(found, [g for _, g in roots])
+                return found if create_graph else own(found, [g for _, g in roots])
             newest = heappop(heap)[1]
             top = -heap[0][0] if heap else 0
         elif top > newest.seq:
@@ -149,16 +146,3 @@ def _wrap(saved: Any, node: Any) -> Any:
     if type(saved) is tuple:
         return tuple([output_of(node, i, a) for i, a in enumerate(saved)])
     return saved if type(saved) in WEAK else Tensor(saved, node)
-
-
-def _own(found: dict[Node, Array], seeds: list[Array]) -> dict[Node, Array]:
-    """Give each gradient a buffer of its own: no view, no array that someone else holds."""
-    given = {id(g) for g in seeds}
-    for node, g in found.items():
-        g = g if type(g) in BY_TYPE else make(g)
-        shared = g.base is not None and not getattr(g.base, "sole", False)  # (buffers.py)
-        if shared or id(g) in given or not g.flags.c_contiguous:
-            g = g.copy()
-        given.add(id(g))
-        found[node] = g
-    return found

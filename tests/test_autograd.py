@@ -498,3 +498,44 @@ def test_whole_numbers_given_to_a_leaf_become_its_floats():
     (w * 2.5).sum().backward()
     assert w.dtype == w.grad.dtype == np.float32
     assert w.grad.tolist() == [2.5, 2.5]
+
+
+def test_shortcuts_are_recorded_as_the_simpler_op():
+    x = leaf(2.0, -3.0)
+    for square in (lambda x: x * x, lambda x: x**2, lambda x: x**2.0, lambda x: tg.power(x, 2)):
+        assert square(x).node.op.name == "square"
+        first = tg.grad(lambda x, f=square: f(x).sum())
+        np.testing.assert_array_equal(first(x), [4, -6])
+        np.testing.assert_array_equal(tg.grad(lambda x, f=first: f(x).sum())(x), [2, 2])
+    for y in (x * (x + 0), x**3, x ** tg.tensor(2.0)):
+        assert y.node.op.name != "square"
+
+
+class _Keep(tg.Function):
+    """Passes on a gradient that it also keeps."""
+
+    kept: list = []
+
+    def forward(ctx, x):
+        return x + 0.0
+
+    def backward(ctx, g):
+        _Keep.kept.append(g * 2)
+        return _Keep.kept[-1]
+
+
+def test_large_gradients_add_up_in_place_where_nobody_sees_it(monkeypatch):
+    totals, add = [], OPS["accumulate"]
+    spy = lambda total, g: totals.append(id(total)) or add(total, g)  # noqa: E731
+    monkeypatch.setitem(OPS, "accumulate", spy)
+    x, seed = leaf(1.0, 2.0, 3.0), np.ones(3)
+    with tg.use_kernels("always"):  # large means two numbers
+        (x * 3.0 + _Keep.apply(x)).backward(seed)
+        assert not totals  # what comes first, the newest, is kept: the sum is a new array
+        (_Keep.apply(x) + x * 3.0 + x.reshape(3)).backward(seed)
+        assert len(totals) == 1  # the first is a view, to which the second is added anew
+        (_Keep.apply(x) + x * 3.0).backward(seed)
+        assert len(totals) == 2
+    np.testing.assert_array_equal(x.grad, [16, 16, 16])
+    np.testing.assert_array_equal(_Keep.kept, [[2, 2, 2]] * 3)
+    np.testing.assert_array_equal(seed, [1, 1, 1])

@@ -1,4 +1,4 @@
-"""Products with a matrix in panels: every shape, each processor's tile, any number of threads."""
+"""The vector code: products in panels and rows that move, every shape, any number of threads."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from tensorgrad.kernels.cpu import jit, panels
+from tensorgrad.kernels.cpu import jit, lines, panels
 
 from tensorgrad.core import OPS
 
@@ -38,6 +38,36 @@ def test_multiply_adds_a_product(shape, dtype):
         np.testing.assert_array_equal(c[:, n:], start[:, n:])
         panels.multiply(a, made, plain)  # the plain function is the definition
         np.testing.assert_allclose(plain, c, rtol=rtol, atol=rtol * k)
+
+
+@jit.jit
+def _lay(target, to, width, source, start, low, high):
+    lines.lay(target, to, width, source, start, low, high)
+
+
+@jit.jit
+def _add(target, to, width, source, start):
+    lines.add(target, to, width, source, start)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("width", [0, 1, 7, 8, 15, 16, 17, 32, 45])
+def test_rows_move_in_masked_vectors(dtype, width):
+    source = draw(60, dtype=dtype)
+    for low, high in {
+        (0, width),
+        (min(1, width), width),
+        (width // 2, width // 2),
+        (0, width // 3),
+    }:
+        whole = draw(60, dtype=dtype)
+        plain = whole.copy()
+        _lay(whole, 5, width, source, 9, low, high)
+        lines.lay(plain, 5, width, source, 9, low, high)  # the plain function is the definition
+        np.testing.assert_array_equal(whole, plain)
+    _add(whole, 5, width, source, 9)
+    lines.add(plain, 5, width, source, 9)
+    np.testing.assert_array_equal(whole, plain)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -87,7 +117,7 @@ def test_tiles_of_other_processors(features, tmp_path):
 from llvmlite import binding
 binding.get_host_cpu_features = lambda: binding.FeatureMap({{{features!r}: True}})
 import numpy as np
-from tensorgrad.kernels.cpu import jit, panels
+from tensorgrad.kernels.cpu import jit, lines, panels
 jit._fingerprint = lambda: "other"
 @jit.jit
 def multiply(c, a, b):

@@ -14,6 +14,7 @@ LAYERS = [
     {"backend"},
     {"rules", "dispatch", "switches"},
     {"core"},
+    {"ownership"},
     {"walk"},
     {"ops"},
     {"creation"},

@@ -103,6 +103,7 @@ def _one(a):
 _add, _subtract = _pairs(s.add), _pairs(s.subtract)
 _multiply, _divide = _pairs(s.multiply), _pairs(s.divide)
 _negative, _square, _sqrt = unary(s.negative), unary(s.square), unary(s.sqrt)
+_square_grad = binary(s.square_grad)
 
 
 @accepts(broadcast=True, min_size=LARGE)
@@ -117,7 +118,7 @@ def subtract(a, b):
 
 @accepts(broadcast=True, min_size=LARGE)
 def multiply(a, b):
-    return apply(_square, a) if a is b else _multiply(a, b)
+    return _multiply(a, b)
 
 
 @accepts(broadcast=True, min_size=LARGE)
@@ -133,6 +134,11 @@ def negative(x):
 @accepts(min_size=LARGE)
 def square(x):
     return apply(_square, x)
+
+
+@accepts(same_shape=True, min_size=8 * SMALL)
+def square_grad(g, x):
+    return apply(_square_grad, g, x)
 
 
 @accepts(min_size=LARGE)

@@ -108,6 +108,11 @@ def square(x):
 
 
 @scalar
+def square_grad(g, x):
+    return g * (x + x)
+
+
+@scalar
 def sqrt(x):
     return np.sqrt(x)
 

@@ -26,6 +26,11 @@ def shape(itemsize: int) -> tuple[int, int]:
     return 6, VECTORS * (32 if features.get("avx2", False) else 16) // itemsize
 
 
+def lanes(itemsize: int) -> int:
+    """Numbers of that size in one vector."""
+    return shape(itemsize)[1] // VECTORS
+
+
 def panel(c, row, column, a, starts, step, b, start, places):
     """Adds to a panel of c, from (row, column) on, the sum over k of the column of numbers
     a[starts + k * step] times the row of numbers from b[start + places[k]] on.
@@ -42,21 +47,20 @@ def panel(c, row, column, a, starts, step, b, start, places):
 def turn(target, to, width, source, start, step):
     """Transposes a square as wide as one vector: target[to + i * width + j] becomes
     source[start + j * step + i]. Both are flat, and nothing is checked."""
-    lanes = shape(target.itemsize)[1] // VECTORS
-    for i in range(lanes):
-        for j in range(lanes):
+    for i in range(lanes(target.itemsize)):
+        for j in range(lanes(target.itemsize)):
             target[to + i * width + j] = source[start + j * step + i]
 
 
 def _transposed(builder, ir, lines):
     """Vectors whose lanes are exchanged with their numbers: pairs of ever larger blocks."""
-    lines, lanes, size = list(lines), range(len(lines)), 1
+    lines, every, size = list(lines), range(len(lines)), 1
     while size < len(lines):
-        for i in lanes:
+        for i in every:
             if not i & size:
                 a, b, n = lines[i], lines[i + size], len(lines)
-                low = [k if not k & size else n + k - size for k in lanes]
-                high = [k + size if not k & size else n + k for k in lanes]
+                low = [k if not k & size else n + k - size for k in every]
+                high = [k + size if not k & size else n + k for k in every]
                 kind = ir.VectorType(ir.IntType(32), n)
                 lines[i] = builder.shuffle_vector(a, b, ir.Constant(kind, low))
                 lines[i + size] = builder.shuffle_vector(a, b, ir.Constant(kind, high))
@@ -74,12 +78,12 @@ def _register(numba):
     def square(typing, target, to, width, source, start, step):
         def generate(context, builder, signature, args):
             bits, number = target.dtype.bitwidth, context.get_value_type(target.dtype)
-            lanes = shape(bits // 8)[1] // VECTORS
-            vector = ir.VectorType(number, lanes)
+            n = lanes(bits // 8)
+            vector = ir.VectorType(number, n)
 
             def lines(i, first, apart):
                 pointer = context.make_array(signature.args[i])(context, builder, args[i]).data
-                for k in range(lanes):
+                for k in range(n):
                     place = builder.add(first, builder.mul(apart, ir.Constant(apart.type, k)))
                     yield builder.bitcast(builder.gep(pointer, [place]), vector.as_pointer())
 
@@ -103,15 +107,15 @@ def _register(numba):
     def compute(typing, c, row, column, a, starts, step, b, start, places):
         def generate(context, builder, signature, args):
             bits, number = c.dtype.bitwidth, context.get_value_type(c.dtype)
-            rows, columns = shape(bits // 8)
-            lanes = columns // VECTORS
-            vector, i64 = ir.VectorType(number, lanes), ir.IntType(64)
+            rows, _ = shape(bits // 8)
+            n = lanes(bits // 8)
+            vector, i64 = ir.VectorType(number, n), ir.IntType(64)
             fma = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{lanes}f{bits}"
+                builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{n}f{bits}"
             )
             nowhere = ir.Constant(vector, ir.Undefined)
             first_lane = ir.Constant(ir.IntType(32), 0)
-            everywhere = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+            everywhere = ir.Constant(ir.VectorType(ir.IntType(32), n), [0] * n)
 
             def array(i):
                 return context.make_array(signature.args[i])(context, builder, args[i])
@@ -121,7 +125,7 @@ def _register(numba):
                 return builder.gep(pointer, [place])
 
             def wide(pointer, v):
-                return builder.bitcast(at(pointer, v * lanes), vector.as_pointer())
+                return builder.bitcast(at(pointer, v * n), vector.as_pointer())
 
             def spread(factor):
                 one = builder.insert_element(nowhere, factor, first_lane)

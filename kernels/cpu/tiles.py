@@ -17,10 +17,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ..shapes import extent
+from . import lines, scattered
 from . import scalars as s
-from . import scattered
 
-_TILE = 1 << 14  # numbers in the copy of a tile, at most: 64 KB of float32
+_TILE = 1 << 14  # numbers in the copy or outputs of a tile of images: 64 KB of float32
 _WHOLE = 1 << 18  # numbers in the copy of an image that is not cut
 _LONG = 256  # outputs in a tile, at least: many for each weight that is read
 
@@ -66,7 +66,8 @@ def plan_of(x_shape, w_shape, stride, padding, dilation, groups, itemsize) -> tu
     line = x_shape[1] * phases * (counts[1] + beyond[1])  # numbers for a row of outputs
     size = line * (counts[0] + beyond[0])
     length = (counts[0] + beyond[0]) * (counts[1] + beyond[1])
-    images, rows = max(1, min(x_shape[0], max(_TILE // size, _LONG // length))), counts[0]
+    largest = max(size, w_shape[0] // groups * length)  # the copy, or its outputs
+    images, rows = max(1, min(x_shape[0], max(_TILE // largest, _LONG // length))), counts[0]
     if size > _WHOLE:
         tiles = min(counts[0], -(-size // _WHOLE))
         rows, beyond = -(-counts[0] // tiles), (reach[0], beyond[1])
@@ -98,49 +99,45 @@ def _walk(move: Callable) -> Callable:
 
     @s.scalar
     def loop(copy, x, channels, top, rows, pitch, stride, padding):
-        h, w, plane = x.shape[2], x.shape[3], rows * pitch * x.shape[0]
-        for c in range(channels[1] - channels[0]):
+        every, h, w = x.shape[1], x.shape[2], x.shape[3]
+        at = 0
+        for c in range(channels[0], channels[1]):
             for a in range(stride[0]):
                 for b in range(stride[1]):
                     start = b - padding[1]
                     low, high = inside(start, stride[1], w, pitch)
-                    at = ((c * stride[0] + a) * stride[1] + b) * plane
                     for i in range(x.shape[0]):
                         for r in range(rows):
                             row = (top + r) * stride[0] + a - padding[0]
-                            line = copy[at : at + pitch]
-                            at += pitch
                             if row < 0 or row >= h or low == high:
-                                move(line, line[:0], 0, 0, 1)
+                                move(copy, at, pitch, x, 0, 0, 0, 1)
                             else:
-                                seen = x[i, channels[0] + c, row, low * stride[1] + start :]
-                                move(line, seen, low, high, stride[1])
+                                seen = ((i * every + c) * h + row) * w + low * stride[1] + start
+                                move(copy, at, pitch, x, seen, low, high, stride[1])
+                            at += pitch
 
     return loop
 
 
 @s.scalar
-def _take(line, seen, low, high, step):
-    for q in range(low):
-        line[q] = 0
+def _take(copy, at, pitch, x, seen, low, high, step):
     if step == 1:
-        for q in range(high - low):
-            line[low + q] = seen[q]
+        lines.lay(copy, at, pitch, x, seen, low, high)
     else:
+        line, source = copy[at : at + pitch], x.reshape(-1)
+        line[:] = 0
         for q in range(high - low):
-            line[low + q] = seen[q * step]
-    for q in range(high, line.size):
-        line[q] = 0
+            line[low + q] = source[seen + q * step]
 
 
 @s.scalar
-def _give(line, seen, low, high, step):
+def _give(copy, at, pitch, x, seen, low, high, step):
     if step == 1:
-        for q in range(high - low):
-            seen[q] += line[low + q]
+        lines.add(x, seen, high - low, copy, at + low)
     else:
+        target = x.reshape(-1)
         for q in range(high - low):
-            seen[q * step] += line[low + q]
+            target[seen + q * step] += copy[at + low + q]
 
 
 copy_in, add_back = _walk(_take), _walk(_give)

@@ -172,6 +172,7 @@ def _layer_norm_grad(g, x, weight, mean, rstd, needs):
 
 
 ORACLES |= {
+    "square_grad": lambda g, x: 2 * g * x,
     "tanh_grad": lambda g, y: g * (1 - y**2),
     "sigmoid_grad": lambda g, y: g * (y - y**2),
     "relu_grad": lambda g, y: g * (y > 0),

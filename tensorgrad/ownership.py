@@ -1,0 +1,37 @@
+"""Whose memory a gradient lies in: what may be kept, and what may be written to."""
+
+from __future__ import annotations
+
+from sys import getrefcount
+
+from .backend import BY_TYPE, Array, make
+from .core import OPS, Node
+
+
+def _sole(a: Array) -> bool:
+    """Whether an array's memory is its own: it is no view. (Of `sole`, see buffers.py.)"""
+    return a.base is None or getattr(a.base, "sole", False)
+
+
+def add_up(total: Array, g: Array) -> Array:
+    """total + g, in the memory of the total where nobody else can see that."""
+    if _sole(total) and getrefcount(total) == _ALONE:
+        OPS["accumulate"](total, g)
+        return total
+    return OPS["add"](total, g)
+
+
+# What `add_up` counts where the walk alone holds an array
+_ALONE = (lambda total: getrefcount(total))([object()].pop())
+
+
+def own(found: dict[Node, Array], seeds: list[Array]) -> dict[Node, Array]:
+    """Give each gradient a buffer of its own: no view, no array that someone else holds."""
+    given = {id(g) for g in seeds}
+    for node, g in found.items():
+        g = g if type(g) in BY_TYPE else make(g)
+        if not _sole(g) or id(g) in given or not g.flags.c_contiguous:
+            g = g.copy()
+        given.add(id(g))
+        found[node] = g
+    return found
