@@ -32,6 +32,7 @@ HELPERS = {
     "blas",
     "buffers",
     "jit",
+    "lines",
     "panels",
     "products",
     "scalars",
