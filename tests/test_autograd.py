@@ -500,6 +500,7 @@ def test_whole_numbers_given_to_a_leaf_become_its_floats():
     assert w.grad.tolist() == [2.5, 2.5]
 
 
+@pytest.mark.host
 def test_shortcuts_are_recorded_as_the_simpler_op():
     x = leaf(2.0, -3.0)
     for square in (lambda x: x * x, lambda x: x**2, lambda x: x**2.0, lambda x: tg.power(x, 2)):
