@@ -23,6 +23,19 @@ def like(number: Any, a: Any) -> bool:
     return bool(fits) and number.dtype == a.dtype
 
 
+def alike(a: Any, b: Any) -> bool:
+    """Two contiguous arrays of one kind, shape and dtype, which are more than a number."""
+    return (
+        type(a) is type(b)
+        and type(a) not in NUMBERS
+        and a.size > 1
+        and a.shape == b.shape
+        and a.dtype == b.dtype
+        and a.flags.c_contiguous
+        and b.flags.c_contiguous
+    )
+
+
 def accepts(
     *,
     dtypes: tuple[str, ...] = FLOATS,
@@ -63,11 +76,19 @@ def accepts(
         kernel.strided = [names[i] for i in loose]  # type: ignore[attr-defined]
         kernel.broadcast = broadcast  # type: ignore[attr-defined]
 
+        def known(dtype: Any) -> bool:
+            ok = allowed.get(dtype)
+            if ok is None:
+                ok = allowed[dtype] = dtype.name in dtypes
+            return ok
+
         def guard(sized: bool) -> Callable[..., bool]:
             smallest = min_size if sized else 0
 
             def accept(arrays: tuple, params: dict[str, Any]) -> bool:
                 try:
+                    if broadcast and alike(*arrays):  # mostly, and it takes a third of the time
+                        return arrays[0].size >= smallest and known(arrays[0].dtype)
                     if broadcast:
                         first = max([a for a in arrays if not is_number(a)], key=lambda a: a.size)
                         if not all(like(a, first) for a in arrays if is_number(a)):
@@ -79,10 +100,7 @@ def accepts(
                     if size < smallest:
                         return False
                     kind, dtype, shape = type(first), first.dtype, first.shape
-                    ok = allowed.get(dtype)
-                    if ok is None:
-                        ok = allowed[dtype] = dtype.name in dtypes
-                    if not ok:
+                    if not known(dtype):
                         return False
                     for i, a in enumerate(arrays):
                         if a is None or (broadcast and is_number(a)):

@@ -56,6 +56,14 @@ def reduction(shape: tuple[int, ...], axis: Any) -> tuple[int, int, int] | None:
     return math.prod(cuts[0]), math.prod(cuts[1]), math.prod(cuts[2])
 
 
+def reduced_shape(shape: tuple[int, ...], axis: Any, keepdims: bool) -> list[int]:
+    """The shape that reducing over the axes gives."""
+    ndim = len(shape)
+    axes = range(ndim) if axis is None else normalize_axis_tuple(axis, ndim)
+    kept = [1 if i in axes else n for i, n in enumerate(shape)]
+    return kept if keepdims else [n for i, n in enumerate(shape) if i not in axes]
+
+
 def one_reduction(x: Array, *, axis: Any = None, keepdims: bool = False) -> bool:
     """Some numbers to sum, over axes that lie side by side."""
     return x.size > 0 and reduction(x.shape, axis) is not None

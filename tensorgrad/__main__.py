@@ -1,9 +1,11 @@
-"""Commands: python -m tensorgrad train | doctor | warmup."""
+"""Commands: python -m tensorgrad train | doctor | warmup | bench."""
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
+from pathlib import Path
 
 from .errors import TensorgradError
 
@@ -20,6 +22,11 @@ def main(argv: list[str] | None = None) -> int:
     train.add_argument("--picture", default="digits.png", help="where the PNG goes")
     warm = commands.add_parser("warmup", help="compile the CPU kernels ahead of time")
     warm.add_argument("--float64", action="store_true", help="those for float64, too")
+    bench = commands.add_parser("bench", help="training and kernels on a GPU, beside its peers")
+    where = bench.add_mutually_exclusive_group(required=True)
+    where.add_argument("--gpu", action="store_true", help="on the GPU, in at most 8 minutes")
+    where.add_argument("--tiny", action="store_true", help="on the CPU, that everything runs")
+    bench.add_argument("--output", help="JSON file (./gpu_training-<date>.json)")
     options = vars(parser.parse_args(argv))
     try:
         command = options.pop("command")
@@ -33,12 +40,23 @@ def main(argv: list[str] | None = None) -> int:
 
             print(warmup(("float32", "float64") if options["float64"] else ("float32",)))
             return 0
+        if command == "bench":
+            return _bench(options["tiny"], options["output"])
         from .train.digits import train_digits
 
         return 0 if train_digits(**options)["accuracy"] >= 0.97 else 1
     except TensorgradError as error:
         print(f"tensorgrad: {error}", file=sys.stderr)
         return 2
+
+
+def _bench(tiny: bool, output: str | None) -> int:
+    """Run the script, which lies in the package where that is installed, and beside it in a
+    checkout."""
+    here = Path(__file__).parent
+    folder = next(p for p in (here / "benchmarks", here.parent / "benchmarks") if p.is_dir())
+    more = (["--tiny"] if tiny else []) + (["--output", output] if output else [])
+    return subprocess.run([sys.executable, str(folder / "gpu_training.py"), *more]).returncode
 
 
 if __name__ == "__main__":

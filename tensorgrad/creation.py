@@ -12,6 +12,7 @@ import numpy as np
 from . import backend as backends
 from .backend import BY_TYPE, Array, is_floating
 from .core import OPS, Leaf, Tensor
+from .dispatch import out_of_memory
 from .errors import DTypeError, GraphError, ShapeError, TensorgradError, forked
 from .ops import random as _random  # noqa: F401  (registers advance_random)
 from .switches import switches
@@ -42,6 +43,11 @@ def asarray(value: Any, dtype: Any = None, backend: str | None = None) -> Tensor
             return joined if backend is None else joined.to(backend)
         value = _untensor(value)
     return Tensor(backends.make(value, dtype, backend))
+
+
+def beside(value: Any, x: Tensor) -> Tensor:
+    """A Tensor of `value`; a NumPy array or a list goes where x is."""
+    return asarray(value, None, x.backend if isinstance(value, (np.ndarray, list)) else None)
 
 
 def tensor(
@@ -110,7 +116,9 @@ def _made(name: str, make: Callable, *args: Any, **options: Any) -> Any:
         return make(*args, **options)
     except TensorgradError:
         raise
-    except (ValueError, OverflowError, MemoryError) as error:
+    except MemoryError as error:
+        raise out_of_memory(f"{name}{args}", error) from None
+    except (ValueError, OverflowError) as error:
         raise ShapeError(f"{name}{args}: {error}") from None
     except (TypeError, AttributeError) as error:
         raise DTypeError(f"{name}{args}: {error}") from None

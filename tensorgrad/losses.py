@@ -1,4 +1,5 @@
-"""Losses: prediction first, target second, one number out: the mean over everything."""
+"""Losses: prediction first, target second, one number out: the mean over everything. A target that
+is a NumPy array goes where the prediction is."""
 
 from __future__ import annotations
 
@@ -7,14 +8,15 @@ from typing import Any
 
 from .backend import is_floating
 from .core import Tensor
-from .creation import asarray
+from .creation import asarray, beside
 from .errors import DTypeError, ShapeError, suggest
 from .ops import elementwise, loss, reduce
 
 
 def _pair(name: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
     """Both as tensors of one shape and floating dtype; ShapeError where they would broadcast."""
-    p, t = asarray(prediction), asarray(target)
+    p = asarray(prediction)
+    t = beside(target, p)
     if p.shape != t.shape:
         raise ShapeError(
             f"{name}: prediction {p.shape} and target {t.shape} differ in shape; a target of one "
@@ -67,7 +69,8 @@ def cross_entropy(logits: Any, target: Any) -> Tensor:
     >>> round(cross_entropy([[0.0, 0.0]], [1]).item(), 4)
     0.6931
     """
-    x, t = asarray(logits), asarray(target)
+    x = asarray(logits)
+    t = beside(target, x)
     if not is_floating(t.dtype):
         if t.shape == (*x.shape[:-1], 1):
             t = t.reshape(x.shape[:-1])

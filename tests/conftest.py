@@ -1,6 +1,9 @@
 """Backends as a fixture: every test that takes `backend` runs on each one there is."""
 
+import os
+import time
 import warnings
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -21,6 +24,11 @@ def _missing(name):
     return backends.why_no_gpu() if name == "cupy" else None
 
 
+# The default backend of tests that ask for none; cudasim runs them on CUDA's kernels.
+DEFAULT = os.environ.get("TENSORGRAD_TEST_BACKEND", "numpy")
+if reason := _missing(DEFAULT):
+    pytest.exit(f"TENSORGRAD_TEST_BACKEND={DEFAULT}: {reason}", returncode=4)
+tg.set_backend(DEFAULT)
 BACKENDS = ["numpy", "cudasim", pytest.param("cupy", marks=pytest.mark.gpu)]
 
 
@@ -32,7 +40,7 @@ def backend(request):
         pytest.skip(f"{name}: {reason}")
     tg.set_backend(name)
     yield name
-    tg.set_backend("numpy")
+    tg.set_backend(DEFAULT)
 
 
 @pytest.fixture(params=["cudasim", pytest.param("cupy", marks=pytest.mark.gpu)])
@@ -44,9 +52,51 @@ def gpu(request):
 
 
 @pytest.fixture(autouse=True)
+def _host(request):
+    """Tests marked `host` are about NumPy arrays: for them that is the default."""
+    if DEFAULT != "numpy" and request.node.get_closest_marker("host"):
+        tg.set_backend("numpy")
+        yield
+        tg.set_backend(DEFAULT)
+    else:
+        yield
+
+
+@pytest.fixture(autouse=True)
 def _quiet_and_seeded():
     """A known seed, and no floating-point warnings: tests look at values."""
     tg.seed(0)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)
         yield
+
+
+# --- pytest -m gpu: within 8 minutes, and its result on one screen ------------------------------
+
+STARTED = time.monotonic()
+GPU_SECONDS = float(os.environ.get("TENSORGRAD_GPU_SECONDS", "450"))
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("gpu") and time.monotonic() - STARTED > GPU_SECONDS:
+        pytest.skip(f"NOT RUN: TENSORGRAD_GPU_SECONDS={GPU_SECONDS:.0f} are spent")
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if config.option.markexpr != "gpu":
+        return
+    say, stats, files = terminalreporter.write_line, terminalreporter.stats, {}
+    for kind in ("passed", "failed", "error", "skipped"):
+        for report in stats.get(kind, []):
+            files.setdefault(report.nodeid.partition("::")[0], Counter())[kind] += 1
+    terminalreporter.section(f"on the GPU: {backends.why_no_gpu() or 'one is usable'}")
+    for file, counts in files.items():
+        say(f"{file:32}" + ", ".join(f"{n} {kind}" for kind, n in counts.items()))
+    reasons = Counter(str(report.longrepr[2]) for report in stats.get("skipped", []))
+    for reason, n in reasons.most_common(6):
+        say(f"{n} skipped: {reason.removeprefix('Skipped: ')}"[:120])
+    broken = [*stats.get("failed", []), *stats.get("error", [])]
+    for report in broken[:12]:
+        why = str(report.longrepr).strip().splitlines()[-1] if report.longrepr else ""
+        say(f"FAILED {report.nodeid.partition('::')[2]}: {why}"[:150])
+    say(f"{len(broken)} failed in all, {time.monotonic() - STARTED:.0f} s")

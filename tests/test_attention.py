@@ -110,6 +110,7 @@ def test_second_order_through_a_mask(mode):
         )
 
 
+@pytest.mark.host
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -154,6 +155,7 @@ def _torchs(layer):
     return theirs
 
 
+@pytest.mark.host
 @MODES
 @pytest.mark.parametrize("kind", ["self", "cross", "causal", "no bias"])
 def test_multi_head_attention_is_pytorchs(kind, mode):
@@ -205,6 +207,7 @@ def test_layers_wait_for_their_width():
     assert nn.MultiHeadAttention(2, 4)(np.ones((3, 4), int)).dtype == np.float32
 
 
+@pytest.mark.host
 @MODES
 def test_transformer_block_is_pytorchs(mode):
     torch = pytest.importorskip("torch")
@@ -235,6 +238,7 @@ class Reverser(nn.Module):
         return self.out(self.block(self.positions(self.embed(x))))
 
 
+@pytest.mark.host
 def test_a_transformer_learns_to_reverse():
     tg.seed(0)
     rng, tokens, length = np.random.default_rng(0), 8, 6

@@ -12,7 +12,10 @@ import pytest
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 PARTS = ("chart", "harness", "networks")  # what is no script of measurements
-SCRIPTS = sorted(p.stem for p in BENCHMARKS.glob("*.py") if p.stem not in PARTS)
+# That of the GPU has a test file of its own.
+SCRIPTS = sorted(
+    p.stem for p in BENCHMARKS.glob("*.py") if p.stem not in PARTS and p.stem[:4] != "gpu_"
+)
 # JAX's compiler need not try hard here.
 QUICK = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
 

@@ -103,6 +103,7 @@ def test_results_do_not_depend_on_the_number_of_threads():
     assert len(seen) == 1
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh", "gelu", "softplus", tg.exp])
 def test_activations_in_the_op_or_after_it(activation):
     layer = nn.Conv2d(4, 3, stride=2, padding=1, activation=activation, bias_init="ones")

@@ -139,6 +139,7 @@ def test_errors_name_the_users_line():
         tg.add(x23, x4)
 
 
+@pytest.mark.host
 def test_numpys_out_and_missing_functions_say_what_to_write():
     w = tg.tensor([1.0, 2.0], requires_grad=True)
     (w * w).sum().backward()

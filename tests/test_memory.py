@@ -200,3 +200,10 @@ def test_a_pool_that_gets_no_memory_says_so():
         buffers.empty((1 << 60,), "uint8")
     assert buffers.facts()["at hand"] == 0
     assert buffers.empty((1 << 20,), "float32").size == 1 << 20
+
+
+def test_a_new_tensor_for_which_there_is_no_memory():
+    with pytest.raises(tg.OutOfMemoryError, match=r"full\(\(10+,\)"):
+        tg.zeros((10**14,))
+    with pytest.raises(tg.ShapeError):
+        tg.zeros((-1,))

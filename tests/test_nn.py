@@ -65,6 +65,7 @@ def test_module_without_super_init_works():
     assert not net.layer.training
 
 
+@pytest.mark.host
 def test_state_dict_round_trip_and_its_errors():
     a, b = Net(), Net()
     b.load_state_dict(a.state_dict())
@@ -89,6 +90,7 @@ def test_get_and_set_weights():
         model.set_weights([np.ones((2, 3))])
 
 
+@pytest.mark.host
 def test_parameters_own_their_memory():
     given = np.ones(3)
     p = tg.nn.Parameter(given)
@@ -146,6 +148,7 @@ def test_dense_is_built_at_the_first_call_and_takes_integers():
     assert layer.weight.shape == (5, 3)
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("name", sorted(tg.nn.init.INITIALIZERS))
 def test_initial_weights_have_the_variance_they_promise(name):
     w = np.asarray(tg.nn.init.initial(name, (400, 600), "float64"))
@@ -195,6 +198,7 @@ def test_errors_name_the_path_of_the_layer():
         model(np.ones((2, 2), np.float32))
 
 
+@pytest.mark.host
 def test_errors_of_ops_inside_a_layer_name_it_too():
     class Bad(tg.nn.Module):
         def forward(self, x):

@@ -75,6 +75,7 @@ def test_norms_have_torchs_values_and_gradients(torch, shape):
     same_gradients(torch, tg.rms_norm(*a), a, theirs, b)
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_batch_norm_trains_and_evaluates_as_torchs(torch, shape):
     ours = nn.BatchNorm(4, momentum=0.3, eps=1e-3, dtype="float64")
@@ -196,6 +197,7 @@ def test_buffers_are_found_in_containers_once():
     assert module.astype("float64").seen[1].dtype == np.int64
 
 
+@pytest.mark.host
 def test_running_statistics_follow_momentum_in_place():
     layer = nn.BatchNorm(2, momentum=0.25, dtype="float64")
     array = layer.running_mean.data
@@ -206,6 +208,7 @@ def test_running_statistics_follow_momentum_in_place():
     np.testing.assert_allclose(layer.running_var.numpy(), [0.75 + 0.25 * 8, 0.75], atol=1e-12)
 
 
+@pytest.mark.host
 def test_evaluation_may_be_differentiated_after_the_statistics_moved():
     layer = nn.BatchNorm(3, dtype="float64").eval()
     x = tg.tensor(rng.normal(size=(5, 3)), requires_grad=True)
@@ -336,6 +339,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("name", MISTAKES)
 def test_mistakes_are_said(name):
     call, kind, message = MISTAKES[name]

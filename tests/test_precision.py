@@ -189,6 +189,7 @@ def test_what_a_loss_scale_refuses():
         scale.step(bowl(lambda loss: loss, 1.0)[1])
 
 
+@pytest.mark.host
 def test_a_network_learns_in_half_precision():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((64, 6)).astype("float32")

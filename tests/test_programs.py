@@ -141,6 +141,7 @@ def test_custom_op():
     assert tg.gradcheck(Swish.apply, [tg.randn(4, dtype="float64")], order=2)
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("face", ["backward", "tape", "grad", "fit"])
 def test_every_face_gives_the_same_gradients(face):
     """One SGD step through each face lands on the same weights, bit for bit."""

@@ -135,6 +135,7 @@ def test_layers_give_what_is_asked(kind):
     assert repr(layer) == f"{kind.__name__}(6, in_features=4, return_sequences=True)"
 
 
+@pytest.mark.host
 def test_first_weights():
     tg.seed(0)
     layer = tg.nn.LSTM(H, F)

@@ -98,6 +98,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean(seed, n, p):
     np.testing.assert_allclose(y.numpy()[kept], 1 / (1 - p))
 
 
+@pytest.mark.host
 def test_numpy_functions_return_tensors():
     x = tg.tensor([[1.0, -2.0], [3.0, 4.0]], requires_grad=True)
     results = [
@@ -130,6 +131,7 @@ def test_numpy_functions_return_tensors():
     assert np.asarray(x.detach()).sum() == 6
 
 
+@pytest.mark.host
 def test_methods_and_properties():
     x = tg.tensor(np.arange(6.0).reshape(2, 3))
     assert x.T.shape == (3, 2)
@@ -193,6 +195,7 @@ def test_read_only_and_foreign_byte_order_inputs():
     assert tg.tensor(swapped).tolist() == [0, 1, 2]
 
 
+@pytest.mark.host
 def test_subclasses_of_ndarray_are_taken(tmp_path):
     stored = np.memmap(tmp_path / "x", dtype=np.float32, mode="w+", shape=(3,))
     stored[:] = [1, 2, 3]

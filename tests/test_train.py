@@ -91,6 +91,7 @@ def test_data_is_cast_to_the_dtype_of_the_model():
     assert model.predict(X.astype(np.float64)).dtype == np.float32
 
 
+@pytest.mark.host
 def test_a_widening_model_is_warned_about():
     model = tg.nn.Sequential(tg.nn.Dense(1, 4), lambda x: x * np.ones(1)).compile("sgd", "mse")
     with pytest.warns(UserWarning, match="widens"):

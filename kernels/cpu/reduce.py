@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from ..accept import accepts
-from ..shapes import any_numbers, one_reduction, reduction, rows, sums_to
+from ..shapes import any_numbers, one_reduction, reduced_shape, reduction, rows, sums_to
 from . import scalars as s
 from .buffers import empty, empty_like
 from .jit import jit, prange
@@ -68,22 +68,17 @@ def _summed(x, before, n, after):
     return sums.sum(axis=1) if parts > 1 else sums
 
 
-def _kept(x, y, axis, keepdims):
-    """y in the shape that reducing x over the axes gives."""
-    axes = range(x.ndim) if axis is None else np.atleast_1d(axis) % x.ndim
-    shape = [1 if i in axes else n for i, n in enumerate(x.shape)]
-    return y.reshape(shape if keepdims else [n for i, n in enumerate(x.shape) if i not in axes])
-
-
 @accepts(min_size=LARGE, when=one_reduction)
 def sum(x, *, axis=None, keepdims=False):
-    return _kept(x, _summed(x, *reduction(x.shape, axis)), axis, keepdims)
+    y = _summed(x, *reduction(x.shape, axis))
+    return y.reshape(reduced_shape(x.shape, axis, keepdims))
 
 
 @accepts(min_size=LARGE, when=one_reduction)
 def mean(x, *, axis=None, keepdims=False):
     before, n, after = reduction(x.shape, axis)
-    return _kept(x, _summed(x, before, n, after) / x.dtype.type(n), axis, keepdims)
+    y = _summed(x, before, n, after) / x.dtype.type(n)
+    return y.reshape(reduced_shape(x.shape, axis, keepdims))
 
 
 @accepts(min_size=LARGE, when=sums_to)

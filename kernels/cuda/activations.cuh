@@ -31,6 +31,9 @@ template <class A> __device__ __forceinline__ A silu_slope(A x, A s) {
 }
 
 UNARY(none, x)
+UNARY(negative, -x)
+UNARY(square, x * x)
+UNARY(sqrt, m::sqrt(x))
 UNARY(tanh, m::tanh(x))
 UNARY(sigmoid, logistic(x))
 UNARY(relu, x < A(0) ? A(0) : x)              // this way round, NaN stays NaN
@@ -39,6 +42,13 @@ UNARY(elu, x > A(0) ? x : p * m::expm1(x))
 UNARY(gelu, A(0.5) * x * (A(1) + gelu_tanh(x)))
 UNARY(silu, x * logistic(x))
 UNARY(softplus, m::max(x, A(0)) + m::log1p(m::exp(-m::abs(x))))
+
+BINARY(add, b, g + b)
+BINARY(subtract, b, g - b)
+BINARY(subtract_from, b, b - g)
+BINARY(multiply, b, g * b)
+BINARY(divide, b, g / b)
+BINARY(divide_into, b, b / g)
 
 BINARY(none_grad, y, g)
 BINARY(tanh_grad, y, g * (A(1) - y * y))

@@ -169,9 +169,19 @@ class CupyLauncher:
 # --- what launchers share -----------------------------------------------------------------------
 
 
+class _CTypes(dict):
+    """dtype -> CUDA C type; asking a dtype for its name takes longer than all else of a launch."""
+
+    def __missing__(self, dtype: np.dtype) -> str:
+        return self.setdefault(dtype, TYPES[dtype.name])
+
+
+_ctypes = _CTypes()
+
+
 def ctype(x: Array) -> str:
     """The CUDA C type of an array's numbers."""
-    return TYPES[x.dtype.name]
+    return _ctypes[x.dtype]
 
 
 def wide(x: Array) -> Any:
@@ -196,14 +206,19 @@ def given(*arrays: Array | None) -> list[np.int32]:
 
 def blocks(n: int) -> tuple[int]:
     """The grid of a grid-stride loop over n numbers."""
-    return (max(1, min(-(-n // BLOCK), MOST_BLOCKS)),)
+    return (min((n + BLOCK - 1) // BLOCK, MOST_BLOCKS) or 1,)
 
 
 def packs(n: int, *arrays: Array) -> int:
     """How many numbers a thread may take at a time: 16 bytes of them where rows of n numbers
     all begin at a multiple of that, otherwise one."""
     v = 16 // arrays[0].itemsize
-    return v if n % v == 0 and all(a.data.ptr % 16 == 0 for a in arrays) else 1
+    if n % v:
+        return 1
+    for a in arrays:
+        if a.data.ptr % 16:
+            return 1
+    return v
 
 
 def row_launch(rows: int, n: int, v: int = 1) -> tuple[tuple[int], tuple[int, int]]:

@@ -1,13 +1,57 @@
-// elementwise.cu - y = F(x) and y = F(a, b) for the formulas of activations.cuh.
+// elementwise.cu - formulas of activations.cuh for each number of one array, or of two; V numbers
+// at a time, of which n is a multiple.
 #include "activations.cuh"
+#include "vectors.cuh"
 
-template <class F, class T>
+template <class F, class T, int V>
 __global__ void unary(const T* __restrict__ x, T* __restrict__ y, Index n, Wide<T> p) {
-  for (Index i = first(); i < n; i += stride()) store(y, i, F::of(load(x, i), p));
+  for (Index i = first() * V; i < n; i += stride() * V) {
+    auto pack = load_pack<V>(x + i);
+    for (int e = 0; e < V; e++) pack.at[e] = T(F::of(Wide<T>(pack.at[e]), p));
+    store_pack(y + i, pack);
+  }
 }
 
-template <class F, class T>
+template <class F, class T, int V>
 __global__ void binary(const T* __restrict__ a, const T* __restrict__ b, T* __restrict__ y, Index n,
                        Wide<T> p) {
-  for (Index i = first(); i < n; i += stride()) store(y, i, F::of(load(a, i), load(b, i), p));
+  for (Index i = first() * V; i < n; i += stride() * V) {
+    auto pack = load_pack<V>(a + i);
+    const auto bs = load_pack<V>(b + i);
+    for (int e = 0; e < V; e++)
+      pack.at[e] = T(F::of(Wide<T>(pack.at[e]), Wide<T>(bs.at[e]), p));
+    store_pack(y + i, pack);
+  }
+}
+
+// F of each number and one more: `value`, or where it lies on the device *number.
+template <class F, class T, int V>
+__global__ void with_number(const T* __restrict__ x, const T* __restrict__ number,
+                            T* __restrict__ y, Index n, Wide<T> value, int on_device) {
+  const Wide<T> b = on_device ? load(number, 0) : value;
+  for (Index i = first() * V; i < n; i += stride() * V) {
+    auto pack = load_pack<V>(x + i);
+    for (int e = 0; e < V; e++) pack.at[e] = T(F::of(Wide<T>(pack.at[e]), b, b));
+    store_pack(y + i, pack);
+  }
+}
+
+// F of each row of x and the one row, of which n is a multiple. One division finds a thread's place
+// in it; from there it goes on by what a stride leaves over.
+template <class F, class T, int V>
+__global__ void with_row(const T* __restrict__ x, const T* __restrict__ row, T* __restrict__ y,
+                         Index n, Index width) {
+  const Index step = stride() * V % width;
+  Index column = first() * V % width;
+  for (Index i = first() * V; i < n; i += stride() * V) {
+    auto pack = load_pack<V>(x + i);
+    const auto bs = load_pack<V>(row + column);
+    for (int e = 0; e < V; e++) {
+      const Wide<T> b = Wide<T>(bs.at[e]);
+      pack.at[e] = T(F::of(Wide<T>(pack.at[e]), b, b));
+    }
+    store_pack(y + i, pack);
+    column += step;
+    if (column >= width) column -= width;
+  }
 }

@@ -1,30 +1,119 @@
-"""Activations and their gradients, one launch each where CuPy takes one for each operation."""
+"""Arithmetic, activations and their gradients: one launch each, 16 bytes at a time where rows and
+arrays begin at multiples of that."""
 
 from __future__ import annotations
 
-from ..accept import accepts
-from .device import BLOCK, DTYPES, TYPES, Source, blocks, ctype, device, sizes, wide
+import numpy as np
+
+from ..accept import NUMBERS, accepts, is_number
+from .device import BLOCK, DTYPES, PACKED, Source, blocks, ctype, device, packs, sizes, wide
 
 _UNARY = ("tanh", "sigmoid", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
+_UNARY += ("negative", "square", "sqrt")
 _BINARY = ("tanh_grad", "sigmoid_grad", "relu_grad", "leaky_relu_grad", "elu_grad", "gelu_grad")
-_BINARY += ("silu_grad",)
+_BINARY += ("silu_grad", "add", "subtract", "multiply", "divide")
+# From the other side: what is taken from b, and what b is divided by.
+_TURNED = {
+    "add": "add",
+    "subtract": "subtract_from",
+    "multiply": "multiply",
+    "divide": "divide_into",
+}
 SOURCE = Source(
     "elementwise",
-    [f"unary<f::{name}, {t}>" for name in _UNARY for t in TYPES.values()]
-    + [f"binary<f::{name}, {t}>" for name in _BINARY for t in TYPES.values()],
+    [f"unary<f::{name}, {t}, {v}>" for name in _UNARY for t, v in PACKED]
+    + [f"binary<f::{name}, {t}, {v}>" for name in _BINARY for t, v in PACKED]
+    + [
+        f"{kernel}<f::{name}, {t}, {v}>"
+        for kernel in ("with_number", "with_row")
+        for name in dict.fromkeys((*_TURNED, *_TURNED.values()))
+        for t, v in PACKED
+    ],
 )
 
 
 def apply(name, *arrays, p=0.0):
     """The formula `name` of each number of one array, or of each pair of two."""
     x = arrays[0]
+    kernel = "unary" if len(arrays) == 1 else "binary"
+    return _launched(kernel, name, x.size, arrays, (*sizes(x.size), wide(x)(p)))
+
+
+def _launched(kernel, name, row, arrays, numbers):
+    """A new array like the first, filled by a kernel that takes rows of so many numbers."""
+    x = arrays[0]
     xp, launch, _ = device(x)
     y = xp.empty(x.shape, x.dtype)
     if x.size:
-        kernel = f"{('unary', 'binary')[len(arrays) - 1]}<f::{name}, {ctype(x)}>"
-        args = (*arrays, y, *sizes(x.size), wide(x)(p))
-        launch(SOURCE, kernel, blocks(x.size), (BLOCK,), args)
+        v = packs(row, *arrays, y)
+        kernel = f"{kernel}<f::{name}, {ctype(x)}, {v}>"
+        launch(SOURCE, kernel, blocks(x.size // v), (BLOCK,), (*arrays, y, *numbers))
     return y
+
+
+# --- arithmetic ---------------------------------------------------------------------------------
+
+
+def _pairs(name, a, b):
+    """The formula for two arrays, or on either side a number, or a row for each of the other's."""
+    if is_number(a) or (not is_number(b) and a.ndim < b.ndim):
+        name, a, b = _TURNED[name], b, a
+    if type(b) in NUMBERS:
+        return _with_number(name, a, a, b, 0)
+    if is_number(b):
+        return _with_number(name, a, b, 0, 1)
+    if a.shape == b.shape:
+        return apply(name, a, b)
+    return _launched("with_row", name, b.size, (a, b), sizes(a.size, b.size))
+
+
+def _with_number(name, x, number, value, on_device):
+    xp, launch, _ = device(x)
+    y, n = xp.empty(x.shape, x.dtype), x.size
+    if n:
+        v = packs(n, x, y)
+        args = (x, number, y, np.int64(n), wide(x)(value), np.int32(on_device))
+        kernel = f"with_number<f::{name}, {ctype(x)}, {v}>"
+        launch(SOURCE, kernel, blocks(n // v), (BLOCK,), args)
+    return y
+
+
+@accepts(dtypes=DTYPES, broadcast=True)
+def add(a, b):
+    return _pairs("add", a, b)
+
+
+@accepts(dtypes=DTYPES, broadcast=True)
+def subtract(a, b):
+    return _pairs("subtract", a, b)
+
+
+@accepts(dtypes=DTYPES, broadcast=True)
+def multiply(a, b):
+    return _pairs("multiply", a, b)
+
+
+@accepts(dtypes=DTYPES, broadcast=True)
+def divide(a, b):
+    return _pairs("divide", a, b)
+
+
+@accepts(dtypes=DTYPES)
+def negative(x):
+    return apply("negative", x)
+
+
+@accepts(dtypes=DTYPES)
+def square(x):
+    return apply("square", x)
+
+
+@accepts(dtypes=DTYPES)
+def sqrt(x):
+    return apply("sqrt", x)
+
+
+# --- activations --------------------------------------------------------------------------------
 
 
 @accepts(dtypes=DTYPES)

@@ -1,6 +1,6 @@
 // random.cu - Philox 4x32-10 (Salmon et al. 2011). The state is the key and the number of blocks
 // drawn; a block is four words, one thread's work.
-#include "common.cuh"
+#include "vectors.cuh"
 
 typedef unsigned long long State;
 
@@ -34,15 +34,25 @@ __global__ void random_bits(const State* __restrict__ state, unsigned* __restric
   }
 }
 
-template <class T>
+// A thread takes whole blocks of words: four numbers, or as many as a pack of halves has.
+template <class T, int V>
 __global__ void dropout(const T* __restrict__ x, const State* __restrict__ state,
                         T* __restrict__ y, Index n, unsigned threshold, Wide<T> scale) {
+  using A = Wide<T>;
+  constexpr int TAKEN = V > 4 ? V : 4;
   const State key = state[0], drawn = state[1];
-  for (Index i = first(); 4 * i < n; i += stride()) {
-    const Words block = philox(key, drawn + State(i));
-    for (int k = 0; k < 4; k++) {
-      const Index at = 4 * i + k;
-      if (at < n) store(y, at, block.of[k] >= threshold ? load(x, at) * scale : Wide<T>(0));
+  for (Index i = first() * TAKEN; i < n; i += stride() * TAKEN) {
+    Words words;
+#pragma unroll
+    for (int k = 0; k < TAKEN; k += V) {
+      if (i + k >= n) break;
+      auto pack = load_pack<V>(x + i + k);
+#pragma unroll
+      for (int e = 0; e < V; e++) {
+        if ((k + e) % 4 == 0) words = philox(key, drawn + State(i + k + e) / 4);
+        pack.at[e] = T(words.of[(k + e) % 4] >= threshold ? A(pack.at[e]) * scale : A(0));
+      }
+      store_pack(y + i + k, pack);
     }
   }
 }

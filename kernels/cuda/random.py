@@ -6,10 +6,10 @@ import numpy as np
 
 from ..accept import accepts
 from ..shapes import state_fits
-from .device import BLOCK, DTYPES, TYPES, Source, blocks, ctype, device, sizes, wide
+from .device import BLOCK, DTYPES, PACKED, Source, blocks, ctype, device, packs, sizes, wide
 
 SOURCE = Source(
-    "random", ["random_bits", "advance_random", *[f"dropout<{t}>" for t in TYPES.values()]]
+    "random", ["random_bits", "advance_random", *[f"dropout<{t}, {v}>" for t, v in PACKED]]
 )
 
 
@@ -37,6 +37,8 @@ def dropout(x, state, *, p):
     y = xp.empty(x.shape, x.dtype)
     numbers = np.uint32(p * 2**32), wide(x)(1 / (1 - p))
     if x.size:
+        v = packs(x.size, x, y)
         args = (x, state, y, *sizes(x.size), *numbers)
-        launch(SOURCE, f"dropout<{ctype(x)}>", blocks(-(-x.size // 4)), (BLOCK,), args)
+        grid = blocks(-(-x.size // max(4, v)))
+        launch(SOURCE, f"dropout<{ctype(x)}, {v}>", grid, (BLOCK,), args)
     return y

@@ -1,16 +1,32 @@
-// softmax.cuh - the two numbers of a row that every softmax needs, the same in all its threads.
-#include "common.cuh"
+// softmax.cuh - the two numbers of a row that every softmax needs, from one pass over it.
+#include "vectors.cuh"
 
-// The largest number of a row, or 0 where that is infinite: shifting by it would give NaN.
-template <class T> __device__ Wide<T> shift_of(const T* x, Index n) {
-  Wide<T> top = load(x, 0);
-  for (Index j = threadIdx.x; j < n; j += blockDim.x) top = m::max(top, load(x, j));
-  top = over_row<Max>(top);
-  return isfinite(top) ? top : Wide<T>(0);
+// The largest number of a row, or 0 where that is infinite (shifting by it would give NaN), and the
+// sum of exp(x - shift). A thread's own sum follows its own largest number; at the end all are
+// brought to the row's. NaN is no largest number, but stays in the sum.
+template <class A> struct Exponentials {
+  A shift, sum;
+};
+
+template <class A> __device__ __forceinline__ A shift_for(A top) {
+  return isfinite(top) ? top : A(0);
 }
 
-template <class T> __device__ Wide<T> sum_of_exp(const T* x, Index n, Wide<T> top) {
-  Wide<T> sum = 0;
-  for (Index j = threadIdx.x; j < n; j += blockDim.x) sum += m::exp(load(x, j) - top);
-  return over_row<Sum>(sum);
+template <int V, class T> __device__ Exponentials<Wide<T>> exponentials(const T* row, Index n) {
+  using A = Wide<T>;
+  A top = -A(__int_as_float(0x7f800000)), sum = 0;
+  for (Index j = threadIdx.x * V; j < n; j += blockDim.x * V) {
+    const auto pack = load_pack<V>(row + j);
+    A higher = top;
+    for (int e = 0; e < V; e++) higher = m::max(higher, A(pack.at[e]));
+    if (higher > top) {
+      if (isfinite(top)) sum *= m::exp(top - shift_for(higher));
+      top = higher;
+    }
+    const A shift = shift_for(top);
+    for (int e = 0; e < V; e++) sum += m::exp(A(pack.at[e]) - shift);
+  }
+  const A shift = shift_for(over_row<Max>(top));
+  // A thread that met nothing but -inf has a sum of 0, and a shift that says nothing.
+  return {shift, over_row<Sum>(isfinite(top) ? sum * m::exp(top - shift) : sum)};
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..backend import is_floating
 from ..core import Tensor
-from ..creation import asarray, host_generator
+from ..creation import asarray, beside, host_generator
 from ..errors import DTypeError, ShapeError
 from ..ops.attention import scaled_dot_product_attention
 from ..ops.shape import cast, expand_dims, reshape, split, swapaxes
@@ -79,7 +79,7 @@ class MultiHeadAttention(Module):
             projected = tuple(map(dense, (query, key, value), weights, biases))
         q, k, v = [self._by_head(x) for x in projected]
         if mask is not None:
-            mask = asarray(mask)
+            mask = beside(mask, q)
             if mask.ndim == 3:  # one for each example: the same for all heads
                 mask = expand_dims(mask, axis=-3)
         y = scaled_dot_product_attention(q, k, v, mask, causal=self.causal)[0]

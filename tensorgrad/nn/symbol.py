@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..creation import zeros
+import numpy as np
+
+from ..creation import beside, zeros
 from ..errors import GraphError
 from ..switches import recording
 
@@ -46,6 +48,8 @@ def _operator(name: str) -> Callable:
         symbols = [s for s in (self, other) if isinstance(s, Symbol)]
         if len(symbols) == 2:
             return symbolic(lambda a, b: getattr(a, name)(b), symbols)
+        if isinstance(other, np.ndarray):
+            return symbolic(lambda a: getattr(a, name)(beside(other, a)), symbols)
         return symbolic(lambda a: getattr(a, name)(other), symbols)
 
     return method

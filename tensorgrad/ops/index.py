@@ -6,6 +6,8 @@ the integer arrays that stand at its `ARRAY` places, which are inputs.
 
 import operator
 
+import numpy as np
+
 from ..backend import is_half, namespace
 from ..core import Tensor, op
 from ..errors import DTypeError, IndexingError
@@ -42,6 +44,8 @@ def _part(part, x):
     if part is None or part is ... or (isinstance(part, int) and not isinstance(part, bool)):
         return part
     raw = part._data if isinstance(part, Tensor) else part
+    if type(raw) is np.ndarray and type(x) is not np.ndarray:
+        raw = namespace(x).asarray(raw)
     if not hasattr(raw, "dtype"):
         try:  # an empty list would become floats
             raw = namespace(x).asarray(raw, dtype=None if raw or raw is False else "int64")
