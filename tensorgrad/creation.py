@@ -12,7 +12,7 @@ import numpy as np
 from . import backend as backends
 from .backend import BY_TYPE, Array, is_floating
 from .core import OPS, Leaf, Tensor
-from .dispatch import out_of_memory
+from .dispatch import failed
 from .errors import DTypeError, GraphError, ShapeError, TensorgradError, forked
 from .ops import random as _random  # noqa: F401  (registers advance_random)
 from .switches import switches
@@ -117,7 +117,7 @@ def _made(name: str, make: Callable, *args: Any, **options: Any) -> Any:
     except TensorgradError:
         raise
     except MemoryError as error:
-        raise out_of_memory(f"{name}{args}", error) from None
+        raise failed(f"{name}{args}", error) from None
     except (ValueError, OverflowError) as error:
         raise ShapeError(f"{name}{args}: {error}") from None
     except (TypeError, AttributeError) as error:
