@@ -51,6 +51,7 @@ BINARY(divide, b, g / b)
 BINARY(divide_into, b, b / g)
 
 BINARY(none_grad, y, g)
+BINARY(square_grad, x, g * (x + x))
 BINARY(tanh_grad, y, g * (A(1) - y * y))
 BINARY(sigmoid_grad, y, g * y * (A(1) - y))
 BINARY(relu_grad, y, y > A(0) ? g : A(0))

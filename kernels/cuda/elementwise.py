@@ -11,7 +11,7 @@ from .device import BLOCK, DTYPES, PACKED, Source, blocks, ctype, device, packs,
 _UNARY = ("tanh", "sigmoid", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
 _UNARY += ("negative", "square", "sqrt")
 _BINARY = ("tanh_grad", "sigmoid_grad", "relu_grad", "leaky_relu_grad", "elu_grad", "gelu_grad")
-_BINARY += ("silu_grad", "add", "subtract", "multiply", "divide")
+_BINARY += ("silu_grad", "square_grad", "add", "subtract", "multiply", "divide")
 # From the other side: what is taken from b, and what b is divided by.
 _TURNED = {
     "add": "add",
@@ -106,6 +106,11 @@ def negative(x):
 @accepts(dtypes=DTYPES)
 def square(x):
     return apply("square", x)
+
+
+@accepts(dtypes=DTYPES, same_shape=True)
+def square_grad(g, x):
+    return apply("square_grad", g, x)
 
 
 @accepts(dtypes=DTYPES)
