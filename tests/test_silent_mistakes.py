@@ -396,3 +396,24 @@ def test_a_gradient_that_a_function_gives_is_not_written_to_nor_shared(how, mode
     np.testing.assert_array_equal(x.grad, [6 + 8 + 8, 7 + 9 + 9])
     np.testing.assert_array_equal(x, [5, 6])
     np.testing.assert_array_equal(BUFFER, [5, 6])
+
+
+class Clipped(tg.Function):
+    """The backward that everybody writes first: a copy, written into."""
+
+    def forward(ctx, x):
+        ctx.save(x)
+        return np.maximum(x, 0)
+
+    def backward(ctx, g):
+        g = g.copy()
+        g[ctx.saved[0] < 0] = 0
+        return g
+
+
+@pytest.mark.parametrize("mode", ["reference", "always"])
+def test_a_function_sees_the_same_arrays_at_any_size(mode):
+    x = tg.tensor([-1.0, 2.0, 3.0], requires_grad=True)
+    with tg.use_kernels(mode):
+        Clipped.apply(x).sum().backward()
+    np.testing.assert_array_equal(x.grad, [0, 1, 1])
