@@ -72,13 +72,17 @@ class LossScale:
                 raise GraphError("LossScale: one for each optimizer: it counts the steps of one")
             return Tensor(self._unscaled[1])
         finite: Any = None
-        inverse: dict[Any, Any] = {}  # of the scale, in each dtype
+        inverse: dict[
+            Any, Any
+        ] = {}  # of the scale, in each dtype; in a half of its own it may be 0
         for p in optimizer.params():
             if p.grad is not None:
                 g = p.grad._data
-                if g.dtype not in inverse:
-                    inverse[g.dtype] = (1 / self._beside(g)[0, ...]).astype(g.dtype)
-                p.grad = Tensor(g * inverse[g.dtype])
+                dtype = "float32" if g.dtype.itemsize == 2 else g.dtype  # in halves it may be 0
+                if dtype not in inverse:
+                    inverse[dtype] = (1 / self._beside(g)[0, ...]).astype(dtype)
+                g = (g.astype(dtype, copy=False) * inverse[dtype]).astype(g.dtype, copy=False)
+                p.grad = Tensor(g)
                 here = namespace(g).isfinite(g).all()
                 finite = here if finite is None else finite & here
         if finite is None:
