@@ -72,13 +72,11 @@ class LossScale:
                 raise GraphError("LossScale: one for each optimizer: it counts the steps of one")
             return Tensor(self._unscaled[1])
         finite: Any = None
-        inverse: dict[
-            Any, Any
-        ] = {}  # of the scale, in each dtype; in a half of its own it may be 0
+        inverse: dict[Any, Any] = {}  # of the scale, in each dtype
         for p in optimizer.params():
             if p.grad is not None:
                 g = p.grad._data
-                dtype = "float32" if g.dtype.itemsize == 2 else g.dtype  # in halves it may be 0
+                dtype = "float32" if g.dtype.itemsize == 2 else g.dtype  # it may be 0 in halves
                 if dtype not in inverse:
                     inverse[dtype] = (1 / self._beside(g)[0, ...]).astype(dtype)
                 g = (g.astype(dtype, copy=False) * inverse[dtype]).astype(g.dtype, copy=False)
