@@ -417,3 +417,26 @@ def test_a_function_sees_the_same_arrays_at_any_size(mode):
     with tg.use_kernels(mode):
         Clipped.apply(x).sum().backward()
     np.testing.assert_array_equal(x.grad, [0, 1, 1])
+
+
+class Through(tg.Function):
+    """A gradient that is an array even when that is to be differentiated."""
+
+    def forward(ctx, x):
+        return np.round(x)
+
+    def backward(ctx, g):
+        return np.full(g.shape, 2.0)
+
+
+@pytest.mark.parametrize("mode", ["reference", "always"])
+def test_a_gradient_given_as_an_array_is_a_tensor_where_it_is_differentiated(mode):
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    with tg.use_kernels(mode):
+        Through.apply(x).sum().backward(create_graph=True)
+        assert isinstance(x.grad, tg.Tensor)
+        x.grad = None
+        Through.apply(x * x).sum().backward(create_graph=True)
+        second = tg.grad(lambda x: tg.grad(lambda x: Through.apply(x * x).sum())(x).sum())(x)
+    np.testing.assert_array_equal(x.grad, [4, 8])
+    np.testing.assert_array_equal(second, [4, 4])
