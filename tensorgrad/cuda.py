@@ -60,7 +60,10 @@ def graphed(step: Callable, sample_batch: Any, warmup: int = 3) -> Callable:
     sample = sample_batch if isinstance(sample_batch, tuple) else (sample_batch,)
     homes = [home for a in sample if (home := _home(a)) is not None]
     if len({home.name for home in homes}) != 1:
-        names = " and ".join(sorted({home.name for home in homes})) or "no backend"
+        names = (
+            " and ".join(sorted({home.name for home in homes}))
+            or "no backend: give a tensor or a tuple"
+        )
         raise GraphError(f"graphed: the arrays of a batch are on one backend, here on {names}")
     home = homes[0]
     return Graphed(step, sample, int(warmup), home) if home.kernels == "cuda" else step
@@ -262,9 +265,11 @@ def _form(a: Any) -> tuple:
 
 
 def _map(f: Callable, value: Any) -> Any:
-    """f of all tensors in nested tuples, lists and dicts."""
+    """f of all tensors in nested tuples, lists and dicts; and copies of the arrays there."""
     if isinstance(value, Tensor):
         return f(value)
+    if type(value) in BY_TYPE:
+        return value.copy()
     if isinstance(value, dict):
         return {k: _map(f, v) for k, v in value.items()}
     if isinstance(value, (tuple, list)):

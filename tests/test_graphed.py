@@ -397,6 +397,7 @@ def test_bad_arguments():
         (lambda: tg.cuda.graphed(print, x, 0), "warmup is at least 1"),
         (lambda: tg.cuda.graphed(print, x, 1.5), "warmup is at least 1"),
         (lambda: tg.cuda.graphed(print, ()), "no backend"),
+        (lambda: tg.cuda.graphed(print, [x, w]), "give a tensor or a tuple"),
         (lambda: tg.cuda.graphed(print, (1, "x")), "no backend"),
     ):
         with pytest.raises(tg.TensorgradError, match=message):
@@ -411,6 +412,12 @@ def test_batches_are_data_of_one_backend(gpu):
     quick = tg.cuda.graphed(lambda x: x, x)
     with pytest.raises(tg.GraphError, match="detach"):
         quick(nn.Parameter(x))
+
+
+def test_arrays_among_the_results_are_copies_too(gpu):
+    quick = tg.cuda.graphed(lambda x: {"twice": (x * 2.0).data}, tg.ones(2, backend=gpu.name), 1)
+    seen = [quick(tg.full((2,), float(i), backend=gpu.name))["twice"] for i in range(4)]
+    np.testing.assert_array_equal([gpu.to_host(a)[0] for a in seen], [0, 2, 4, 6])
 
 
 # --- memory -------------------------------------------------------------------------------------
