@@ -123,6 +123,21 @@ def test_state_goes_on_bit_for_bit():
         np.testing.assert_array_equal(p.numpy(), q.numpy())
 
 
+@pytest.mark.parametrize("wrong", [{"h": [np.zeros(5)]}, {"h": ["x"]}, {"steps": ...}])
+def test_a_state_that_does_not_fit_leaves_all_as_it_was(wrong):
+    w = tg.nn.Parameter([1.0, 2.0])
+    opt = tg.optim.Adam([w], lr=0.1)
+    opt.apply_gradients([(tg.tensor([1.0, 1.0]), w)])
+    before = opt.state_dict()
+    saved = {**before, "steps": 77, "state": [[np.full(2, 9.0)] * 2], **wrong}
+    saved = {k: v for k, v in saved.items() if v is not ...}
+    with pytest.raises((ValueError, KeyError)):
+        opt.load_state_dict(saved)
+    after = opt.state_dict()
+    assert after["steps"] == before["steps"]
+    np.testing.assert_array_equal(after["state"], before["state"])
+
+
 def test_clipping_scales_all_gradients_together():
     w, b = parameters()
     opt = tg.optim.SGD([w, b], lr=0.1)

@@ -223,7 +223,13 @@ class Optimizer:
                 f"{type(self).__name__}: a state of {len(saved['state'])} parameters in "
                 f"{len(saved['h'])} groups for {len(params)} in {len(self.groups)}"
             )
-        started = {}
+        vectors = [np.asarray(h, np.float64) for h in saved["h"]]
+        if any(h.shape != (2,) for h in vectors):
+            raise ShapeError(
+                f"{type(self).__name__}: h is a rate and a step count for each group, got "
+                f"{saved['h']!r}"
+            )
+        started, steps = {}, saved["steps"]
         for i, (p, arrays) in enumerate(zip(params, saved["state"], strict=True)):
             home = BY_TYPE[type(p._data)]
             own = self.init_state(p._data, self._group_of(i))
@@ -242,13 +248,13 @@ class Optimizer:
                 if a is not None:
                     mine[...] = home.from_host(np.array(a).astype(mine.dtype))
             started[i] = own
-        self.steps = saved["steps"]
+        self.steps = steps  # all checked: from here on there is only writing
         for i, own in started.items():
             for mine, a in zip(self.state.setdefault(i, own), own, strict=True):
                 if a is not None:
                     mine[...] = a  # in place: a captured step goes on with the arrays it knows
-        for group, h in zip(self.groups, saved["h"], strict=True):
-            group["h"][...] = BY_TYPE[type(group["h"])].from_host(np.asarray(h))
+        for group, h in zip(self.groups, vectors, strict=True):
+            group["h"][...] = BY_TYPE[type(group["h"])].from_host(h)
 
     def _group_of(self, place: int) -> dict[str, Any]:
         return [group for group in self.groups for _ in group["params"]][place]
