@@ -295,7 +295,11 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="JSON file (./gpu_training-<date>.json)")
     parser.add_argument("--tiny", action="store_true", help="that all runs; needs no GPU")
     parser.add_argument("--first-step", nargs=2, metavar=("CASE", "FRAMEWORK"), help="one process")
-    return parser.parse_args()
+    options = parser.parse_args()
+    path = options.output or Path("here.json")
+    if path.is_dir() or not os.access(path.parent, os.W_OK):  # said now, not after the measurements
+        parser.error(f"no file can be written to {path if options.output else Path.cwd()}")
+    return options
 
 
 def main() -> int:

@@ -56,6 +56,14 @@ def test_all_of_it_runs(tmp_path):
     assert screen[-1].startswith("all figures: ")
 
 
+def test_a_file_that_cannot_be_written_is_refused_before_the_measurements(tmp_path):
+    for path in (tmp_path, tmp_path / "nowhere" / "result.json"):
+        done = command("--tiny", "--output", str(path))
+        assert done.returncode == 2
+        assert f"no file can be written to {path}" in done.stderr
+        assert not done.stdout
+
+
 @pytest.mark.skipif(backend.why_no_gpu() is None, reason="there is a GPU")
 def test_without_a_gpu_it_says_why_in_a_line(tmp_path):
     done = command("--gpu", cwd=tmp_path)
