@@ -375,6 +375,9 @@ class _Call:
                     f"{self.name}.backward returned {type(x).__name__}; it gives one array or "
                     "None per input, in a tuple when there are several"
                 )
-        if not isinstance(g, Tensor):
+        if isinstance(g, Tensor):
+            gs = tuple([None if x is None else asarray(x) for x in gs])
+        else:  # views: the function may keep what it returns, or save it
             gs = tuple([x._data if isinstance(x, Tensor) else x for x in gs])
+            gs = tuple([None if x is None else x[...] for x in gs])
         return tuple([x if n is not None else None for x, n in zip(gs, parents, strict=True)])

@@ -2,7 +2,8 @@
 
 Nodes are visited newest first, each once all of its cotangents have come, and their ops' rules
 are run: on raw arrays, or on Tensors when the gradient is itself to be differentiated. On Tensors,
-too, when a NumPy array is large: what a rule writes as `g * b` then finds the kernel.
+too, when a NumPy array is large: what a rule writes as `g * b` then finds the kernel. (A Function
+gets raw arrays whatever their size: its author may write into copies of them.)
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 from numpy import ndarray
 
 from .backend import WEAK, Array
-from .core import OPS, Leaf, Node, Out, Tensor, next_seq, output_of
+from .core import OPS, Leaf, Node, Op, Out, Tensor, next_seq, output_of
 from .dispatch import failed, large
 from .errors import FREED, STALE, GraphError
 from .ownership import add_up, own
@@ -108,7 +109,7 @@ def _walk(
             needed = [p if p is not None and p.seq >= oldest else None for p in parents]
         if create_graph:
             saved = op.rules.rewrap(saved, node, _wrap, output_of)
-        if type(g) is ndarray and g.size >= least:
+        if type(g) is ndarray and g.size >= least and isinstance(op, Op):
             gradients = _by_ops(op, g, saved, node, needed)
         else:
             gradients = op.rules.vjp(g, saved, node.params, needed)

@@ -510,6 +510,11 @@ def test_shortcuts_are_recorded_as_the_simpler_op():
         np.testing.assert_array_equal(tg.grad(lambda x, f=first: f(x).sum())(x), [2, 2])
     for y in (x * (x + 0), x**3, x ** tg.tensor(2.0)):
         assert y.node.op.name != "square"
+    for whole in (np.array([1, 2]), np.array([True, False]), np.array([7], "uint8"), np.array(3)):
+        for b in (2, 2.0):
+            y = tg.tensor(whole) ** b
+            assert y.dtype == (whole**b).dtype, (whole, b)
+            np.testing.assert_array_equal(y, whole**b)
 
 
 class _Keep(tg.Function):

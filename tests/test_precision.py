@@ -142,6 +142,17 @@ def test_a_step_that_overflows_is_left_out_and_the_scale_halved():
     assert (other.value, other.good) == (scale.value, 1)
 
 
+@pytest.mark.parametrize("start", [2.0**16, 1e6, 2.0**26])
+def test_gradients_of_halves_are_divided_by_large_scales(start, backend):
+    """1 / 2^26 is 0 in float16, and 1 / 1e6 is only near to itself."""
+    w = nn.Parameter(tg.ones(2, dtype="float16", backend=backend))
+    sgd, scale = optim.SGD([w], lr=1.0), optim.LossScale(start)
+    (scale((w.astype("float32") * 2.0**-12).sum())).backward()
+    assert scale.unscale(sgd)
+    assert w.grad.dtype == np.float16
+    np.testing.assert_allclose(w.grad.numpy(), 2.0**-12, rtol=2e-3)
+
+
 class Signs(optim.Optimizer):
     """An optimizer of a user's, which knows nothing of steps that are left out."""
 

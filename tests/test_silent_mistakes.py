@@ -362,3 +362,81 @@ def test_two_arrays_for_a_loader_come_in_a_tuple():
 def test_a_single_truth_is_not_taken_for_an_integer(key):
     with pytest.raises(tg.DTypeError, match="single True or False"):
         tg.arange(3)[key]
+
+
+BUFFER = np.array([5.0, 6.0])
+
+
+class Given(tg.Function):
+    """Its gradient is an array that others hold, or that nobody may write to."""
+
+    def forward(ctx, x, *, how):
+        ctx.how = how
+        ctx.save(x)
+        return x + 0.0
+
+    def backward(ctx, g):
+        if ctx.how == "read-only":
+            fixed = np.array([5.0, 6.0])
+            fixed.flags.writeable = False
+            return fixed
+        return BUFFER if ctx.how == "kept" else ctx.saved[0]
+
+
+@pytest.mark.parametrize("how", ["saved", "kept", "read-only"])
+@pytest.mark.parametrize("mode", ["reference", "always"])
+def test_a_gradient_that_a_function_gives_is_not_written_to_nor_shared(how, mode):
+    x = tg.tensor(BUFFER, requires_grad=True)
+    with tg.use_kernels(mode):
+        Given.apply(x, how=how).sum().backward()
+        x.grad.data[...] += 1
+        (x * 3.0 + Given.apply(x, how=how)).sum().backward()
+        first = Given.apply(x * 1.0, how=how)
+        (first + x * 3.0).sum().backward()
+    np.testing.assert_array_equal(x.grad, [6 + 8 + 8, 7 + 9 + 9])
+    np.testing.assert_array_equal(x, [5, 6])
+    np.testing.assert_array_equal(BUFFER, [5, 6])
+
+
+class Clipped(tg.Function):
+    """The backward that everybody writes first: a copy, written into."""
+
+    def forward(ctx, x):
+        ctx.save(x)
+        return np.maximum(x, 0)
+
+    def backward(ctx, g):
+        g = g.copy()
+        g[ctx.saved[0] < 0] = 0
+        return g
+
+
+@pytest.mark.parametrize("mode", ["reference", "always"])
+def test_a_function_sees_the_same_arrays_at_any_size(mode):
+    x = tg.tensor([-1.0, 2.0, 3.0], requires_grad=True)
+    with tg.use_kernels(mode):
+        Clipped.apply(x).sum().backward()
+    np.testing.assert_array_equal(x.grad, [0, 1, 1])
+
+
+class Through(tg.Function):
+    """A gradient that is an array even when that is to be differentiated."""
+
+    def forward(ctx, x):
+        return np.round(x)
+
+    def backward(ctx, g):
+        return np.full(g.shape, 2.0)
+
+
+@pytest.mark.parametrize("mode", ["reference", "always"])
+def test_a_gradient_given_as_an_array_is_a_tensor_where_it_is_differentiated(mode):
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    with tg.use_kernels(mode):
+        Through.apply(x).sum().backward(create_graph=True)
+        assert isinstance(x.grad, tg.Tensor)
+        x.grad = None
+        Through.apply(x * x).sum().backward(create_graph=True)
+        second = tg.grad(lambda x: tg.grad(lambda x: Through.apply(x * x).sum())(x).sum())(x)
+    np.testing.assert_array_equal(x.grad, [4, 8])
+    np.testing.assert_array_equal(second, [4, 4])

@@ -85,7 +85,10 @@ def _power_b(g, a, y):
     kind="map",
     precision="single",
     scalar="power(a, b)",
-    shortcut=("type(b) in (int, float) and b == 2", square),
+    shortcut=(
+        "type(b) in (int, float) and b == 2 and hasattr(a, 'dtype') and is_floating(a.dtype)",
+        square,
+    ),
 )
 def power(a, b):
     """a to the power b. At a = 0 the gradient for b is taken as 0."""

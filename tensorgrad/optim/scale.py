@@ -76,9 +76,11 @@ class LossScale:
         for p in optimizer.params():
             if p.grad is not None:
                 g = p.grad._data
-                if g.dtype not in inverse:
-                    inverse[g.dtype] = (1 / self._beside(g)[0, ...]).astype(g.dtype)
-                p.grad = Tensor(g * inverse[g.dtype])
+                dtype = "float32" if g.dtype.itemsize == 2 else g.dtype  # it may be 0 in halves
+                if dtype not in inverse:
+                    inverse[dtype] = (1 / self._beside(g)[0, ...]).astype(dtype)
+                g = (g.astype(dtype, copy=False) * inverse[dtype]).astype(g.dtype, copy=False)
+                p.grad = Tensor(g)
                 here = namespace(g).isfinite(g).all()
                 finite = here if finite is None else finite & here
         if finite is None:
