@@ -430,6 +430,11 @@ def total_size(h: Array, *arrays: Array) -> int:
     return sum([a.size for a in arrays])
 
 
+def all_sizes(*arrays: Array) -> int:
+    """How many numbers there are in all."""
+    return sum([a.size for a in arrays])
+
+
 def sgd_fits(h: Array, *arrays: Array, momentum: float, **_: Any) -> bool:
     """Lists of one length and shapes, with buffers where there is momentum."""
     return hyper_fits(h) and _lists_fit(arrays, 3 if momentum else 2)

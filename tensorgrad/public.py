@@ -113,7 +113,7 @@ def _metadata(op: Op, name: str, value: Any) -> Any:
         raise DTypeError(f"{op.name}: {name}={value!r} must be whole numbers") from None
 
 
-_INTERNAL = {"conv2d_input", "conv2d_weight", "gather_places", "scatter_places"}
+_INTERNAL = {"conv2d_input", "conv2d_weight", "gather_places", "scatter_places", "sum_of_squares"}
 _INTERNAL |= {"getitem", "scatter_add", "sum_to", "cast", "move", "full_like", "random_bits"}
 PUBLIC: dict[str, Callable] = {
     o.name: public(o)

@@ -416,17 +416,17 @@ def test_a_function_sees_the_same_arrays_at_any_size(mode):
     x = tg.tensor([-1.0, 2.0, 3.0], requires_grad=True)
     with tg.use_kernels(mode):
         Clipped.apply(x).sum().backward()
-    np.testing.assert_array_equal(x.grad, [0, 1, 1])
+    assert x.grad.tolist() == [0, 1, 1]
 
 
 class Through(tg.Function):
     """A gradient that is an array even when that is to be differentiated."""
 
     def forward(ctx, x):
-        return np.round(x)
+        return x.round()
 
     def backward(ctx, g):
-        return np.full(g.shape, 2.0)
+        return ctx.xp.full(g.shape, 2.0)
 
 
 @pytest.mark.parametrize("mode", ["reference", "always"])
@@ -438,5 +438,4 @@ def test_a_gradient_given_as_an_array_is_a_tensor_where_it_is_differentiated(mod
         x.grad = None
         Through.apply(x * x).sum().backward(create_graph=True)
         second = tg.grad(lambda x: tg.grad(lambda x: Through.apply(x * x).sum())(x).sum())(x)
-    np.testing.assert_array_equal(x.grad, [4, 8])
-    np.testing.assert_array_equal(second, [4, 4])
+    assert (x.grad.tolist(), second.tolist()) == ([4, 8], [4, 4])

@@ -13,6 +13,18 @@ template <int MOST> struct Lists {
   int chunk[MOST];                            // how many chunks all before have
 };
 
+// The last parameter that begins at chunk c or before.
+template <int MOST>
+__device__ __forceinline__ int owner(const Lists<MOST>& lists, int count, int c) {
+  int i = 0, end = count;
+  while (end - i > 1) {
+    const int middle = (i + end) / 2;
+    if (lists.chunk[middle] <= c) i = middle;
+    else end = middle;
+  }
+  return i;
+}
+
 // The step of one number: from [parameter, gradient, kept...] to what they become.
 template <class T, int LISTS, int MOST, class Step>
 __device__ __forceinline__ void each_number(const Lists<MOST>& lists, int count, int chunks,
@@ -20,12 +32,7 @@ __device__ __forceinline__ void each_number(const Lists<MOST>& lists, int count,
   using A = Wide<T>;
   constexpr int PACK = Pack<T>::size;
   for (int c = blockIdx.x; c < chunks; c += gridDim.x) {
-    int i = 0, end = count;                   // the last parameter that begins at c or before
-    while (end - i > 1) {
-      const int middle = (i + end) / 2;
-      if (lists.chunk[middle] <= c) i = middle;
-      else end = middle;
-    }
+    const int i = owner(lists, count, c);
     const Index begin = Index(c - lists.chunk[i]) * CHUNK, rest = lists.size[i] - begin;
     const int n = rest < CHUNK ? int(rest) : CHUNK;
     T* at[LISTS];
@@ -122,4 +129,37 @@ template <class T, int V> __global__ void accumulate(T* total, const T* g, Index
     for (int e = 0; e < V; e++) sum.at[e] = T(Wide<T>(sum.at[e]) + Wide<T>(pack.at[e]));
     store_pack(total + i, sum);
   }
+}
+
+// parts[c] becomes the sum of the squares in chunk c of lists.at[0].
+template <class T, int MOST>
+__global__ void square_parts(const __grid_constant__ Lists<MOST> lists, int count, int chunks,
+                             double* __restrict__ parts) {
+  constexpr int PACK = Pack<T>::size;
+  for (int c = blockIdx.x; c < chunks; c += gridDim.x) {
+    const int i = owner(lists, count, c);
+    const Index begin = Index(c - lists.chunk[i]) * CHUNK, rest = lists.size[i] - begin;
+    const int n = rest < CHUNK ? int(rest) : CHUNK;
+    const T* x = static_cast<const T*>(lists.at[0][i]) + begin;
+    const int packed = aligned(x) ? n / PACK * PACK : 0;
+    double sum = 0.0;
+    for (int j = threadIdx.x * PACK; j < packed; j += blockDim.x * PACK) {
+      const auto pack = load_pack<PACK>(x + j);
+      for (int e = 0; e < PACK; e++) sum += double(Wide<T>(pack.at[e])) * double(Wide<T>(pack.at[e]));
+    }
+    for (int j = packed + threadIdx.x; j < n; j += blockDim.x) {
+      const double value = double(load(x, j));
+      sum += value * value;
+    }
+    sum = over_row<Sum>(sum);
+    if (threadIdx.x == 0) parts[c] = sum;
+  }
+}
+
+// One block: *total becomes the sum of n parts.
+__global__ void sum_parts(const double* __restrict__ parts, double* total, Index n) {
+  double sum = 0.0;
+  for (Index i = threadIdx.x; i < n; i += blockDim.x) sum += parts[i];
+  sum = over_row<Sum>(sum);
+  if (threadIdx.x == 0) *total = sum;
 }

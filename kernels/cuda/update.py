@@ -31,16 +31,16 @@ _CHUNK = 4096  # CHUNK of update.cu
 # How many parameters a struct holds. A launch carries all of it, so there is a small one; the
 # large one is nearly as long as arguments may be, 32764 bytes (4 KiB before CUDA 12.1).
 _FEW, _MANY = 64, 640
-SOURCE = Source(
-    "update",
-    ["advance_step", "advance_scale", *[f"accumulate<{t}, {v}>" for t, v in PACKED]]
-    + [f"sgd<{t}, {k}, {n}>" for t in TYPES.values() for k in (2, 3) for n in (_FEW, _MANY)]
-    + [f"adam<{t}, {n}>" for t in TYPES.values() for n in (_FEW, _MANY)],
-)
 _LISTS = {
     n: np.dtype([("at", np.uint64, (4, n)), ("size", np.int64, n), ("chunk", np.int32, n)])
     for n in (_FEW, _MANY)
 }
+SOURCE = Source(
+    "update",
+    ["advance_step", "advance_scale", "sum_parts", *[f"accumulate<{t}, {v}>" for t, v in PACKED]]
+    + [f"sgd<{t}, {k}, {n}>" for t in TYPES.values() for k in (2, 3) for n in (_FEW, _MANY)]
+    + [f"{k}<{t}, {n}>" for k in ("adam", "square_parts") for t in TYPES.values() for n in _LISTS],
+)
 
 
 @accepts(dtypes=("float64",), when=advance_fits)
@@ -74,17 +74,38 @@ def adam(h, *arrays, beta1, beta2, eps, weight_decay, decoupled):
     _update(f"adam<{ctype(arrays[0])}", h, lists(arrays, 4), [*numbers, np.int32(decoupled)])
 
 
+@accepts(dtypes=DTYPES)
+def sum_of_squares(*arrays):
+    xp, launch, _ = device(arrays[0])
+    tables = list(_tables([(a,) for a in arrays]))
+    starts = np.cumsum([0, *[chunks for *_, chunks in tables]])
+    parts, total = xp.empty(int(starts[-1]), "float64"), xp.empty((), "float64")
+    for (table, most, count, chunks), start in zip(tables, starts, strict=False):
+        args = (table, np.int32(count), np.int32(chunks), parts[start:])
+        kernel = f"square_parts<{ctype(arrays[0])}, {most}>"
+        launch(SOURCE, kernel, (min(chunks, MOST_BLOCKS),), (BLOCK,), args)
+    launch(SOURCE, "sum_parts", (1,), (BLOCK,), (parts, total, *sizes(parts.size)))
+    return total
+
+
 def _update(kernel, h, parameters, numbers):
+    for table, most, count, chunks in _tables(parameters):
+        args = (table, np.int32(count), np.int32(chunks), h, np.int32(len(h) > 2), *numbers)
+        grid = (min(chunks, MOST_BLOCKS),)
+        device(h).launch(SOURCE, f"{kernel}, {most}>", grid, (BLOCK,), args)
+
+
+def _tables(parameters):
+    """For as many parameters as a launch takes at a time, each with what is kept for it: the struct
+    that says where they lie, how many it could hold, how many they are, and their chunks."""
     parameters = [arrays for arrays in parameters if arrays[0].size]
     for start in range(0, len(parameters), _MANY):
         part = parameters[start : start + _MANY]
         count, most = len(part), _FEW if len(part) <= _FEW else _MANY
         lengths = [arrays[0].size for arrays in part]
         ends = np.cumsum([-(-n // _CHUNK) for n in lengths])
-        table, chunks = np.zeros((), _LISTS[most]), int(ends[-1])
+        table = np.zeros((), _LISTS[most])
         table["size"][:count], table["chunk"][1:count] = lengths, ends[:-1]
         for i, arrays in enumerate(zip(*part, strict=True)):
             table["at"][i, :count] = [a.data.ptr for a in arrays]
-        args = (table[()], np.int32(count), np.int32(chunks), h, np.int32(len(h) > 2), *numbers)
-        grid = (min(chunks, MOST_BLOCKS),)
-        device(h).launch(SOURCE, f"{kernel}, {most}>", grid, (BLOCK,), args)
+        yield table[()], most, count, int(ends[-1])

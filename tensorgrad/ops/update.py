@@ -70,6 +70,18 @@ def accumulate(total, g):
     total += g
 
 
+@op(
+    differentiable=False,
+    samples=lambda: [
+        Sample(tuple([draw(s, seed=i) for i, s in enumerate(shapes)]))
+        for shapes in (((3, 4),), ((3, 4), (), (0,), (7, 150)))
+    ],
+)
+def sum_of_squares(*arrays):
+    """The sum of the squares of all numbers, in float64: a gradient's squared norm."""
+    return sum([(a.astype("float64") ** 2).sum() for a in arrays])
+
+
 def parts(arrays, k):
     """The k lists that stand one after the other, as one tuple of k arrays for each parameter."""
     n = len(arrays) // k

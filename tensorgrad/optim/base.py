@@ -10,7 +10,8 @@ import numpy as np
 from ..backend import BY_TYPE, namespace
 from ..core import Tensor, stamp
 from ..errors import DTypeError, GraphError, ShapeError
-from ..ops.update import advance_step, written_if
+from ..ops.elementwise import multiply
+from ..ops.update import advance_step, sum_of_squares, written_if
 from ..switches import each_time, switches
 
 Schedule = Callable[[int], float]
@@ -196,13 +197,12 @@ class Optimizer:
         grads = [p.grad for p in self.params() if p.grad is not None]
         if not grads:
             raise GraphError("clip_grad_norm: no parameter has a gradient; call backward() first")
-        total = sum([(g._data.astype("float64") ** 2).sum() for g in grads])
         xp = namespace(grads[0]._data)
-        norm = xp.sqrt(xp.asarray(total))
+        norm = xp.sqrt(xp.asarray(sum_of_squares(*[g._data for g in grads])))
         scale = xp.minimum(most / (norm + 1e-6), 1.0)
         for p in self.params():
             if p.grad is not None:
-                p.grad = Tensor(p.grad._data * scale.astype(p.grad._data.dtype))
+                p.grad = Tensor(multiply(p.grad._data, scale.astype(p.grad._data.dtype)))
         return Tensor(norm)
 
     def state_dict(self) -> dict[str, Any]:

@@ -172,6 +172,7 @@ def _layer_norm_grad(g, x, weight, mean, rstd, needs):
 
 
 ORACLES |= {
+    "sum_of_squares": lambda *xs: np.sum([np.sum(x.astype(float) ** 2) for x in xs]),
     "square_grad": lambda g, x: 2 * g * x,
     "tanh_grad": lambda g, y: g * (1 - y**2),
     "sigmoid_grad": lambda g, y: g * (y - y**2),

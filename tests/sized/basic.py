@@ -91,6 +91,7 @@ SIZED = {
     "dropout": lambda k: [Sample((draw((k,)), STATE), {"p": 0.3})],
     "advance_random": lambda k: [Sample((STATE,), {"blocks": k})],
     "accumulate": lambda k: vector(k, WIDE, WIDE),
+    "sum_of_squares": lambda k: [Sample((*vector(k, *[WIDE] * 2)[0].args, draw((5000,))))],
     "advance_step": lambda k: [Sample((H,))],
     "advance_scale": lambda k: [
         Sample((np.array([8.0, float(k)]), np.ones(1)), {"interval": 32, "factor": 2.0})
