@@ -12,13 +12,18 @@ import numpy as np
 
 from ..accept import accepts
 from ..shapes import attention_fits, attention_grad_fits
-from .device import DTYPES, TYPES, Source, ctype, device, either, sizes, wide
+from .device import DTYPES, HALVES, TYPES, Source, ctype, device, either, sizes, wide
 
 _HEADS = (32, 64, 128)  # the widths that kernels are made for; narrower heads take the next
 _KERNELS = ("attention", "attention_grad_q", "attention_grad_kv")
 SOURCE = Source(
     "attention",
-    [f"{name}<{t}, {n}>" for name in _KERNELS for t in TYPES.values() for n in _HEADS]
+    [
+        f"{name}{'_mma' * (dtype in HALVES and name == 'attention')}<{t}, {n}>"
+        for name in _KERNELS
+        for dtype, t in TYPES.items()
+        for n in _HEADS
+    ]
     + [f"attention_along<{t}>" for t in TYPES.values()],
 )
 _THREADS = 128  # THREADS of tiles.cuh
@@ -108,8 +113,10 @@ def _inputs(q, k, v, mask, scale):
 
 def _launch(kernel, q, k, v, rows, args):
     """A launch with a block for some rows of each head."""
-    head = next(n for n in _HEADS if n >= max(q.shape[-1], v.shape[-1]))
-    grid = (q.shape[0] * q.shape[1] * -(-rows // _lines(q)),)
+    head, lines = next(n for n in _HEADS if n >= max(q.shape[-1], v.shape[-1])), _lines(q)
+    if q.itemsize == 2 and kernel == "attention":
+        kernel, lines = kernel + "_mma", 128 if head <= 64 else 64
+    grid = (q.shape[0] * q.shape[1] * -(-rows // lines),)
     device(q).launch(SOURCE, f"{kernel}<{ctype(q)}, {head}>", grid, (_THREADS,), args)
 
 

@@ -1,0 +1,172 @@
+// attention_mma.cuh - attention of halves on tensor cores (FlashAttention-2, Dao 2023): as in
+// attention.cu, but a warp takes lines of its own, whose scores and sums stay in its registers,
+// and what it walks through is copied to shared memory while it computes.
+#include "heads.cuh"
+#include "mma.cuh"
+
+// Rows of x from `row` on, zeros beyond its end, on their way to a tile: see wait_for_copies.
+template <class T, int ROWS, int WIDTH>
+__device__ __forceinline__ void fetch(HalfTile<T, ROWS, WIDTH>& tile, const Rows<T>& x, int row) {
+  constexpr int V = Pack<T>::size, PACKS = ROWS * WIDTH / V;
+  if (x.packed) {
+#pragma unroll
+    for (int i = 0; i < PACKS; i += THREADS) {
+      const int p = i + threadIdx.x, r = p / (WIDTH / V), c = p % (WIDTH / V) * V;
+      copy_async<16>(tile.at + r * tile.STEP + c, x.of(row + r, c), x.has(row + r, c));
+    }
+  } else {
+#pragma unroll 1
+    for (int p = threadIdx.x; p < ROWS * WIDTH; p += THREADS) {
+      const int r = p / WIDTH, c = p % WIDTH;
+      tile.at[r * tile.STEP + c] = x.has(row + r, c) ? *x.of(row + r, c) : T(0.f);
+    }
+  }
+}
+
+// The thread's place in a block of 16 M lines for each warp: the first of its lines, of which the
+// others are 8 apart, and the first of its columns.
+template <int M> struct Lane {
+  static constexpr int LINES = THREADS / 32 * 16 * M;
+  const int warp = threadIdx.x / 32, line = warp * 16 * M + threadIdx.x % 32 / 4;
+  const int column = threadIdx.x % 4 * 2;
+};
+
+// The warp's lines of x as operands, by way of a tile that is free for it, and is so afterwards.
+template <class T, int M, int WIDTH, int ROWS>
+__device__ __forceinline__ void take(unsigned (&to)[M][WIDTH / 16][4], const Rows<T>& x, int first,
+                                     HalfTile<T, ROWS, WIDTH>& tile) {
+  static_assert(ROWS == Lane<M>::LINES, "the block's lines");
+  fetch(tile, x, first);
+  commit_copies();
+  wait_for_copies<0>();
+  __syncthreads();
+#pragma unroll
+  for (int m = 0; m < M; m++)
+#pragma unroll
+    for (int k = 0; k < WIDTH / 16; k++)
+      read<false>(to[m][k], tile, Lane<M>().warp * 16 * M + m * 16, k * 16);
+  __syncthreads();
+}
+
+// Products of queries and keys become scores. Lines are queries, or if TURNED keys.
+template <bool TURNED, class T, int M, int N>
+__device__ __forceinline__ void score(float (&p)[M][N][4], const Scores<T>& scores, int first,
+                                      int begin) {
+  const Lane<M> at;
+  const bool whole = TURNED ? scores.whole(begin, 8 * N, first, at.LINES)
+                            : scores.whole(first, at.LINES, begin, 8 * N);
+  if (whole) {
+#pragma unroll
+    for (int m = 0; m < M; m++)
+#pragma unroll
+      for (int n = 0; n < N; n++)
+#pragma unroll
+        for (int i = 0; i < 4; i++) p[m][n][i] *= scores.scale;
+  } else {
+#pragma unroll
+    for (int m = 0; m < M; m++)
+#pragma unroll
+      for (int n = 0; n < N; n++)
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+          const int line = first + at.line + m * 16 + i / 2 * 8;
+          const int column = begin + n * 8 + at.column + i % 2;
+          p[m][n][i] = TURNED ? scores.of(p[m][n][i], column, line)
+                              : scores.of(p[m][n][i], line, column);
+        }
+    __syncwarp();                             // a mask may have parted it, and mma takes all lanes
+  }
+}
+
+// Half h of a thread's sums, times a factor, as a row of a result.
+template <class T, int N>
+__device__ __forceinline__ void write(T* to, const float (&sum)[N][4], int h, int column,
+                                      int width, float factor, bool packed) {
+#pragma unroll
+  for (int n = 0; n < N; n++) {
+    const int c = n * 8 + column;
+    const float x = sum[n][2 * h] * factor, y = sum[n][2 * h + 1] * factor;
+    if (packed && c < width) {
+      *reinterpret_cast<unsigned*>(to + c) = pair<T>(x, y);
+    } else {
+      if (c < width) to[c] = T(x);
+      if (c + 1 < width) to[c + 1] = T(y);
+    }
+  }
+}
+
+template <class T, int HEAD>
+__global__ void __launch_bounds__(THREADS, HEAD == 64 ? 2 : 3)
+attention_mma(const T* __restrict__ q, const T* __restrict__ k, const T* __restrict__ v,
+              const void* __restrict__ mask, T* __restrict__ y, float* __restrict__ lse, Shape s,
+              float scale) {
+  constexpr int M = HEAD > 64 ? 1 : 2, KEYS = 64, N = KEYS / 8;
+  const Lane<M> at;
+  __shared__ union {
+    HalfTile<T, Lane<M>::LINES, HEAD> of_q;
+    HalfTile<T, KEYS, HEAD> of[2];
+  } tile;
+  const Task task(s, s.rows, at.LINES, s.causal);
+  const Scores<T> scores(mask, task, s, scale);
+  const Rows<T> ks = task.rows(k, s.k, s.keys, s.depth, s);
+  const Rows<T> vs = task.rows(v, s.v, s.keys, s.columns, s);
+  unsigned queries[M][HEAD / 16][4];
+  take(queries, task.rows(q, s.q, s.rows, s.depth, s), task.first, tile.of_q);
+  float sums[M][HEAD / 8][4] = {};
+  float top[M][2], total[M][2] = {};          // of each line: the largest score, the sum so far
+#pragma unroll
+  for (int m = 0; m < M; m++) top[m][0] = top[m][1] = minus_infinity<float>();
+  const int last = s.causal && s.keys - task.first > at.LINES ? task.first + at.LINES : s.keys;
+  fetch(tile.of[0], ks, 0);
+  commit_copies();
+  for (int begin = 0; begin < last; begin += KEYS) {
+    wait_for_copies<0>();
+    __syncthreads();                          // keys are there, the values before have been read
+    fetch(tile.of[1], vs, begin);
+    commit_copies();
+    float p[M][N][4] = {};
+    multiply_rows(p, queries, tile.of[0]);
+    wait_for_copies<0>();
+    __syncthreads();                          // values are there, the keys have been read
+    if (begin + KEYS < last) fetch(tile.of[0], ks, begin + KEYS);
+    commit_copies();
+    score<false>(p, scores, task.first, begin);
+#pragma unroll
+    for (int m = 0; m < M; m++)
+#pragma unroll
+      for (int h = 0; h < 2; h++) {
+        float high = minus_infinity<float>();
+#pragma unroll
+        for (int n = 0; n < N; n++)
+          high = m::max(high, m::max(p[m][n][2 * h], p[m][n][2 * h + 1]));
+        high = m::max(top[m][h], over_line<Max, 4>(high));
+        const float shift = finite(high);
+        const bool none = top[m][h] == minus_infinity<float>();
+        const float less = none ? 0.f : __expf(finite(top[m][h]) - shift);
+        top[m][h] = high;
+        total[m][h] *= less;
+#pragma unroll
+        for (int n = 0; n < N; n++)
+#pragma unroll
+          for (int i = 2 * h; i < 2 * h + 2; i++)
+            total[m][h] += p[m][n][i] = __expf(p[m][n][i] - shift);
+#pragma unroll
+        for (int n = 0; n < HEAD / 8; n++)
+#pragma unroll
+          for (int i = 2 * h; i < 2 * h + 2; i++) sums[m][n][i] *= less;
+      }
+    multiply(sums, p, tile.of[1]);
+  }
+#pragma unroll
+  for (int m = 0; m < M; m++)
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+      const float all = over_line<Sum, 4>(total[m][h]);
+      const int row = task.first + at.line + m * 16 + h * 8;
+      if (row >= s.rows) continue;
+      const float per = all == 0.f ? 0.f : 1.f / all;  // nothing to attend to: 0
+      T* const to = task.of(y, s.y) + row * s.y.row;
+      write(to, sums[m], h, at.column, s.columns, per, s.packed);
+      if (at.column == 0) lse[task.head * s.rows + row] = finite(top[m][h]) + m::log(all);
+    }
+}
