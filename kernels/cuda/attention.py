@@ -19,7 +19,7 @@ _KERNELS = ("attention", "attention_grad_q", "attention_grad_kv")
 SOURCE = Source(
     "attention",
     [
-        f"{name}{'_mma' * (dtype in HALVES and name == 'attention')}<{t}, {n}>"
+        f"{name}{'_mma' * (dtype in HALVES)}<{t}, {n}>"
         for name in _KERNELS
         for dtype, t in TYPES.items()
         for n in _HEADS
@@ -114,8 +114,9 @@ def _inputs(q, k, v, mask, scale):
 def _launch(kernel, q, k, v, rows, args):
     """A launch with a block for some rows of each head."""
     head, lines = next(n for n in _HEADS if n >= max(q.shape[-1], v.shape[-1])), _lines(q)
-    if q.itemsize == 2 and kernel == "attention":
-        kernel, lines = kernel + "_mma", 128 if head <= 64 else 64
+    if q.itemsize == 2:
+        lines = 128 if kernel == "attention" and head <= 64 else 64
+        kernel += "_mma"
     grid = (q.shape[0] * q.shape[1] * -(-rows // lines),)
     device(q).launch(SOURCE, f"{kernel}<{ctype(q)}, {head}>", grid, (_THREADS,), args)
 

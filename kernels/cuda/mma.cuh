@@ -103,27 +103,45 @@ __device__ __forceinline__ void read(unsigned (&to)[4], const HalfTile<T, ROWS, 
   ldmatrix<TURNED>(to, tile.at + (row + lane % 16) * tile.STEP + column + lane / 16 * 8);
 }
 
-// sum += a times the rows of b, as its columns: 16 M lines, 8 N columns.
+// sum += a times columns k and the 15 after it of b's rows, which are the columns of the product:
+// 16 M lines, 8 N columns.
 template <class T, int M, int N, int WIDTH, int ROWS>
-__device__ __forceinline__ void multiply_rows(float (&sum)[M][N][4],
-                                              const unsigned (&a)[M][WIDTH / 16][4],
-                                              const HalfTile<T, ROWS, WIDTH>& b) {
+__device__ __forceinline__ void multiply_step(float (&sum)[M][N][4], const unsigned (&a)[M][4],
+                                              const HalfTile<T, ROWS, WIDTH>& b, int k) {
   static_assert(ROWS == 8 * N, "a column for each row");
 #pragma unroll
-  for (int k = 0; k < WIDTH / 16; k++)
+  for (int n = 0; n < N; n += 2) {
+    unsigned rows[4];
+    read<false>(rows, b, n * 8, k);
 #pragma unroll
-    for (int n = 0; n < N; n += 2) {
-      unsigned rows[4];
-      read<false>(rows, b, n * 8, k * 16);
-#pragma unroll
-      for (int m = 0; m < M; m++) {
-        mma<T>(sum[m][n], a[m][k], rows[0], rows[2]);
-        mma<T>(sum[m][n + 1], a[m][k], rows[1], rows[3]);
-      }
+    for (int m = 0; m < M; m++) {
+      mma<T>(sum[m][n], a[m], rows[0], rows[2]);
+      mma<T>(sum[m][n + 1], a[m], rows[1], rows[3]);
     }
+  }
 }
 
-// sum += a, rounded to halves, times b.
+// sum += a @ b^T, with a in registers, or 16 lines of a tile.
+template <class T, int M, int N, int WIDTH, int ROWS>
+__device__ __forceinline__ void multiply_rows(float (&sum)[M][N][4],
+                                              const unsigned (&a)[WIDTH / 16][M][4],
+                                              const HalfTile<T, ROWS, WIDTH>& b) {
+#pragma unroll
+  for (int k = 0; k < WIDTH / 16; k++) multiply_step(sum, a[k], b, k * 16);
+}
+template <class T, int N, int WIDTH, int LINES, int ROWS>
+__device__ __forceinline__ void multiply_rows(float (&sum)[1][N][4],
+                                              const HalfTile<T, LINES, WIDTH>& a, int line,
+                                              const HalfTile<T, ROWS, WIDTH>& b) {
+#pragma unroll
+  for (int k = 0; k < WIDTH; k += 16) {
+    unsigned left[1][4];
+    read<false>(left[0], a, line, k);
+    multiply_step(sum, left, b, k);
+  }
+}
+
+// sum += a @ b, with a rounded to halves.
 template <class T, int M, int N, int WIDTH, int ROWS>
 __device__ __forceinline__ void multiply(float (&sum)[M][WIDTH / 8][4],
                                          const float (&a)[M][N][4],

@@ -33,7 +33,7 @@ inline void check_shared(const void* p, int bytes, int line) {
   const bool ours = (c >= engine.shared && c + bytes <= engine.shared + engine.shared_bytes) ||
                     (c >= engine.dynamic && c + bytes <= engine.dynamic + engine.dynamic_bytes);
   if (!ours) fail("an address that is not in shared memory", line);
-  if (reinterpret_cast<unsigned long>(p) % bytes) fail("a misaligned address in shared memory", line);
+  if (uint64_t(p) % bytes) fail("a misaligned address in shared memory", line);
 }
 
 inline void make_copies(unsigned before) {    // of all groups before that number
