@@ -33,7 +33,7 @@ inline void check_shared(const void* p, int bytes, int line) {
   const bool ours = (c >= engine.shared && c + bytes <= engine.shared + engine.shared_bytes) ||
                     (c >= engine.dynamic && c + bytes <= engine.dynamic + engine.dynamic_bytes);
   if (!ours) fail("an address that is not in shared memory", line);
-  if (uint64_t(p) % bytes) fail("a misaligned address in shared memory", line);
+  if ((unsigned long)p % bytes) fail("a misaligned address in shared memory", line);
 }
 
 inline void make_copies(unsigned before) {    // of all groups before that number
@@ -94,7 +94,7 @@ template <int BYTES> inline void copy_async(void* to, const void* from, bool the
   static_assert(BYTES == 4 || BYTES == 8 || BYTES == 16, "what cp.async copies");
   Thread& me = *engine.current;
   check_shared(to, BYTES, __LINE__);
-  if (there && reinterpret_cast<unsigned long>(from) % BYTES)
+  if (there && (unsigned long)from % BYTES)
     fail("cp.async from a misaligned address", __LINE__);
   if (me.copies == MAX_COPIES) fail("more copies under way than cuda_mma.h has room for", __LINE__);
   copies[me.linear][me.copies++] = {to, there ? from : nullptr, BYTES, me.groups};
