@@ -101,6 +101,13 @@ def test_scores_beyond_the_range_of_halves(dtype, gpu):
     agree(gpu, dtype, 60 * np.sign(q), 60 * np.sign(k), v, scale=1e-5)
 
 
+@halves
+def test_scores_far_below_zero(dtype, gpu):
+    """exp(-score) is infinite in float32; nothing was seen before that it could be a factor of."""
+    q, k, v = qkv((1,), 17, 130, 8, 8)
+    agree(gpu, dtype, 5 + np.abs(q), -10 - np.abs(k), v)
+
+
 @pytest.mark.parametrize("needs", list(itertools.product((True, False), repeat=3)))
 def test_what_is_needed(needs, gpu):
     _, (args, params) = attends(*qkv((1,), 66, 70, 8, 12), causal=True)

@@ -237,13 +237,19 @@ inline bool warp_is_complete(const Thread& thread, unsigned lanes) {
   return true;
 }
 
+// Where threads run forward, all warps go on together; where they run backward, one alone until it
+// waits for the block; where they are shuffled, some of them.
 inline void release_warps() {
-  for (unsigned i = 0; i < engine.count && !engine.failed; i++) {
+  const uint64_t held = engine.kind == 1 ? ~0ull : engine.kind == 2 ? next_random() : 0;
+  bool some = false;
+  for (unsigned k = 0; k < engine.count && !engine.failed; k++) {
+    const unsigned i = engine.order[k];
     Thread& first = engine.threads[i];
-    if (first.state != AT_WARP_BARRIER) continue;
+    if (first.state != AT_WARP_BARRIER || (some && held >> i / 32 & 1)) continue;
     Thread* warp = engine.threads + i / 32 * 32;
     const unsigned rest = engine.count - i / 32 * 32, lanes = rest < 32 ? rest : 32;
     if (!warp_is_complete(first, lanes)) continue;
+    some = true;
     unsigned votes = 0;
     for (unsigned l = 0; l < lanes; l++)
       if (first.mask >> l & 1 && warp[l].mine) votes |= 1u << l;
