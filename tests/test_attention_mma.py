@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tensorgrad.kernels.cuda import device
 
 from tensorgrad import backend as backends
 from tensorgrad.ops.samples import Sample, draw
@@ -144,3 +146,17 @@ def test_the_same_bits_in_any_order_of_threads(dtype, gpu):
         results = (*CUDA[FORWARD.name](*given[1:4]), *CUDA[BACKWARD.name](*given, **params)[:3])
         seen.add(b"".join(gpu.to_host(a).tobytes() for a in results))
     assert len(seen) == 1
+
+
+def test_older_devices_leave_halves_to_the_reference(gpu, monkeypatch):
+    (args, params), _ = attends(*qkv((1,), 3, 4, 8, 8))
+    for capability, taken in (("75", False), ("80", True), ("120", True)):
+        card = SimpleNamespace(compute_capability=capability)
+        cuda = SimpleNamespace(Device=lambda card=card: card)
+        xp = type("xp", (), {"cuda": cuda})
+        kind = type(gpu.from_host(args[0]))
+        monkeypatch.setitem(device.DEVICES, kind, device.Device(xp, None, None))
+        for dtype in device.DTYPES:
+            given = tuple(placed(FORWARD, list(args), dtype, gpu.from_host))
+            accepted = CUDA[FORWARD.name].guard(sized=False)(given, params)
+            assert accepted == (taken or dtype not in HALVES)

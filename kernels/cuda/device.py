@@ -120,6 +120,16 @@ def _new_device(kind: type) -> Device:
     return DEVICES[kind]
 
 
+@functools.cache
+def _capability(found: Device) -> int:
+    return int(found.xp.cuda.Device().compute_capability)
+
+
+def tensor_cores(x: Array) -> bool:
+    """Whether the device an array is on has the instructions of mma.cuh."""
+    return _capability(device(x)) >= 80
+
+
 # --- CuPy ---------------------------------------------------------------------------------------
 
 
