@@ -20,8 +20,8 @@ from .device import (
     ctype,
     device,
     either,
+    multiplies,
     sizes,
-    tensor_cores,
     wide,
 )
 
@@ -48,7 +48,7 @@ _SHAPE = np.dtype(
 
 
 def _fits(q, k, v, mask=None, *, causal=False, scale=None):
-    if not attention_fits(q, k, v, mask, scale=scale) or (q.itemsize == 2 and not tensor_cores(q)):
+    if not attention_fits(q, k, v, mask, scale=scale) or not multiplies(q):
         return False
     long = max(q.shape[-2], k.shape[-2])
     tiles = math.prod(q.shape[:-2]) * -(-long // _lines(q))

@@ -4,26 +4,6 @@
 #include "heads.cuh"
 #include "mma.cuh"
 
-// Rows of x from `row` on, zeros beyond its end, on their way to a tile: see wait_for_copies. The
-// loops are not unrolled: addresses would take registers that the sums need.
-template <class T, int ROWS, int WIDTH>
-__device__ __forceinline__ void fetch(HalfTile<T, ROWS, WIDTH>& tile, const Rows<T>& x, int row) {
-  constexpr int V = Pack<T>::size, PACKS = WIDTH / V;
-  if (x.packed) {
-#pragma unroll 1
-    for (int p = threadIdx.x; p < ROWS * PACKS; p += THREADS) {
-      const int r = p / PACKS, c = p % PACKS * V;
-      copy_async<16>(tile.at + r * tile.STEP + c, x.of(row + r, c), x.has(row + r, c));
-    }
-  } else {
-#pragma unroll 1
-    for (int p = threadIdx.x; p < ROWS * WIDTH; p += THREADS) {
-      const int r = p / WIDTH, c = p % WIDTH;
-      tile.at[r * tile.STEP + c] = x.has(row + r, c) ? *x.of(row + r, c) : T(0.f);
-    }
-  }
-}
-
 // The thread's place in a block of 16 M lines for each warp: the first of its lines, of which the
 // others are 8 apart, and the first of its columns.
 template <int M> struct Lane {

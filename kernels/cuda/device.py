@@ -125,9 +125,9 @@ def _capability(found: Device) -> int:
     return int(found.xp.cuda.Device().compute_capability)
 
 
-def tensor_cores(x: Array) -> bool:
-    """Whether the device an array is on has the instructions of mma.cuh."""
-    return _capability(device(x)) >= 80
+def multiplies(x: Array) -> bool:
+    """Whether mma.cuh and tiles.cuh can multiply arrays like x: halves need tensor cores for it."""
+    return x.dtype.itemsize > 2 or _capability(device(x)) >= 80
 
 
 # --- CuPy ---------------------------------------------------------------------------------------

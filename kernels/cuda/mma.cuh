@@ -8,7 +8,7 @@
 //   sum 16 x 8  floats 0..3 at rows g, g, g + 8, g + 8, columns 2t, 2t + 1, 2t, 2t + 1
 //
 // So sums of two neighbouring tiles, rounded to halves, are an operand a: see `rounded`.
-#include "common.cuh"
+#include "tiles.cuh"
 
 #ifdef __CUDACC__  // tests/cudasim/cuda_mma.h has the same four on the CPU
 
@@ -94,6 +94,29 @@ template <class T, int ROWS, int WIDTH> struct alignas(16) HalfTile {
   static constexpr int STEP = WIDTH + 8;
   T at[ROWS * STEP];
 };
+
+// Rows of x from `row` on and columns from `column` on, zeros beyond its end, on their way to a tile:
+// see wait_for_copies. The loops are not unrolled: addresses would take registers that sums need.
+template <class T, int ROWS, int WIDTH>
+__device__ __forceinline__ void fetch(HalfTile<T, ROWS, WIDTH>& tile, const Rows<T>& x, int row,
+                                      int column = 0) {
+  constexpr int V = Pack<T>::size, PACKS = WIDTH / V;
+  if (x.packed) {
+#pragma unroll 1
+    for (int p = threadIdx.x; p < ROWS * PACKS; p += THREADS) {
+      const int r = p / PACKS, c = p % PACKS * V;
+      const bool there = x.has(row + r, column + c);
+      copy_async<16>(tile.at + r * tile.STEP + c, x.of(row + r, column + c), there);
+    }
+  } else {
+#pragma unroll 1
+    for (int p = threadIdx.x; p < ROWS * WIDTH; p += THREADS) {
+      const int r = p / WIDTH, c = p % WIDTH;
+      const bool there = x.has(row + r, column + c);
+      tile.at[r * tile.STEP + c] = there ? *x.of(row + r, column + c) : T(0.f);
+    }
+  }
+}
 
 // The warp's 16 x 16 halves from a row and a column on: an operand a, or two b side by side.
 template <bool TURNED, class T, int ROWS, int WIDTH>
