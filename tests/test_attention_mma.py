@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from types import SimpleNamespace
 
+import ml_dtypes
 import numpy as np
 import pytest
 from tensorgrad.kernels.cuda import device
@@ -72,6 +73,17 @@ def test_rows_that_see_nothing_are_zero(dtype, gpu):
     assert (y[:, [3, 65]] == 0).all()
     assert (lse[:, [3, 65]] == -np.inf).all()
     assert np.isfinite(np.delete(lse, [3, 65], axis=1)).all()
+
+
+@halves
+def test_masks_of_the_least_number_there_is(dtype, gpu):
+    """A row of them attends to all keys alike; it does not see nothing."""
+    kind = backends.dtype_of(dtype)
+    mask = np.zeros((17, 70))
+    mask[3], mask[:, 5:9] = np.repeat(float(ml_dtypes.finfo(kind).min), 2)
+    forward, _ = attends(*qkv((1,), 17, 70, 8, 8), mask)
+    assert np.isfinite(FORWARD.ref(*forward.args)[1]).all()
+    assert run(FORWARD, CUDA[FORWARD.name], forward, dtype, gpu)
 
 
 @halves

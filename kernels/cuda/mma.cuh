@@ -96,17 +96,22 @@ template <class T, int ROWS, int WIDTH> struct alignas(16) HalfTile {
 };
 
 // Rows of x from `row` on and columns from `column` on, zeros beyond its end, on their way to a tile:
-// see wait_for_copies. The loops are not unrolled: addresses would take registers that sums need.
+// see wait_for_copies.
 template <class T, int ROWS, int WIDTH>
 __device__ __forceinline__ void fetch(HalfTile<T, ROWS, WIDTH>& tile, const Rows<T>& x, int row,
                                       int column = 0) {
-  constexpr int V = Pack<T>::size, PACKS = WIDTH / V;
   if (x.packed) {
-#pragma unroll 1
-    for (int p = threadIdx.x; p < ROWS * PACKS; p += THREADS) {
-      const int r = p / PACKS, c = p % PACKS * V;
-      const bool there = x.has(row + r, column + c);
-      copy_async<16>(tile.at + r * tile.STEP + c, x.of(row + r, column + c), there);
+    constexpr int V = Pack<T>::size, DOWN = THREADS / (WIDTH / V);
+    const int first = threadIdx.x / (WIDTH / V), c = threadIdx.x % (WIDTH / V) * V;
+    const int rows = column + c < x.width ? x.count - row - first : 0;
+    const T* from = x.of(row + first, column + c);
+    T* to = tile.at + first * tile.STEP + c;
+    static_assert(DOWN > ROWS || ROWS % DOWN == 0, "as many for each thread");
+#pragma unroll
+    for (int r = 0; r < ROWS; r += DOWN) {
+      if (DOWN <= ROWS || first < ROWS) copy_async<16>(to, from, r < rows);
+      from += DOWN * x.step;
+      to += DOWN * tile.STEP;
     }
   } else {
 #pragma unroll 1
