@@ -87,7 +87,8 @@ class Graphed:
 
     def __call__(self, *batch: Any) -> Any:
         batch = tuple([self._lift(a) for a in batch])
-        if switches.each_time is not None or [_form(a) for a in batch] != self.form:
+        aside = switches.each_time is not None or switches.anomaly is not None
+        if aside or [_form(a) for a in batch] != self.form:
             return _map(Tensor.detach, self.step(*batch))
         for mine, given in zip(self.inputs, batch, strict=True):
             if isinstance(mine, Tensor):

@@ -13,13 +13,15 @@ _PACKAGE = str(Path(__file__).parent)
 
 
 class TensorgradError(Exception):
-    """Base of every error raised on purpose; `layers` is filled in by modules as it passes."""
+    """Base of every error raised on purpose; `layers` is filled in by modules as it passes, `notes`
+    by a walk back over the tape."""
 
     layers: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         where = f"\n  in layer {'.'.join(self.layers)}" if self.layers else ""
-        return super().__str__() + where
+        return super().__str__() + where + "".join([f"\n  in the {note}" for note in self.notes])
 
 
 class ShapeError(TensorgradError, ValueError):
@@ -40,6 +42,10 @@ class BackendError(TensorgradError, RuntimeError):
 
 class GraphError(TensorgradError, RuntimeError):
     """The recorded graph cannot be differentiated as asked."""
+
+
+class AnomalyError(TensorgradError, FloatingPointError):
+    """An op, or its gradient, gave a number that is none; see `detect_anomaly`."""
 
 
 class OutOfMemoryError(TensorgradError, MemoryError):
