@@ -394,6 +394,7 @@ def test_two_steps_by_a_schedule_are_refused(gpu):
 def test_bad_arguments():
     x, w = tg.ones(2), nn.Parameter(np.ones(2))
     for call, message in (
+        (lambda: tg.cuda.graphed(3, x), "the step is a function, got int"),
         (lambda: tg.cuda.graphed(print, x, 0), "warmup is at least 1"),
         (lambda: tg.cuda.graphed(print, x, 1.5), "warmup is at least 1"),
         (lambda: tg.cuda.graphed(print, ()), "no backend"),

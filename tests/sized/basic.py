@@ -94,8 +94,9 @@ SIZED = {
     "sum_of_squares": lambda k: [Sample((*vector(k, *[WIDE] * 2)[0].args, draw((5000,))))],
     "advance_step": lambda k: [Sample((H,))],
     "advance_scale": lambda k: [
-        Sample((np.array([8.0, float(k)]), np.ones(1)), {"interval": 32, "factor": 2.0})
+        Sample((np.array([8.0, float(k)]), np.ones(1)), {"interval": 32, "factor": 2.0, "least": 1.0})
     ],
+    "rescale": lambda k: [Sample((np.array([0.3]), *vector(k, *[WIDE] * 3)[0].args))],
     "sgd": lambda k: [Sample((H, *vector(k, *[WIDE] * 6)[0].args), SGD)],  # two parameters
     "adam": lambda k: [Sample((H, *vector(k, *[WIDE] * 6, *[(0.0, 1.0)] * 2)[0].args), ADAM)],
 }  # fmt: skip
