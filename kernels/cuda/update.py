@@ -35,11 +35,12 @@ _LISTS = {
     n: np.dtype([("at", np.uint64, (4, n)), ("size", np.int64, n), ("chunk", np.int32, n)])
     for n in (_FEW, _MANY)
 }
+_OVER_ALL = ("adam", "square_parts", "rescale")
 SOURCE = Source(
     "update",
     ["advance_step", "advance_scale", "sum_parts", *[f"accumulate<{t}, {v}>" for t, v in PACKED]]
-    + [f"sgd<{t}, {k}, {n}>" for t in TYPES.values() for k in (2, 3) for n in (_FEW, _MANY)]
-    + [f"{k}<{t}, {n}>" for k in ("adam", "square_parts", "rescale") for t in TYPES.values() for n in _LISTS],
+    + [f"sgd<{t}, {k}, {n}>" for t in TYPES.values() for k in (2, 3) for n in _LISTS]
+    + [f"{k}<{t}, {n}>" for k in _OVER_ALL for t in TYPES.values() for n in _LISTS],
 )
 
 

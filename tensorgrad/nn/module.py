@@ -285,11 +285,18 @@ class Module:
 
     # --- training: these faces belong to train/, which builds on modules, so they are looked up ---
 
-    def compile(self, optimizer: Any = "adam", loss: Any = "mse", metrics: Iterable = ()) -> Module:
-        """Say how to train: an optimizer and a loss, by object or name, and metrics to watch."""
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        loss: Any = "mse",
+        metrics: Iterable = (),
+        graphed: bool = False,
+    ) -> Module:
+        """Say how to train: an optimizer and a loss, by object or name, and metrics to watch. With
+        `graphed`, `fit` on a GPU launches each step as one CUDA graph; see `cuda.graphed`."""
         from ..train import loop
 
-        return loop.compile(self, optimizer, loss, metrics)
+        return loop.compile(self, optimizer, loss, metrics, graphed)
 
     def fit(self, x: Any, y: Any = None, **options: Any) -> Any:
         """Train on arrays; see `train.loop.fit` for the options. Returns a History."""

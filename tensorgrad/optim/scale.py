@@ -36,8 +36,8 @@ class LossScale:
     def __init__(self, start: float = 2.0**16, interval: int = 2000, factor: float = 2.0):
         if not (0 < start < math.inf and interval >= 1 and factor > 1):
             raise ShapeError(
-                "LossScale: start is above 0 and finite, interval 1 or more and factor above 1, got "
-                f"{start!r}, {interval!r} and {factor!r}"
+                "LossScale: start is above 0 and finite, interval 1 or more and factor above 1; "
+                f"got {start!r}, {interval!r} and {factor!r}"
             )
         self.interval, self.factor = interval, float(factor)
         self._numbers: Any = np.array([start, 0.0])  # the scale, and steps since its last change
@@ -72,29 +72,30 @@ class LossScale:
     def unscale(self, optimizer: Optimizer) -> Tensor:
         """Divide the gradients by the scale, as clipping needs it before `step`; returns whether
         all are finite, on the device."""
+        return Tensor(self._unscale(optimizer)[0, ...] != 0)
+
+    def _unscale(self, optimizer: Optimizer) -> Any:
         if not isinstance(optimizer, Optimizer):
             raise DTypeError(f"LossScale: give an optimizer, got {type(optimizer).__name__}")
-        if self._unscaled is not None:
-            if self._unscaled[0] is not optimizer:
-                raise GraphError("LossScale: one for each optimizer: it counts the steps of one")
-            return Tensor(self._unscaled[1][0, ...] != 0)
-        first = next((p.grad for p in optimizer.params() if p.grad is not None), None)
-        if first is None:
-            raise GraphError("LossScale: no parameter has a gradient; call backward() first")
-        go = optimizer._rescale_grads(1 / self._beside(first._data)[:1])
-        self._unscaled = optimizer, go
-        return Tensor(go[0, ...] != 0)
+        if self._unscaled is None:
+            first = next((p.grad for p in optimizer.params() if p.grad is not None), None)
+            if first is None:
+                raise GraphError("LossScale: no parameter has a gradient; call backward() first")
+            go = optimizer._rescale_grads(1 / self._beside(first._data)[:1])
+            self._unscaled = optimizer, go
+        if self._unscaled[0] is not optimizer:
+            raise GraphError("LossScale: one for each optimizer: it counts the steps of one")
+        return self._unscaled[1]
 
     def step(self, optimizer: Optimizer) -> Tensor:
         """One step of the optimizer with the true gradients, or none when they are not finite;
         returns whether there was one, on the device."""
-        finite = self.unscale(optimizer)
-        go = self._unscaled[1]
+        go = self._unscale(optimizer)
         optimizer._apply([p.grad for p in optimizer.params()], go)
         how = {"interval": self.interval, "factor": self.factor, "least": _LEAST}
         advance_scale(self._numbers, go, **how)
         self._unscaled = None
-        return finite
+        return Tensor(go[0, ...] != 0)
 
     def state_dict(self) -> dict[str, Any]:
         """What a run needs to go on."""
