@@ -392,6 +392,7 @@ def test_two_steps_by_a_schedule_are_refused(gpu):
         quick(x)
 
 
+@pytest.mark.host
 def test_bad_arguments():
     x, w = tg.ones(2), nn.Parameter(np.ones(2))
     for call, message in (
@@ -407,6 +408,7 @@ def test_bad_arguments():
     assert tg.cuda.graphed(print, (x, w)) is print  # on NumPy the step itself
 
 
+@pytest.mark.host
 def test_batches_are_data_of_one_backend(gpu):
     x, y = tg.ones(2, backend=gpu.name), tg.ones(2)
     with pytest.raises(tg.GraphError, match="numpy"):
