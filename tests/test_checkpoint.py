@@ -196,3 +196,28 @@ def test_an_error_says_what_checkpoints_would_save():
     assert float(found[1]) == pytest.approx(36 / 4, abs=0.5)
     assert int(found[2]) >= 36
     assert float(found[4]) == pytest.approx(2 * float(found[1]) / int(found[3]), abs=0.1)
+
+
+def test_in_a_captured_step(gpu):
+    """Half precision, dropout, loss scale: step by step and as a CUDA graph."""
+    found = []
+    for graphed in (False, True):
+        tg.seed(1)
+        model = nn.Sequential([block(), block(), nn.Dense(1, 8)]).to(gpu.name)
+        adam, scale = tg.optim.Adam(model.parameters(), lr=0.01), tg.optim.LossScale(2.0**8)
+
+        def step(x, model=model, adam=adam, scale=scale):
+            adam.zero_grad()
+            with tg.autocast("float16"):
+                y = tg.checkpoint(model.layers[1], tg.checkpoint(model.layers[0], x))
+                loss = (model.layers[2](y) ** 2).mean()
+            scale(loss).backward()
+            scale.step(adam)
+            return loss
+
+        batches = np.random.default_rng(0).standard_normal((7, 4, 8)).astype("float32")
+        batches = [tg.asarray(b, backend=gpu.name) for b in batches]
+        take = tg.cuda.graphed(step, batches[0], warmup=2) if graphed else step
+        found.append([*[take(b).item() for b in batches], *model.get_weights()])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
