@@ -80,6 +80,7 @@ def resolve(op: Op, kind: type) -> tuple[Callable, Callable, int]:
     module = None if _mode == "reference" else kernel_module(BY_TYPE[kind].kernels, op.family)
     kernel = getattr(module, op.name, None)
     ref = _in_float32(op.ref) if _bfloat16 and op.kind == "map" else op.ref
+    ref = ref if kind is ndarray else _unmixed(ref, kind)
     if kernel is None:
         return ref, ref, sys.maxsize
     accept = kernel.guard(sized=_mode == "auto")
@@ -91,6 +92,18 @@ def resolve(op: Op, kind: type) -> tuple[Callable, Callable, int]:
         return kernel(*arrays, **params) if accept(arrays, params) else ref(*arrays, **params)
 
     return run, ref, 0 if at else least
+
+
+def _unmixed(ref: Callable, kind: type) -> Callable:
+    """The reference for arrays on a GPU, which would take NumPy's here and there, as indices say,
+    and then fail in backward."""
+
+    def run(*arrays, **params):
+        if any(type(a) is not kind and type(a) in BY_TYPE for a in arrays):
+            raise TypeError("arrays of two backends")  # which explain() explains
+        return ref(*arrays, **params)
+
+    return run
 
 
 def large(kind: type) -> float:
