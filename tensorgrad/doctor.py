@@ -11,16 +11,8 @@ import numpy as np
 
 from . import __version__, backend
 
-_PACKAGES: tuple[str, ...] = (
-    "numpy",
-    "numba",
-    "tbb",
-    "cupy-cuda13x",
-    "cupy-cuda12x",
-    "cupy",
-    "ml_dtypes",
-)
-_PACKAGES += ("nvidia-cudnn-frontend", "nvidia-cudnn-cu13", "nvidia-cudnn-cu12")
+_PACKAGES: tuple[str, ...] = ("numpy", "numba", "tbb", "cupy-cuda13x", "cupy-cuda12x", "cupy")
+_PACKAGES += ("ml_dtypes", "nvidia-cudnn-frontend", "nvidia-cudnn-cu13", "nvidia-cudnn-cu12")
 _VARIABLES: tuple[str, ...] = ("TENSORGRAD_BACKEND", "TENSORGRAD_KERNELS", "TENSORGRAD_NUM_THREADS")
 _VARIABLES += ("TENSORGRAD_TF32", "TENSORGRAD_CUDNN", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 _VARIABLES += ("NUMBA_THREADING_LAYER",)

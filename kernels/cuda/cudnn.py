@@ -177,9 +177,9 @@ class Cudnn:
         return True
 
     def _plan(self, gpu: int, op: str, *described: Any) -> Plan | str:
-        if gpu not in self.handles:
-            self.handles[gpu] = self.library.create_handle()
         try:
+            if gpu not in self.handles:
+                self.handles[gpu] = self.library.create_handle()
             return Plan(self.library, op, *described, handle=self.handles[gpu])
         except RuntimeError as error:
             return str(error)
