@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from . import cublas
+from .device import ctype
 
 Array = Any
 
@@ -27,8 +28,8 @@ WORKSPACE = 1 << 30  # bytes that an engine may ask for
 MOST_PLANS = 4096
 LEAST = 64  # rows of attention
 ALIGNMENT = 16  # bytes, at a multiple of which arrays are to begin
-HALVES = {"float16": "HALF", "bfloat16": "BFLOAT16"}
-TYPES = {**HALVES, "float32": "FLOAT"}
+HALVES = {"__half": "HALF", "__nv_bfloat16": "BFLOAT16"}  # by the CUDA C type, which is at hand
+TYPES = {**HALVES, "float": "FLOAT"}
 # Engines are left out by what NVIDIA notes about them.
 UNWANTED = ("NONDETERMINISTIC", "REDUCED_PRECISION_REDUCTION", "FFT", "WINOGRAD")
 UNWANTED += ("WINOGRAD_TILE_4x4", "WINOGRAD_TILE_6x6", "WINOGRAD_TILE_13x13")
@@ -71,7 +72,7 @@ def lying(cudnn: Any, x: Array) -> dict[str, Any]:
     return {
         "dim": list(x.shape),
         "stride": [step // x.itemsize for step in x.strides],
-        "data_type": getattr(cudnn.data_type, TYPES[x.dtype.name]),
+        "data_type": getattr(cudnn.data_type, TYPES[ctype(x)]),
     }
 
 
@@ -93,7 +94,7 @@ class Plan:
         **where: Any,
     ):
         wide, modes, notes = cudnn.data_type.FLOAT, cudnn.heur_mode, UNWANTED
-        if outputs[0].dtype.name == "float32" and not cublas.tf32:
+        if ctype(outputs[0]) == "float" and not cublas.tf32:
             notes += ROUNDING
         graph = cudnn.pygraph(intermediate_data_type=wide, compute_data_type=wide, **where)
         given = [None if x is None else graph.tensor(**lying(cudnn, x)) for x in inputs]
@@ -232,7 +233,7 @@ def convolved(op: str, inputs: Sequence[Array | None], y: Array, *geometry: Sequ
     """Whether cuDNN has written a convolution, or one of its gradients, to y. The geometry is
     stride, padding and dilation."""
     dnn = _of(y)
-    if dnn is None or y.dtype.name not in TYPES:
+    if dnn is None or ctype(y) not in TYPES:
         return False
     stride, padding, dilation = [tuple(pair) for pair in geometry]
     return dnn(op, inputs, [y], stride=stride, padding=padding, dilation=dilation)
@@ -244,7 +245,7 @@ def attended(
     """The same of attention without a mask, or of all of its gradients, in halves and over rows
     enough to be worth it. All arrays have four axes, of which the third one counts rows."""
     dnn, dtype = _of(outputs[0]), outputs[0].dtype
-    if dnn is None or dtype.name not in HALVES:
+    if dnn is None or ctype(outputs[0]) not in HALVES:
         return False
     for x in (*inputs, *outputs):
         steps = (*x.strides[:3], x.shape[3] * x.itemsize) if x.dtype == dtype else ()
