@@ -333,9 +333,14 @@ def test_a_plan_is_made_once_for_all_that_lies_alike(sim):
     convolve(sim, shape=(3, 4, 8, 8))
     convolve(sim, "float16")
     assert len(sim.library.graphs) == 3
+    q = sim.backend.from_host(draw((2, 64, 64, 16)).astype("float16"))
+    beside = q.transpose(0, 2, 1, 3).copy().transpose(0, 2, 1, 3)
+    for x, causal in ((q, False), (beside, False), (q, True), (q, False)):
+        CUDA["scaled_dot_product_attention"](x, x, x, causal=causal)
+    assert len(sim.library.graphs) == 6
     sim.dnn.cupy.gpu = 1
     convolve(sim)
-    assert (len(sim.library.graphs), sim.library.handles) == (4, 2)
+    assert (len(sim.library.graphs), sim.library.handles) == (7, 2)
 
 
 def test_beyond_a_number_of_plans_no_more_are_made(sim, monkeypatch):
@@ -360,12 +365,17 @@ def test_engines_that_are_left_out(sim, monkeypatch):
 
 
 def test_threads_take_turns(home):
+    """The handle has one stream at a time."""
     wanted, wrong = home.backend.to_host(convolve(home)), []
 
     def work():
-        for _ in range(20):
-            if home.backend.to_host(convolve(home)).tobytes() != wanted.tobytes():
-                wrong.append(1)
+        try:
+            with home.backend.xp.cuda.Stream(non_blocking=True):
+                for _ in range(20):
+                    y = home.backend.to_host(convolve(home))
+                    assert y.tobytes() == wanted.tobytes()
+        except Exception as error:
+            wrong.append(error)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     [t.start() for t in threads]
@@ -411,6 +421,8 @@ def test_reasons_not_to_use_it(monkeypatch):
     try:
         assert why(None).startswith("ModuleNotFoundError: ")
         assert why(stand_in.Library()) is None
+        monkeypatch.delitem(cudnn.LIBRARIES, np.ndarray, raising=False)
+        assert not cudnn.convolved("conv2d", (), np.ones(3, "float32"), (1, 1), (0, 0), (1, 1))
         old, broken = stand_in.Library(), stand_in.Library()
         old.backend_version = lambda: 91500
         assert why(old) == "cuDNN 9.15 is older than 9.16"
@@ -418,10 +430,6 @@ def test_reasons_not_to_use_it(monkeypatch):
         assert why(broken) == "ZeroDivisionError: division by zero"
     finally:
         cudnn.library.cache_clear()
-
-
-def test_other_arrays_never_meet_it():
-    assert not cudnn.convolved("conv2d", (), np.ones(3, "float32"), (1, 1), (0, 0), (1, 1))
 
 
 @pytest.mark.parametrize("switch", ["0", "1"])

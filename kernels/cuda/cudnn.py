@@ -152,13 +152,8 @@ class Cudnn:
         if any(pointer % ALIGNMENT for pointer in pointers):
             return False
         gpu, stream = self.cupy.cuda.runtime.getDevice(), self.cupy.cuda.get_current_stream()
-        key = (
-            op,
-            gpu,
-            cublas.tf32,
-            *how.values(),
-            *[(x.shape, x.strides, x.dtype) for x in arrays],
-        )
+        lie = [(x.shape, x.strides, x.dtype) for x in arrays]
+        key = (op, gpu, cublas.tf32, *how.values(), *lie)
         with self.lock:
             plan = self.plans.get(key)
             if plan is None:

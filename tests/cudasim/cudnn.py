@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
+import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -55,6 +56,7 @@ class Library:
 
     def set_stream(self, handle: SimpleNamespace, stream: int) -> None:
         handle.stream = stream
+        time.sleep(1e-4)  # now another thread might set its own
 
 
 class Tensor:
