@@ -54,7 +54,7 @@ class Kernels(dict):
             run, small, least = resolve(self.op, kind)
             run = run if _watcher is None else _watcher(self.op, run)
             if kind is ndarray:
-                self.scope.update(small=small, least=least)  # ... there
+                self.scope.update(small=small, least=least if _watcher is None else 0)  # ... there
         elif kind is type(None) or issubclass(kind, NUMBERS):
             run = self._by_first_array
         else:
@@ -93,9 +93,12 @@ def resolve(op: Op, kind: type) -> tuple[Callable, Callable, int]:
     return run, ref, 0 if at else least
 
 
-def large() -> float:
-    """From how many numbers on the arithmetic in rules is done by kernels, too."""
-    return {"always": 2, "auto": 1 << 17}.get(_mode, float("inf"))
+def large(kind: type) -> float:
+    """From how many numbers on the arithmetic in rules is done by kernels, too: on a GPU always,
+    where CuPy's own takes the host longer than a kernel by way of an op."""
+    if kind not in BY_TYPE or _mode == "reference":  # Tensors, for whom all is ops anyway
+        return float("inf")
+    return 0 if kind is not ndarray else 2 if _mode == "always" else 1 << 17
 
 
 def kernel_module(folder: str, family: str) -> ModuleType | None:
@@ -160,7 +163,7 @@ def use_kernels(mode: str) -> Iterator[None]:
 @contextmanager
 def watched(watcher: Callable[[Op, Callable], Callable]) -> Iterator[None]:
     """Within the block each op's function, kernel or reference, is what `watcher(op, function)`
-    makes of it. (Small NumPy arrays go around it.) The switch is for the process."""
+    makes of it. The switch is for the process."""
     global _watcher
     before, _watcher = _watcher, watcher
     try:

@@ -10,7 +10,7 @@ from ..core import Tensor
 from ..creation import asarray
 from ..errors import ShapeError
 from ..ops import norm
-from ..switches import recording
+from ..switches import recording, switches
 from .dense import size
 from .init import initial
 from .module import Buffer, Module, Parameter
@@ -177,16 +177,17 @@ class BatchNorm(Norm):
                 "(DataLoader's drop_last leaves a small last one out), or .eval()"
             )
         y, mean, rstd = norm.batch_norm(x, self.weight, self.bias, eps=self.eps)
-        with recording(False):
-            norm.update_running(
-                self.running_mean,
-                self.running_var,
-                mean,
-                rstd,
-                count=count,
-                momentum=self.momentum,
-                eps=self.eps,
-            )
+        if not switches.recomputing:
+            with recording(False):
+                norm.update_running(
+                    self.running_mean,
+                    self.running_var,
+                    mean,
+                    rstd,
+                    count=count,
+                    momentum=self.momentum,
+                    eps=self.eps,
+                )
         return y
 
     def _evaluate(self, x: Tensor) -> Tensor:
