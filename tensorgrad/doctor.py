@@ -87,7 +87,7 @@ def _cudnn() -> str:
     found = cudnn.why_not() or cudnn.library()
     if isinstance(found, str):
         return f"not used: {found}"
-    return f"used, {found.backend_version_string()}, frontend {found.__version__}"
+    return f"usable, {found.backend_version_string()}, frontend {found.__version__}"
 
 
 def _blas() -> Iterator[tuple[str, str]]:

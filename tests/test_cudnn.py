@@ -440,5 +440,5 @@ def test_doctor_says_whether_it_is_used(switch):
     ).stdout  # fmt: skip
     line = next(text for text in said.splitlines() if text.startswith("  cudnn  "))
     reason = "TENSORGRAD_CUDNN=0" if switch == "0" else cudnn.why_not()
-    assert (f"not used: {reason}" if reason else "used, ") in line
+    assert (f"not used: {reason}" if reason else "usable, ") in line
     assert f"TENSORGRAD_CUDNN       {switch}" in said
