@@ -26,7 +26,7 @@ enabled = os.environ.get("TENSORGRAD_CUDNN") != "0"
 OLDEST = 91600  # until then attention copied lengths from the host, which a captured graph cannot
 WORKSPACE = 1 << 30  # bytes that an engine may ask for
 MOST_PLANS = 4096
-LEAST = 64  # rows of attention
+LEAST = 64  # rows of attention; making a plan for the gradient of a single one crashes (9.28)
 ALIGNMENT = 16  # bytes, at a multiple of which arrays are to begin
 HALVES = {"__half": "HALF", "__nv_bfloat16": "BFLOAT16"}  # by the CUDA C type, which is at hand
 TYPES = {**HALVES, "float": "FLOAT"}
