@@ -74,6 +74,7 @@ _REMEDIES = {
     **{f"cudaError{name}:": _LOST for name in _FATAL.split()},
     "CUDA_ERROR_ILLEGAL_ADDRESS": _LOST,
     "CUDA_ERROR_LAUNCH_FAILED": _LOST,
+    "CUDNN_STATUS": "TENSORGRAD_CUDNN=0 leaves this to kernels that need no cuDNN",
 }
 _forked = False
 

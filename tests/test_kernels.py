@@ -42,6 +42,7 @@ HELPERS = {
     "warm",
     "device",
     "cublas",
+    "cudnn",
 }
 STATISTICS = ("mean", "rstd", "lse")  # in the dtype that is computed in
 VECTORS = ("h", "go", "by")  # of optimizers: always float64
