@@ -10,6 +10,7 @@ import pytest
 import tensorgrad as tg
 from tensorgrad import backend as backends
 from tensorgrad import doctor
+from tensorgrad.core import OPS
 
 
 def run(code, **env):
@@ -113,6 +114,7 @@ def test_doctor_prints_the_diagnosis():
     assert "kernels on the CPU" in text
 
 
+@pytest.mark.host
 def test_dlpack_with_pytorch():
     torch = pytest.importorskip("torch")
     theirs = torch.arange(4.0)
@@ -123,6 +125,7 @@ def test_dlpack_with_pytorch():
     assert back.tolist() == [1, 2]
 
 
+@pytest.mark.host
 def test_complex_numbers_objects_and_none_are_refused():
     x = tg.tensor([1.0, 2.0], requires_grad=True)
     for call in (
@@ -140,3 +143,18 @@ def test_complex_numbers_objects_and_none_are_refused():
     ):
         with pytest.raises(tg.DTypeError):
             call()
+
+
+SEVERAL = [n for n, o in OPS.items() if o.samples and not o.inplace and len(o.inputs) > 1]
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_no_op_takes_arrays_of_two_backends(name, gpu):
+    """Forward says so, not a rule in backward: indices of NumPy are not taken along."""
+    op = OPS[name]
+    args, params = op.samples()[0]
+    arrays = [i for i, a in enumerate(args) if isinstance(a, np.ndarray)]
+    for other in arrays[1:]:
+        made = [gpu.from_host(a) if i in arrays and i != other else a for i, a in enumerate(args)]
+        with pytest.raises(tg.BackendError, match="were mixed"):
+            op(*made, **params)

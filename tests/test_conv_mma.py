@@ -13,6 +13,8 @@ from .test_attention_mma import halves
 from .test_cuda_conv import all_of, samples
 from .test_kernels import CUDA, check, exact_args, orders, placed
 
+pytestmark = pytest.mark.usefixtures("own_kernels")
+
 
 @halves
 @pytest.mark.parametrize("channels", [1, 7, 8, 15, 16, 17, 31, 32, 33, 48])
