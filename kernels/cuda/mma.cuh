@@ -10,7 +10,7 @@
 // So sums of two neighbouring tiles, rounded to halves, are an operand a: see `rounded`.
 #include "tiles.cuh"
 
-#ifdef __CUDACC__  // tests/cudasim/cuda_mma.h has the same four on the CPU
+#ifdef __CUDACC__  // for the CPU, tests/cudasim/cuda_mma.h has the same functions
 
 // sum += a * b
 template <class T>
@@ -95,8 +95,8 @@ template <class T, int ROWS, int WIDTH> struct alignas(16) HalfTile {
   T at[ROWS * STEP];
 };
 
-// Rows of x from `row` on and columns from `column` on, zeros beyond its end, on their way to a tile:
-// see wait_for_copies.
+// Rows of x from `row` on and columns from `column` on, zeros beyond its end, on their way to a
+// tile: see wait_for_copies.
 template <class T, int ROWS, int WIDTH>
 __device__ __forceinline__ void fetch(HalfTile<T, ROWS, WIDTH>& tile, const Rows<T>& x, int row,
                                       int column = 0) {
