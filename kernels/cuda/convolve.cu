@@ -1,6 +1,7 @@
-// convolve.cu - convolution as a product of matrices (tiles.cuh) of which one is never there: its
-// numbers are gathered from the images, tile by tile. The gradient of the images is the same, from
-// the gradient of the result, with the filters turned; that of the filters is summed in parts.
+// convolve.cu - convolution as a product of matrices (tiles.cuh, mma.cuh) of which one is never
+// there: its numbers are gathered from the images, tile by tile. The gradient of the images is the
+// same, from the gradient of the result, with the filters turned; that of the filters is summed in
+// parts.
 #include "activations.cuh"
 #include "columns.cuh"
 #include "mma.cuh"
