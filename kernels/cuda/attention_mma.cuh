@@ -122,8 +122,7 @@ attention_mma(const T* __restrict__ q, const T* __restrict__ k, const T* __restr
           high = m::max(high, m::max(p[m][n][2 * h], p[m][n][2 * h + 1]));
         high = m::max(top[m][h], over_line<Max, 4>(high));
         const float shift = finite(high);
-        const bool none = top[m][h] == minus_infinity<float>();
-        const float less = none ? 0.f : __expf(finite(top[m][h]) - shift);
+        const float less = __expf(top[m][h] - shift);  // 0 for the first tile that has a score
         top[m][h] = high;
         total[m][h] *= less;
 #pragma unroll
