@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from copy import copy
 from typing import Any
 
 from .backend import namespace
@@ -59,7 +60,9 @@ def leaves(tree: Any) -> list[Any]:
 def refill(tree: Any, values: Any) -> Any:
     """The same nesting with other values, taken from an iterator."""
     if isinstance(tree, dict):
-        return {key: refill(part, values) for key, part in tree.items()}
+        filled = copy(tree)  # of its own class
+        filled.update({key: refill(part, values) for key, part in tree.items()})
+        return filled
     if isinstance(tree, (list, tuple)):
         parts = [refill(part, values) for part in tree]
         return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)

@@ -242,36 +242,63 @@ seed(int.from_bytes(os.urandom(7), "little"))
 
 def host_generator() -> np.random.Generator:
     """The generator that weights and shuffles are drawn from, on the host."""
-    return _Stream.host
+    return _Stream.host if switches.replayed is None else switches.replayed[0]
 
 
 def random_state(name: str, words: int) -> Array:
     """State for an op that draws `words` 32-bit words on the backend `name`; see ops/random.py."""
-    with _Stream.lock:
-        if name not in _Stream.device:
-            _Stream.device[name] = backends.get(name).from_host(_start())
-        return OPS["advance_random"](_Stream.device[name], blocks=(words + 3) // 4)
+    if switches.replayed is not None:
+        if (state := next(switches.replayed[1], None)) is None:
+            raise GraphError(_OTHERS)
+    else:
+        with _Stream.lock:
+            if name not in _Stream.device:
+                _Stream.device[name] = backends.get(name).from_host(_start())
+            state = OPS["advance_random"](_Stream.device[name], blocks=(words + 3) // 4)
+    if switches.draws is not None:
+        switches.draws.states.append(state)
+    return state
 
 
-def random_snapshot() -> tuple[Any, dict[str, Array]]:
-    """Where all random streams are now; see `replayed`."""
-    return _Stream.host.bit_generator.state, {k: a.copy() for k, a in _Stream.device.items()}
+class Draws:
+    """The random numbers that one function draws in this thread, to be drawn again: the states that
+    it took on devices, and the state of the host's generator before and after it."""
+
+    def __init__(self) -> None:
+        self.states: list[Array] = []
+        self.start: Any = None
+        self.end: Any = None
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """What the block draws is noted here, and where the draws around it are noted, too."""
+        outer, switches.draws = switches.draws, self
+        self.start = host_generator().bit_generator.state
+        try:
+            yield
+        finally:
+            self.end = host_generator().bit_generator.state
+            switches.draws = outer
+            if outer is not None:
+                outer.states += self.states
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """The block draws what was noted, and no stream moves; GraphError where it cannot."""
+        before = switches.draws, switches.replayed
+        host = np.random.default_rng(0)
+        host.bit_generator.state = self.start
+        switches.draws, switches.replayed = None, (host, iter(self.states))
+        try:
+            yield
+        finally:
+            switches.draws, switches.replayed = before
+        if host.bit_generator.state not in (self.start, self.end):
+            raise GraphError(_OTHERS)
 
 
-@contextmanager
-def replayed(snapshot: tuple[Any, dict[str, Array]]) -> Iterator[None]:
-    """The block draws the random numbers that were drawn after the snapshot; afterwards all streams
-    go on as if it had drawn none."""
-    (host, started), now = snapshot, random_snapshot()
-    _Stream.host.bit_generator.state = host
-    for name, state in _Stream.device.items():
-        state[...] = started[name] if name in started else backends.get(name).from_host(_start())
-    try:
-        yield
-    finally:
-        _Stream.host.bit_generator.state = now[0]
-        for name, state in now[1].items():
-            _Stream.device[name][...] = state
+_OTHERS = """checkpoint: the function drew other random numbers when it was run again for backward;
+call layers that find their size at the first call once before, draw in one thread at a time"""
 
 
 def rand(

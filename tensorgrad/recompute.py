@@ -8,12 +8,12 @@ from weakref import ref
 
 from .autograd import leaves, refill
 from .core import Node, Tensor, next_seq, noted
-from .creation import random_snapshot, replayed
+from .creation import Draws
 from .errors import GraphError
 from .switches import recording, switches
 
 
-def checkpoint(f: Callable, *args: Any, **kwargs: Any) -> Any:
+def checkpoint(f: Callable, /, *args: Any, **kwargs: Any) -> Any:
     """f(*args, **kwargs), keeping for backward the arguments alone (Chen et al. 2016).
 
     When backward comes to its results, f runs again, with the random numbers and the precision of
@@ -33,14 +33,15 @@ def checkpoint(f: Callable, *args: Any, **kwargs: Any) -> Any:
         raise GraphError(f"checkpoint: give a function and its arguments, got {f!r}")
     if not switches.recording:
         return f(*args, **kwargs)
-    start, snapshot = next_seq(), random_snapshot()
-    result = f(*args, **kwargs)
+    start, again = next_seq(), _Again(f, (args, kwargs))  # before f may change what it was given
+    saved = tuple([a._data for a in leaves((args, kwargs)) if isinstance(a, Tensor)])
+    with again.draws.noted():
+        result = f(*args, **kwargs)
     values = leaves(result)
     ends = [v.node for v in values if isinstance(v, Tensor) and _since(v.node, start)]
     if not ends:
         return result
-    again = _Again(f, (args, kwargs), _nodes(ends, start), snapshot)
-    saved = tuple([a._data for a in leaves((args, kwargs)) if isinstance(a, Tensor)])
+    again.nodes = _nodes(ends, start)
     for node in again.nodes:
         node.saved = None
     return refill(result, iter([again.after(v, saved, start) for v in values]))
@@ -51,7 +52,8 @@ def _since(node: Node | None, start: int) -> bool:
 
 
 def _nodes(ends: Sequence[Node], start: int) -> list[Node]:
-    """What was recorded since `start` on the way to some nodes, the oldest first."""
+    """What was recorded since `start` on the way to some nodes, the oldest first; but for what a
+    checkpoint inside has emptied and will fill again."""
     found: dict[int, Node] = {}
     todo = list(ends)
     while todo:
@@ -59,7 +61,8 @@ def _nodes(ends: Sequence[Node], start: int) -> list[Node]:
         if node.seq not in found:
             found[node.seq] = node
             todo += [p for p in node.parents if _since(p, start)]
-    return [found[seq] for seq in sorted(found) if found[seq].op is not None]
+    nodes = [found[seq] for seq in sorted(found)]
+    return [node for node in nodes if node.op is not None and node.saved is not None]
 
 
 class _Again:
@@ -68,9 +71,10 @@ class _Again:
 
     name = "checkpoint"
 
-    def __init__(self, f: Callable, given: tuple, nodes: list[Node], snapshot: Any):
-        self.f, self.nodes, self.snapshot = f, nodes, snapshot
-        self.autocast = switches.autocast
+    def __init__(self, f: Callable, given: tuple):
+        self.f, self.draws = f, Draws()
+        self.nodes: list[Node] = []
+        self.mode = switches.autocast, switches.differentiating
         flat = leaves(given)
         self.homes = [(ref(a), a.node) if isinstance(a, Tensor) else None for a in flat]
         # the arrays are what the node saves, as with any op
@@ -102,18 +106,20 @@ class _Again:
         arrays, start = iter(saved), next_seq()
         flat = []
         for a, home in zip(leaves(self.given), self.homes, strict=True):
-            if home is not None:  # the same tensor while it lives: f may know it by another name
-                array, tensor = next(arrays), home[0]()
-                a = Tensor(array, home[1]) if tensor is None else tensor
+            if home is not None:
+                array, a = next(arrays), home[0]()
+                # the same tensor while it is as it was: f may know it by another name
+                if a is None or a._data is not array or a.node is not home[1]:
+                    a = Tensor(array, home[1])
             flat.append(a)
         args, kwargs = refill(self.given, iter(flat))
-        before = switches.autocast, switches.recomputing
-        switches.autocast, switches.recomputing = self.autocast, True
+        before = switches.recomputing, switches.autocast, switches.differentiating
+        switches.recomputing, (switches.autocast, switches.differentiating) = True, self.mode
         try:
-            with recording(True), replayed(self.snapshot):
+            with recording(True), self.draws.again():
                 result = self.f(*args, **kwargs)
         finally:
-            switches.autocast, switches.recomputing = before
+            switches.recomputing, switches.autocast, switches.differentiating = before
         ends = [v.node for v in leaves(result) if isinstance(v, Tensor) and _since(v.node, start)]
         nodes = _nodes(ends, start)
         first, second = ([(n.op.name, n.shape) for n in ns] for ns in (self.nodes, nodes))

@@ -15,6 +15,8 @@ class _Switches(threading.local):
     differentiating = 0  # how many grad/vjp/tape are active in this thread
     anomaly: Any = None  # what looks for NaNs (anomaly.py)
     recomputing = False  # a checkpointed function runs again: state has been updated already
+    draws: Any = None  # where the random numbers that are drawn are noted (creation.py)
+    replayed: Any = None  # the host's generator and the devices' states that are drawn from instead
     each_time: list[Callable[[], None]] | None = None  # of the capture that is under way
 
 

@@ -2,13 +2,16 @@
 
 import gc
 import re
+import threading
 import weakref
+from collections import OrderedDict
 
 import numpy as np
 import pytest
 
 import tensorgrad as tg
 from tensorgrad import nn
+from tensorgrad.switches import switches
 
 
 def block(width=8):
@@ -57,6 +60,124 @@ def test_orders_above_the_first():
         f, g = tg.grad(f), tg.grad(g)
         for at in (0.3, -1.7):
             assert f(np.float64(at)).item() == g(np.float64(at)).item(), order
+
+
+def test_gradients_inside_are_as_differentiable_as_the_first_time():
+    """Whether a gradient within is part of the graph depends on who asks for one around it."""
+    w, at = tg.tensor([2.0], requires_grad=True), tg.asarray([3.0])
+
+    def f(x):
+        return (tg.grad(lambda z: (z**3 * w).sum())(at) * x).sum()
+
+    def g(x):
+        return tg.checkpoint(f, x)
+
+    x = tg.tensor([1.5], requires_grad=True)
+    assert tg.grad(g)(x).item() == tg.grad(f)(x).item() == 54.0
+    with tg.GradientTape() as tape:
+        y = g(x)
+    assert tape.gradient(y, w).item() == 40.5
+    y = g(x)
+    with tg.GradientTape():
+        y.backward()
+    assert x.grad.item() == 54.0
+
+
+def test_nested_with_several_results_and_orders():
+    """What one result had computed again serves a later walk, which begins at another."""
+    found = []
+    for wrap in (lambda f, x: f(x), tg.checkpoint):
+
+        def f(x, wrap=wrap):
+            return wrap(lambda x: tg.sin(tg.exp(x)), x), wrap(lambda x: tg.cos(tg.exp(x)), x)
+
+        x = tg.tensor([0.5], requires_grad=True)
+        a, b = wrap(f, x)
+        b.backward(create_graph=True)
+        once, x.grad = x.grad, None
+        (a.sum() + (once**2).sum()).backward()
+        found.append(x.grad.item())
+    assert found[0] == found[1]
+
+
+def test_it_runs_again_once():
+    calls = []
+
+    def f(x):
+        calls.append(x)
+        y = tg.checkpoint(tg.exp, x)
+        return [y * i for i in range(5)]
+
+    x = tg.tensor([0.5], requires_grad=True)
+    tg.stack(tg.checkpoint(f, x)).sum().backward()
+    assert len(calls) == 2
+
+
+def test_arguments_are_those_of_the_first_time():
+    w, x = tg.tensor([2.0], requires_grad=True), tg.asarray([1.0])
+    y = tg.checkpoint(lambda x: tg.exp(x * w), x)
+    x.data = np.array([5.0])  # the next batch
+    y.backward()
+    assert w.grad.item() == pytest.approx(np.exp(2.0))
+
+    y, w.grad = tg.checkpoint(lambda parts: parts.pop() * parts[0], [w * 2, w * 3]), None
+    y.backward()
+    assert w.grad.item() == 24.0
+
+    named = OrderedDict(a=w * 2, b=w * 3)
+    y, w.grad = tg.checkpoint(lambda f, **more: type(f)(y=f["a"] * f["b"], **more), f=named), None
+    assert type(y) is OrderedDict
+    y["y"].backward()
+    assert w.grad.item() == 24.0
+
+
+def test_random_numbers_of_other_threads():
+    """Each thread draws its own mask again, whatever the others draw meanwhile."""
+    drawn, wrong = threading.Barrier(2), []
+
+    def work():
+        x = tg.tensor(np.ones(64), requires_grad=True)
+
+        def f(x):
+            if not switches.recomputing:
+                drawn.wait()
+            return nn.Dropout(0.5)(x)
+
+        for _ in range(20):
+            x.grad = None
+            y = tg.checkpoint(f, x)
+            y.sum().backward()
+            wrong.append(not np.array_equal(x.grad.numpy(), y.numpy()))
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert wrong == [False] * 40
+
+
+def test_random_numbers_that_cannot_be_drawn_again():
+    layer = nn.Dense(3)
+    x = tg.tensor(np.ones((2, 2), "float32"), requires_grad=True)
+
+    def noisy(x):
+        return (layer(x) * tg.randn(2, 3)).sum()
+
+    loss = tg.checkpoint(noisy, x)  # which draws the weights first
+    with pytest.raises(tg.GraphError, match=r"other random numbers.*\n.*first call once before"):
+        loss.backward()
+    tg.checkpoint(noisy, x).backward()
+    tg.checkpoint(nn.Dense(3), x).sum().backward()  # draws nothing the second time
+
+    calls = []
+
+    def more(x):
+        calls.append(0)
+        return tg.stack([nn.Dropout(0.5)(x) for _ in calls]).sum()
+
+    with pytest.raises(tg.GraphError, match="other random numbers"):
+        tg.checkpoint(more, x).backward()
 
 
 def test_only_arguments_are_kept():

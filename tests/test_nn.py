@@ -253,3 +253,25 @@ def test_bad_input(name):
     call, message = BAD[name]
     with pytest.raises(tg.TensorgradError, match=message):
         call()
+
+
+@pytest.mark.parametrize("kind", [tg.nn.Dense, tg.nn.GRU, tg.nn.BatchNorm])
+def test_weights_are_all_made_or_none(kind, monkeypatch):
+    """A failure at the first call leaves the layer as it was: the next call makes them all."""
+    layer, failing = kind() if kind is tg.nn.BatchNorm else kind(3), ["zeros"]
+    x = np.ones((2, 4, 5), "float32")
+
+    def drawn(init, *shape):
+        if init in failing:
+            raise MemoryError("nothing left")
+        return kind.drawn(layer, init, *shape)
+
+    monkeypatch.setattr(layer, "drawn", drawn, raising=False)
+    with pytest.raises(MemoryError):
+        layer(x)
+    assert not layer.built
+    assert layer.state_dict() == {}
+    failing.clear()
+    layer(x)
+    twin = kind(4) if kind is tg.nn.BatchNorm else kind(3, 5)
+    assert list(layer.state_dict()) == list(twin.state_dict())

@@ -40,7 +40,12 @@ class Weighted(Module):
     def build(self, length: Any) -> None:
         """Make the weights for an input of this length, if it is one."""
         length = size(f"{type(self).__name__}: {self.sized_by}", length)
-        self.make(length)
+        before = dict(vars(self))
+        try:
+            self.make(length)
+        except BaseException:
+            self.__dict__ = before  # all weights or none
+            raise
         setattr(self, self.sized_by, length)
 
     def make(self, length: int) -> None:
