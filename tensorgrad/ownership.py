@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from sys import getrefcount
+from typing import Any
 
 from .backend import BY_TYPE, Array, make
-from .core import OPS, Node
+from .core import OPS, Node, Tensor
 
 
 def _sole(a: Array) -> bool:
@@ -35,3 +36,28 @@ def own(found: dict[Node, Array], seeds: list[Array]) -> dict[Node, Array]:
         given.add(id(g))
         found[node] = g
     return found
+
+
+def gradient_of(p: Any) -> Array:
+    """The array of p's gradient, to be written into: a copy where it is part of a graph, or where
+    somebody else can see it, such as who passed it in."""
+    if (
+        not isinstance(p.grad, Tensor)
+        or p.grad.node is not None
+        or p.grad.dtype != p.dtype
+        or _holders(p) != _ONE
+        or not _sole(p.grad._data)
+    ):
+        g = p.grad._data if isinstance(p.grad, Tensor) else make(p.grad)
+        p.grad = Tensor(g.astype(p.dtype))
+    return p.grad._data
+
+
+def _holders(p: Any) -> tuple[int, int]:
+    """How many refer to p's gradient, and to the array in that."""
+    return getrefcount(p.grad), getrefcount(p.grad._data)
+
+
+_probe: Any = Tensor([])
+_probe.grad = Tensor([])
+_ONE = _holders(_probe)

@@ -151,6 +151,59 @@ def test_clipping_scales_all_gradients_together():
     np.testing.assert_allclose(w.grad.numpy(), before[0] / 2, rtol=1e-5)
 
 
+class Same(tg.Function):
+    """Its gradient is an array that others know."""
+
+    def forward(ctx, x, given):
+        ctx.save(given)
+        return x * 1
+
+    def backward(ctx, g):
+        return ctx.saved[0], None
+
+
+SIZE = 30_000  # above the kernels' threshold, too
+SOMEBODYS = {
+    "a tensor": lambda w, u, g: setattr(w, "grad", g),
+    "an array": lambda w, u, g: setattr(w, "grad", g.data),
+    "of another dtype": lambda w, u, g: setattr(w, "grad", g.astype("int64")),
+    "a view": lambda w, u, g: setattr(w, "grad", tg.Tensor(g.data[:])),
+    "the cotangent": lambda w, u, g: (w + u).backward(g, create_graph=True),
+    "a Function's": lambda w, u, g: Same.apply(w, g).sum().backward(create_graph=True),
+    "a graph's": lambda w, u, g: (w * u).sum().backward(create_graph=True),
+}
+
+
+@pytest.mark.parametrize("whose", SOMEBODYS)
+@pytest.mark.parametrize("size", [3, SIZE])
+def test_gradients_that_others_see_are_not_scaled_in_their_memory(backend, whose, size):
+    for scale in (lambda opt: opt.clip_grad_norm(0.1), tg.optim.LossScale(8.0).unscale):
+        values = np.random.default_rng(0).integers(1, 9, (3, size)).astype("float32")
+        w, u, g = [tg.asarray(a, backend=backend) for a in values]
+        w.requires_grad = u.requires_grad = True
+        SOMEBODYS[whose](w, u, g)
+        others = [(t, t.numpy().copy()) for t in (g, u, *[t for t in (u.grad,) if t is not None])]
+        norm = np.linalg.norm(np.asarray(tg.asarray(w.grad).numpy(), "float64"))
+        factor = 0.125 if scale.__name__ == "unscale" else 0.1 / norm
+        wanted = tg.asarray(w.grad).numpy() * factor
+        scale(tg.optim.SGD([w], lr=0.1))
+        np.testing.assert_allclose(w.grad.numpy(), wanted, rtol=1e-5)
+        for tensor, before in others:
+            np.testing.assert_array_equal(tensor.numpy(), before)
+
+
+@pytest.mark.parametrize("size", [3, SIZE, 20 * SIZE])
+def test_gradients_that_nobody_else_sees_are_scaled_in_their_memory(backend, size):
+    w = tg.asarray(np.ones(size, "float32"), backend=backend)
+    w.requires_grad = True
+    for _ in range(2):
+        ((w * w).sum() + w.sum()).backward()
+    known, opt = id(w.grad), tg.optim.SGD([w], lr=0.1)
+    opt.clip_grad_norm(0.1)
+    tg.optim.LossScale(8.0).unscale(opt)
+    assert id(w.grad) == known
+
+
 def test_parameters_without_gradient_are_left_alone():
     w, b = parameters()
     opt = tg.optim.Adam([w, b], lr=0.1)

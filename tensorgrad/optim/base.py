@@ -12,6 +12,7 @@ from ..backend import BY_TYPE, namespace
 from ..core import Tensor, stamp
 from ..errors import DTypeError, GraphError, ShapeError
 from ..ops.update import advance_step, rescale, sum_of_squares, written_if
+from ..ownership import gradient_of
 from ..switches import each_time, switches
 
 Schedule = Callable[[int], float]
@@ -194,26 +195,17 @@ class Optimizer:
         most `most`; returns the norm before (Pascanu et al. 2013). Nothing waits for the device."""
         if not most > 0:
             raise ShapeError(f"clip_grad_norm: the norm must be above 0, got {most!r}")
-        grads = [p.grad for p in self.params() if p.grad is not None]
+        grads = self._gradients()
         if not grads:
             raise GraphError("clip_grad_norm: no parameter has a gradient; call backward() first")
-        xp = namespace(grads[0]._data)
-        norm = xp.sqrt(xp.asarray(sum_of_squares(*[g._data for g in grads])))
-        self._rescale_grads(xp.minimum(most / (norm + 1e-6), 1.0).reshape(1))
+        xp = namespace(grads[0])
+        norm = xp.sqrt(xp.asarray(sum_of_squares(*grads)))
+        rescaled(grads, xp.minimum(most / (norm + 1e-6), 1.0).reshape(1))
         return Tensor(norm)
 
-    def _rescale_grads(self, by: Any) -> Any:
-        """Multiply all gradients by a number on the device, in their memory; returns there whether
-        all are finite then: an array of one number, 1 or 0."""
-        arrays: dict[Any, dict[int, Any]] = {}  # by dtype; each once, if it is of two parameters
-        for p in self.params():
-            if p.grad is not None:
-                if p.grad.node is not None:  # part of a graph, which needs it as it is
-                    p.grad = p.grad.detach().copy()
-                a = p.grad._data
-                arrays.setdefault(a.dtype, {})[id(a)] = a
-        flags = [rescale(by, *same.values()) for same in arrays.values()]
-        return math.prod(flags[1:], start=flags[0]) if flags else None
+    def _gradients(self) -> list:
+        """The arrays of all gradients, to be written into."""
+        return [gradient_of(p) for p in self.params() if p.grad is not None]
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a run needs to go on, as NumPy arrays and numbers."""
@@ -268,6 +260,16 @@ class Optimizer:
 
     def _group_of(self, place: int) -> dict[str, Any]:
         return [group for group in self.groups for _ in group["params"]][place]
+
+
+def rescaled(arrays: list, by: Any) -> Any:
+    """Multiply arrays by a number on the device, in their memory; returns there whether all are
+    finite then: an array of one number, 1 or 0."""
+    by_dtype: dict[Any, list] = {}
+    for a in arrays:
+        by_dtype.setdefault(a.dtype, []).append(a)
+    flags = [rescale(by, *same) for same in by_dtype.values()]
+    return math.prod(flags[1:], start=flags[0])
 
 
 def _check_rate(name: str, lr: Any) -> None:

@@ -12,7 +12,7 @@ from ..core import Tensor
 from ..errors import DTypeError, GraphError, ShapeError
 from ..ops.update import advance_scale
 from ..switches import switches
-from .base import Optimizer
+from .base import Optimizer, rescaled
 
 _LEAST = 2.0**-126  # float32's smallest normal number: from 0 a scale would not grow again
 
@@ -78,11 +78,9 @@ class LossScale:
         if not isinstance(optimizer, Optimizer):
             raise DTypeError(f"LossScale: give an optimizer, got {type(optimizer).__name__}")
         if self._unscaled is None:
-            first = next((p.grad for p in optimizer.params() if p.grad is not None), None)
-            if first is None:
+            if not (grads := optimizer._gradients()):
                 raise GraphError("LossScale: no parameter has a gradient; call backward() first")
-            go = optimizer._rescale_grads(1 / self._beside(first._data)[:1])
-            self._unscaled = optimizer, go
+            self._unscaled = optimizer, rescaled(grads, 1 / self._beside(grads[0])[:1])
         if self._unscaled[0] is not optimizer:
             raise GraphError("LossScale: one for each optimizer: it counts the steps of one")
         return self._unscaled[1]
