@@ -31,6 +31,33 @@ def test_fit_lowers_the_loss_and_keeps_history():
     assert scores["accuracy"] == pytest.approx((predicted.argmax(1) == LABELS).mean())
 
 
+def test_metrics_may_give_numbers_of_every_kind(backend):
+    """Tensors, arrays, arrays of one number, NumPy's and Python's, in captured steps, too."""
+    constant = {
+        "float": 0.25,
+        "int": 3,
+        "bool": True,
+        "scalar": np.float32(1.5),
+        "0-d": np.ones(()),
+    }
+    kinds = {name: lambda p, t, value=value: value for name, value in constant.items()}
+    kinds["tensor"] = lambda p, t: (p * p).mean()
+    kinds["array"] = lambda p, t: (p.data * p.data).mean()
+    kinds["one number"] = lambda p, t: (p * p).mean().reshape(1)
+    for name, metric in kinds.items():
+        metric.__name__ = name
+    model = classifier(optimizer=tg.optim.SGD(lr=0.0), metrics=kinds.values(), graphed=True)
+    found = model.fit(X, LABELS, epochs=3, batch_size=8, verbose=0, shuffle=False).history
+    scores = model.evaluate(X, LABELS)
+    for name in kinds:
+        assert found[name] == pytest.approx([scores[name]] * 3, rel=1e-6), name
+    for name, value in constant.items():
+        assert scores[name] == value
+    model.compile("sgd", "cross_entropy", metrics=lambda p, t: p.data.mean(0))
+    with pytest.raises(tg.ShapeError, match=r"one number for a batch, got shape \(3,\)"):
+        model.fit(X, LABELS, verbose=0)
+
+
 def test_the_loss_of_an_epoch_is_the_mean_over_examples():
     model = classifier(optimizer=tg.optim.SGD(lr=0.0))
     h = model.fit(X, LABELS, epochs=1, batch_size=37, verbose=0)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import cuda, losses, optim
-from ..backend import BY_TYPE, is_floating
+from ..backend import BY_TYPE, is_floating, namespace
 from ..core import Tensor
 from ..data.loader import DataLoader, arrays_of
 from ..errors import DTypeError, GraphError, ShapeError
@@ -155,8 +155,7 @@ def _trial(model: Any, plan: Plan, x: Any, y: Any) -> Any:
                     "a loss is a single number, a tensor of shape (): take .mean(); got "
                     + (f"shape {loss.shape}" if isinstance(loss, Tensor) else repr(loss))
                 )
-            for _, metric in plan.metrics:
-                metric(output, yb)
+            _add(metric_table.Running(plan.names), plan, loss, output, yb)
             return output
     finally:
         for module, mode in modes:
@@ -257,9 +256,10 @@ def _step(model: Any, plan: Plan, running: Any, loader: DataLoader) -> Callable:
 
 
 def _add(running: Any, plan: Plan, loss: Tensor, output: Tensor, yb: Tensor) -> None:
-    running.add("loss", loss, len(yb))
+    xp = namespace(loss._data)
+    running.add("loss", loss, len(yb), xp)
     for name, metric in plan.metrics:
-        running.add(name, metric(output, yb), len(yb))
+        running.add(name, metric(output, yb), len(yb), xp)
 
 
 def _epoch(

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
+
 from .. import losses
 from ..backend import namespace
 from ..core import Tensor
@@ -90,14 +92,18 @@ class Running:
             if total is not None:
                 total[...] = 0
 
-    def add(self, name: str, value: Any, n: int) -> None:
-        """Take in a mean over a batch of n."""
+    def add(self, name: str, value: Any, n: int, xp: Any) -> None:
+        """Take in a mean over a batch of n: a number there, or one on the host."""
         value = value._data if isinstance(value, Tensor) else value
-        value = namespace(value).asarray(value).astype("float64") * n
+        if getattr(value, "size", 1) != 1:
+            raise ShapeError(f"{name}: one number for a batch, got shape {value.shape}")
         if self.totals[name] is None:
-            self.totals[name] = namespace(value).asarray(value)
-        else:
-            self.totals[name] += value
+            self.totals[name] = xp.zeros((), "float64")
+        if namespace(value) is xp:
+            value = xp.asarray(value).reshape(()).astype("float64")
+        else:  # a captured step adds the number of its capture
+            value = float(np.reshape(value, ()))
+        self.totals[name] += value * n
 
     def read(self) -> dict[str, float]:
         """The means so far; waits for the device."""
