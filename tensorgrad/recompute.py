@@ -19,7 +19,8 @@ def checkpoint(f: Callable, /, *args: Any, **kwargs: Any) -> Any:
     When backward comes to its results, f runs again, with the random numbers and the precision of
     the first time, and what its ops save lives until backward has passed them. That costs one more
     forward pass; with a checkpoint around each block of a deep model, memory holds the inputs of
-    all blocks and the inside of one. Gradients are the same to the last bit, of any order.
+    all blocks and the inside of one. Gradients are the same to the last bit; of higher orders, up
+    to the order in which they are added up.
 
     f may be a module, may use parameters and tensors that are not among its arguments, and returns
     tensors, alone or nested. It must compute the same each time: `GraphError` when its ops differ.
@@ -104,13 +105,14 @@ class _Again:
 
     def _refill(self, saved: tuple) -> None:
         arrays, start = iter(saved), next_seq()
-        flat = []
+        flat: list[Any] = []
+        made: dict[int, Tensor] = {}
         for a, home in zip(leaves(self.given), self.homes, strict=True):
             if home is not None:
                 array, a = next(arrays), home[0]()
                 # the same tensor while it is as it was: f may know it by another name
                 if a is None or a._data is not array or a.node is not home[1]:
-                    a = Tensor(array, home[1])
+                    a = made.setdefault(id(home[0]), Tensor(array, home[1]))  # one for each
             flat.append(a)
         args, kwargs = refill(self.given, iter(flat))
         before = switches.recomputing, switches.autocast, switches.differentiating

@@ -131,6 +131,16 @@ def test_arguments_are_those_of_the_first_time():
     assert w.grad.item() == 24.0
 
 
+def test_one_tensor_given_twice():
+    """x * x of one tensor is recorded as a square, also when nobody else holds it."""
+    w = tg.tensor([2.0, 3.0], requires_grad=True)
+    doubled = w * 2
+    y = tg.checkpoint(lambda a, b: a * b, doubled, doubled)
+    del doubled
+    y.sum().backward()
+    assert w.grad.tolist() == [16.0, 24.0]
+
+
 def test_random_numbers_of_other_threads():
     """Each thread draws its own mask again, whatever the others draw meanwhile."""
     drawn, wrong = threading.Barrier(2), []
