@@ -193,18 +193,27 @@ def _clear() -> None:
 
 
 def explain(name: str, inputs: tuple, arrays: list, params: dict, error: Exception) -> Exception:
-    """The array library's complaint as one of our errors: op, operands, place, remedy."""
-    if isinstance(error, TensorgradError):  # from an op inside this one, which says it better
+    """The array library's complaint as one of our errors: op, operands, place, remedy. Any other is
+    raised as it is."""
+    told = _explained(name, inputs, arrays, params, error)
+    if told is not error:
+        return told
+    try:
         raise error
+    finally:
+        del error, told  # as in walk.py: no cycle
+
+
+def _explained(name: str, inputs: tuple, arrays: list, params: dict, error: Exception) -> Exception:
+    if isinstance(error, TensorgradError):  # from an op inside this one, which says it better
+        return error
     homes = {BY_TYPE[type(a)].name for a in arrays if type(a) in BY_TYPE}
     names = [*inputs, *[f"#{i}" for i in range(len(inputs), len(arrays))]]
     given = ", ".join(f"{n}: {_describe(a)}" for n, a in zip(names, arrays, strict=False))
     options = "".join(f", {k}={v!r}" for k, v in params.items())
     place = f" at {line}" if (line := user_line()) else ""
     if isinstance(error, (MemoryError, RuntimeError)):
-        if (ours := failed(f"{name}({given}{options}){place}", error)) is error:
-            raise error
-        return ours
+        return failed(f"{name}({given}{options}){place}", error)
     if len(homes) > 1:
         return BackendError(
             f"{name}({given}){place}: arrays of {' and '.join(sorted(homes))} were mixed; "

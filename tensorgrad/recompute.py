@@ -7,7 +7,7 @@ from typing import Any
 from weakref import ref
 
 from .autograd import leaves, refill
-from .core import Node, Tensor, next_seq, noted
+from .core import Leaf, Node, Tensor, next_seq, noted
 from .creation import Draws
 from .errors import GraphError
 from .switches import recording, switches
@@ -49,7 +49,8 @@ def checkpoint(f: Callable, /, *args: Any, **kwargs: Any) -> Any:
 
 
 def _since(node: Node | None, start: int) -> bool:
-    return node is not None and node.seq > start
+    """Whether an op was recorded since then. (Leaves that f makes are as all others.)"""
+    return node is not None and node.seq > start and type(node) is not Leaf
 
 
 def _nodes(ends: Sequence[Node], start: int) -> list[Node]:

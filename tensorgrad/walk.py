@@ -122,9 +122,12 @@ def _walk(
                 node.saved = None
     except (TensorgradError, MemoryError, RuntimeError) as error:
         told = _told(error, node, anomaly)
-        if told is error:
-            raise
-        raise told from error
+        try:
+            if told is error:
+                raise
+            raise told from error
+        finally:
+            del told  # it holds this frame by its traceback: a cycle, and all arrays here in it
 
 
 def _told(error: Any, node: Node, anomaly: Any) -> Exception:

@@ -141,6 +141,15 @@ def test_one_tensor_given_twice():
     assert w.grad.tolist() == [16.0, 24.0]
 
 
+def test_leaves_that_are_made_inside():
+    """As when a layer makes its weights at the first call."""
+    x, layer = tg.tensor(np.ones((2, 3)), requires_grad=True), nn.Dense(4, dtype="float64")
+    y, weight = tg.checkpoint(lambda x: (layer(x), layer.weight), x)
+    assert weight is layer.weight
+    (y.sum() + weight.sum()).backward()
+    np.testing.assert_array_equal(weight.grad.numpy(), np.full((3, 4), 3.0))
+
+
 def test_random_numbers_of_other_threads():
     """Each thread draws its own mask again, whatever the others draw meanwhile."""
     drawn, wrong = threading.Barrier(2), []

@@ -1,5 +1,8 @@
 """Bad input: one error that names the op, what was given and what was expected."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -198,3 +201,44 @@ def test_odd_arguments_end_in_errors_of_ours():
     assert np.transpose(t, axes=(1, 0)).shape == tg.reshape(t, shape=(3, 2)).shape == (3, 2)
     assert tg.grad(lambda a, b: a * b, np.int64(1))(2.0, 3.0).item() == 2.0
     assert tg.arange(np.float32(0), 1, np.float32(0.5)).tolist() == [0.0, 0.5]
+
+
+class Fails(tg.Function):
+    def forward(ctx, x):
+        return x * 1
+
+    def backward(ctx, g):
+        raise MemoryError("nothing left")
+
+
+def _stale(h, x):
+    loss = (h * x).sum()
+    x.data = np.zeros((3, 3))
+    loss.backward()
+
+
+@pytest.mark.parametrize(
+    "fails",
+    [
+        lambda h, x: tg.matmul(h, tg.ones((2, 2))),
+        lambda h, x: tg.swapaxes(h, 0, 7),
+        lambda h, x: tg.layer_norm(h, tg.ones(2), tg.ones(2)),
+        lambda h, x: Fails.apply(tg.sin(h)).sum().backward(),
+        _stale,
+    ],
+    ids=["shape", "axis", "op of ops", "backward", "stale"],
+)
+def test_what_failed_is_freed_with_its_error(fails):
+    """Without the garbage collector: after "out of memory" that would be too late."""
+    x = tg.tensor(np.ones((3, 3)), requires_grad=True)
+    gc.collect()
+    gc.disable()
+    try:
+        h = tg.exp(x)
+        held = weakref.ref(h.data)
+        with pytest.raises(tg.TensorgradError) as raised:
+            fails(h, x)
+        del h, raised
+        assert held() is None
+    finally:
+        gc.enable()
