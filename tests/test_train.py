@@ -58,6 +58,19 @@ def test_metrics_may_give_numbers_of_every_kind(backend):
         model.fit(X, LABELS, verbose=0)
 
 
+def test_metrics_of_one_name_are_told_apart():
+    def loss(p, t):
+        return p.max()
+
+    metrics = [lambda p, t: 1.0, "accuracy", lambda p, t: 2.0, "accuracy", loss]
+    model = classifier(metrics=metrics)
+    scores = model.evaluate(X, LABELS)
+    assert list(scores) == ["loss", "<lambda>", "accuracy", "<lambda>_2", "accuracy_2", "loss_2"]
+    assert (scores["<lambda>"], scores["<lambda>_2"]) == (1.0, 2.0)
+    assert scores["accuracy"] == scores["accuracy_2"] <= 1
+    assert scores["loss"] == losses.cross_entropy(model(X), LABELS).item()
+
+
 def test_the_loss_of_an_epoch_is_the_mean_over_examples():
     model = classifier(optimizer=tg.optim.SGD(lr=0.0))
     h = model.fit(X, LABELS, epochs=1, batch_size=37, verbose=0)

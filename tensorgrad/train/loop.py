@@ -67,11 +67,13 @@ def compile(model: Any, optimizer: Any, loss: Any, metrics: Iterable, graphed: b
     """Set the model's plan for training; names are looked up now, so misspellings end here."""
     metrics = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics
     loss = losses.get(loss)
-    named = [
-        (m, metric_table.accuracy_for(loss)) if m == "accuracy" else metric_table.get(m)
-        for m in metrics
-    ]
-    model.plan = Plan(optim.get(optimizer), loss, named, graphed)
+    named: dict[str, Any] = {}
+    for m in metrics:
+        known = m == "accuracy"
+        name, metric = (m, metric_table.accuracy_for(loss)) if known else metric_table.get(m)
+        names = (name, *[f"{name}_{i}" for i in range(2, len(named) + 3)])
+        named[next(n for n in names if n not in ("loss", *named))] = metric
+    model.plan = Plan(optim.get(optimizer), loss, list(named.items()), graphed)
     return model
 
 
