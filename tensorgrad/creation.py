@@ -116,8 +116,10 @@ def _made(name: str, make: Callable, *args: Any, **options: Any) -> Any:
         return make(*args, **options)
     except TensorgradError:
         raise
-    except MemoryError as error:
-        raise failed(f"{name}{args}", error) from None
+    except (MemoryError, RuntimeError) as error:
+        if (ours := failed(f"{name}{args}", error)) is error:
+            raise
+        raise ours from error
     except (ValueError, OverflowError) as error:
         raise ShapeError(f"{name}{args}: {error}") from None
     except (TypeError, AttributeError) as error:
