@@ -301,7 +301,7 @@ def rnn(x, h0, w, u, b=None, *, activation="tanh"):
     h0 (n, hidden) or None for zeros. Gives all h (n, t, hidden), and the last."""
     n, t, hidden = _checked(1, x, w, u, {"h0": h0}, {"b": b})
     act = _activation(activation)[0]
-    xp, y, u = namespace(x), _projected(x, w, b), widened(u)
+    y, u = _projected(x, w, b), widened(u)
     h = _start(h0, n, hidden, y)
     for k in range(t):
         h = y[:, k] = act(y[:, k] + matmul(h, u))
