@@ -113,6 +113,7 @@ def test_doctor_prints_the_diagnosis():
     assert "kernels on the CPU" in text
 
 
+@pytest.mark.host
 def test_dlpack_with_pytorch():
     torch = pytest.importorskip("torch")
     theirs = torch.arange(4.0)
@@ -123,6 +124,7 @@ def test_dlpack_with_pytorch():
     assert back.tolist() == [1, 2]
 
 
+@pytest.mark.host
 def test_complex_numbers_objects_and_none_are_refused():
     x = tg.tensor([1.0, 2.0], requires_grad=True)
     for call in (
