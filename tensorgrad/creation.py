@@ -12,8 +12,7 @@ import numpy as np
 from . import backend as backends
 from .backend import BY_TYPE, Array, is_floating
 from .core import OPS, Leaf, Tensor
-from .dispatch import failed
-from .errors import DTypeError, GraphError, ShapeError, TensorgradError, forked
+from .errors import DTypeError, GraphError, ShapeError, TensorgradError, failed, forked
 from .ops import random as _random  # noqa: F401  (registers advance_random)
 from .switches import switches
 

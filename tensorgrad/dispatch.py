@@ -23,10 +23,9 @@ from .errors import (
     BackendError,
     DTypeError,
     IndexingError,
-    OutOfMemoryError,
     ShapeError,
     TensorgradError,
-    device_error,
+    failed,
     suggest,
     user_line,
 )
@@ -201,20 +200,6 @@ def explain(name: str, inputs: tuple, arrays: list, params: dict, error: Excepti
     if isinstance(error, AttributeError):  # a number or None where the op needs an array
         error = TypeError(f"it takes arrays here ({error})")
     return kind(f"{name}({given}{options}){place}: {error}")
-
-
-on_out_of_memory: list[Callable[[], str]] = []  # who says what the memory is full of (memory.py)
-
-
-def failed(what: str, error: MemoryError | RuntimeError) -> Exception:
-    """What is not the caller's mistake: the device's complaint and what to do about it, or that
-    there is no memory, and who holds it. Any other error as it is."""
-    if isinstance(error, RuntimeError):
-        return device_error(what, error)
-    if isinstance(error, OutOfMemoryError):
-        return error
-    facts = "\n".join([say() for say in on_out_of_memory])
-    return OutOfMemoryError(f"{what}: {error}\n{facts}")
 
 
 def _describe(a: Any) -> str:

@@ -16,8 +16,8 @@ from numpy import ndarray
 
 from .backend import WEAK, Array
 from .core import OPS, Leaf, Node, Op, Out, Tensor, next_seq, output_of
-from .dispatch import failed, large
-from .errors import FREED, STALE, GraphError
+from .dispatch import large
+from .errors import FREED, STALE, GraphError, failed
 from .ownership import add_up, own
 from .switches import switches
 
