@@ -30,6 +30,7 @@ from typing import Any
 
 THREADS = int(os.environ.get("BENCH_THREADS", "2"))
 PACKAGES = "tensorgrad-cupy numpy numba tbb cupy-cuda12x cupy-cuda13x torch jax autograd".split()
+PACKAGES += ["nvidia-cudnn-cu13", "nvidia-cudnn-frontend"]
 SLOW = 1.0  # seconds: contenders whose sample lasts longer get 3 rounds
 
 Start = Callable[[], tuple[Callable[[], object], Callable[[], float]]]

@@ -426,6 +426,11 @@ def scale_fits(h: Array, go: Array, **_: Any) -> bool:
     return h.shape == (2,) and go.shape == (1,)
 
 
+def rescale_fits(by: Array, *arrays: Array) -> bool:
+    """One float64, and arrays to be multiplied by it."""
+    return by.shape == (1,) and by.dtype == "float64" and len(arrays) > 0
+
+
 def lists(arrays: tuple, k: int) -> list[tuple]:
     """The k lists that stand one after the other, as one tuple of k arrays for each parameter."""
     n = len(arrays) // k

@@ -38,6 +38,7 @@ from .creation import (
 )
 from .dispatch import use_kernels
 from .errors import (
+    AnomalyError,
     BackendError,
     DTypeError,
     GraphError,
@@ -53,10 +54,17 @@ __version__ = "0.1.0"
 globals().update(_PUBLIC)
 
 _LAZY = ("cuda", "nn", "optim", "losses", "data", "train", "testing")
-_FROM = {"gradcheck": "testing", "compare": "testing", "Parameter": "nn"}
+_FROM = {
+    "checkpoint": "recompute",
+    "detect_anomaly": "anomaly",
+    "gradcheck": "testing",
+    "compare": "testing",
+    "Parameter": "nn",
+}
 _FROM.update(autocast="precision", set_tf32="precision")
 
 __all__ = [  # noqa: PLE0604
+    "AnomalyError",
     "BackendError",
     "DTypeError",
     "Function",

@@ -33,6 +33,7 @@ from .creation import (
 )
 from .dispatch import use_kernels as use_kernels
 from .errors import (
+    AnomalyError as AnomalyError,
     BackendError as BackendError,
     DTypeError as DTypeError,
     GraphError as GraphError,
@@ -49,6 +50,8 @@ from . import losses as losses
 from . import data as data
 from . import train as train
 from . import testing as testing
+from .recompute import checkpoint as checkpoint
+from .anomaly import detect_anomaly as detect_anomaly
 from .testing import gradcheck as gradcheck
 from .testing import compare as compare
 from .nn import Parameter as Parameter

@@ -80,6 +80,7 @@ class Tensor(TensorMethods):
     def data(self, value: Array) -> None:
         if self.node is not None and type(self.node) is not Leaf:
             raise GraphError("only leaves take new data; this tensor is the result of an op")
+        value = value._data if isinstance(value, Tensor) else value
         a = make(value, None, BY_TYPE[type(self._data)].name)
         self._data = a if is_floating(a.dtype) or not self.node else a.astype(self.dtype)
         stamp(self)

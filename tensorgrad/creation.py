@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -251,6 +252,27 @@ def random_state(name: str, words: int) -> Array:
         if name not in _Stream.device:
             _Stream.device[name] = backends.get(name).from_host(_start())
         return OPS["advance_random"](_Stream.device[name], blocks=(words + 3) // 4)
+
+
+def random_snapshot() -> tuple[Any, dict[str, Array]]:
+    """Where all random streams are now; see `replayed`."""
+    return _Stream.host.bit_generator.state, {k: a.copy() for k, a in _Stream.device.items()}
+
+
+@contextmanager
+def replayed(snapshot: tuple[Any, dict[str, Array]]) -> Iterator[None]:
+    """The block draws the random numbers that were drawn after the snapshot; afterwards all streams
+    go on as if it had drawn none."""
+    (host, started), now = snapshot, random_snapshot()
+    _Stream.host.bit_generator.state = host
+    for name, state in _Stream.device.items():
+        state[...] = started[name] if name in started else backends.get(name).from_host(_start())
+    try:
+        yield
+    finally:
+        _Stream.host.bit_generator.state = now[0]
+        for name, state in now[1].items():
+            _Stream.device[name][...] = state
 
 
 def rand(

@@ -21,7 +21,7 @@ import numpy as np
 from .backend import BY_TYPE, Backend, default, make
 from .core import Leaf, Tensor, next_seq
 from .dispatch import watched
-from .errors import GraphError, ShapeError, TensorgradError, user_line
+from .errors import DTypeError, GraphError, ShapeError, TensorgradError, user_line
 from .switches import switches
 
 _NO_MEMORY = 2  # cudaErrorMemoryAllocation
@@ -55,6 +55,8 @@ def graphed(step: Callable, sample_batch: Any, warmup: int = 3) -> Callable:
     >>> quick = graphed(step, tg.ones(2)); quick(tg.ones(2)).item(), w.tolist()
     (3.0, [0.5, 1.5])
     """
+    if not callable(step):
+        raise DTypeError(f"graphed: the step is a function, got {type(step).__name__}")
     if not isinstance(warmup, (int, np.integer)) or warmup < 1:
         raise ShapeError(f"graphed: warmup is at least 1 step, got {warmup!r}")
     sample = sample_batch if isinstance(sample_batch, tuple) else (sample_batch,)
@@ -87,7 +89,8 @@ class Graphed:
 
     def __call__(self, *batch: Any) -> Any:
         batch = tuple([self._lift(a) for a in batch])
-        if switches.each_time is not None or [_form(a) for a in batch] != self.form:
+        aside = switches.each_time is not None or switches.anomaly is not None
+        if aside or [_form(a) for a in batch] != self.form:
             return _map(Tensor.detach, self.step(*batch))
         for mine, given in zip(self.inputs, batch, strict=True):
             if isinstance(mine, Tensor):

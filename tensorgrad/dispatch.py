@@ -53,7 +53,7 @@ class Kernels(dict):
             run, small, least = resolve(self.op, kind)
             run = run if _watcher is None else _watcher(self.op, run)
             if kind is ndarray:
-                self.scope.update(small=small, least=least)  # ... there
+                self.scope.update(small=small, least=least if _watcher is None else 0)  # ... there
         elif kind is type(None) or issubclass(kind, NUMBERS):
             run = self._by_first_array
         else:
@@ -79,6 +79,7 @@ def resolve(op: Op, kind: type) -> tuple[Callable, Callable, int]:
     module = None if _mode == "reference" else kernel_module(BY_TYPE[kind].kernels, op.family)
     kernel = getattr(module, op.name, None)
     ref = _in_float32(op.ref) if _bfloat16 and op.kind == "map" else op.ref
+    ref = ref if kind is ndarray else _unmixed(ref, kind)
     if kernel is None:
         return ref, ref, sys.maxsize
     accept = kernel.guard(sized=_mode == "auto")
@@ -92,9 +93,24 @@ def resolve(op: Op, kind: type) -> tuple[Callable, Callable, int]:
     return run, ref, 0 if at else least
 
 
-def large() -> float:
-    """From how many numbers on the arithmetic in rules is done by kernels, too."""
-    return {"always": 2, "auto": 1 << 17}.get(_mode, float("inf"))
+def _unmixed(ref: Callable, kind: type) -> Callable:
+    """The reference for arrays on a GPU, which would take NumPy's here and there, as indices say,
+    and then fail in backward."""
+
+    def run(*arrays, **params):
+        if any(type(a) is not kind and type(a) in BY_TYPE for a in arrays):
+            raise TypeError("arrays of two backends")  # which explain() explains
+        return ref(*arrays, **params)
+
+    return run
+
+
+def large(kind: type) -> float:
+    """From how many numbers on the arithmetic in rules is done by kernels, too: on a GPU always,
+    where CuPy's own takes the host longer than a kernel by way of an op."""
+    if kind not in BY_TYPE or _mode == "reference":  # Tensors, for whom all is ops anyway
+        return float("inf")
+    return 0 if kind is not ndarray else 2 if _mode == "always" else 1 << 17
 
 
 def kernel_module(folder: str, family: str) -> ModuleType | None:
@@ -159,7 +175,7 @@ def use_kernels(mode: str) -> Iterator[None]:
 @contextmanager
 def watched(watcher: Callable[[Op, Callable], Callable]) -> Iterator[None]:
     """Within the block each op's function, kernel or reference, is what `watcher(op, function)`
-    makes of it. (Small NumPy arrays go around it.) The switch is for the process."""
+    makes of it. The switch is for the process."""
     global _watcher
     before, _watcher = _watcher, watcher
     try:

@@ -11,9 +11,10 @@ import numpy as np
 
 from . import __version__, backend
 
-_PACKAGES = ("numpy", "numba", "tbb", "cupy-cuda13x", "cupy-cuda12x", "cupy", "ml_dtypes")
+_PACKAGES: tuple[str, ...] = ("numpy", "numba", "tbb", "cupy-cuda13x", "cupy-cuda12x", "cupy")
+_PACKAGES += ("ml_dtypes", "nvidia-cudnn-frontend", "nvidia-cudnn-cu13", "nvidia-cudnn-cu12")
 _VARIABLES: tuple[str, ...] = ("TENSORGRAD_BACKEND", "TENSORGRAD_KERNELS", "TENSORGRAD_NUM_THREADS")
-_VARIABLES += ("TENSORGRAD_TF32", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+_VARIABLES += ("TENSORGRAD_TF32", "TENSORGRAD_CUDNN", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 _VARIABLES += ("NUMBA_THREADING_LAYER",)
 
 
@@ -61,6 +62,7 @@ def _backends() -> Iterator[tuple[str, str]]:
         yield "cupy", f"not usable: {reason}"
     else:
         yield from _gpus()
+    yield "cudnn", _cudnn()
     try:
         yield "new tensors go to", backend.default().name
     except backend.BackendError as error:
@@ -77,6 +79,15 @@ def _gpus() -> Iterator[tuple[str, str]]:
         name, capability = facts["name"].decode(), f"{facts['major']}.{facts['minor']}"
         size = facts["totalGlobalMem"] / 2**30
         yield f"gpu {i}", f"{name}, compute capability {capability}, {size:.0f} GiB"
+
+
+def _cudnn() -> str:
+    from .kernels.cuda import cudnn
+
+    found = cudnn.why_not() or cudnn.library()
+    if isinstance(found, str):
+        return f"not used: {found}"
+    return f"usable, {found.backend_version_string()}, frontend {found.__version__}"
 
 
 def _blas() -> Iterator[tuple[str, str]]:

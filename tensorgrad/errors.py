@@ -13,13 +13,15 @@ _PACKAGE = str(Path(__file__).parent)
 
 
 class TensorgradError(Exception):
-    """Base of every error raised on purpose; `layers` is filled in by modules as it passes."""
+    """Base of every error raised on purpose; `layers` is filled in by modules as it passes, `notes`
+    by a walk back over the tape."""
 
     layers: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         where = f"\n  in layer {'.'.join(self.layers)}" if self.layers else ""
-        return super().__str__() + where
+        return super().__str__() + where + "".join([f"\n  in the {note}" for note in self.notes])
 
 
 class ShapeError(TensorgradError, ValueError):
@@ -42,6 +44,10 @@ class GraphError(TensorgradError, RuntimeError):
     """The recorded graph cannot be differentiated as asked."""
 
 
+class AnomalyError(TensorgradError, FloatingPointError):
+    """An op, or its gradient, gave a number that is none; see `detect_anomaly`."""
+
+
 class OutOfMemoryError(TensorgradError, MemoryError):
     """There is no memory for a result. What was computed before is as it was."""
 
@@ -53,18 +59,22 @@ its last checkpoint. The call at fault may be an earlier one; CUDA_LAUNCH_BLOCKI
 _FORKED = """this process was forked from one that had used the GPU, and CUDA does not work in such:
 start workers with multiprocessing.get_context("spawn"), or fork before the GPU is first used"""
 _FATAL = """IllegalAddress LaunchFailure LaunchTimeout Assert ECCUncorrectable HardwareStackError
-IllegalInstruction MisalignedAddress InvalidAddressSpace InvalidPc DevicesUnavailable
+IllegalInstruction MisalignedAddress InvalidAddressSpace InvalidPc
 ContextIsDestroyed"""
+_TAKEN = """another process has this GPU to itself (compute mode "exclusive"), or it is in a bad
+state: nvidia-smi shows which. CUDA_VISIBLE_DEVICES chooses another GPU"""
 # A word of what CUDA, CuPy or a compiler says -> what to do about it.
 _REMEDIES = {
     "CUDA headers": _COMPILER,
     "libnvrtc": _COMPILER,
     "cudaErrorNoKernelImageForDevice": "this CuPy is not built for this GPU: cupy.show_config()",
     "cudaErrorInsufficientDriver": "the driver is older than CuPy's CUDA: update it",
+    "cudaErrorDevicesUnavailable": _TAKEN,
     "cudaErrorInitializationError": "see nvidia-smi, and python -m tensorgrad doctor",
     **{f"cudaError{name}:": _LOST for name in _FATAL.split()},
     "CUDA_ERROR_ILLEGAL_ADDRESS": _LOST,
     "CUDA_ERROR_LAUNCH_FAILED": _LOST,
+    "CUDNN_STATUS": "TENSORGRAD_CUDNN=0 leaves this to kernels that need no cuDNN",
 }
 _forked = False
 

@@ -11,6 +11,8 @@ from .backend import BY_TYPE, Array
 from .core import Leaf, Node, Tensor
 from .errors import on_out_of_memory
 
+_KEPT = "kept for backward"
+
 
 class Held(NamedTuple):
     """An array that something still refers to."""
@@ -31,8 +33,8 @@ def memory_summary(count: int = 5) -> str:
     """How much memory tensors hold, by what it is for, and the `count` largest arrays.
 
     Arrays that share memory count once. What is "kept for backward" goes when backward has passed,
-    or when the loss dies; `no_grad` keeps none. On a GPU, and for large results on a CPU, the pool
-    that freed memory returns to is listed, too.
+    or when the loss dies; `no_grad` keeps none, and `checkpoint` little. On a GPU, and for large
+    results on a CPU, the pool that freed memory returns to is listed, too.
 
     >>> print(memory_summary())  # doctest: +ELLIPSIS
     tensors hold ...
@@ -79,7 +81,7 @@ def _held() -> Iterator[Held]:
     for node in found:
         if isinstance(node, Node):
             for a in node.saved or ():
-                yield from new(a, f"kept for backward by {getattr(node.op, 'name', node.op)}")
+                yield from new(a, f"{_KEPT} by {getattr(node.op, 'name', node.op)}")
     for t in tensors:
         yield from new(t._data, "other tensors")
 
@@ -96,9 +98,23 @@ def _pools() -> Iterator[str]:
         yield f"CuPy's pool: {_mib(pool.used_bytes())} in use of {_mib(pool.total_bytes())}"
 
 
+def _saving() -> str:
+    """What checkpointing would leave of what is kept for backward: of n ops in sqrt(n) parts the
+    inputs of all parts and the inside of one (Chen et al. 2016)."""
+    ops = sum(1 for o in gc.get_objects() if issubclass(type(o), Node) and o.saved)
+    kept = sum(h.size for h in _held() if h.role.startswith(_KEPT))
+    if ops < 16 or kept < 2**20:
+        return ""
+    parts = round(ops**0.5)
+    return (
+        f"\n{_mib(kept)} are kept for backward by {ops} ops; with tg.checkpoint around each of "
+        f"{parts} equal parts of them it would be about {_mib(2 * kept / parts)}"
+    )
+
+
 def _after_failure() -> str:
     """What an out-of-memory error says besides; what nothing refers to goes back to the device."""
-    said = memory_summary()
+    said = memory_summary() + _saving()
     gc.collect()
     cupy = sys.modules.get("cupy")
     if cupy is not None and cupy.cuda.is_available():

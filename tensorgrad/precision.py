@@ -51,9 +51,10 @@ class autocast(ContextDecorator):
 
 
 def set_tf32(on: bool) -> None:
-    """Whether products of float32 on a GPU round their operands to TF32, of which tensor cores take
-    many more at a time: it has float32's range and 10 of its 23 bits. At first they do not, unless
-    the environment variable TENSORGRAD_TF32 is 1. For all threads; captured graphs keep theirs.
+    """Whether products of float32 on a GPU, and cuDNN's convolutions, round their operands to TF32,
+    of which tensor cores take many more at a time: it has float32's range and 10 of its 23 bits. At
+    first they do not, unless the environment variable TENSORGRAD_TF32 is 1. For all threads;
+    captured graphs keep theirs.
     """
     from .kernels.cuda import cublas
 

@@ -13,6 +13,8 @@ class _Switches(threading.local):
     recording = True
     autocast: Any = None  # the half-precision dtype within an autocast block
     differentiating = 0  # how many grad/vjp/tape are active in this thread
+    anomaly: Any = None  # what looks for NaNs (anomaly.py)
+    recomputing = False  # a checkpointed function runs again: state has been updated already
     each_time: list[Callable[[], None]] | None = None  # of the capture that is under way
 
 

@@ -2,8 +2,8 @@
 
 Nodes are visited newest first, each once all of its cotangents have come, and their ops' rules
 are run: on raw arrays, or on Tensors when the gradient is itself to be differentiated. On Tensors,
-too, when a NumPy array is large: what a rule writes as `g * b` then finds the kernel. (A Function
-gets raw arrays whatever their size: its author may write into copies of them.)
+too, when a NumPy array is large, or on a GPU: what a rule writes as `g * b` then finds the kernel.
+(A Function gets raw arrays whatever their size: its author may write into copies of them.)
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ from collections.abc import Iterable
 from heapq import heappop, heappush, heapreplace
 from typing import Any
 
-from numpy import ndarray
-
 from .backend import WEAK, Array
 from .core import OPS, Leaf, Node, Op, Out, Tensor, next_seq, output_of
 from .dispatch import large
-from .errors import FREED, STALE, GraphError, failed
+from .errors import FREED, STALE, AnomalyError, GraphError, TensorgradError, failed
 from .ownership import add_up, own
 from .switches import switches
 
@@ -34,19 +32,21 @@ def backprop(
     Nodes older than `oldest` are not visited. Gradients are raw arrays, or Tensors on a new tape
     with `create_graph`. What nodes saved is dropped on the way unless `retain`.
     """
-    before, switches.autocast = switches.autocast, None  # rules keep to the dtypes they find
+    before, anomaly = switches.autocast, switches.anomaly
+    switches.autocast = switches.anomaly = None  # rules keep to the dtypes they find
     try:
-        return _walk(roots, wanted, oldest, create_graph, retain)
-    except (MemoryError, RuntimeError) as error:
-        if (ours := failed("backward", error)) is error:
-            raise
-        raise ours from error
+        return _walk(roots, wanted, oldest, create_graph, retain, anomaly)
     finally:
-        switches.autocast = before
+        switches.autocast, switches.anomaly = before, anomaly
 
 
 def _walk(
-    roots: list, wanted: Iterable[Node], oldest: int, create_graph: bool, retain: bool
+    roots: list,
+    wanted: Iterable[Node],
+    oldest: int,
+    create_graph: bool,
+    retain: bool,
+    anomaly: Any,
 ) -> dict[Node, Any]:
     grads: dict[Node, Any] = {}  # cotangents not yet passed on
     found: dict[Node, Any] = {}
@@ -55,67 +55,87 @@ def _walk(
     node: Any = roots[0][0]
     edges: Iterable = roots
     wanted, seq, top = set(wanted), next_seq(), 0  # top: when the newest in the heap was made
-    least = large()
-    while True:
-        for parent, g in edges:
-            if parent is None:
-                continue
-            if parent.written > seq:  # even where no gradient goes
-                raise GraphError(STALE.format(parent.tensor(), node.op.name))
-            if g is None or parent.seq < oldest:
-                continue
-            if g.shape != parent.shape or (  # undo broadcast, promotion
-                g.dtype is not parent.dtype and g.dtype != parent.dtype
-            ):
-                g = OPS["sum_to"](g, shape=parent.shape, dtype=parent.dtype)
-            if parent in grads:
-                if create_graph or g.size < least:
-                    grads[parent] = grads[parent] + g
-                else:
-                    grads[parent] = add_up(grads.pop(parent), g)
-                continue
-            grads[parent] = g
-            if newest is None:
-                newest = parent
-                continue
-            if parent.seq > newest.seq:
-                parent, newest = newest, parent
-            heappush(heap, (-parent.seq, parent))
-            top = -heap[0][0]
-        if newest is None:
-            if not heap:
-                return found if create_graph else own(found, [g for _, g in roots])
-            newest = heappop(heap)[1]
-            top = -heap[0][0] if heap else 0
-        elif top > newest.seq:
-            newest = heapreplace(heap, (-newest.seq, newest))[1]
-            top = -heap[0][0]
-        node, newest = newest, None
-        g, op = grads.pop(node), node.op
-        seq = node.seq
-        if op is None or wanted:
-            edges = ()
-            if type(node) is Leaf or node in wanted:
-                found[node] = g
-            if type(node) is Out and node.parents[0].seq >= oldest:
-                _collect(node, g, grads, heap)
+    raw = type(roots[0][1])
+    least = large(raw)  # from how many numbers on rules are run on Tensors
+    try:
+        while True:
+            for parent, g in edges:
+                if parent is None:
+                    continue
+                if parent.written > seq:  # even where no gradient goes
+                    raise GraphError(STALE.format(parent.tensor(), node.op.name))
+                if g is None or parent.seq < oldest:
+                    continue
+                if g.shape != parent.shape or (  # undo broadcast, promotion
+                    g.dtype is not parent.dtype and g.dtype != parent.dtype
+                ):
+                    g = OPS["sum_to"](g, shape=parent.shape, dtype=parent.dtype)
+                if parent in grads:
+                    if create_graph or g.size < least:
+                        grads[parent] = grads[parent] + g
+                    else:
+                        grads[parent] = add_up(grads.pop(parent), g)
+                    continue
+                grads[parent] = g
+                if newest is None:
+                    newest = parent
+                    continue
+                if parent.seq > newest.seq:
+                    parent, newest = newest, parent
+                heappush(heap, (-parent.seq, parent))
                 top = -heap[0][0]
-            if op is None:
-                continue
-        parents, needed, saved = node.parents, node.parents, node.saved
-        if saved is None:
-            raise GraphError(FREED.format(op.name))
-        if oldest:
-            needed = [p if p is not None and p.seq >= oldest else None for p in parents]
-        if create_graph:
-            saved = op.rules.rewrap(saved, node, _wrap, output_of)
-        if type(g) is ndarray and g.size >= least and isinstance(op, Op):
-            gradients = _by_ops(op, g, saved, node, needed)
-        else:
-            gradients = op.rules.vjp(g, saved, node.params, needed)
-        edges, saved = zip(parents, gradients), None  # noqa: B905 (slower)
-        if not retain:
-            node.saved = None
+            if newest is None:
+                if not heap:
+                    return found if create_graph else own(found, [g for _, g in roots])
+                newest = heappop(heap)[1]
+                top = -heap[0][0] if heap else 0
+            elif top > newest.seq:
+                newest = heapreplace(heap, (-newest.seq, newest))[1]
+                top = -heap[0][0]
+            node, newest = newest, None
+            g, op = grads.pop(node), node.op
+            seq = node.seq
+            if op is None or wanted:
+                edges = ()
+                if type(node) is Leaf or node in wanted:
+                    found[node] = g
+                if type(node) is Out and node.parents[0].seq >= oldest:
+                    _collect(node, g, grads, heap)
+                    top = -heap[0][0]
+                if op is None:
+                    continue
+            parents, needed, saved = node.parents, node.parents, node.saved
+            if saved is None:
+                raise GraphError(FREED.format(op.name))
+            if oldest:
+                needed = [p if p is not None and p.seq >= oldest else None for p in parents]
+            if create_graph:
+                saved = op.rules.rewrap(saved, node, _wrap, output_of)
+            if type(g) is raw and g.size >= least and isinstance(op, Op):
+                gradients = _by_ops(op, g, saved, node, needed)
+            else:
+                gradients = op.rules.vjp(g, saved, node.params, needed)
+            if anomaly is not None:
+                anomaly.check_gradients(node, g, gradients)
+            edges, saved = zip(parents, gradients), None  # noqa: B905 (slower)
+            if not retain:
+                node.saved = None
+    except (TensorgradError, MemoryError, RuntimeError) as error:
+        told = _told(error, node, anomaly)
+        if told is error:
+            raise
+        raise told from error
+
+
+def _told(error: Any, node: Node, anomaly: Any) -> Exception:
+    """The error of a rule, with its op; in anomaly mode, too, with where that was called."""
+    if isinstance(error, (GraphError, AnomalyError)) or node.op is None:
+        return error
+    what = f"backward of {node.op.name}" + ("" if anomaly is None else anomaly.place(node))
+    if isinstance(error, TensorgradError):
+        error.notes = (*error.notes, what)
+        return error
+    return failed(what, error)
 
 
 def _by_ops(op: Any, g: Array, saved: tuple, node: Node, needed: Any) -> list:

@@ -51,6 +51,14 @@ def gpu(request):
     return backends.get(request.param)
 
 
+@pytest.fixture
+def own_kernels(monkeypatch):
+    """Our own kernels, also where there is cuDNN."""
+    from tensorgrad.kernels.cuda import cudnn
+
+    monkeypatch.setattr(cudnn, "enabled", False)
+
+
 @pytest.fixture(autouse=True)
 def _host(request):
     """Tests marked `host` are about NumPy arrays: for them that is the default."""

@@ -10,6 +10,7 @@ import pytest
 import tensorgrad as tg
 from tensorgrad import backend as backends
 from tensorgrad import doctor
+from tensorgrad.core import OPS
 
 
 def run(code, **env):
@@ -142,3 +143,18 @@ def test_complex_numbers_objects_and_none_are_refused():
     ):
         with pytest.raises(tg.DTypeError):
             call()
+
+
+SEVERAL = [n for n, o in OPS.items() if o.samples and not o.inplace and len(o.inputs) > 1]
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_no_op_takes_arrays_of_two_backends(name, gpu):
+    """Forward says so, not a rule in backward: indices of NumPy are not taken along."""
+    op = OPS[name]
+    args, params = op.samples()[0]
+    arrays = [i for i, a in enumerate(args) if isinstance(a, np.ndarray)]
+    for other in arrays[1:]:
+        made = [gpu.from_host(a) if i in arrays and i != other else a for i, a in enumerate(args)]
+        with pytest.raises(tg.BackendError, match="were mixed"):
+            op(*made, **params)

@@ -149,7 +149,10 @@ def test_layers():
 
 
 WRONG = {
-    "channels": (lambda x: nn.Conv2d(4, 3, 5)(x), "was made for 5 channels, got an input of shape"),
+    "channels": (
+        lambda x: nn.Conv2d(4, 3, 5)(x),
+        "for in_channels = 5, the length of axis 1;",
+    ),
     "axes": (lambda x: nn.Conv2d(4, 3)(x[0]), r"one channel needs its axis: x\[:, None\]"),
     "flat": (lambda x: nn.MaxPool2d(2)(x[0, 0]), r"\(n, channels, height, width\)"),
     "kernel": (lambda x: nn.Conv2d(4, 0), "kernel_size is one whole number or two"),

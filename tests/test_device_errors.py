@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,9 @@ from tensorgrad.kernels.cuda import device
 import tensorgrad as tg
 from tensorgrad import backend as backends
 from tensorgrad import errors
+
+from . import every_kernel
+from .conftest import _missing
 
 
 class CUDARuntimeError(RuntimeError):
@@ -28,8 +32,6 @@ LOST = CUDARuntimeError("cudaErrorIllegalAddress: an illegal memory access was e
 @pytest.fixture
 def broken(monkeypatch):
     """A function that makes every launch on cudasim raise an error."""
-    from .conftest import _missing
-
     if reason := _missing("cudasim"):
         pytest.skip(reason)
     kind = backends.get("cudasim").array_type
@@ -55,6 +57,13 @@ def test_a_lost_device_names_the_op_and_the_way_out(broken):
     assert "checkpoint" in text
     assert "CUDA_LAUNCH_BLOCKING" in text
     assert caught.value.__cause__ is LOST
+
+
+def test_a_device_that_another_process_has(broken):
+    x = tg.ones((2, 3), backend="cudasim")
+    broken(CUDARuntimeError("cudaErrorDevicesUnavailable: device(s) is/are busy or unavailable"))
+    with pytest.raises(tg.BackendError, match=r"(?s)another process.*nvidia-smi"):
+        tg.tanh(x)
 
 
 def test_a_device_lost_in_backward(broken):
@@ -221,3 +230,19 @@ def test_programs_on_numpy_touch_no_gpu(first, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert (log.read_text() if log.exists() else "") == ("import\n" if first else "")
+
+
+def test_the_program_for_compute_sanitizer_launches_all_sources(monkeypatch):
+    if reason := _missing("cudasim"):
+        pytest.skip(reason)
+    home, launched = backends.get("cudasim"), set()
+    there = device.DEVICES[home.array_type]
+
+    def launch(source, name, *rest):
+        launched.add(source)
+        there.launch(source, name, *rest)
+
+    monkeypatch.setitem(device.DEVICES, home.array_type, there._replace(launch=launch))
+    assert every_kernel.main("cudasim") == len(every_kernel.CUDA)
+    sources = Path(device.__file__).parent.glob("*.cu")
+    assert {source.name for source in launched} == {path.stem for path in sources}

@@ -87,6 +87,12 @@ def test_layer(name, dtype, gpu):
         np.testing.assert_allclose(got[part], value, rtol=0, atol=close * size, err_msg=part)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ["Conv2d", "Conv2d in groups"])
+def test_layer_without_cudnn(name, dtype, gpu, own_kernels):
+    test_layer(name, dtype, gpu)
+
+
 LOGITS, LABELS = rng.normal(size=(6, 4)), rng.integers(0, 4, 6)
 P, T = rng.uniform(0.05, 0.95, (6, 4)), rng.uniform(0, 1, (6, 4))
 

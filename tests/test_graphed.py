@@ -13,6 +13,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import nn, optim
+from tensorgrad.optim import schedules
 from tensorgrad.switches import switches
 
 from .steps import MODELS, OPTIMIZERS, RATES, training
@@ -395,6 +396,7 @@ def test_two_steps_by_a_schedule_are_refused(gpu):
 def test_bad_arguments():
     x, w = tg.ones(2), nn.Parameter(np.ones(2))
     for call, message in (
+        (lambda: tg.cuda.graphed(3, x), "the step is a function, got int"),
         (lambda: tg.cuda.graphed(print, x, 0), "warmup is at least 1"),
         (lambda: tg.cuda.graphed(print, x, 1.5), "warmup is at least 1"),
         (lambda: tg.cuda.graphed(print, ()), "no backend"),
@@ -406,6 +408,7 @@ def test_bad_arguments():
     assert tg.cuda.graphed(print, (x, w)) is print  # on NumPy the step itself
 
 
+@pytest.mark.host
 def test_batches_are_data_of_one_backend(gpu):
     x, y = tg.ones(2, backend=gpu.name), tg.ones(2, backend="numpy")
     with pytest.raises(tg.GraphError, match="numpy"):
@@ -452,3 +455,40 @@ def test_small_ops_of_other_threads_are_none_of_its_business(gpu):
 
     run(tg.cuda.graphed(step, next(it.batches), 1), it, 3)
     assert seen[0].tolist() == [2.0] * 3
+
+
+# --- fit ----------------------------------------------------------------------------------------
+
+
+def test_fit_of_captured_steps(backend):
+    """With dropout, metrics, a ragged last batch, validation, and a schedule: the same history and
+    weights as step by step."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((46, 4)).astype("float32"), rng.integers(0, 3, 46)
+    found = []
+    for graphed in (False, True):
+        tg.seed(2)
+        model = nn.Sequential([nn.Dense(8, 4, activation="relu"), nn.Dropout(0.2), nn.Dense(3)])
+        adam = optim.Adam(lr=schedules.cosine(0.05, 20))
+        model.compile(adam, "cross_entropy", ["accuracy"], graphed=graphed)
+        history = model.fit(x, y, epochs=4, batch_size=8, validation_data=(x, y), verbose=0)
+        found.append((history.history, model.get_weights()))
+    (plain, weights), (captured, others) = found
+    assert plain == captured
+    assert set(plain) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    same(weights, others)
+
+
+class Asking(nn.Module):
+    def forward(self, x):
+        return x * float(x.sum().item() > 0)
+
+
+def test_fit_of_a_step_that_cannot_be_captured(backend):
+    x, y = np.ones((20, 4), "float32"), np.ones((20, 3), "float32")
+    model = nn.Sequential([nn.Dense(3, 4), Asking()]).compile("sgd", "mse", graphed=True)
+    if backend == "numpy":
+        model.fit(x, y, batch_size=4, verbose=0)
+        return
+    with pytest.raises(tg.GraphError, match=r"test_graphed\.py:\d+ cannot be captured"):
+        model.fit(x, y, batch_size=4, verbose=0)

@@ -191,7 +191,7 @@ def test_errors_name_the_path_of_the_layer():
     net.blocks[1].ffn = tg.nn.Dense(4, in_features=7)
     with pytest.raises(tg.ShapeError) as caught:
         net(np.ones((2, 4), np.float32))
-    assert "made for 7 features" in str(caught.value)
+    assert "made for in_features = 7" in str(caught.value)
     assert "in layer blocks[1].ffn (Dense of Net)" in str(caught.value)
     model = tg.nn.Sequential([tg.nn.Dense(3, 2), tg.nn.Sequential([tg.nn.Dense(1, 5)])])
     with pytest.raises(tg.ShapeError, match=r"in layer layers\[1\]\.layers\[0\]"):
@@ -243,7 +243,7 @@ BAD = {
     ),
     "layer norm width": (
         lambda: tg.nn.LayerNorm(3)(np.ones((2, 4), np.float32)),
-        "last axis must have length 3",
+        r"LayerNorm\(3\) was made for features = 3, the length of axis -1; its input has",
     ),
 }
 

@@ -320,8 +320,12 @@ X = np.ones((4, 6), np.float32)
 MISTAKES = {
     "one number a feature": (lambda: nn.BatchNorm(6)(X[:1]), tg.ShapeError, "no variance"),
     "no axis of channels": (lambda: nn.BatchNorm()(X[0]), tg.ShapeError, "2 axes or more"),
-    "other features": (lambda: nn.BatchNorm(5)(X), tg.ShapeError, "axis 1 must have length 5"),
-    "other rows": (lambda: nn.RMSNorm(5)(X), tg.ShapeError, "last axis must have length 5"),
+    "other features": (
+        lambda: nn.BatchNorm(5)(X),
+        tg.ShapeError,
+        "features = 5, .* of axis 1;",
+    ),
+    "other rows": (lambda: nn.RMSNorm(5)(X), tg.ShapeError, "features = 5, .* axis -1"),
     "momentum": (lambda: nn.BatchNorm(2, momentum=1.5), tg.ShapeError, "from 0 to 1"),
     "no momentum": (lambda: nn.BatchNorm(2, momentum=None), tg.ShapeError, "from 0 to 1"),
     "groups": (lambda: nn.GroupNorm(4, 6), tg.ShapeError, "do not divide into 4 groups"),

@@ -142,6 +142,31 @@ def test_a_step_that_overflows_is_left_out_and_the_scale_halved():
     assert (other.value, other.good) == (scale.value, 1)
 
 
+def test_a_scale_comes_back_from_the_bottom(backend):
+    w = nn.Parameter(tg.ones(2, backend=backend))
+    sgd, scale = optim.SGD([w], lr=0.0), optim.LossScale(2.0**-125, interval=1)
+    values = []
+    for factor in (np.inf, np.inf, np.inf, 1.0, 1.0):
+        sgd.zero_grad()
+        scale((w * factor).sum()).backward()
+        scale.step(sgd)
+        values.append(np.log2(scale.value))
+    assert values == [-126, -126, -126, -125, -124]
+
+
+def test_gradients_are_divided_in_their_own_memory_and_each_once(backend):
+    a, b, c = (nn.Parameter(tg.ones(2, backend=backend)) for _ in range(3))
+    sgd, scale = optim.SGD([a, b, c], lr=0.0), optim.LossScale(4.0)
+    loss = scale((a * b + c).sum())
+    a.grad = b.grad = tg.asarray(np.array([8.0, 4.0]), "float32", backend)  # one array for both
+    c.grad = tg.grad(lambda x: (x**2).sum())(c, create_graph=True)  # on a tape
+    kept, array = c.grad, a.grad.data
+    assert scale.unscale(sgd)
+    assert a.grad.data is array
+    assert (a.grad.tolist(), c.grad.tolist(), kept.tolist()) == ([2.0, 1.0], [0.5] * 2, [2.0] * 2)
+    assert loss.requires_grad
+
+
 @pytest.mark.parametrize("start", [2.0**16, 1e6, 2.0**26])
 def test_gradients_of_halves_are_divided_by_large_scales(start, backend):
     """1 / 2^26 is 0 in float16, and 1 / 1e6 is only near to itself."""
@@ -188,10 +213,14 @@ def test_gradients_are_unscaled_once():
 
 
 def test_what_a_loss_scale_refuses():
-    for options in ({"start": 0}, {"interval": 0}, {"factor": 1.0}):
+    for options in ({"start": 0}, {"start": np.inf}, {"interval": 0}, {"factor": 1.0}):
         with pytest.raises(tg.ShapeError):
             optim.LossScale(**options)
     scale, w = optim.LossScale(), nn.Parameter(np.ones(2, "float32"))
+    with pytest.raises(tg.DTypeError, match="LossScale: the loss is a tensor, got float"):
+        scale(3.0)
+    with pytest.raises(tg.DTypeError, match="give an optimizer, got Parameter"):
+        scale.step(w)
     with pytest.raises(tg.GraphError, match="backward"):
         scale.step(optim.SGD([w]))
     _, sgd = bowl(scale, 2.0)

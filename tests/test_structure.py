@@ -20,7 +20,7 @@ LAYERS = [
     {"creation"},
     {"public"},
     {"tensor_methods"},
-    {"autograd", "precision", "memory", "cuda"},
+    {"autograd", "anomaly", "precision", "memory", "cuda", "recompute"},
     {"testing", "nn", "losses", "optim"},
     {"data", "train"},
     {"doctor", "warmup", "__main__", "__init__"},

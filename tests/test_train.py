@@ -203,7 +203,7 @@ BAD = {
     "empty": (lambda: model_of().fit(X[:0], Y[:0]), "the data is empty"),
     "NaN labels": (lambda: model_of().fit(X, nan), "y holds NaN"),
     "NaN data": (lambda: model_of().fit(np.full((60, 4), np.nan), Y), "x holds NaN"),
-    "features": (lambda: model_of().fit(X[:, :3], Y), r"4 features(.|\n)*layers\[0\]"),
+    "features": (lambda: model_of().fit(X[:, :3], Y), r"in_features = 4(.|\n)*layers\[0\]"),
     "label too large": (
         lambda: model_of("cross_entropy", 2).fit(X, LABELS),
         "labels run up to 2, the model has 2 classes",

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..accept import accepts
 from ..shapes import attention_fits, attention_grad_fits
+from . import cudnn
 from .device import DTYPES, TYPES, Source, ctype, device, either, sizes, wide
 
 _HEADS = (32, 64, 128)  # the widths that kernels are made for; narrower heads take the next
@@ -118,6 +119,9 @@ def scaled_dot_product_attention(q, k, v, mask=None, *, causal=False, scale=None
     lead = q.shape[:-1]
     q, k, v, mask, scale = _inputs(q, k, v, mask, scale)
     y, lse = _like(q, v.shape[-1]), device(q).xp.empty(lead, wide(q))
+    sums = lse.reshape(*q.shape[:3], 1)
+    if mask is None and cudnn.attended("attention", (q, k, v), (y, sums), causal, float(scale)):
+        return y.reshape(*lead, v.shape[-1]), lse
     shape = _shape(q, k, v, mask, causal, y=y)
     args = (q, k, v, either(mask, q), y, lse, shape, scale)
     _launch("attention", q, k, v, q.shape[2], args)
@@ -137,6 +141,10 @@ def attention_grad(g, q, k, v, mask, y, lse, *, causal, scale, needs):
     gq, gk, gv = [
         _like(x, x.shape[-1]) if n else None for x, n in zip((q, k, v), needs, strict=False)
     ]
+    if mask is None and all(needs[:3]):
+        inputs = (g, q, k, v, y, lse.reshape(*q.shape[:3], 1))
+        if cudnn.attended("attention_grad", inputs, (gq, gk, gv), causal, float(scale)):
+            return *[a.reshape(s) for a, s in zip((gq, gk, gv), shapes, strict=True)], None
     given = {name: x for name, x in (("gq", gq), ("gk", gk), ("gv", gv)) if x is not None}
     shape = _shape(q, k, v, mask, causal, y=y, g=g, **given)
     along = lse

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ..shapes import extent
+from . import cudnn, elementwise
 from .device import BLOCK, PACKED, TYPES, Source, blocks, ctype, device, either, packs, sizes, wide
 
 _THREADS = 128  # THREADS of tiles.cuh
@@ -106,6 +107,9 @@ def forward(x, w, b, groups, activation, stride, padding, dilation):
     window, lines = w.shape[2:], w.shape[0] // groups
     out = extent(x.shape[2:], window, stride, padding, dilation)
     y = device(x).xp.empty((len(x), len(w), *out), x.dtype)
+    bias = None if b is None else b.reshape(1, -1, 1, 1)
+    if cudnn.convolved("conv2d", (x, w, bias), y, stride, padding, dilation):
+        return y if activation == "none" else elementwise.apply(activation, y)
     axes = _seen(out, window, stride, padding, dilation)
     s = _described(len(x), groups, w.shape[1], x.shape[2:], lines, out, *axes)
     s["packed"] = packs(math.prod(w.shape[1:]), w) > 1
@@ -116,6 +120,9 @@ def forward(x, w, b, groups, activation, stride, padding, dilation):
 def images_grad(dy, w, size, groups, stride, padding, dilation):
     """The gradient of the images, from that of the result."""
     xp, window = device(dy).xp, w.shape[2:]
+    gx = xp.empty((len(dy), w.shape[1] * groups, *size), dy.dtype)
+    if cudnn.convolved("conv2d_input", (dy, w), gx, stride, padding, dilation):
+        return gx
     inner, lines = w.shape[0] // groups, w.shape[1]
     numbers = zip(size, window, stride, padding, dilation, strict=True)
     rows, columns = [_phases(*n) for n in numbers]
@@ -127,7 +134,6 @@ def images_grad(dy, w, size, groups, stride, padding, dilation):
     order = np.array((*window, *stride, *padding, *dilation, *every), _ORDER)[()]
     args = (w, filters, *sizes(w.size), order, s[()])
     device(w).launch(SOURCE, f"turn_filters<{ctype(w)}>", blocks(w.size), (BLOCK,), args)
-    gx = xp.empty((len(dy), lines * groups, *size), dy.dtype)
     s["packed"] = packs(inner, filters) > 1
     s["whole"] = len(taps) == 1 and packs(math.prod(size), gx) > 1
     return _convolve(dy, filters, None, gx, s)
@@ -144,6 +150,9 @@ def _part(windows, tiles, size):
 def filters_grad(x, dy, window, groups, stride, padding, dilation):
     """The gradient of the filters, from that of the result."""
     xp, inner, lines = device(x).xp, x.shape[1] // groups, dy.shape[1] // groups
+    gw = xp.empty((dy.shape[1], inner, *window), x.dtype)
+    if cudnn.convolved("conv2d_weight", (x, dy), gw, stride, padding, dilation):
+        return gw
     out, width = dy.shape[2:], inner * math.prod(window)
     axes = _seen(out, window, stride, padding, dilation)
     s = _described(len(x), groups, inner, x.shape[2:], lines, out, *axes)
@@ -151,7 +160,6 @@ def filters_grad(x, dy, window, groups, stride, padding, dilation):
     m, down, tile_lines, tile_columns = _tile(x, lines, width)
     tiles = groups * -(-lines // tile_lines) * -(-width // tile_columns)
     windows = len(x) * math.prod(out)
-    gw = xp.empty((dy.shape[1], inner, *window), x.dtype)
     per = _part(windows, tiles, gw.size)
     count = -(-windows // per)
     parts = xp.empty((count, gw.size), wide(x))

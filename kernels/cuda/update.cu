@@ -114,11 +114,27 @@ __global__ void advance_step(double* h, const double* go, int given) {
 }
 
 // h = [loss scale, good steps].
-__global__ void advance_scale(double* h, const double* go, double interval, double factor) {
+__global__ void advance_scale(double* h, const double* go, double interval, double factor,
+                              double least) {
   const double good = (h[1] + 1.0) * go[0];
   const bool grown = good >= interval;
-  h[0] *= go[0] == 0.0 ? 1.0 / factor : grown ? factor : 1.0;
+  h[0] = m::max(h[0] * (go[0] == 0.0 ? 1.0 / factor : grown ? factor : 1.0), least);
   h[1] = grown ? 0.0 : good;
+}
+
+// All numbers of the lists times *by. Blocks that meet one that is not finite then write 0 to
+// *finite: all the same, so it does not matter which is the last.
+template <class T, int MOST>
+__global__ void rescale(const __grid_constant__ Lists<MOST> lists, int count, int chunks,
+                        const double* __restrict__ by, double* finite) {
+  using A = Wide<T>;
+  const A factor = A(by[0]);
+  bool all = true;
+  each_number<T, 1>(lists, count, chunks, [&](A (&of)[1]) {
+    of[0] = A(T(of[0] * factor));
+    all = all && of[0] - of[0] == A(0);
+  });
+  if (!all) *finite = 0.0;
 }
 
 // total += g, V numbers at a time. They may be one array.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..accept import accepts
-from ..shapes import adam_fits, advance_fits, lists, scale_fits, sgd_fits
+from ..shapes import adam_fits, advance_fits, lists, rescale_fits, scale_fits, sgd_fits
 from .device import (
     BLOCK,
     DTYPES,
@@ -35,11 +35,12 @@ _LISTS = {
     n: np.dtype([("at", np.uint64, (4, n)), ("size", np.int64, n), ("chunk", np.int32, n)])
     for n in (_FEW, _MANY)
 }
+_OVER_ALL = ("adam", "square_parts", "rescale")
 SOURCE = Source(
     "update",
     ["advance_step", "advance_scale", "sum_parts", *[f"accumulate<{t}, {v}>" for t, v in PACKED]]
-    + [f"sgd<{t}, {k}, {n}>" for t in TYPES.values() for k in (2, 3) for n in (_FEW, _MANY)]
-    + [f"{k}<{t}, {n}>" for k in ("adam", "square_parts") for t in TYPES.values() for n in _LISTS],
+    + [f"sgd<{t}, {k}, {n}>" for t in TYPES.values() for k in (2, 3) for n in _LISTS]
+    + [f"{k}<{t}, {n}>" for k in _OVER_ALL for t in TYPES.values() for n in _LISTS],
 )
 
 
@@ -49,8 +50,8 @@ def advance_step(h, go=None):
 
 
 @accepts(dtypes=("float64",), when=scale_fits)
-def advance_scale(h, go, *, interval, factor):
-    args = (h, go, np.float64(interval), np.float64(factor))
+def advance_scale(h, go, *, interval, factor, least):
+    args = (h, go, *[np.float64(number) for number in (interval, factor, least)])
     device(h).launch(SOURCE, "advance_scale", (1,), (1,), args)
 
 
@@ -72,6 +73,16 @@ def sgd(h, *arrays, momentum, nesterov, weight_decay):
 def adam(h, *arrays, beta1, beta2, eps, weight_decay, decoupled):
     numbers = [np.float64(c) for c in (beta1, beta2, eps, weight_decay)]
     _update(f"adam<{ctype(arrays[0])}", h, lists(arrays, 4), [*numbers, np.int32(decoupled)])
+
+
+@accepts(dtypes=DTYPES, others=("by",), when=rescale_fits)
+def rescale(by, *arrays):
+    finite, launch = device(by).xp.ones((1,)), device(by).launch
+    for table, most, count, chunks in _tables([(a,) for a in arrays]):
+        args = (table, np.int32(count), np.int32(chunks), by, finite)
+        kernel = f"rescale<{ctype(arrays[0])}, {most}>"
+        launch(SOURCE, kernel, (min(chunks, MOST_BLOCKS),), (BLOCK,), args)
+    return finite
 
 
 @accepts(dtypes=DTYPES)

@@ -9,17 +9,18 @@ from ..core import Tensor
 from ..creation import asarray, beside, host_generator
 from ..errors import DTypeError, ShapeError
 from ..ops.attention import scaled_dot_product_attention
-from ..ops.shape import cast, expand_dims, reshape, split, swapaxes
+from ..ops.shape import expand_dims, reshape, split, swapaxes
 from ..public import dense
 from .container import Sequential
-from .dense import Dense, size
+from .dense import Dense
 from .init import initial
 from .module import Module, Parameter
 from .norm import LayerNorm
 from .regular import Dropout
+from .weighted import Weighted, size
 
 
-class MultiHeadAttention(Module):
+class MultiHeadAttention(Weighted):
     """Attention in `heads` parts of the features, then a projection (Vaswani et al. 2017):
     query (..., T, width), key and value (..., S, width) -> (..., T, width).
 
@@ -33,6 +34,8 @@ class MultiHeadAttention(Module):
     (1, 1, 4)
     """
 
+    sized_by = "width"
+
     def __init__(
         self,
         heads: int,
@@ -42,30 +45,19 @@ class MultiHeadAttention(Module):
         dtype: Any = "float32",
     ):
         super().__init__()
-        self.heads, self.width = size("MultiHeadAttention: heads", heads), width
-        self.causal, self.use_bias, self.dtype = causal, bias, dtype
-        self.weight: Any = None  # a Parameter once the width is known
-        self.bias: Any = None
-        self.output: Any = None
-        if width is not None:
-            self.build(width)
+        self.heads = size("MultiHeadAttention: heads", heads)
+        self.causal, self.use_bias = causal, bias
+        self.start(width, dtype)
 
-    @property
-    def built(self) -> bool:  # type: ignore[override]
-        """Whether there are weights yet."""
-        return self.weight is not None
-
-    def build(self, width: int) -> None:
-        """Make the weights for this number of features."""
-        self.width = width = size("MultiHeadAttention: width", width)
-        if width % self.heads:
+    def make(self, length: int) -> None:
+        if length % self.heads:
             raise ShapeError(
-                f"MultiHeadAttention: {self.heads} heads cannot share a width of {width} evenly"
+                f"MultiHeadAttention: {self.heads} heads cannot share a width of {length} evenly"
             )
-        self.weight = Parameter(initial("xavier_uniform", (width, 3 * width), self.dtype))
+        self.weight = self.drawn("xavier_uniform", length, 3 * length)
         if self.use_bias:
-            self.bias = Parameter(initial("zeros", (3 * width,), self.dtype))
-        self.output = Dense(width, width, bias=self.use_bias, dtype=self.dtype)
+            self.bias = self.drawn("zeros", 3 * length)
+        self.output = Dense(length, length, bias=self.use_bias, dtype=self.dtype)
 
     def forward(self, query: Any, key: Any = None, value: Any = None, mask: Any = None) -> Tensor:
         query = self._checked("query", query)
@@ -93,14 +85,7 @@ class MultiHeadAttention(Module):
                 f"MultiHeadAttention: {name} has shape {x.shape}; it needs positions and features, "
                 "(..., T, width)"
             )
-        if self.weight is None:
-            self.build(x.shape[-1])
-        if x.shape[-1] != self.width:
-            raise ShapeError(
-                f"MultiHeadAttention({self.heads}) was made for {self.width} features, got a "
-                f"{name} of shape {x.shape}"
-            )
-        return x if is_floating(x.dtype) else cast(x, dtype=self.weight.dtype)
+        return self.taken(x, name)
 
     def _by_head(self, x: Tensor) -> Tensor:
         """(..., T, width) -> (..., heads, T, width / heads), a view."""

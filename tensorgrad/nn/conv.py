@@ -5,15 +5,13 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-from ..backend import is_floating
 from ..core import Tensor
 from ..creation import asarray
 from ..errors import ShapeError
 from ..ops import conv, matmul
 from . import activation as activations
-from .dense import size
-from .init import initial
-from .module import Module, Parameter
+from .module import Module
+from .weighted import Weighted, size
 
 
 def pair(name: str, value: Any, least: int = 1) -> tuple[int, int]:
@@ -42,7 +40,7 @@ def images(name: str, x: Any) -> Tensor:
     return x
 
 
-class Conv2d(Module):
+class Conv2d(Weighted):
     """activation(cross-correlation with `filters` filters + bias): (n, c, h, w) -> (n, filters,
     oh, ow), oh = (h + 2 padding - dilation (kernel - 1) - 1) // stride + 1, ow alike.
 
@@ -54,6 +52,8 @@ class Conv2d(Module):
     >>> Conv2d(8, 3, padding="same")(asarray([[[[1.0, 2.0]]]])).shape
     (1, 8, 1, 2)
     """
+
+    sized_by, axis = "in_channels", 1
 
     def __init__(
         self,
@@ -71,20 +71,17 @@ class Conv2d(Module):
         dtype: Any = "float32",
     ):
         super().__init__()
-        self.filters, self.in_channels = size("Conv2d: filters", filters), in_channels
+        self.filters = size("Conv2d: filters", filters)
         self.kernel_size = pair("Conv2d: kernel_size", kernel_size)
         self.stride = pair("Conv2d: stride", stride)
         self.dilation = pair("Conv2d: dilation", dilation)
         self.groups = size("Conv2d: groups", groups)
         self.padding = self._padding(padding)
         self.activation = activations.get(activation)
-        self.use_bias, self.dtype, self.inits = bias, dtype, (weight_init, bias_init)
-        self.weight: Any = None  # a Parameter once the number of channels is known
-        self.bias: Any = None
+        self.use_bias, self.inits = bias, (weight_init, bias_init)
         if filters % groups:
             raise ShapeError(f"Conv2d: {filters} filters cannot be cut into {groups} groups")
-        if in_channels is not None:
-            self.build(in_channels)
+        self.start(in_channels, dtype)
 
     def _padding(self, padding: Any) -> tuple[int, int]:
         if padding == "valid":
@@ -101,34 +98,16 @@ class Conv2d(Module):
             )
         return dh * (kh - 1) // 2, dw * (kw - 1) // 2
 
-    @property
-    def built(self) -> bool:  # type: ignore[override]
-        """Whether there are weights yet."""
-        return self.weight is not None
-
-    def build(self, in_channels: int) -> None:
-        """Make the weights for this number of channels."""
-        self.in_channels = in_channels = size("Conv2d: in_channels", in_channels)
-        if in_channels % self.groups:
-            raise ShapeError(
-                f"Conv2d: {in_channels} channels cannot be cut into {self.groups} groups"
-            )
-        shape = (self.filters, in_channels // self.groups, *self.kernel_size)
-        self.weight = Parameter(initial(self.inits[0], shape, self.dtype))
+    def make(self, length: int) -> None:
+        if length % self.groups:
+            raise ShapeError(f"Conv2d: {length} channels cannot be cut into {self.groups} groups")
+        shape = (self.filters, length // self.groups, *self.kernel_size)
+        self.weight = self.drawn(self.inits[0], *shape)
         if self.use_bias:
-            self.bias = Parameter(initial(self.inits[1], (self.filters,), self.dtype))
+            self.bias = self.drawn(self.inits[1], self.filters)
 
     def forward(self, x: Any) -> Tensor:
-        x = images("Conv2d", x)
-        if self.weight is None:
-            self.build(x.shape[1])
-        if x.shape[1] != self.in_channels:
-            raise ShapeError(
-                f"Conv2d({self.filters}) was made for {self.in_channels} channels, got an input "
-                f"of shape {x.shape}: images are (n, channels, height, width)"
-            )
-        if not is_floating(x.dtype):
-            x = x.astype(self.weight.dtype)
+        x = self.taken(images("Conv2d", x))
         geometry = {k: getattr(self, k) for k in ("stride", "padding", "dilation", "groups")}
         fused = self.activation if self.activation in matmul.ACTIVATIONS else "none"
         y = conv.conv2d(x, self.weight, self.bias, **geometry, activation=fused)

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import math
-import operator
 from typing import Any
 
-from ..backend import is_floating
 from ..core import Tensor
 from ..creation import asarray, host_generator
 from ..errors import DTypeError, ShapeError
 from ..ops import matmul
-from ..ops.shape import cast
 from . import activation as activations
-from .init import initial
-from .module import Module, Parameter
+from .weighted import Weighted, size
 
 
-def size(name: str, value: Any) -> int:
-    """A number of features as an int; ShapeError unless it is whole and above 0."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 1:
-        raise ShapeError(f"{name} must be a whole number above 0, got {value!r}")
-    return operator.index(value)
-
-
-class Dense(Module):
+class Dense(Weighted):
     """activation(x @ weight + bias): (..., in) -> (..., units).
 
     The number of inputs may be left out: the weights are then made at the first call. The default
@@ -50,42 +39,21 @@ class Dense(Module):
                 f"Dense: the second argument is in_features, got {in_features!r}; the activation "
                 f"is given by name: Dense({units}, activation={in_features!r})"
             )
-        self.units, self.in_features = size("Dense: units", units), in_features
-        self.use_bias, self.dtype = bias, dtype
-        self.activation = activations.get(activation)
-        self.inits = (weight_init, bias_init)
-        self.weight: Any = None  # a Parameter once the number of inputs is known
-        self.bias: Any = None
-        if in_features is not None:
-            self.build(in_features)
+        self.units, self.activation = size("Dense: units", units), activations.get(activation)
+        self.use_bias, self.inits = bias, (weight_init, bias_init)
+        self.start(in_features, dtype)
 
-    @property
-    def built(self) -> bool:  # type: ignore[override]
-        """Whether there are weights yet."""
-        return self.weight is not None
-
-    def build(self, in_features: int) -> None:
-        """Make the weights for this number of inputs."""
-        self.in_features = in_features = size("Dense: in_features", in_features)
-        self.weight = Parameter(initial(self.inits[0], (in_features, self.units), self.dtype))
+    def make(self, length: int) -> None:
+        self.weight = self.drawn(self.inits[0], length, self.units)
         if self.use_bias:
-            self.bias = Parameter(initial(self.inits[1], (self.units,), self.dtype))
+            self.bias = self.drawn(self.inits[1], self.units)
 
     def forward(self, x: Any) -> Tensor:
         x = asarray(x)
-        shape, weight = x.shape, self.weight
-        if not shape:
+        if not x.shape:
             raise ShapeError("Dense takes arrays of one axis or more, got a single number")
-        if weight is None:
-            self.build(shape[-1])
-            weight = self.weight
-        if shape[-1] != self.in_features:
-            raise ShapeError(
-                f"Dense({self.units}) was made for {self.in_features} features, got an input of "
-                f"shape {shape} (weight {weight.shape})"
-            )
-        if not is_floating(x.dtype):
-            x = cast(x, dtype=weight.dtype)
+        x = self.taken(x)
+        weight = self.weight
         if self.activation in matmul.ACTIVATIONS:
             return matmul.dense(x, weight, self.bias, activation=self.activation)
         if self.activation == "gelu":

@@ -9,9 +9,9 @@ from ..core import Tensor
 from ..creation import asarray, host_generator
 from ..errors import DTypeError
 from ..ops import embedding
-from .dense import size
 from .init import initial
 from .module import Module, Parameter
+from .weighted import size
 
 
 class Embedding(Module):

@@ -134,6 +134,12 @@ class Module:
                 seen.add(id(part))
                 yield inner, part
 
+    def path_of(self, inner: Module) -> str:
+        """Where a module stands in this one: `encoder.layers[2] (Dense of Model)`."""
+        path = next((p for p, m in self.named_modules() if m is inner), "")
+        name = type(inner).__name__
+        return f"{path} ({name} of {type(self).__name__})" if path else name
+
     def modules(self) -> list[Module]:
         """This module and all inside it."""
         return [m for _, m in self.named_modules()]
@@ -279,11 +285,18 @@ class Module:
 
     # --- training: these faces belong to train/, which builds on modules, so they are looked up ---
 
-    def compile(self, optimizer: Any = "adam", loss: Any = "mse", metrics: Iterable = ()) -> Module:
-        """Say how to train: an optimizer and a loss, by object or name, and metrics to watch."""
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        loss: Any = "mse",
+        metrics: Iterable = (),
+        graphed: bool = False,
+    ) -> Module:
+        """Say how to train: an optimizer and a loss, by object or name, and metrics to watch. With
+        `graphed`, `fit` on a GPU launches each step as one CUDA graph; see `cuda.graphed`."""
         from ..train import loop
 
-        return loop.compile(self, optimizer, loss, metrics)
+        return loop.compile(self, optimizer, loss, metrics, graphed)
 
     def fit(self, x: Any, y: Any = None, **options: Any) -> Any:
         """Train on arrays; see `train.loop.fit` for the options. Returns a History."""
@@ -315,7 +328,4 @@ def _lift(x: Any) -> Any:
 
 def locate(error: TensorgradError, outer: Module) -> None:
     """Note in a passing error where the innermost module that it left stands in `outer`."""
-    inner = error.__dict__.setdefault("module", outer)
-    path = next((p for p, m in outer.named_modules() if m is inner), "")
-    name = type(inner).__name__
-    error.layers = (f"{path} ({name} of {type(outer).__name__})" if path else name,)
+    error.layers = (outer.path_of(error.__dict__.setdefault("module", outer)),)

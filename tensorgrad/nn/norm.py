@@ -5,45 +5,34 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..backend import is_floating
 from ..core import Tensor
 from ..creation import asarray
 from ..errors import ShapeError
 from ..ops import norm
-from ..switches import recording
-from .dense import size
+from ..switches import recording, switches
 from .init import initial
-from .module import Buffer, Module, Parameter
+from .module import Buffer
+from .weighted import Weighted, size
 
 
-class Norm(Module):
+class Norm(Weighted):
     """What norms share: a weight of ones and a bias of zeros along one axis of the input. Without
     `features`, the length of that axis, they are made at the first call."""
 
-    axis = -1  # where the features lie
+    sized_by = "features"
     biased = True
 
     def __init__(self, features: int | None, eps: float, dtype: Any):
         super().__init__()
-        self.features, self.eps, self.dtype = features, eps, dtype
-        self.weight: Any = None  # Parameters once the number of features is known
-        self.bias: Any = None
-        if features is not None:
-            self.build(features)
+        self.eps = eps
+        self.start(features, dtype)
 
-    @property
-    def built(self) -> bool:  # type: ignore[override]
-        """Whether there are weights yet."""
-        return self.weight is not None
-
-    def build(self, features: int) -> None:
-        """Make weight and bias, and what else there is, for this many features."""
-        self.features = features = size(f"{type(self).__name__}: features", features)
-        self.weight = Parameter(initial("ones", (features,), self.dtype))
+    def make(self, length: int) -> None:
+        self.weight = self.drawn("ones", length)
         if self.biased:
-            self.bias = Parameter(initial("zeros", (features,), self.dtype))
+            self.bias = self.drawn("zeros", length)
 
-    def taken(self, x: Any) -> Tensor:
+    def given(self, x: Any) -> Tensor:
         """x as a floating tensor that has the features this layer was made for."""
         x, axes = asarray(x), 1 if self.axis == -1 else self.axis + 1
         if len(x.shape) < axes:
@@ -51,16 +40,7 @@ class Norm(Module):
                 f"{type(self).__name__} takes arrays of {axes} axes or more, its features on axis "
                 f"{self.axis}; got shape {x.shape}"
             )
-        n = x.shape[self.axis]
-        if self.weight is None:
-            self.build(n)
-        if n != self.features:
-            raise ShapeError(
-                f"{type(self).__name__}({self.describe()}) got an input of shape {x.shape}; its "
-                f"{'last axis' if self.axis == -1 else f'axis {self.axis}'} must have length "
-                f"{self.features}"
-            )
-        return x if is_floating(x.dtype) else x.astype(self.weight.dtype)
+        return self.taken(x)
 
     def describe(self) -> str:
         return f"{self.features}"
@@ -77,7 +57,7 @@ class LayerNorm(Norm):
         super().__init__(features, eps, dtype)
 
     def forward(self, x: Any) -> Tensor:
-        x = self.taken(x)
+        x = self.given(x)
         return norm.layer_norm(x, self.weight, self.bias, eps=self.eps)[0]
 
 
@@ -95,7 +75,7 @@ class RMSNorm(Norm):
         super().__init__(features, eps, dtype)
 
     def forward(self, x: Any) -> Tensor:
-        x = self.taken(x)
+        x = self.given(x)
         return norm.rms_norm(x, self.weight, eps=self.eps)[0]
 
 
@@ -115,16 +95,15 @@ class GroupNorm(Norm):
         self.groups = size("GroupNorm: groups", groups)
         super().__init__(channels, eps, dtype)
 
-    def build(self, features: int) -> None:
-        if features % self.groups:
+    def make(self, length: int) -> None:
+        if length % self.groups:
             raise ShapeError(
-                f"GroupNorm: {features} channels do not divide into {self.groups} groups of one "
-                "size"
+                f"GroupNorm: {length} channels do not divide into {self.groups} groups of one size"
             )
-        super().build(features)
+        super().make(length)
 
     def forward(self, x: Any) -> Tensor:
-        x = self.taken(x)
+        x = self.given(x)
         return norm.group_norm(x, self.weight, self.bias, groups=self.groups, eps=self.eps)[0]
 
     def describe(self) -> str:
@@ -159,13 +138,13 @@ class BatchNorm(Norm):
         self.momentum = momentum
         super().__init__(features, eps, dtype)
 
-    def build(self, features: int) -> None:
-        super().build(features)
-        self.running_mean = Buffer(initial("zeros", (features,), self.dtype))
-        self.running_var = Buffer(initial("ones", (features,), self.dtype))
+    def make(self, length: int) -> None:
+        super().make(length)
+        self.running_mean = Buffer(initial("zeros", (length,), self.dtype))
+        self.running_var = Buffer(initial("ones", (length,), self.dtype))
 
     def forward(self, x: Any) -> Tensor:
-        x = self.taken(x)
+        x = self.given(x)
         return self._train(x) if self.training else self._evaluate(x)
 
     def _train(self, x: Tensor) -> Tensor:
@@ -177,16 +156,17 @@ class BatchNorm(Norm):
                 "(DataLoader's drop_last leaves a small last one out), or .eval()"
             )
         y, mean, rstd = norm.batch_norm(x, self.weight, self.bias, eps=self.eps)
-        with recording(False):
-            norm.update_running(
-                self.running_mean,
-                self.running_var,
-                mean,
-                rstd,
-                count=count,
-                momentum=self.momentum,
-                eps=self.eps,
-            )
+        if not switches.recomputing:
+            with recording(False):
+                norm.update_running(
+                    self.running_mean,
+                    self.running_var,
+                    mean,
+                    rstd,
+                    count=count,
+                    momentum=self.momentum,
+                    eps=self.eps,
+                )
         return y
 
     def _evaluate(self, x: Tensor) -> Tensor:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import is_floating
 from ..core import OPS, Tensor
 from ..creation import asarray
 from ..errors import DTypeError, GraphError, ShapeError, suggest
 from ..ops.recurrent import ACTIVATIONS
-from .dense import size
 from .init import initial
-from .module import Module, Parameter
+from .module import Parameter
+from .weighted import Weighted, size
 
 
-class Recurrent(Module):
+class Recurrent(Weighted):
     """What LSTM, GRU and SimpleRNN share: they differ in the op, the gates and the states.
 
     `layer(x, state=None)` gives the last output (n, units), or with `return_sequences` the outputs
@@ -43,30 +42,18 @@ class Recurrent(Module):
         name = type(self).__name__
         if isinstance(in_features, (str, bool)):
             raise DTypeError(f"{name}: the second argument is in_features, got {in_features!r}")
-        self.units, self.in_features = size(f"{name}: units", units), in_features
+        self.units, self.use_bias = size(f"{name}: units", units), bias
         self.return_sequences, self.return_state = return_sequences, return_state
-        self.use_bias, self.dtype = bias, dtype
         self.inits = (weight_init, recurrent_init, bias_init)
-        self.weight: Any = None  # Parameters once the number of features is known
-        self.recurrent_weight: Any = None
-        self.bias: Any = None
-        if in_features is not None:
-            self.build(in_features)
+        self.start(in_features, dtype)
 
-    @property
-    def built(self) -> bool:  # type: ignore[override]
-        """Whether there are weights yet."""
-        return self.weight is not None
-
-    def build(self, in_features: int) -> None:
-        """Make the weights for this many features."""
-        self.in_features = in_features = size(f"{type(self).__name__}: in_features", in_features)
-        self.weight = self._drawn(self.inits[0], in_features, self.units)
-        self.recurrent_weight = self._drawn(self.inits[1], self.units, self.units)
+    def make(self, length: int) -> None:
+        self.weight = self.drawn(self.inits[0], length, self.units)
+        self.recurrent_weight = self.drawn(self.inits[1], self.units, self.units)
         if self.use_bias:
-            self.bias = self._drawn(self.inits[2], self.units)
+            self.bias = self.drawn(self.inits[2], self.units)
 
-    def _drawn(self, init: Any, *shape: int) -> Parameter:
+    def drawn(self, init: Any, *shape: int) -> Parameter:
         """The parts of all gates side by side, each drawn for itself."""
         parts = [initial(init, shape, self.dtype) for _ in range(self.gates)]
         return Parameter(OPS["concat"](*parts, axis=-1))
@@ -83,15 +70,7 @@ class Recurrent(Module):
                 f"{name} takes sequences (n, t, features), got an input of shape {x.shape}"
                 + (hint if len(x.shape) == 2 else "")
             )
-        if self.weight is None:
-            self.build(x.shape[-1])
-        if x.shape[-1] != self.in_features:
-            raise ShapeError(
-                f"{name} was made for {self.in_features} features, got an input of shape "
-                f"{x.shape} (weight {self.weight.shape})"
-            )
-        if not is_floating(x.dtype):
-            x = x.astype(self.weight.dtype)
+        x = self.taken(x)
         y, *rest = self.run(x, self._given(state, (x.shape[0], self.units), name))
         last = rest[: len(self.states)]
         y = y if self.return_sequences else last[0]
@@ -130,8 +109,8 @@ class LSTM(Recurrent):
     gates = 4
     states = ("h", "c")
 
-    def build(self, in_features: int) -> None:
-        super().build(in_features)
+    def make(self, length: int) -> None:
+        super().make(length)
         if self.bias is not None and self.inits[2] == "zeros":
             self.bias._data[self.units : 2 * self.units] = 1
 
@@ -149,10 +128,10 @@ class GRU(Recurrent):
 
     gates = 3
 
-    def build(self, in_features: int) -> None:
-        super().build(in_features)
+    def make(self, length: int) -> None:
+        super().make(length)
         if self.use_bias:
-            self.recurrent_bias = self._drawn(self.inits[2], self.units)
+            self.recurrent_bias = self.drawn(self.inits[2], self.units)
 
     def run(self, x: Tensor, states: list[Tensor | None]) -> tuple[Tensor, ...]:
         more = (self.bias, self.recurrent_bias) if self.use_bias else ()

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ..backend import namespace
+from ..backend import is_half, namespace
 from ..core import op
 from .samples import Sample, draw
 
@@ -22,6 +22,7 @@ def _h(lr=0.1, step=3.0, *go):
 
 
 _GO, _STOP = np.ones(1), np.zeros(1)
+_SHAPES = ((3, 4), (), (0,), (33,), (7, 150))
 
 
 @op(
@@ -38,17 +39,18 @@ def advance_step(h, go=None):
 @op(
     inplace=("h",),
     samples=lambda: [
-        Sample((_h(8.0, good), go), {"interval": 3, "factor": 2.0})
-        for good in (1.0, 2.0)
+        Sample((_h(scale, good), go), {"interval": 3, "factor": 2.0, "least": least})
+        for scale, good, least in ((8.0, 1.0, 0.0), (8.0, 2.0, 1.0), (8.0, 0.0, 8.0))
         for go in (_GO, _STOP)
     ],
 )
-def advance_scale(h, go, *, interval, factor):
+def advance_scale(h, go, *, interval, factor, least):
     """h = [loss scale, good steps]: the scale multiplied by `factor` after `interval` good steps,
-    and divided by it where `go`, an array of one number, is 0: the step was left out."""
+    and divided by it where `go`, an array of one number, is 0: the step was left out; never
+    below `least`."""
     xp, good = namespace(h), (h[1:] + 1) * go
     grown = good >= interval
-    h[:1] *= xp.where(go == 0, 1 / factor, xp.where(grown, factor, 1.0))
+    h[:1] = xp.maximum(h[:1] * xp.where(go == 0, 1 / factor, xp.where(grown, factor, 1.0)), least)
     h[1:] = xp.where(grown, 0.0, good)
 
 
@@ -82,13 +84,28 @@ def sum_of_squares(*arrays):
     return sum([(a.astype("float64") ** 2).sum() for a in arrays])
 
 
+def _rescale_samples():
+    lists = [[draw(s, seed=i) for i, s in enumerate(shapes)] for shapes in (_SHAPES[:1], _SHAPES)]
+    worst = [np.where(draw((7, 150)) > 1.9, value, 1.0) for value in (np.inf, np.nan)]
+    return [Sample((np.array([0.3]), *arrays)) for arrays in (*lists, *[(w,) for w in worst])]
+
+
+@op(inplace=("arrays",), samples=_rescale_samples)
+def rescale(by, *arrays):
+    """All arrays multiplied by one number, halves in float32; returns an array of one float64: 1
+    if all numbers are finite then, and 0 if not."""
+    finite = namespace(by).ones((1,))
+    for a in arrays:
+        wide = a.astype("float32") if is_half(a.dtype) else a
+        a[...] = (wide * by.astype(wide.dtype)).astype(a.dtype)
+        finite = finite * namespace(a).isfinite(a).all()
+    return finite
+
+
 def parts(arrays, k):
     """The k lists that stand one after the other, as one tuple of k arrays for each parameter."""
     n = len(arrays) // k
     return zip(*[arrays[i * n : (i + 1) * n] for i in range(k)], strict=True)
-
-
-_SHAPES = ((3, 4), (), (0,), (33,), (7, 150))
 
 
 def _samples(options, *spans):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,8 +11,7 @@ import numpy as np
 from ..backend import BY_TYPE, namespace
 from ..core import Tensor, stamp
 from ..errors import DTypeError, GraphError, ShapeError
-from ..ops.elementwise import multiply
-from ..ops.update import advance_step, sum_of_squares, written_if
+from ..ops.update import advance_step, rescale, sum_of_squares, written_if
 from ..switches import each_time, switches
 
 Schedule = Callable[[int], float]
@@ -190,8 +190,8 @@ class Optimizer:
         raise GraphError(f"{type(self).__name__} has no update")
 
     def clip_grad_norm(self, most: float) -> Tensor:
-        """Scale all gradients together so that their common Euclidean norm is at most `most`;
-        returns the norm before (Pascanu et al. 2013). Nothing waits for the device."""
+        """Scale all gradients together, in their memory, so that their common Euclidean norm is at
+        most `most`; returns the norm before (Pascanu et al. 2013). Nothing waits for the device."""
         if not most > 0:
             raise ShapeError(f"clip_grad_norm: the norm must be above 0, got {most!r}")
         grads = [p.grad for p in self.params() if p.grad is not None]
@@ -199,11 +199,21 @@ class Optimizer:
             raise GraphError("clip_grad_norm: no parameter has a gradient; call backward() first")
         xp = namespace(grads[0]._data)
         norm = xp.sqrt(xp.asarray(sum_of_squares(*[g._data for g in grads])))
-        scale = xp.minimum(most / (norm + 1e-6), 1.0)
+        self._rescale_grads(xp.minimum(most / (norm + 1e-6), 1.0).reshape(1))
+        return Tensor(norm)
+
+    def _rescale_grads(self, by: Any) -> Any:
+        """Multiply all gradients by a number on the device, in their memory; returns there whether
+        all are finite then: an array of one number, 1 or 0."""
+        arrays: dict[Any, dict[int, Any]] = {}  # by dtype; each once, if it is of two parameters
         for p in self.params():
             if p.grad is not None:
-                p.grad = Tensor(multiply(p.grad._data, scale.astype(p.grad._data.dtype)))
-        return Tensor(norm)
+                if p.grad.node is not None:  # part of a graph, which needs it as it is
+                    p.grad = p.grad.detach().copy()
+                a = p.grad._data
+                arrays.setdefault(a.dtype, {})[id(a)] = a
+        flags = [rescale(by, *same.values()) for same in arrays.values()]
+        return math.prod(flags[1:], start=flags[0]) if flags else None
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a run needs to go on, as NumPy arrays and numbers."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from ..backend import BY_TYPE, namespace
+from ..backend import BY_TYPE
 from ..core import Tensor
-from ..errors import GraphError, ShapeError
+from ..errors import DTypeError, GraphError, ShapeError
 from ..ops.update import advance_scale
 from ..switches import switches
 from .base import Optimizer
+
+_LEAST = 2.0**-126  # float32's smallest normal number: from 0 a scale would not grow again
 
 
 class LossScale:
@@ -31,10 +34,10 @@ class LossScale:
     """
 
     def __init__(self, start: float = 2.0**16, interval: int = 2000, factor: float = 2.0):
-        if not (start > 0 and interval >= 1 and factor > 1):
+        if not (0 < start < math.inf and interval >= 1 and factor > 1):
             raise ShapeError(
-                "LossScale: start is above 0, interval 1 or more and factor above 1, got "
-                f"{start!r}, {interval!r} and {factor!r}"
+                "LossScale: start is above 0 and finite, interval 1 or more and factor above 1; "
+                f"got {start!r}, {interval!r} and {factor!r}"
             )
         self.interval, self.factor = interval, float(factor)
         self._numbers: Any = np.array([start, 0.0])  # the scale, and steps since its last change
@@ -61,42 +64,38 @@ class LossScale:
 
     def __call__(self, loss: Tensor) -> Tensor:
         """The loss times the scale: what to call backward() on."""
+        if not isinstance(loss, Tensor):
+            raise DTypeError(f"LossScale: the loss is a tensor, got {type(loss).__name__}")
         self._unscaled = None
         return loss.astype("float32") * Tensor(self._beside(loss._data)[0, ...].astype("float32"))
 
     def unscale(self, optimizer: Optimizer) -> Tensor:
         """Divide the gradients by the scale, as clipping needs it before `step`; returns whether
         all are finite, on the device."""
-        if self._unscaled is not None:
-            if self._unscaled[0] is not optimizer:
-                raise GraphError("LossScale: one for each optimizer: it counts the steps of one")
-            return Tensor(self._unscaled[1])
-        finite: Any = None
-        inverse: dict[Any, Any] = {}  # of the scale, in each dtype
-        for p in optimizer.params():
-            if p.grad is not None:
-                g = p.grad._data
-                dtype = "float32" if g.dtype.itemsize == 2 else g.dtype  # it may be 0 in halves
-                if dtype not in inverse:
-                    inverse[dtype] = (1 / self._beside(g)[0, ...]).astype(dtype)
-                g = (g.astype(dtype, copy=False) * inverse[dtype]).astype(g.dtype, copy=False)
-                p.grad = Tensor(g)
-                here = namespace(g).isfinite(g).all()
-                finite = here if finite is None else finite & here
-        if finite is None:
-            raise GraphError("LossScale: no parameter has a gradient; call backward() first")
-        self._unscaled = optimizer, namespace(finite).asarray(finite)
-        return Tensor(self._unscaled[1])
+        return Tensor(self._unscale(optimizer)[0, ...] != 0)
+
+    def _unscale(self, optimizer: Optimizer) -> Any:
+        if not isinstance(optimizer, Optimizer):
+            raise DTypeError(f"LossScale: give an optimizer, got {type(optimizer).__name__}")
+        if self._unscaled is None:
+            first = next((p.grad for p in optimizer.params() if p.grad is not None), None)
+            if first is None:
+                raise GraphError("LossScale: no parameter has a gradient; call backward() first")
+            go = optimizer._rescale_grads(1 / self._beside(first._data)[:1])
+            self._unscaled = optimizer, go
+        if self._unscaled[0] is not optimizer:
+            raise GraphError("LossScale: one for each optimizer: it counts the steps of one")
+        return self._unscaled[1]
 
     def step(self, optimizer: Optimizer) -> Tensor:
         """One step of the optimizer with the true gradients, or none when they are not finite;
         returns whether there was one, on the device."""
-        finite = self.unscale(optimizer)
-        go = finite._data.astype("float64").reshape(1)
+        go = self._unscale(optimizer)
         optimizer._apply([p.grad for p in optimizer.params()], go)
-        advance_scale(self._numbers, go, interval=self.interval, factor=self.factor)
+        how = {"interval": self.interval, "factor": self.factor, "least": _LEAST}
+        advance_scale(self._numbers, go, **how)
         self._unscaled = None
-        return finite
+        return Tensor(go[0, ...] != 0)
 
     def state_dict(self) -> dict[str, Any]:
         """What a run needs to go on."""

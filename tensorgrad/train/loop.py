@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .. import losses, optim
+from .. import cuda, losses, optim
 from ..backend import BY_TYPE, is_floating
 from ..core import Tensor
 from ..data.loader import DataLoader, arrays_of
@@ -23,12 +23,18 @@ from .callbacks import Callback
 
 @dataclass
 class Plan:
-    """What `compile` settles: optimizer, loss, named metrics. Not a tuple: a loss that is a module
-    would else count as a layer of the model."""
+    """What `compile` settles: optimizer, loss, named metrics, and whether a step is captured. Not a
+    tuple: a loss that is a module would else count as a layer of the model."""
 
     optimizer: optim.Optimizer
     loss: Any
     metrics: list[tuple[str, Any]]
+    graphed: bool
+
+    @property
+    def names(self) -> list[str]:
+        """What the scores are called."""
+        return ["loss", *[name for name, _ in self.metrics]]
 
 
 class History:
@@ -57,7 +63,7 @@ class History:
         return f"History({self.epochs} epochs, last: {last})"
 
 
-def compile(model: Any, optimizer: Any, loss: Any, metrics: Iterable) -> Any:
+def compile(model: Any, optimizer: Any, loss: Any, metrics: Iterable, graphed: bool) -> Any:
     """Set the model's plan for training; names are looked up now, so misspellings end here."""
     metrics = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics
     loss = losses.get(loss)
@@ -65,7 +71,7 @@ def compile(model: Any, optimizer: Any, loss: Any, metrics: Iterable) -> Any:
         (m, metric_table.accuracy_for(loss)) if m == "accuracy" else metric_table.get(m)
         for m in metrics
     ]
-    model.plan = Plan(optim.get(optimizer), loss, named)
+    model.plan = Plan(optim.get(optimizer), loss, named, graphed)
     return model
 
 
@@ -191,14 +197,16 @@ def fit(
         )
     _bind(plan.optimizer, model)
     loader = DataLoader((x, y), batch_size, shuffle, dtype=dtype)
-    history, names = History(), ["loss", *[name for name, _ in plan.metrics]]
+    history, names = History(), plan.names
     if validation_data is not None:
         names += [f"val_{name}" for name in names]
     for c in callbacks:
         c.train_begin(model, names)
     model.train()
+    running = metric_table.Running(plan.names)
+    step = _step(model, plan, running, loader)
     for epoch in range(epochs):
-        scores = _epoch(model, plan, loader, verbose, f"epoch {epoch + 1}/{epochs}")
+        scores = _epoch(step, running, loader, verbose, f"epoch {epoch + 1}/{epochs}")
         if validation_data is not None:
             tested = _scores(model, plan, *validation_data, batch_size)
             scores.update({f"val_{name}": value for name, value in tested.items()})
@@ -231,24 +239,41 @@ def _bind(optimizer: optim.Optimizer, model: Any) -> None:
         )
 
 
-def _epoch(
-    model: Any, plan: Plan, loader: DataLoader, verbose: int | str, title: str
-) -> dict[str, float]:
-    """One pass over the data; nothing waits for the device but the progress bar, now and then."""
-    running = {name: metric_table.Running() for name in ("loss", *[n for n, _ in plan.metrics])}
-    bar = _bar(loader, verbose, title)
-    for xb, yb in loader:
+def _step(model: Any, plan: Plan, running: Any, loader: DataLoader) -> Callable:
+    """A training step: from a batch to new parameters, and to what is running."""
+
+    def step(xb: Tensor, yb: Tensor) -> None:
         output = model(xb)
         loss = plan.loss(output, yb)
         plan.optimizer.zero_grad()
         loss.backward()
         plan.optimizer.step()
-        running["loss"].add(loss, len(xb))
-        for name, metric in plan.metrics:
-            running[name].add(metric(output, yb), len(xb))
+        _add(running, plan, loss, output, yb)
+
+    if not plan.graphed:
+        return step
+    first = DataLoader(tuple([a[: loader.batch_size] for a in loader.arrays]), loader.batch_size)
+    return cuda.graphed(step, next(iter(first)))
+
+
+def _add(running: Any, plan: Plan, loss: Tensor, output: Tensor, yb: Tensor) -> None:
+    running.add("loss", loss, len(yb))
+    for name, metric in plan.metrics:
+        running.add(name, metric(output, yb), len(yb))
+
+
+def _epoch(
+    step: Callable, running: Any, loader: DataLoader, verbose: int | str, title: str
+) -> dict[str, float]:
+    """One pass over the data; nothing waits for the device but the progress bar, now and then."""
+    running.start()
+    bar = _bar(loader, verbose, title)
+    for xb, yb in loader:
+        step(xb, yb)
+        running.count += len(xb)
         if bar is not None:
             bar.update(len(xb))
-    scores = {name: value.read() for name, value in running.items()}
+    scores = running.read()
     if bar is not None:
         bar.set_postfix_str(", ".join(f"{k} {v:.4f}" for k, v in scores.items()))
         bar.close()
@@ -265,12 +290,11 @@ def _bar(loader: DataLoader, verbose: int | str, title: str) -> Any:
 
 def _scores(model: Any, plan: Plan, x: Any, y: Any, batch_size: int) -> dict[str, float]:
     """Loss and metrics in evaluation mode, restoring the mode after."""
-    running = {name: metric_table.Running() for name in ("loss", *[n for n, _ in plan.metrics])}
+    running = metric_table.Running(plan.names)
     for output, yb in _outputs(model, (x, y), batch_size):
-        running["loss"].add(plan.loss(output, yb), len(yb))
-        for name, metric in plan.metrics:
-            running[name].add(metric(output, yb), len(yb))
-    return {name: value.read() for name, value in running.items()}
+        _add(running, plan, plan.loss(output, yb), output, yb)
+        running.count += len(yb)
+    return running.read()
 
 
 def _outputs(model: Any, data: tuple, batch_size: int) -> Iterable[tuple[Tensor, ...]]:

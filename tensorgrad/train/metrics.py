@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .. import losses
@@ -77,19 +77,32 @@ def get(metric: Any) -> tuple[str, Callable]:
 
 
 class Running:
-    """A mean weighted by batch size, summed on the device: nothing waits until it is read."""
+    """Means over the examples, by name, summed on the device: nothing waits until they are read."""
 
-    def __init__(self) -> None:
-        self.total: Any = None
+    def __init__(self, names: Iterable[str]):
+        self.totals: dict[str, Any] = dict.fromkeys(names)
+        self.count = 0  # of examples, which the caller adds to
+
+    def start(self) -> None:
+        """Begin anew, in the memory that a captured step has learnt."""
         self.count = 0
+        for total in self.totals.values():
+            if total is not None:
+                total[...] = 0
 
-    def add(self, value: Any, n: int) -> None:
-        """Take in the mean over a batch of n."""
+    def add(self, name: str, value: Any, n: int) -> None:
+        """Take in a mean over a batch of n."""
         value = value._data if isinstance(value, Tensor) else value
         value = namespace(value).asarray(value).astype("float64") * n
-        self.total = value if self.total is None else self.total + value
-        self.count += n
+        if self.totals[name] is None:
+            self.totals[name] = namespace(value).asarray(value)
+        else:
+            self.totals[name] += value
 
-    def read(self) -> float:
-        """The mean so far; waits for the device."""
-        return float(self.total) / self.count if self.count else float("nan")
+    def read(self) -> dict[str, float]:
+        """The means so far; waits for the device."""
+        none = math.nan
+        return {
+            name: float(total) / self.count if self.count else none
+            for name, total in self.totals.items()
+        }

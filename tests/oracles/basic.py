@@ -227,7 +227,7 @@ def _adam(h, *arrays, beta1, beta2, eps, weight_decay, decoupled):
     return [h, *after.reshape(-1)], None
 
 
-def _scale(scale, go, interval, factor):
+def _scale(scale, go, interval, factor, least):
     size, good = scale
     if not go[0]:
         size, good = size / factor, 0
@@ -235,7 +235,12 @@ def _scale(scale, go, interval, factor):
         good += 1
     else:
         size, good = size * factor, 0
-    return [np.array([size, good]), go], None
+    return [np.array([max(size, least), good]), go], None
+
+
+def _rescale(by, *arrays):
+    after = [a * by[0] for a in arrays]
+    return [by, *after], np.array([float(all(np.isfinite(a).all() for a in after))])
 
 
 WRITES = {
@@ -245,6 +250,7 @@ WRITES = {
         None,
     ),
     "advance_scale": _scale,
+    "rescale": _rescale,
     "advance_random": lambda state, blocks: ([state + np.array([0, blocks], np.uint64)], state),
     "sgd": _sgd,
     "adam": _adam,

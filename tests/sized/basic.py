@@ -61,6 +61,7 @@ def classes(n):
 
 STATE = np.array([2**63 + 9, 2**32 - 2], np.uint64)
 H = np.array([0.1, 3.0])
+SCALE = {"interval": 32, "factor": 2.0, "least": 1.0}
 SGD = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}
 ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.1, "decoupled": True}
 WIDE = (-4.0, 4.0)
@@ -94,8 +95,9 @@ SIZED = {
     "sum_of_squares": lambda k: [Sample((*vector(k, *[WIDE] * 2)[0].args, draw((5000,))))],
     "advance_step": lambda k: [Sample((H,))],
     "advance_scale": lambda k: [
-        Sample((np.array([8.0, float(k)]), np.ones(1)), {"interval": 32, "factor": 2.0})
+        Sample((np.array([8.0, float(k)]), np.ones(1)), SCALE)
     ],
+    "rescale": lambda k: [Sample((np.array([0.3]), *vector(k, *[WIDE] * 3)[0].args))],
     "sgd": lambda k: [Sample((H, *vector(k, *[WIDE] * 6)[0].args), SGD)],  # two parameters
     "adam": lambda k: [Sample((H, *vector(k, *[WIDE] * 6, *[(0.0, 1.0)] * 2)[0].args), ADAM)],
 }  # fmt: skip

@@ -1,0 +1,70 @@
+"""What layers with weights share."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from ..backend import is_floating
+from ..core import Tensor
+from ..errors import GraphError, ShapeError
+from ..ops.shape import cast
+from .init import initial
+from .module import Module, Parameter
+
+
+def size(name: str, value: Any) -> int:
+    """A number of features as an int; ShapeError unless it is whole and above 0."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 1:
+        raise ShapeError(f"{name} must be a whole number above 0, got {value!r}")
+    return operator.index(value)
+
+
+class Weighted(Module):
+    """A layer whose weights follow from the length of one axis of its input. That number, the
+    attribute that `sized_by` names, may be left out: the weights are then made at the first call.
+    """
+
+    sized_by = "in_features"
+    axis = -1  # of the input
+    weight: Any = None  # Parameters once the number is known
+    bias: Any = None
+
+    def start(self, length: Any, dtype: Any) -> None:
+        """Note the number, and make the weights if it is one. The last line of `__init__`."""
+        self.dtype = dtype
+        setattr(self, self.sized_by, None)
+        if length is not None:
+            self.build(length)
+
+    def build(self, length: Any) -> None:
+        """Make the weights for an input of this length, if it is one."""
+        length = size(f"{type(self).__name__}: {self.sized_by}", length)
+        self.make(length)
+        setattr(self, self.sized_by, length)
+
+    def make(self, length: int) -> None:
+        """Make the weights for an input of this length."""
+        raise GraphError(f"{type(self).__name__} has no make")
+
+    def drawn(self, init: Any, *shape: int) -> Parameter:
+        """A new parameter, by the name of its initial numbers or a function of the shape."""
+        return Parameter(initial(init, shape, self.dtype))
+
+    @property
+    def built(self) -> bool:  # type: ignore[override]
+        """Whether there are weights yet."""
+        return self.weight is not None
+
+    def taken(self, x: Tensor, name: str = "input") -> Tensor:
+        """x as floating numbers, if it has the length that the layer was made for."""
+        length = x.shape[self.axis]
+        if self.weight is None:
+            self.build(length)
+        own = getattr(self, self.sized_by)
+        if length != own:
+            raise ShapeError(
+                f"{type(self).__name__}({self.describe()}) was made for {self.sized_by} = {own}, "
+                f"the length of axis {self.axis}; its {name} has shape {x.shape}"
+            )
+        return x if is_floating(x.dtype) else cast(x, dtype=self.weight.dtype)
