@@ -6,6 +6,9 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import nn
+from tensorgrad.core import OPS
+
+from .test_ops import place
 
 SHAPES = [  # of the operands
     ((3,), (3,)), ((3,), (3, 4)), ((2, 3), (3,)), ((5, 2, 3), (3,)), ((3,), (5, 3, 2)),
@@ -56,6 +59,12 @@ def test_products_of_two_dtypes_are_our_own(left, right, no_library):
     y = tg.asarray(a, backend=no_library) @ tg.asarray(b, backend=no_library)
     assert y.dtype == (a @ b).dtype
     np.testing.assert_array_equal(y.numpy(), a @ b)
+
+
+@pytest.mark.parametrize("name", sorted(OPS))
+def test_no_op_asks_for_another_library(name, no_library):
+    for sample in OPS[name].samples():
+        OPS[name](*place(sample.args, backend=no_library), **sample.params)
 
 
 @pytest.mark.parametrize("layer", ["LSTM", "GRU", "SimpleRNN"])

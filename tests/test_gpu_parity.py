@@ -13,6 +13,7 @@ from tensorgrad import losses, nn, optim
 
 from .conftest import _missing
 
+pytestmark = pytest.mark.host  # layers are made there and moved
 rng = np.random.default_rng(0)
 ROWS, IMAGES, STEPS = (6, 8), (3, 4, 6, 6), (3, 5, 8)
 IDS = rng.integers(0, 7, (3, 5))
