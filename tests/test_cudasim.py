@@ -34,7 +34,7 @@ WRONG = (EXAMPLES / "wrong.cu").read_text()
 WRONG_NAMES = (
     "no_barrier<float>", "no_barrier_in_order", "left_over", "skipped_barrier", "two_barriers",
     "mask_lacks_caller", "mask_names_exited", "mask_at_two_places", "reads_outside_mask",
-    "overrun", "asserts", "deep", "fine",
+    "overrun", "asserts", "deep", "fine", "warps_in_step",
 )  # fmt: skip
 
 CHECKED = (EXAMPLES / "checked.cu").read_text()
@@ -205,6 +205,15 @@ def test_missing_barrier_shows(wrong: Module) -> None:
         assert np.isnan(y).any(), "memory of a template's __shared__ array was not poisoned"
         wrong.launch("no_barrier_in_order", (1,), (64,), (y,))
         assert (y == 7).all() == (kind == FORWARD), "the other orders must show it"
+
+
+@needs_compiler
+def test_a_warp_that_runs_ahead_shows_a_missing_barrier(wrong: Module) -> None:
+    for kind, right in ((FORWARD, 64), (REVERSED, 32)):
+        wrong.order(kind)
+        y = np.zeros(64, np.float32)
+        wrong.launch("warps_in_step", (1,), (64,), (y,))
+        assert (y == 7).sum() == right
 
 
 @needs_compiler

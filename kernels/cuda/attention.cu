@@ -1,71 +1,8 @@
 // attention.cu - attention without the matrix of all scores (Dao 2023): a block takes some rows of
 // one head, and walks through the other side in tiles, with a softmax that goes along (Milakov and
 // Gimelshein 2018). Gradients compute the probabilities again; one kernel owns queries, one keys.
-#include "tiles.cuh"
-
-struct Strides {
-  Index batch, head, row;
-};
-// Matrices of heads: q (rows, depth), k (keys, depth), v (keys, columns), y and g (rows, columns).
-struct Shape {
-  Strides q, k, v, mask, y, g, gq, gk, gv;
-  Index mask_key;
-  int heads, rows, keys, depth, columns, causal, masked, packed;
-};
-enum { BOOLEAN = 1, ADDED = 2 };              // masked
-
-template <class A> __device__ __forceinline__ A minus_infinity() {
-  return A(__int_as_float(0xff800000));
-}
-template <class A> __device__ __forceinline__ A finite(A x) { return isfinite(x) ? x : A(0); }
-
-// Combined over the 8 threads that share lines; the same in all of them.
-template <class Combine, class A> __device__ __forceinline__ A over_line(A value) {
-#pragma unroll
-  for (int lanes = 4; lanes; lanes /= 2)
-    value = Combine::of(value, __shfl_xor_sync(0xffffffffu, value, lanes));
-  return value;
-}
-
-// What a block works on: a head, and `size` lines of it from `first` on.
-struct Task {
-  Index head;
-  int batch, inner, first;
-  __device__ __forceinline__ Task(const Shape& s, int lines, int size, bool last_first) {
-    const int tiles = (lines + size - 1) / size, tile = blockIdx.x % tiles;
-    head = blockIdx.x / tiles;
-    batch = int(head / s.heads);
-    inner = int(head % s.heads);
-    first = (last_first ? tiles - 1 - tile : tile) * size;
-  }
-  template <class T> __device__ __forceinline__ T* of(T* x, const Strides& step) const {
-    return x + batch * step.batch + inner * step.head;
-  }
-  template <class T>
-  __device__ __forceinline__ Rows<T> rows(const T* x, const Strides& step, int count, int width,
-                                          const Shape& s) const {
-    return {of(x, step), step.row, count, width, s.packed != 0};
-  }
-};
-
-// A score under the masks, from the product of query and key.
-template <class T> struct Scores {
-  using A = Wide<T>;
-  const void* mask;
-  Index at;
-  const Shape& s;
-  A scale;
-  __device__ __forceinline__ Scores(const void* mask, const Task& task, const Shape& s, A scale)
-      : mask(mask), at(task.batch * s.mask.batch + task.inner * s.mask.head), s(s), scale(scale) {}
-  __device__ __forceinline__ A of(A product, int row, int key) const {
-    if (row >= s.rows || key >= s.keys || (s.causal && key > row)) return minus_infinity<A>();
-    const A score = product * scale;
-    if (!s.masked) return score;
-    const Index i = at + row * s.mask.row + key * s.mask_key;
-    if (s.masked == ADDED) return score + load(static_cast<const T*>(mask), i);
-    return static_cast<const unsigned char*>(mask)[i] ? score : minus_infinity<A>();
-  }
-};
+// Those of halves are in attention_mma.cuh.
+#include "attention_mma.cuh"
 
 // One product after the other, through shared memory. HEAD is the largest width of an operand.
 template <class T, int HEAD, int N> struct Work {
@@ -181,7 +118,7 @@ attention(const T* __restrict__ q, const T* __restrict__ k, const T* __restrict_
         p[i][j] = scores.of(p[i][j], task.first + work.line(i), begin + work.column(j));
         high = m::max(high, p[i][j]);
       }
-      high = m::max(top[i], over_line<Max>(high));
+      high = m::max(top[i], over_line<Max, 8>(high));
       const A shift = finite(high);
       const A less = top[i] == minus_infinity<A>() ? A(0) : m::exp(finite(top[i]) - shift);
       total[i] *= less;
@@ -195,7 +132,7 @@ attention(const T* __restrict__ q, const T* __restrict__ k, const T* __restrict_
   }
 #pragma unroll
   for (int i = 0; i < W::P; i++) {
-    const A all = over_line<Sum>(total[i]);
+    const A all = over_line<Sum, 8>(total[i]);
     const int row = task.first + work.line(i);
     if (row >= s.rows) continue;
     const A per = all == A(0) ? A(0) : A(1) / all;  // nothing to attend to: 0

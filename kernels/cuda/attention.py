@@ -13,13 +13,29 @@ import numpy as np
 from ..accept import accepts
 from ..shapes import attention_fits, attention_grad_fits
 from . import cudnn
-from .device import DTYPES, TYPES, Source, ctype, device, either, sizes, wide
+from .device import (
+    DTYPES,
+    HALVES,
+    TYPES,
+    Source,
+    ctype,
+    device,
+    either,
+    multiplies,
+    sizes,
+    wide,
+)
 
 _HEADS = (32, 64, 128)  # the widths that kernels are made for; narrower heads take the next
 _KERNELS = ("attention", "attention_grad_q", "attention_grad_kv")
 SOURCE = Source(
     "attention",
-    [f"{name}<{t}, {n}>" for name in _KERNELS for t in TYPES.values() for n in _HEADS]
+    [
+        f"{name}{'_mma' * (dtype in HALVES)}<{t}, {n}>"
+        for name in _KERNELS
+        for dtype, t in TYPES.items()
+        for n in _HEADS
+    ]
     + [f"attention_along<{t}>" for t in TYPES.values()],
 )
 _THREADS = 128  # THREADS of tiles.cuh
@@ -33,7 +49,7 @@ _SHAPE = np.dtype(
 
 
 def _fits(q, k, v, mask=None, *, causal=False, scale=None):
-    if not attention_fits(q, k, v, mask, scale=scale):
+    if not attention_fits(q, k, v, mask, scale=scale) or not multiplies(q):
         return False
     long = max(q.shape[-2], k.shape[-2])
     tiles = math.prod(q.shape[:-2]) * -(-long // _lines(q))
@@ -109,8 +125,11 @@ def _inputs(q, k, v, mask, scale):
 
 def _launch(kernel, q, k, v, rows, args):
     """A launch with a block for some rows of each head."""
-    head = next(n for n in _HEADS if n >= max(q.shape[-1], v.shape[-1]))
-    grid = (q.shape[0] * q.shape[1] * -(-rows // _lines(q)),)
+    head, lines = next(n for n in _HEADS if n >= max(q.shape[-1], v.shape[-1])), _lines(q)
+    if q.itemsize == 2:
+        lines = 128 if kernel == "attention" and head <= 64 else 64  # as in attention_mma.cuh
+        kernel += "_mma"
+    grid = (q.shape[0] * q.shape[1] * -(-rows // lines),)
     device(q).launch(SOURCE, f"{kernel}<{ctype(q)}, {head}>", grid, (_THREADS,), args)
 
 

@@ -19,7 +19,7 @@ from ..shapes import (
     spread_fits,
 )
 from . import convolve, elementwise
-from .device import BLOCK, DTYPES, TYPES, Source, blocks, ctype, device, sizes, wide
+from .device import BLOCK, DTYPES, TYPES, Source, blocks, ctype, device, multiplies, sizes, wide
 
 _PLACES = {"int32": "int", "int64": "long long"}
 _BAND = 2048  # BAND of conv.cu
@@ -51,7 +51,8 @@ def _counts(x_shape, w_shape, groups, stride, padding, dilation):
 
 
 def _conv_fits(x, w, b=None, *, groups=1, activation="none", **geometry):
-    if not conv_fits(x, w, b, groups=groups, activation=activation, **geometry):
+    how = {"groups": groups, "activation": activation, **geometry}
+    if not conv_fits(x, w, b, **how) or not multiplies(x):
         return False
     return _counts(x.shape, w.shape, groups, **{**_PLAIN, **geometry})
 
@@ -60,20 +61,20 @@ def _conv_grad_fits(g, x, w, y, *, groups, activation, needs, stride, **how):
     how = {"stride": stride, **how}
     if not conv_grad_fits(g, x, w, y, groups=groups, activation=activation, needs=needs, **how):
         return False
-    near = not needs[0] or max(stride) <= convolve.PHASES
+    near = multiplies(x) and (not needs[0] or max(stride) <= convolve.PHASES)
     return near and _counts(x.shape, w.shape, groups, **how)
 
 
 def _conv_input_fits(dy, w, *, size, groups, stride, **how):
     how = {"stride": stride, **how}
     fits = conv_input_fits(dy, w, size=size, groups=groups, **how)
-    if not fits or max(stride) > convolve.PHASES:
+    if not fits or not multiplies(dy) or max(stride) > convolve.PHASES:
         return False
     return _counts((len(dy), w.shape[1] * groups, *size), w.shape, groups, **how)
 
 
 def _conv_weight_fits(x, dy, *, window, groups, **how):
-    if not conv_weight_fits(x, dy, window=window, groups=groups, **how):
+    if not conv_weight_fits(x, dy, window=window, groups=groups, **how) or not multiplies(x):
         return False
     w_shape = (dy.shape[1], x.shape[1] // groups, *window)
     return _counts(x.shape, w_shape, groups, **how)

@@ -1,9 +1,10 @@
-// convolve.cu - convolution as a product of matrices (tiles.cuh) of which one is never there: its
-// numbers are gathered from the images, tile by tile. The gradient of the images is the same, from
-// the gradient of the result, with the filters turned; that of the filters is summed in parts.
+// convolve.cu - convolution as a product of matrices (tiles.cuh, mma.cuh) of which one is never
+// there: its numbers are gathered from the images, tile by tile. The gradient of the images is the
+// same, from the gradient of the result, with the filters turned; that of the filters is summed in
+// parts.
 #include "activations.cuh"
 #include "columns.cuh"
-#include "tiles.cuh"
+#include "mma.cuh"
 
 // Along one axis: `places` windows lie at i * step + from; tap number a of `count` sees, from there
 // on, first + a * tap; and what window i gives goes to i * spread + at.
@@ -77,27 +78,111 @@ template <class A> __device__ __forceinline__ A activated(int activation, A x) {
   return x;
 }
 
-// The numbers of a tile: a thread has H x W of them, pack by pack.
-template <class A, int M, int N, int DOWN> struct Sums {
-  static constexpr int P = Tile<A>::PACK, H = M * P, W = N * P, DEPTH = Tile<A>::DEPTH;
+// A tile of a product, its numbers in registers, its operands in shared memory. A thread has H x W
+// numbers, of which P side by side are columns that follow one another. Of the operands there are
+// DEPTH steps of the sum at a time. Columns come step by step, or if TURNED each in one piece.
+template <class T, int M, int DOWN, bool TURNED, bool HALVES = sizeof(T) == 2> struct Product {
+  using A = Wide<T>;
+  static constexpr int P = Tile<A>::PACK, H = M * P, W = 2 * P, DEPTH = Tile<A>::DEPTH;
   static constexpr int LINES = Spot<DOWN>::LINES * H, COLUMNS = Spot<DOWN>::COLUMNS * W;
-  A at[H][W];
+  struct alignas(16) Memory {
+    A lines[DEPTH * LINES], columns[DEPTH * COLUMNS];
+  };
+  Memory& memory;
   const Spot<DOWN> spot;
-  __device__ __forceinline__ Sums() {
-#pragma unroll
-    for (int h = 0; h < H; h++)
-#pragma unroll
-      for (int w = 0; w < W; w++) at[h][w] = 0;
-  }
+  A sums[H][W] = {};
+  __device__ __forceinline__ Product(Memory& memory) : memory(memory) {}
   __device__ __forceinline__ int line(int h) const {
     return (h / P * Spot<DOWN>::LINES + spot.line) * P + h % P;
   }
   __device__ __forceinline__ int column(int w) const {
     return (w / P * Spot<DOWN>::COLUMNS + spot.column) * P + w % P;
   }
+  __device__ __forceinline__ A at(int h, int w) const { return sums[h][w]; }
   // Does any thread of this warp have a number to sum?
   __device__ __forceinline__ bool used(int lines, int columns) const {
     return spot.line / 4 * 4 * P < lines && spot.column / 8 * 8 * P < columns;
+  }
+  __device__ __forceinline__ void fetch_lines(const Rows<T>& x, int line, int k) {
+    stage<LINES, DEPTH, true>(memory.lines, x, line, k);
+  }
+  __device__ __forceinline__ void wait() const {}
+  __device__ __forceinline__ void set_line(int line, int k, T value) {
+    memory.lines[k * LINES + swapped<A, LINES>(line / P, k) + line % P] = A(value);
+  }
+  template <int V>
+  __device__ __forceinline__ void set_line(int line, int k, const Pack<T, V>& values) {
+#pragma unroll
+    for (int e = 0; e < V; e++) set_line(line, k + e, values.at[e]);
+  }
+  __device__ __forceinline__ void set_column(int column, int k, T value) {
+    const int pack = column / P;
+    memory.columns[k * COLUMNS + (TURNED ? swapped<A, COLUMNS>(pack, k) : pack * P) + column % P] =
+        A(value);
+  }
+  __device__ __forceinline__ void add(int steps) {
+    multiply<M, 2, DOWN, TURNED>(sums, memory.lines, memory.columns, steps);
+  }
+};
+
+// The same for halves on tensor cores: a warp takes 16 M lines and 64 columns.
+template <class T, int M, int DOWN, bool TURNED> struct Product<T, M, DOWN, TURNED, true> {
+  static constexpr int P = 2, H = 2 * M, W = 16, DEPTH = 32;
+  static constexpr int LINES = 16 * M * DOWN, COLUMNS = 64 * (THREADS / 32 / DOWN);
+  struct Memory {
+    HalfTile<T, LINES, DEPTH> lines;
+    HalfTile<T, TURNED ? COLUMNS : DEPTH, TURNED ? DEPTH : COLUMNS> columns;
+  };
+  Memory& memory;
+  const int lane = threadIdx.x % 32, line_of_warp = threadIdx.x / 32 % DOWN * 16 * M;
+  const int column_of_warp = threadIdx.x / 32 / DOWN * 64;
+  float sums[M][8][4] = {};
+  __device__ __forceinline__ Product(Memory& memory) : memory(memory) {}
+  __device__ __forceinline__ int line(int h) const { return line_of_warp + h * 8 + lane / 4; }
+  __device__ __forceinline__ int column(int w) const {
+    return column_of_warp + w / 2 * 8 + lane % 4 * 2 + w % 2;
+  }
+  __device__ __forceinline__ float at(int h, int w) const {
+    return sums[h / 2][w / 2][h % 2 * 2 + w % 2];
+  }
+  __device__ __forceinline__ bool used(int lines, int columns) const {
+    return line_of_warp < lines && column_of_warp < columns;
+  }
+  __device__ __forceinline__ void fetch_lines(const Rows<T>& x, int line, int k) {
+    fetch(memory.lines, x, line, k);
+    commit_copies();
+  }
+  __device__ __forceinline__ void wait() const { wait_for_copies<0>(); }
+  __device__ __forceinline__ void set_line(int line, int k, T value) {
+    memory.lines.at[line * memory.lines.STEP + k] = value;
+  }
+  template <int V>
+  __device__ __forceinline__ void set_line(int line, int k, const Pack<T, V>& values) {
+    store_pack(memory.lines.at + line * memory.lines.STEP + k, values);
+  }
+  __device__ __forceinline__ void set_column(int column, int k, T value) {
+    auto& tile = memory.columns;
+    tile.at[TURNED ? column * tile.STEP + k : k * tile.STEP + column] = value;
+  }
+  __device__ __forceinline__ void add(int steps) {
+#pragma unroll
+    for (int k = 0; k < DEPTH; k += 16) {
+      if (k >= steps) break;
+      unsigned a[M][4], b[4];
+#pragma unroll
+      for (int m = 0; m < M; m++) read<false>(a[m], memory.lines, line_of_warp + m * 16, k);
+#pragma unroll
+      for (int n = 0; n < 8; n += 2) {
+        const int column = column_of_warp + n * 8;
+        if constexpr (TURNED) read<false>(b, memory.columns, column, k);
+        else read<true>(b, memory.columns, k, column);
+#pragma unroll
+        for (int m = 0; m < M; m++) {
+          mma<T>(sums[m][n], a[m], b[0], b[TURNED ? 2 : 1]);
+          mma<T>(sums[m][n + 1], a[m], b[TURNED ? 1 : 2], b[3]);
+        }
+      }
+    }
   }
 };
 
@@ -107,12 +192,12 @@ __global__ void __launch_bounds__(THREADS, 3)
 convolve(const T* __restrict__ x, const T* __restrict__ filters, const T* __restrict__ b,
          T* __restrict__ y, const Conv s) {
   using A = Wide<T>;
-  using S = Sums<A, M, 2, DOWN>;
+  using S = Product<T, M, DOWN, false>;
   constexpr int P = S::P, DEPTH = S::DEPTH, LINES = S::LINES, COLUMNS = S::COLUMNS;
   constexpr int OWN = COLUMNS > THREADS ? COLUMNS / THREADS : 1;  // columns that a thread gathers
   constexpr int APART = COLUMNS > THREADS ? 1 : THREADS / COLUMNS, COUNT = DEPTH / APART;
   constexpr int SOME = COUNT < 8 ? COUNT : 8;
-  __shared__ __align__(16) A staged[DEPTH * (LINES + COLUMNS)];
+  __shared__ typename S::Memory memory;
   __shared__ Tap taps[2][DEPTH];
   __shared__ Index targets[COLUMNS];
   const Axis& rows = s.rows[blockIdx.y / s.across];
@@ -142,14 +227,13 @@ convolve(const T* __restrict__ x, const T* __restrict__ filters, const T* __rest
     if (threadIdx.x < COLUMNS) targets[column] = target;
   }
   if (threadIdx.x < DEPTH) taps[0][threadIdx.x] = tap_of(threadIdx.x, steps, s, rows, columns);
-  S sums;
-  const bool used = sums.used(s.lines - line, int(windows - first < COLUMNS ? windows - first
-                                                                            : COLUMNS));
-  A* const gathered = staged + DEPTH * LINES;
+  S product(memory);
+  const bool used = product.used(s.lines - line, int(windows - first < COLUMNS ? windows - first
+                                                                               : COLUMNS));
   for (int k = 0; k < steps; k += DEPTH) {
     const int now = k / DEPTH % 2;
     __syncthreads();                          // the taps are there; what was staged has been read
-    stage<LINES, DEPTH, true>(staged, weights, line, k);
+    product.fetch_lines(weights, line, k);
 #pragma unroll
     for (int o = 0; o < OWN; o++) {
       const int column = threadIdx.x % COLUMNS + o * THREADS;
@@ -159,19 +243,19 @@ convolve(const T* __restrict__ x, const T* __restrict__ filters, const T* __rest
 #pragma unroll
         for (int i = 0; i < SOME; i++) got[i] = seen(x, own[o], taps[now][begin + i * APART], s);
 #pragma unroll
-        for (int i = 0; i < SOME; i++) gathered[(begin + i * APART) * COLUMNS + column] = A(got[i]);
+        for (int i = 0; i < SOME; i++) product.set_column(column, begin + i * APART, got[i]);
       }
     }
     if (threadIdx.x < DEPTH)
       taps[1 - now][threadIdx.x] = tap_of(k + DEPTH + threadIdx.x, steps, s, rows, columns);
+    product.wait();
     __syncthreads();
-    const int some = steps - k < DEPTH ? steps - k : DEPTH;
-    if (used) multiply<M, 2, DOWN, false>(sums.at, staged, gathered, some);
+    if (used) product.add(steps - k < DEPTH ? steps - k : DEPTH);
   }
   if (!steps) __syncthreads();                // the targets are there
 #pragma unroll
   for (int h = 0; h < S::H; h++) {
-    const int channel = line + sums.line(h);
+    const int channel = line + product.line(h);
     if (channel >= s.lines) continue;
     const A bias = s.has_bias ? load(b, group * s.lines + channel) : A(0);
 #pragma unroll
@@ -179,8 +263,8 @@ convolve(const T* __restrict__ x, const T* __restrict__ filters, const T* __rest
       Pack<T, P> pack;
 #pragma unroll
       for (int j = 0; j < P; j++)
-        pack.at[j] = T(activated(s.activation, sums.at[h][w + j] + bias));
-      const Index* const to = targets + sums.column(w);
+        pack.at[j] = T(activated(s.activation, product.at(h, w + j) + bias));
+      const Index* const to = targets + product.column(w);
       if (s.whole) {
         if (to[0] >= 0) store_pack(y + to[0] + channel * area, pack);
       } else {
@@ -220,12 +304,11 @@ template <class T, int M, int DOWN>
 __global__ void __launch_bounds__(THREADS, 3)
 convolve_filters(const T* __restrict__ x, const T* __restrict__ g, Wide<T>* __restrict__ parts,
                  int per, const Conv s) {
-  using A = Wide<T>;
-  using S = Sums<A, M, 2, DOWN>;
-  constexpr int P = S::P, V = Pack<T>::size, DEPTH = S::DEPTH, LINES = S::LINES;
+  using S = Product<T, M, DOWN, true>;
+  constexpr int V = Pack<T>::size, DEPTH = S::DEPTH, LINES = S::LINES;
   constexpr int COLUMNS = S::COLUMNS, BESIDE = THREADS / DEPTH;  // columns gathered side by side
   constexpr int SOME = 8;
-  __shared__ __align__(16) A staged[DEPTH * (LINES + COLUMNS)];
+  __shared__ typename S::Memory memory;
   __shared__ Tap taps[COLUMNS];
   const Axis& rows = s.rows[0];
   const Axis& columns = s.columns[0];
@@ -238,10 +321,8 @@ convolve_filters(const T* __restrict__ x, const T* __restrict__ g, Wide<T>* __re
   const int end = windows - begin < per ? windows : begin + per;
   for (int c = threadIdx.x; c < COLUMNS; c += THREADS)
     taps[c] = tap_of(column + c, width, s, rows, columns);
-  S sums;
-  const bool used = sums.used(s.lines - line, width - column);
-  A* const gathered = staged + DEPTH * LINES;
-  auto turned = [](int k, int i) { return swapped<A, LINES>(i / P, k) + k * LINES + i % P; };
+  S product(memory);
+  const bool used = product.used(s.lines - line, width - column);
   for (int at = begin; at < end; at += DEPTH) {
     __syncthreads();
     if (s.packed) {                           // packs of windows, which lie in one image
@@ -257,8 +338,7 @@ convolve_filters(const T* __restrict__ x, const T* __restrict__ g, Wide<T>* __re
 #pragma unroll
           for (int e = 0; e < V; e++) got.at[e] = T(0.f);
         }
-#pragma unroll
-        for (int e = 0; e < V; e++) staged[turned(k + e, r)] = A(got.at[e]);
+        product.set_line(r, k, got);
       }
     }
     const int k = threadIdx.x % DEPTH;
@@ -269,8 +349,8 @@ convolve_filters(const T* __restrict__ x, const T* __restrict__ g, Wide<T>* __re
                             found.row * columns.places + found.column;
 #pragma unroll 4
       for (int r = threadIdx.x / DEPTH; r < LINES; r += BESIDE)
-        staged[turned(k, r)] =
-            there && line + r < s.lines ? load(from, Index(line + r) * plane) : A(0);
+        product.set_line(r, k, there && line + r < s.lines ? from[Index(line + r) * plane]
+                                                           : T(0.f));
     }
     Window window = found.in(group, s, rows, columns);
     if (!there) window.row = NOWHERE;
@@ -283,20 +363,19 @@ convolve_filters(const T* __restrict__ x, const T* __restrict__ g, Wide<T>* __re
 #pragma unroll
       for (int i = 0; i < SOME; i++)
         if (const int to = c + i * BESIDE; to < COLUMNS)
-          gathered[k * COLUMNS + swapped<A, COLUMNS>(to / P, k) + to % P] = A(got[i]);
+          product.set_column(to, k, got[i]);
     }
     __syncthreads();
-    const int some = end - at < DEPTH ? end - at : DEPTH;
-    if (used) multiply<M, 2, DOWN, true>(sums.at, staged, gathered, some);
+    if (used) product.add(end - at < DEPTH ? end - at : DEPTH);
   }
-  A* const to = parts + ((Index(part) * s.groups + group) * s.lines + line) * width + column;
+  Wide<T>* const to = parts + ((Index(part) * s.groups + group) * s.lines + line) * width + column;
 #pragma unroll
   for (int h = 0; h < S::H; h++) {
-    if (line + sums.line(h) >= s.lines) continue;
+    if (line + product.line(h) >= s.lines) continue;
 #pragma unroll
     for (int w = 0; w < S::W; w++)
-      if (column + sums.column(w) < width)
-        to[Index(sums.line(h)) * width + sums.column(w)] = sums.at[h][w];
+      if (column + product.column(w) < width)
+        to[Index(product.line(h)) * width + product.column(w)] = product.at(h, w);
   }
 }
 

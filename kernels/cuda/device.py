@@ -120,6 +120,16 @@ def _new_device(kind: type) -> Device:
     return DEVICES[kind]
 
 
+@functools.cache
+def _capability(found: Device) -> int:
+    return int(found.xp.cuda.Device().compute_capability)
+
+
+def multiplies(x: Array) -> bool:
+    """Whether mma.cuh and tiles.cuh can multiply arrays like x: halves need tensor cores for it."""
+    return x.dtype.itemsize > 2 or _capability(device(x)) >= 80
+
+
 # --- CuPy ---------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,5 @@
-// tiles.cuh - products of matrices, a tile of the result for each block of THREADS threads.
+// tiles.cuh - products of matrices of floats or doubles, a tile of the result for each block of
+// THREADS threads. (Halves: mma.cuh.)
 //
 // A thread sums up lines and columns in fours, as many as 16 bytes hold (pairs of doubles): so what
 // it reads of shared memory comes in whole packs. A warp is 4 x 8 such packs; DOWN of the 4 warps
@@ -79,11 +80,10 @@ template <class T> struct Rows {
 
 // Rows of x from `row` on and columns from `column` on, zeros beyond its end, into shared memory:
 // as they are, or turned. Some packs are read before they are written, so that the reads overlap.
-template <int COUNT, int WIDTH, bool TURNED, class T>
-__device__ __forceinline__ void stage(Wide<T>* to, const Rows<T>& x, int row, int column) {
-  using A = Wide<T>;
-  constexpr int V = Pack<T>::size, P = Tile<A>::PACK, PACKS = COUNT * WIDTH / V;
-  constexpr int EACH = (PACKS + THREADS - 1) / THREADS, SOME = EACH * V > 16 ? 16 / V : EACH;
+template <int COUNT, int WIDTH, bool TURNED, class A>
+__device__ __forceinline__ void stage(A* to, const Rows<A>& x, int row, int column) {
+  constexpr int P = Tile<A>::PACK, ACROSS = WIDTH / P, PACKS = COUNT * ACROSS;
+  constexpr int EACH = (PACKS + THREADS - 1) / THREADS, SOME = EACH * P > 16 ? 16 / P : EACH;
   static_assert(PACKS <= THREADS || PACKS % (SOME * THREADS) == 0, "as many for each thread");
   auto place = [](int r, int c) {
     return TURNED ? c * COUNT + swapped<A, COUNT>(r / P, c) + r % P : r * WIDTH + c;
@@ -92,37 +92,25 @@ __device__ __forceinline__ void stage(Wide<T>* to, const Rows<T>& x, int row, in
 #pragma unroll 1
     for (int p = threadIdx.x; p < COUNT * WIDTH; p += THREADS) {
       const int r = p / WIDTH, c = p % WIDTH;
-      to[place(r, c)] = x.has(row + r, column + c) ? A(*x.of(row + r, column + c)) : A(0);
+      to[place(r, c)] = x.has(row + r, column + c) ? *x.of(row + r, column + c) : A(0);
     }
     return;
   }
 #pragma unroll 1
   for (int begin = threadIdx.x; begin < PACKS; begin += SOME * THREADS) {
-    Pack<T> got[SOME];
+    Pack<A> got[SOME];
 #pragma unroll
     for (int i = 0; i < SOME; i++) {
-      const int p = begin + i * THREADS;
-      const int r = row + p / (WIDTH / V), c = column + p % (WIDTH / V) * V;
-      if (x.has(r, c)) {
-        got[i] = load_pack<V>(x.of(r, c));
-      } else {
-#pragma unroll
-        for (int e = 0; e < V; e++) got[i].at[e] = T(0.f);
-      }
+      const int p = begin + i * THREADS, r = row + p / ACROSS, c = column + p % ACROSS * P;
+      got[i] = x.has(r, c) ? load_pack<P>(x.of(r, c)) : Pack<A>{};
     }
 #pragma unroll
     for (int i = 0; i < SOME; i++) {
-      const int p = begin + i * THREADS, r = p / (WIDTH / V), c = p % (WIDTH / V) * V;
+      const int p = begin + i * THREADS, r = p / ACROSS, c = p % ACROSS * P;
+      if constexpr (!TURNED) store_pack(to + place(r, c), got[i]);
+      if constexpr (TURNED)
 #pragma unroll
-      for (int e = 0; e < V; e += P) {
-        Pack<A> wide;
-#pragma unroll
-        for (int j = 0; j < P; j++) wide.at[j] = A(got[i].at[e + j]);
-        if constexpr (!TURNED) store_pack(to + place(r, c + e), wide);
-        if constexpr (TURNED)
-#pragma unroll
-          for (int j = 0; j < P; j++) to[place(r, c + e + j)] = wide.at[j];
-      }
+        for (int j = 0; j < P; j++) to[place(r, c + j)] = got[i].at[j];
     }
   }
 }

@@ -107,6 +107,13 @@ def no_transfers() -> Iterator[None]:
         _local.forbidden = before
 
 
+class Device:
+    """What is simulated."""
+
+    def __init__(self, device: int | None = None) -> None:
+        self.id, self.compute_capability = device or 0, "90"
+
+
 # --- streams and events -------------------------------------------------------------------------
 
 

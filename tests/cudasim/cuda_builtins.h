@@ -53,7 +53,7 @@ inline uint3 make_uint3(unsigned x, unsigned y, unsigned z) { return {x, y, z}; 
 #define __syncthreads_count(vote) int(cudacpu::block_barrier(CUDACPU_SITE, (vote) != 0))
 #define __syncthreads_or(vote) int(cudacpu::block_barrier(CUDACPU_SITE, (vote) != 0) != 0)
 #define __syncthreads_and(vote) int(cudacpu::block_barrier(CUDACPU_SITE, (vote) == 0) == 0)
-#define __syncwarp(...) cudacpu::syncwarp(CUDACPU_SITE, ##__VA_ARGS__)
+#define __syncwarp(...) cudacpu::syncwarp(CUDACPU_SITE __VA_OPT__(, ) __VA_ARGS__)
 #define __shfl_sync(...) cudacpu::shfl(CUDACPU_SITE, __VA_ARGS__)
 #define __shfl_xor_sync(...) cudacpu::shfl_xor(CUDACPU_SITE, __VA_ARGS__)
 #define __shfl_down_sync(...) cudacpu::shfl_down(CUDACPU_SITE, __VA_ARGS__)

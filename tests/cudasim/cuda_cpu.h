@@ -55,6 +55,7 @@ struct Thread {
   unsigned source;                            // ... the lane to read from
   uint64_t mine, got;                         // ... the published value, and the one received
   unsigned votes;                             // lanes (or number of threads) with a non-zero value
+  unsigned meetings, copies, groups;          // see cuda_mma.h
 };
 
 struct Kernel {
@@ -77,6 +78,7 @@ struct Engine {
   char* shared;                               // the __shared__ variables of this library
   size_t shared_bytes;
   uint64_t random;
+  int kind;                                   // of order: 0 forward, 1 reversed, 2 shuffled
   bool failed;
   char message[512];
 };
@@ -122,6 +124,7 @@ inline char* reserve(size_t bytes) {
   return static_cast<char*>(memory);
 }
 
+void report(const char* format, ...);
 inline void to_scheduler() { cudacpu_switch(&engine.current->sp, engine.scheduler); }
 
 // A worker takes the threads of a block one after another. A thread that waits keeps the worker's
@@ -135,6 +138,7 @@ inline void worker() {
       engine.kernel->call(engine.kernel->function, engine.args);
       engine.current->state = DONE;
       engine.finished++;
+      if (engine.current->copies) report("a thread ended with copies to shared memory under way");
     }
     to_scheduler();
   }
@@ -233,13 +237,19 @@ inline bool warp_is_complete(const Thread& thread, unsigned lanes) {
   return true;
 }
 
+// Where threads run forward, all warps go on together; where they run backward, one alone until it
+// waits for the block; where they are shuffled, some of them.
 inline void release_warps() {
-  for (unsigned i = 0; i < engine.count && !engine.failed; i++) {
+  const uint64_t held = engine.kind == 1 ? ~0ull : engine.kind == 2 ? next_random() : 0;
+  bool some = false;
+  for (unsigned k = 0; k < engine.count && !engine.failed; k++) {
+    const unsigned i = engine.order[k];
     Thread& first = engine.threads[i];
-    if (first.state != AT_WARP_BARRIER) continue;
+    if (first.state != AT_WARP_BARRIER || (some && held >> i / 32 & 1)) continue;
     Thread* warp = engine.threads + i / 32 * 32;
     const unsigned rest = engine.count - i / 32 * 32, lanes = rest < 32 ? rest : 32;
     if (!warp_is_complete(first, lanes)) continue;
+    some = true;
     unsigned votes = 0;
     for (unsigned l = 0; l < lanes; l++)
       if (first.mask >> l & 1 && warp[l].mine) votes |= 1u << l;
@@ -285,7 +295,9 @@ inline void prepare_block(int order) {
   memset(engine.dynamic + engine.dynamic_bytes, GUARD_BYTE, GUARD);
   const unsigned n = engine.count;
   for (unsigned i = 0; i < n; i++) {
-    engine.threads[i].state = READY;
+    Thread& thread = engine.threads[i];
+    thread.state = READY;
+    thread.meetings = thread.copies = thread.groups = 0;
     engine.order[i] = order == 1 ? n - 1 - i : i;
   }
   if (order == 2)
@@ -360,6 +372,7 @@ inline int launch(const Kernel& kernel, const unsigned* grid, const unsigned* bl
   engine.args = args;
   engine.dynamic_bytes = smem;
   engine.random = seed;
+  engine.kind = order;
   engine.count = block[0] * block[1] * block[2];
   gridDim = dim3(grid[0], grid[1], grid[2]);
   blockDim = dim3(block[0], block[1], block[2]);
@@ -473,4 +486,5 @@ inline unsigned ballot(Site site, unsigned mask, bool vote) {
 }  // namespace cudacpu
 
 #include "cuda_builtins.h"
+#include "cuda_mma.h"
 #include "cuda_sanitize.h"

@@ -29,7 +29,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 FORWARD, REVERSED, SHUFFLED = 0, 1, 2
 
-_HEADERS = ("cuda_cpu.h", "cuda_builtins.h", "cuda_sanitize.h", *(
+_HEADERS = ("cuda_cpu.h", "cuda_builtins.h", "cuda_mma.h", "cuda_sanitize.h", *(
     f"include/{name}" for name in ("cuda_storage.h", "cuda_fp16.h", "cuda_bf16.h")
 ))  # fmt: skip
 _FLAGS = (

@@ -55,3 +55,13 @@ extern "C" __global__ void fine(float* y, float a, long long n) {
   __syncthreads();
   if (threadIdx.x < n) y[threadIdx.x] = s[63 - threadIdx.x];
 }
+extern "C" __global__ void warps_in_step(float* y) {   // right as long as no warp runs ahead
+  __shared__ float at[64];
+  at[threadIdx.x] = 7;
+  __syncthreads();
+  __syncwarp();
+  const float other = at[63 - threadIdx.x];
+  __syncwarp();
+  at[threadIdx.x] = 0;
+  y[threadIdx.x] = other;
+}
