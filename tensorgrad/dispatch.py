@@ -106,11 +106,10 @@ def _unmixed(ref: Callable, kind: type) -> Callable:
 
 
 def large(kind: type) -> float:
-    """From how many numbers on the arithmetic in rules is done by kernels, too: on a GPU always,
-    where CuPy's own takes the host longer than a kernel by way of an op."""
-    if kind not in BY_TYPE or _mode == "reference":  # Tensors, for whom all is ops anyway
-        return float("inf")
-    return 0 if kind is not ndarray else 2 if _mode == "always" else 1 << 17
+    """From how many numbers on the arithmetic in rules is done by kernels, too. (Of Tensors all is
+    ops anyway.)"""
+    least = {"always": 2, "auto": 1 << 17}.get(_mode, float("inf"))
+    return least if kind in BY_TYPE else float("inf")
 
 
 def kernel_module(folder: str, family: str) -> ModuleType | None:
