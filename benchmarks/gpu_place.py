@@ -39,7 +39,7 @@ class Place:
 
             cupy.cuda.runtime.deviceSynchronize()
             cupy.get_default_memory_pool().free_all_blocks()
-            if torch := sys.modules.get("torch"):
+            if torch := self._torch_on_the_gpu():
                 torch.cuda.empty_cache()
                 torch.cuda.reset_peak_memory_stats()
         return self.held(framework)
@@ -52,15 +52,17 @@ class Place:
         import cupy
 
         if framework.startswith("torch"):
-            return (
-                sys.modules["torch"].cuda.max_memory_reserved() / 2**20
-                if "torch" in sys.modules
-                else 0.0
-            )
+            torch = self._torch_on_the_gpu()
+            return torch.cuda.max_memory_reserved() / 2**20 if torch else 0.0
         if framework == "tensorgrad":
             return cupy.get_default_memory_pool().total_bytes() / 2**20
         free, total = cupy.cuda.runtime.memGetInfo()
         return (total - free) / 2**20
+
+    def _torch_on_the_gpu(self) -> Any:
+        """PyTorch where it is in use and not a build for the CPU."""
+        torch = sys.modules.get("torch")
+        return torch if torch and torch.cuda.is_available() else None
 
     def describe(self) -> dict[str, Any]:
         """The card, its limits and its driver."""

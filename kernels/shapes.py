@@ -83,6 +83,13 @@ def product_fits(a: Array, b: Array) -> bool:
     return all(m == n or 1 in (m, n) for m, n in batches)
 
 
+def any_product_fits(a: Array, b: Array) -> bool:
+    """The same, or a vector: a row on the left, a column on the right."""
+    if a.ndim > 1 and b.ndim > 1:
+        return product_fits(a, b)
+    return a.ndim > 0 and b.ndim > 0 and a.shape[-1] == b.shape[-2:][0]
+
+
 def multiplications(a: Array, b: Array) -> int:
     """How many multiplications a @ b takes."""
     return a.size * b.shape[-1]

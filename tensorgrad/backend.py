@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .errors import BackendError, DTypeError, device_error, suggest, watch_forks
+from .errors import BackendError, DTypeError, failed, suggest, watch_forks
 
 Array = Any  # an array of any registered backend
 NUMBERS = (bool, int, float)  # Python's own: they never widen an array's dtype
@@ -149,8 +149,8 @@ def _explained(what: str, move: Callable) -> Callable:
     def moved(a: Array) -> Array:
         try:
             return move(a)
-        except RuntimeError as error:
-            if (ours := device_error(what, error)) is error:
+        except (MemoryError, RuntimeError) as error:
+            if (ours := failed(what, error)) is error:
                 raise
             raise ours from error
 

@@ -13,8 +13,7 @@ import numpy as np
 from . import backend as backends
 from .backend import BY_TYPE, Array, is_floating
 from .core import OPS, Leaf, Tensor
-from .dispatch import failed
-from .errors import DTypeError, GraphError, ShapeError, TensorgradError, forked
+from .errors import DTypeError, GraphError, ShapeError, TensorgradError, failed, forked
 from .ops import random as _random  # noqa: F401  (registers advance_random)
 from .switches import switches
 
@@ -117,8 +116,10 @@ def _made(name: str, make: Callable, *args: Any, **options: Any) -> Any:
         return make(*args, **options)
     except TensorgradError:
         raise
-    except MemoryError as error:
-        raise failed(f"{name}{args}", error) from None
+    except (MemoryError, RuntimeError) as error:
+        if (ours := failed(f"{name}{args}", error)) is error:
+            raise
+        raise ours from error
     except (ValueError, OverflowError) as error:
         raise ShapeError(f"{name}{args}: {error}") from None
     except (TypeError, AttributeError) as error:

@@ -23,10 +23,9 @@ from .errors import (
     BackendError,
     DTypeError,
     IndexingError,
-    OutOfMemoryError,
     ShapeError,
     TensorgradError,
-    device_error,
+    failed,
     suggest,
     user_line,
 )
@@ -107,11 +106,10 @@ def _unmixed(ref: Callable, kind: type) -> Callable:
 
 
 def large(kind: type) -> float:
-    """From how many numbers on the arithmetic in rules is done by kernels, too: on a GPU always,
-    where CuPy's own takes the host longer than a kernel by way of an op."""
-    if kind not in BY_TYPE or _mode == "reference":  # Tensors, for whom all is ops anyway
-        return float("inf")
-    return 0 if kind is not ndarray else 2 if _mode == "always" else 1 << 17
+    """From how many numbers on the arithmetic in rules is done by kernels, too. (Of Tensors all is
+    ops anyway.)"""
+    least = {"always": 2, "auto": 1 << 17}.get(_mode, float("inf"))
+    return least if kind in BY_TYPE else float("inf")
 
 
 def kernel_module(folder: str, family: str) -> ModuleType | None:
@@ -226,20 +224,6 @@ def _explained(name: str, inputs: tuple, arrays: list, params: dict, error: Exce
     if isinstance(error, AttributeError):  # a number or None where the op needs an array
         error = TypeError(f"it takes arrays here ({error})")
     return kind(f"{name}({given}{options}){place}: {error}")
-
-
-on_out_of_memory: list[Callable[[], str]] = []  # who says what the memory is full of (memory.py)
-
-
-def failed(what: str, error: MemoryError | RuntimeError) -> Exception:
-    """What is not the caller's mistake: the device's complaint and what to do about it, or that
-    there is no memory, and who holds it. Any other error as it is."""
-    if isinstance(error, RuntimeError):
-        return device_error(what, error)
-    if isinstance(error, OutOfMemoryError):
-        return error
-    facts = "\n".join([say() for say in on_out_of_memory])
-    return OutOfMemoryError(f"{what}: {error}\n{facts}")
 
 
 def _describe(a: Any) -> str:

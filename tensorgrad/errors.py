@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
 
@@ -105,6 +105,22 @@ def device_error(what: str, error: RuntimeError) -> Exception:
         return error
     means = (_FORKED if _forked else means).replace("\n", " ")
     return BackendError(f"{what}: {text}" + (f"\n{means}" if means else ""))
+
+
+on_out_of_memory: list[Callable[[], str]] = []  # who says what the memory is full of (memory.py)
+# what CUDA itself says, where the memory is not of CuPy's pool; that raises a MemoryError
+_NO_MEMORY = ("cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY")
+
+
+def failed(what: str, error: MemoryError | RuntimeError) -> Exception:
+    """What is not the caller's mistake: the device's complaint and what to do about it, or that
+    there is no memory, and who holds it. Any other error as it is."""
+    if isinstance(error, TensorgradError):
+        return error
+    if isinstance(error, RuntimeError) and not any(word in str(error) for word in _NO_MEMORY):
+        return device_error(what, error)
+    facts = "\n".join([say() for say in on_out_of_memory])
+    return OutOfMemoryError(f"{what}: {error}\n{facts}")
 
 
 STALE = """{!r} was updated after {} had recorded it, so its gradient would be wrong: call

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from . import dispatch
 from .backend import BY_TYPE, Array
 from .core import Leaf, Node, Tensor
+from .errors import on_out_of_memory
 
 _KEPT = "kept for backward"
 
@@ -125,4 +125,4 @@ def _after_failure() -> str:
     return said
 
 
-dispatch.on_out_of_memory.append(_after_failure)
+on_out_of_memory.append(_after_failure)

@@ -2,8 +2,8 @@
 
 Nodes are visited newest first, each once all of its cotangents have come, and their ops' rules
 are run: on raw arrays, or on Tensors when the gradient is itself to be differentiated. On Tensors,
-too, when a NumPy array is large, or on a GPU: what a rule writes as `g * b` then finds the kernel.
-(A Function gets raw arrays whatever their size: its author may write into copies of them.)
+too, when an array is large: what a rule writes as `g * b` then finds the kernel. (A Function gets
+raw arrays whatever their size: its author may write into copies of them.)
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 from .backend import WEAK, Array
 from .core import OPS, Leaf, Node, Op, Out, Tensor, next_seq, output_of
-from .dispatch import failed, large
-from .errors import FREED, STALE, AnomalyError, GraphError, TensorgradError
+from .dispatch import large
+from .errors import FREED, STALE, AnomalyError, GraphError, TensorgradError, failed
 from .ownership import add_up, own
 from .switches import switches
 

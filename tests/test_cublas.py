@@ -343,6 +343,22 @@ def test_the_stream_of_each_thread_has_memory_of_its_own(lt):
     assert seen[2] == seen[3] != seen[0]
 
 
+def test_memory_that_the_pool_holds_and_nobody_uses_is_taken(lt, monkeypatch):
+    a, full, refused = lt.put(np.ones((2, 2), np.float32)), [True], []
+
+    def memory(size):
+        if full[0]:
+            refused.append(size)
+            raise RuntimeError("cudaErrorMemoryAllocation: out of memory")
+        return cublaslt.Memory(size)
+
+    pool = SimpleNamespace(free_all_blocks=lambda: full.__setitem__(0, False))
+    monkeypatch.setattr(lt.blas.cupy.cuda, "Memory", memory)
+    monkeypatch.setattr(lt.blas.cupy, "get_default_memory_pool", lambda: pool, raising=False)
+    agree(lt, lt.blas.matmul(a, a), np.ones((2, 2)), np.ones((2, 2)), "float32")
+    assert refused == [cublas.WORKSPACE]
+
+
 def test_each_stream_has_memory_of_its_own(lt):
     a = lt.put(np.ones((2, 2), np.float32))
     seen = {}

@@ -234,9 +234,8 @@ def test_a_list_of_empty_parameters_launches_nothing(gpu, launched):
 
 def test_cupy_launcher_passes_a_struct_as_an_array_of_one():
     given = []
-    function = SimpleNamespace(
-        get_function=lambda name: lambda grid, block, args, **_: given.extend(args)
-    )
+    kernel = SimpleNamespace(kernel=lambda grid, block, args, smem: given.extend(args))
+    function = SimpleNamespace(get_function=lambda name: kernel)
     runtime = SimpleNamespace(getDevice=lambda: 0)
     cupy = SimpleNamespace(
         ndarray=np.ndarray, RawModule=lambda **_: function, cuda=SimpleNamespace(runtime=runtime)

@@ -75,6 +75,31 @@ def test_a_device_lost_in_backward(broken):
         y.backward(g)
 
 
+def test_memory_that_cuda_itself_refuses(broken):
+    """Not by CuPy's pool, which raises a MemoryError."""
+    x = tg.ones((2, 3), backend="cudasim")
+    broken(CUDARuntimeError("cudaErrorMemoryAllocation: out of memory"))
+    with pytest.raises(tg.OutOfMemoryError, match=r"(?s)tanh\(x: .*tensors hold"):
+        tg.tanh(x)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"), [(LOST, tg.BackendError), (MemoryError("no"), tg.OutOfMemoryError)]
+)
+def test_tensors_that_cannot_be_made_say_why(error, kind, broken, monkeypatch):
+    """The first thing of many a program on the GPU."""
+    home = backends.get("cudasim")
+
+    def refuse(*args, **more):
+        raise error
+
+    monkeypatch.setattr(home.xp, "full", refuse)
+    with pytest.raises(kind, match=r"full\(\(2,\), 1\): "):
+        tg.ones(2, backend="cudasim")
+    with pytest.raises(kind, match="a copy to the GPU"):
+        backends._explained("a copy to the GPU", refuse)(np.ones(2))
+
+
 def test_errors_of_others_pass_as_they_are(broken):
     x = tg.ones((2, 3), backend="cudasim")
     for error in (RuntimeError("mine"), RecursionError("deep"), NotImplementedError("not yet")):

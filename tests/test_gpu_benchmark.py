@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -101,3 +102,15 @@ def test_calls_fill_the_time_that_is_asked_for(module):
     calls, each = place.calls_to_fill(lambda step, n: 0.002, lambda: None, 0.05)
     assert (calls, each) == (25, 0.002)
     assert place.calls_to_fill(lambda step, n: 1.0, lambda: None, 0.05) == (1, 1.0)
+
+
+def test_a_pytorch_for_the_cpu_is_not_asked_about_the_gpu(module, monkeypatch):
+    torch = SimpleNamespace(cuda=SimpleNamespace(is_available=lambda: False))
+    pool = SimpleNamespace(free_all_blocks=lambda: None)
+    runtime = SimpleNamespace(deviceSynchronize=lambda: None)
+    cupy = SimpleNamespace(
+        cuda=SimpleNamespace(runtime=runtime), get_default_memory_pool=lambda: pool
+    )
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    assert module("gpu_place").Place(tiny=False).emptied("torch") == 0

@@ -13,6 +13,7 @@ from tensorgrad import losses, nn, optim
 
 from .conftest import _missing
 
+pytestmark = pytest.mark.host  # layers are made there and moved
 rng = np.random.default_rng(0)
 ROWS, IMAGES, STEPS = (6, 8), (3, 4, 6, 6), (3, 5, 8)
 IDS = rng.integers(0, 7, (3, 5))
@@ -51,7 +52,6 @@ def test_every_layer_is_among_them():
 
 def trained(model, x, name, half):
     """What it gives, and the gradients of its parameters and of x, in float64 on the host."""
-    tg.set_backend(name)
     tg.seed(3)
     model = model.to(name)
     whole = x.dtype.kind == "i"
@@ -63,7 +63,6 @@ def trained(model, x, name, half):
     (y.astype("float64") * tg.asarray(seed, backend=name)).sum().backward()
     found = {n: p.grad for n, p in model.named_parameters()}
     found |= {"y": y} | ({} if whole else {"x": x.grad})
-    tg.set_backend("numpy")
     return {n: None if t is None else t.numpy().astype(np.float64) for n, t in found.items()}
 
 

@@ -504,7 +504,7 @@ def test_cupy_launcher_compiles_each_kernel_once_and_takes_typed_arguments_only(
     def raw_module(code, options, name_expressions):
         built.append(name_expressions)
         return SimpleNamespace(
-            get_function=lambda name: lambda *a, **k: launched.append((name, *a, k))
+            get_function=lambda name: SimpleNamespace(kernel=lambda *a: launched.append((name, *a)))
         )
 
     runtime = SimpleNamespace(getDevice=lambda: 0)
@@ -516,7 +516,7 @@ def test_cupy_launcher_compiles_each_kernel_once_and_takes_typed_arguments_only(
     for name in ("a", "b", "a"):
         launch(source, name, (1,), (2,), (x, np.float32(2)), smem=4)
     assert built == [("a",), ("b",)]
-    assert launched[2] == ("a", (1,), (2,), (x, np.float32(2)), {"shared_mem": 4})
+    assert launched[2] == ("a", (1,), (2,), (x, np.float32(2)), 4)
     for wrong in (2.0, 3, True, None, [1]):
         with pytest.raises(TypeError, match=f"argument 1 is a {type(wrong).__name__}"):
             launch(source, "a", (1,), (2,), (x, wrong))

@@ -94,7 +94,8 @@ def test_dropout_drops_its_share_and_keeps_the_mean(seed, n, p):
     state = tg.creation.random_state("numpy", n)
     y = tg.dropout(np.ones(n), state, p=p)
     kept = y.numpy() != 0
-    assert abs(kept.mean() - (1 - p)) <= 6 * math.sqrt(p * (1 - p) / n) + 1e-9
+    # Bernstein: farther than that once in 30 million
+    assert abs(kept.mean() - (1 - p)) <= 6 * math.sqrt(p * (1 - p) / n) + 12 / n
     np.testing.assert_allclose(y.numpy()[kept], 1 / (1 - p))
 
 

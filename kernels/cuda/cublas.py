@@ -314,7 +314,11 @@ class Context:
         key = (stream, threading.get_ident() if stream == PER_THREAD else 0)
         with self.lock:
             if key not in self.memory:
-                self.memory[key] = self.cupy.cuda.Memory(WORKSPACE)
+                try:
+                    self.memory[key] = self.cupy.cuda.Memory(WORKSPACE)
+                except RuntimeError:  # CuPy's pool may hold what nothing uses any more
+                    self.cupy.get_default_memory_pool().free_all_blocks()
+                    self.memory[key] = self.cupy.cuda.Memory(WORKSPACE)
             return self.memory[key].ptr
 
 

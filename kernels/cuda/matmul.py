@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..accept import accepts
-from ..shapes import dense_fits, dense_grad_fits, flat_rows, product_fits
+from ..shapes import any_product_fits, dense_fits, dense_grad_fits, flat_rows
 from . import elementwise
 from .device import (
     BLOCK,
@@ -32,8 +32,14 @@ SOURCE = Source(
 )
 
 
-@accepts(dtypes=DTYPES, contiguous=False, when=product_fits)
+@accepts(dtypes=DTYPES, contiguous=False, when=any_product_fits)
 def matmul(a, b):
+    if a.ndim == 1:
+        y = matmul(a[None], b)
+        return y.reshape(*y.shape[:-2], y.shape[-1]) if b.ndim > 1 else y.reshape(())
+    if b.ndim == 1:
+        y = matmul(a, b[:, None])
+        return y.reshape(y.shape[:-1])
     blas = device(a).blas
     if a.ndim > 2 and b.ndim == 2 and a.flags.c_contiguous:  # one product instead of a batch
         return blas.matmul(flat_rows(a), b).reshape(*a.shape[:-1], b.shape[1])

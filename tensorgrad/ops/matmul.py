@@ -64,7 +64,10 @@ def matmul(a, b):
     """Matrix product over the last two axes, batched and broadcast over the others, as NumPy's;
     one-dimensional operands are a row on the left, a column on the right."""
     xp = namespace(a)
-    if a.dtype.itemsize == 2 and is_half(a.dtype) and a.dtype == b.dtype:
+    if a.dtype != b.dtype:  # of one dtype it may be a kernel's; and CuPy's needs another library
+        wide = xp.result_type(a, b)
+        return matmul(a.astype(wide, copy=False), b.astype(wide, copy=False))
+    if a.dtype.itemsize == 2 and is_half(a.dtype):
         return xp.matmul(a.astype("float32"), b.astype("float32")).astype(a.dtype)
     if a.ndim == 2 and b.ndim == 2:
         return a.dot(b)  # the same product in half the time of matmul's call, 0.3 us

@@ -171,7 +171,7 @@ def lstm(x, h0, c0, w, u, b=None):
     h, c = _start(h0, n, hidden, gates), _start(c0, n, hidden, gates)
     y, cells = xp.empty((n, t, hidden), dtype=h.dtype), xp.empty((n, t, hidden), dtype=h.dtype)
     for k in range(t):
-        i, f, g, o = split(gates[:, k] + xp.matmul(h, u), sections=4, axis=1)
+        i, f, g, o = split(gates[:, k] + matmul(h, u), sections=4, axis=1)
         i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
         c = f * c + i * g
         h = o * xp.tanh(c)
@@ -236,7 +236,7 @@ def gru(x, h0, w, u, b=None, bu=None):
     y, products = xp.empty((n, t, hidden), dtype=h.dtype), xp.empty((n, t, hidden), dtype=h.dtype)
     for k in range(t):
         xr, xz, xn = split(gates[:, k], sections=3, axis=1)
-        hr, hz, hn = split(xp.matmul(h, u) + bu, sections=3, axis=1)
+        hr, hz, hn = split(matmul(h, u) + bu, sections=3, axis=1)
         r, z = sigmoid(xr + hr), sigmoid(xz + hz)
         m = xp.tanh(xn + r * hn)
         h = m + z * (h - m)
@@ -301,10 +301,10 @@ def rnn(x, h0, w, u, b=None, *, activation="tanh"):
     h0 (n, hidden) or None for zeros. Gives all h (n, t, hidden), and the last."""
     n, t, hidden = _checked(1, x, w, u, {"h0": h0}, {"b": b})
     act = _activation(activation)[0]
-    xp, y, u = namespace(x), _projected(x, w, b), widened(u)
+    y, u = _projected(x, w, b), widened(u)
     h = _start(h0, n, hidden, y)
     for k in range(t):
-        h = y[:, k] = act(y[:, k] + xp.matmul(h, u))
+        h = y[:, k] = act(y[:, k] + matmul(h, u))
     return _narrowed(x, y, h)
 
 

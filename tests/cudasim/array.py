@@ -162,7 +162,7 @@ class SimArray:
         cuda.transfer("ndarray.item")
         return self._array.item()
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+    def __array__(self, dtype: Any = None) -> np.ndarray:  # as CuPy's, without `copy`
         raise TypeError(
             "Implicit conversion to a NumPy array is not allowed. "
             "Please use `.get()` to construct a NumPy array explicitly."

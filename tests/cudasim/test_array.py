@@ -42,6 +42,7 @@ def test_mixing_with_numpy_is_refused(mix) -> None:
         mix(xp.asarray(A))
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # NumPy's, of CuPy too
 @pytest.mark.parametrize(
     "convert", [np.asarray, np.array, lambda x: np.stack([A, A])[:] + np.array([x, x]), list]
 )
