@@ -199,7 +199,7 @@ def explain(name: str, inputs: tuple, arrays: list, params: dict, error: Excepti
     try:
         raise error
     finally:
-        del error, told  # as in walk.py: no cycle
+        del error, told  # it holds this frame by its traceback: a cycle, with all arrays
 
 
 def _explained(name: str, inputs: tuple, arrays: list, params: dict, error: Exception) -> Exception:

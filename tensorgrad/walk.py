@@ -121,24 +121,21 @@ def _walk(
             if not retain:
                 node.saved = None
     except (TensorgradError, MemoryError, RuntimeError) as error:
-        told = _told(error, node, anomaly)
-        try:
-            if told is error:
-                raise
-            raise told from error
-        finally:
-            del told  # it holds this frame by its traceback: a cycle, and all arrays here in it
+        _tell(error, node, anomaly)
+        raise
 
 
-def _told(error: Any, node: Node, anomaly: Any) -> Exception:
+def _tell(error: Any, node: Node, anomaly: Any) -> None:
     """The error of a rule, with its op; in anomaly mode, too, with where that was called."""
     if isinstance(error, (GraphError, AnomalyError)) or node.op is None:
-        return error
+        return
     what = f"backward of {node.op.name}" + ("" if anomaly is None else anomaly.place(node))
     if isinstance(error, TensorgradError):
         error.notes = (*error.notes, what)
-        return error
-    return failed(what, error)
+        return
+    told = [failed(what, error)]
+    if told[0] is not error:
+        raise told.pop() from error  # held by no frame that it holds: a cycle, with all arrays here
 
 
 def _by_ops(op: Any, g: Array, saved: tuple, node: Node, needed: Any) -> list:
