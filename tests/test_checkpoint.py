@@ -141,6 +141,7 @@ def test_one_tensor_given_twice():
     assert w.grad.tolist() == [16.0, 24.0]
 
 
+@pytest.mark.host
 def test_leaves_that_are_made_inside():
     """As when a layer makes its weights at the first call."""
     x, layer = tg.tensor(np.ones((2, 3)), requires_grad=True), nn.Dense(4, dtype="float64")
@@ -176,6 +177,7 @@ def test_random_numbers_of_other_threads():
     assert wrong == [False] * 40
 
 
+@pytest.mark.host
 def test_random_numbers_that_cannot_be_drawn_again():
     layer = nn.Dense(3)
     x = tg.tensor(np.ones((2, 2), "float32"), requires_grad=True)
