@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 MODES = ("auto", "always", "reference")
 _tables: list[Kernels] = []
-_watcher: Callable[[Op, Callable], Callable] | None = None
+_watchers: list[Callable[[Op, Callable], Callable]] = []
 _mode = os.environ.get("TENSORGRAD_KERNELS", "auto")
 
 
@@ -51,9 +51,10 @@ class Kernels(dict):
     def __missing__(self, kind: type) -> Callable:
         if kind in BY_TYPE:
             run, small, least = resolve(self.op, kind)
-            run = run if _watcher is None else _watcher(self.op, run)
+            for watcher in _watchers:
+                run = watcher(self.op, run)
             if kind is ndarray:
-                self.scope.update(small=small, least=least if _watcher is None else 0)  # ... there
+                self.scope.update(small=small, least=0 if _watchers else least)  # ... there
         elif kind is type(None) or issubclass(kind, NUMBERS):
             run = self._by_first_array
         else:
@@ -174,14 +175,13 @@ def use_kernels(mode: str) -> Iterator[None]:
 @contextmanager
 def watched(watcher: Callable[[Op, Callable], Callable]) -> Iterator[None]:
     """Within the block each op's function, kernel or reference, is what `watcher(op, function)`
-    makes of it. The switch is for the process."""
-    global _watcher
-    before, _watcher = _watcher, watcher
+    makes of it. The switch is for the process, and threads may have one each."""
+    _watchers.append(watcher)
     try:
         _clear()
         yield
     finally:
-        _watcher = before
+        _watchers.remove(watcher)
         _clear()
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tensorgrad as tg
-from tensorgrad import nn
+from tensorgrad import dispatch, nn
 from tensorgrad.core import OPS
 
 from .steps import training
@@ -195,3 +195,26 @@ def test_a_graphed_step_runs_as_it_is(gpu):
         quick(*batch)
     with tg.detect_anomaly():
         assert np.isfinite(quick(*batches[3]).item())
+
+
+def test_blocks_of_two_threads_end_in_any_order():
+    """Each thread's block watches until its own end, and nothing is left of either."""
+    entered, left, seen = threading.Event(), threading.Event(), []
+
+    def other():
+        with tg.detect_anomaly():
+            entered.set()
+            left.wait()
+            try:
+                tg.log(tg.asarray([-1.0]))
+            except tg.AnomalyError as error:
+                seen.append(str(error))
+
+    thread = threading.Thread(target=other)
+    with tg.detect_anomaly():
+        thread.start()
+        entered.wait()
+    left.set()
+    thread.join()
+    assert len(seen) == 1
+    assert not dispatch._watchers

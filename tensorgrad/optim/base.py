@@ -191,8 +191,9 @@ class Optimizer:
         raise GraphError(f"{type(self).__name__} has no update")
 
     def clip_grad_norm(self, most: float) -> Tensor:
-        """Scale all gradients together, in their memory, so that their common Euclidean norm is at
-        most `most`; returns the norm before (Pascanu et al. 2013). Nothing waits for the device."""
+        """Scale all gradients together, so that their common Euclidean norm is at most `most`, in
+        their memory where nobody else can see it; returns the norm before (Pascanu et al. 2013).
+        Nothing waits for the device."""
         if not most > 0:
             raise ShapeError(f"clip_grad_norm: the norm must be above 0, got {most!r}")
         grads = self._gradients()
