@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from .autograd import leaves, refill
 from .backend import BY_TYPE, Backend, default, make
 from .core import Leaf, Tensor, next_seq
 from .dispatch import watched
@@ -269,16 +270,13 @@ def _form(a: Any) -> tuple:
 
 def _map(f: Callable, value: Any) -> Any:
     """f of all tensors in nested tuples, lists and dicts; and copies of the arrays there."""
-    if isinstance(value, Tensor):
-        return f(value)
-    if type(value) in BY_TYPE:
-        return value.copy()
-    if isinstance(value, dict):
-        return {k: _map(f, v) for k, v in value.items()}
-    if isinstance(value, (tuple, list)):
-        parts = [_map(f, v) for v in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-    return value
+
+    def of(part: Any) -> Any:
+        return (
+            f(part) if isinstance(part, Tensor) else part.copy() if type(part) in BY_TYPE else part
+        )
+
+    return refill(value, iter([of(part) for part in leaves(value)]))
 
 
 def _refusal(what: str, line: str, error: Exception) -> GraphError:

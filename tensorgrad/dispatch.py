@@ -106,11 +106,9 @@ def _unmixed(ref: Callable, kind: type) -> Callable:
     return run
 
 
-def large(kind: type) -> float:
-    """From how many numbers on the arithmetic in rules is done by kernels, too. (Of Tensors all is
-    ops anyway.)"""
-    least = {"always": 2, "auto": 1 << 17}.get(_mode, float("inf"))
-    return least if kind in BY_TYPE else float("inf")
+def large() -> float:
+    """From how many numbers on the arithmetic in rules is done by kernels, too."""
+    return {"always": 2, "auto": 1 << 17}.get(_mode, float("inf"))
 
 
 def kernel_module(folder: str, family: str) -> ModuleType | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from heapq import heappop, heappush, heapreplace
+from math import inf
 from typing import Any
 
 from .backend import WEAK, Array
@@ -56,7 +57,7 @@ def _walk(
     edges: Iterable = roots
     wanted, seq, top = set(wanted), next_seq(), 0  # top: when the newest in the heap was made
     raw = type(roots[0][1])
-    least = large(raw)  # from how many numbers on rules are run on Tensors
+    least = inf if create_graph else large()  # size from which on raw arrays go by ops
     try:
         while True:
             for parent, g in edges:
@@ -71,7 +72,7 @@ def _walk(
                 ):
                     g = OPS["sum_to"](g, shape=parent.shape, dtype=parent.dtype)
                 if parent in grads:
-                    if create_graph or g.size < least:
+                    if g.size < least:
                         grads[parent] = grads[parent] + g
                     else:
                         grads[parent] = add_up(grads.pop(parent), g)

@@ -41,43 +41,45 @@ _WINDOWS = np.dtype([(f"{name}_{axis}", np.int32) for name in _PAIRS for axis in
 # --- convolution --------------------------------------------------------------------------------
 
 
-def _counts(x_shape, w_shape, groups, stride, padding, dilation):
-    """Can convolve.cu count the places of images and filters of these shapes?"""
+def _tiles(x, x_shape, w_shape, groups, stride, padding, dilation):
+    """Can convolve.cu multiply numbers like those of x, and count the places of images and filters
+    of these shapes?"""
     out = extent(x_shape[2:], w_shape[2:], stride, padding, dilation)
     channels = max(x_shape[1], w_shape[0])
     filters = math.prod(w_shape[1:]) * groups * w_shape[0]
     size = [max(n, o) for n, o in zip(x_shape[2:], out, strict=True)]
-    return convolve.countable(x_shape[0], channels, size, filters, padding, out)
+    counts = convolve.countable(x_shape[0], channels, size, filters, padding, out)
+    return counts and multiplies(x)
 
 
 def _conv_fits(x, w, b=None, *, groups=1, activation="none", **geometry):
     how = {"groups": groups, "activation": activation, **geometry}
-    if not conv_fits(x, w, b, **how) or not multiplies(x):
+    if not conv_fits(x, w, b, **how):
         return False
-    return _counts(x.shape, w.shape, groups, **{**_PLAIN, **geometry})
+    return _tiles(x, x.shape, w.shape, groups, **{**_PLAIN, **geometry})
 
 
 def _conv_grad_fits(g, x, w, y, *, groups, activation, needs, stride, **how):
     how = {"stride": stride, **how}
     if not conv_grad_fits(g, x, w, y, groups=groups, activation=activation, needs=needs, **how):
         return False
-    near = multiplies(x) and (not needs[0] or max(stride) <= convolve.PHASES)
-    return near and _counts(x.shape, w.shape, groups, **how)
+    near = not needs[0] or max(stride) <= convolve.PHASES
+    return near and _tiles(x, x.shape, w.shape, groups, **how)
 
 
 def _conv_input_fits(dy, w, *, size, groups, stride, **how):
     how = {"stride": stride, **how}
     fits = conv_input_fits(dy, w, size=size, groups=groups, **how)
-    if not fits or not multiplies(dy) or max(stride) > convolve.PHASES:
+    if not fits or max(stride) > convolve.PHASES:
         return False
-    return _counts((len(dy), w.shape[1] * groups, *size), w.shape, groups, **how)
+    return _tiles(dy, (len(dy), w.shape[1] * groups, *size), w.shape, groups, **how)
 
 
 def _conv_weight_fits(x, dy, *, window, groups, **how):
-    if not conv_weight_fits(x, dy, window=window, groups=groups, **how) or not multiplies(x):
+    if not conv_weight_fits(x, dy, window=window, groups=groups, **how):
         return False
     w_shape = (dy.shape[1], x.shape[1] // groups, *window)
-    return _counts(x.shape, w_shape, groups, **how)
+    return _tiles(x, x.shape, w_shape, groups, **how)
 
 
 @accepts(dtypes=DTYPES, when=_conv_fits)

@@ -171,7 +171,7 @@ class CupyLauncher:
             module = self.cupy.RawModule(
                 code=source.code, options=("--std=c++17",), name_expressions=(name,)
             )
-            return module.get_function(name).kernel  # calling it takes half the time
+            return module.get_function(name).kernel  # which it would look up at each call
         except MemoryError:
             raise
         except Exception as error:  # of several types; some say no more than what is missing

@@ -19,7 +19,7 @@ _TURNED = {
     "multiply": "multiply",
     "divide": "divide_into",
 }
-# Below, what counts is the host's time, of which CuPy's own arithmetic takes half of a kernel's.
+# Below, what counts is the host's time, of which CuPy's own arithmetic takes less than a kernel.
 LARGE = 1 << 17
 SOURCE = Source(
     "elementwise",

@@ -8,19 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import BY_TYPE, Array, Backend
+from ..backend import BY_TYPE, Array, Backend, make
 
 
 def part(a: Array, where: Any) -> Array:
     """The examples of an array at a place: a slice, or numbers on the host."""
     here = BY_TYPE[type(a)]
     return a[where if here.kernels == "cpu" or type(where) is slice else here.from_host(where)]
-
-
-def moved(a: Array, home: Backend) -> Array:
-    """The array on a backend."""
-    here = BY_TYPE[type(a)]
-    return a if here is home else home.from_host(here.to_host(a))
 
 
 def copied_ahead(arrays: tuple, places: Iterator[Any], home: Backend) -> Iterator[list[Array]]:
@@ -68,7 +62,7 @@ class _Slot:
         batch, copies = [], []
         for i, a in enumerate(arrays):
             if type(a) is not np.ndarray:
-                batch.append(moved(part(a, where), self.home))
+                batch.append(make(part(a, where), None, self.home.name))
                 continue
             host = self._filled(i, a, where)
             batch.append(self.home.xp.empty(host.shape, host.dtype))

@@ -11,7 +11,7 @@ from ..backend import default, dtype_of, is_floating, make
 from ..core import Tensor
 from ..creation import host_generator
 from ..errors import DTypeError, ShapeError
-from .ahead import copied_ahead, moved, part
+from .ahead import copied_ahead, part
 
 
 def several(data: Any) -> bool:
@@ -91,7 +91,9 @@ class DataLoader:
         if home.kernels == "cuda":
             batches = copied_ahead(self.arrays, places, home)
         else:
-            batches = ([moved(part(a, where), home) for a in self.arrays] for where in places)
+            batches = (
+                [make(part(a, where), None, home.name) for a in self.arrays] for where in places
+            )
         for batch in batches:
             tensors = tuple([Tensor(a) for a in batch])
             yield tensors[0] if self.single else tensors

@@ -85,7 +85,7 @@ class MultiHeadAttention(Weighted):
                 f"MultiHeadAttention: {name} has shape {x.shape}; it needs positions and features, "
                 "(..., T, width)"
             )
-        return self.taken(x, name)
+        return self.checked(x, name)
 
     def _by_head(self, x: Tensor) -> Tensor:
         """(..., T, width) -> (..., heads, T, width / heads), a view."""

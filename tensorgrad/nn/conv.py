@@ -107,7 +107,7 @@ class Conv2d(Weighted):
             self.bias = self.drawn(self.inits[1], self.filters)
 
     def forward(self, x: Any) -> Tensor:
-        x = self.taken(images("Conv2d", x))
+        x = self.checked(images("Conv2d", x))
         geometry = {k: getattr(self, k) for k in ("stride", "padding", "dilation", "groups")}
         fused = self.activation if self.activation in matmul.ACTIVATIONS else "none"
         y = conv.conv2d(x, self.weight, self.bias, **geometry, activation=fused)

@@ -52,7 +52,7 @@ class Dense(Weighted):
         x = asarray(x)
         if not x.shape:
             raise ShapeError("Dense takes arrays of one axis or more, got a single number")
-        x = self.taken(x)
+        x = self.checked(x)
         weight = self.weight
         if self.activation in matmul.ACTIVATIONS:
             return matmul.dense(x, weight, self.bias, activation=self.activation)

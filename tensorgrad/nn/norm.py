@@ -32,7 +32,7 @@ class Norm(Weighted):
         if self.biased:
             self.bias = self.drawn("zeros", length)
 
-    def given(self, x: Any) -> Tensor:
+    def checked(self, x: Any, name: str = "input") -> Tensor:
         """x as a floating tensor that has the features this layer was made for."""
         x, axes = asarray(x), 1 if self.axis == -1 else self.axis + 1
         if len(x.shape) < axes:
@@ -40,7 +40,7 @@ class Norm(Weighted):
                 f"{type(self).__name__} takes arrays of {axes} axes or more, its features on axis "
                 f"{self.axis}; got shape {x.shape}"
             )
-        return self.taken(x)
+        return super().checked(x, name)
 
     def describe(self) -> str:
         return f"{self.features}"
@@ -57,7 +57,7 @@ class LayerNorm(Norm):
         super().__init__(features, eps, dtype)
 
     def forward(self, x: Any) -> Tensor:
-        x = self.given(x)
+        x = self.checked(x)
         return norm.layer_norm(x, self.weight, self.bias, eps=self.eps)[0]
 
 
@@ -75,7 +75,7 @@ class RMSNorm(Norm):
         super().__init__(features, eps, dtype)
 
     def forward(self, x: Any) -> Tensor:
-        x = self.given(x)
+        x = self.checked(x)
         return norm.rms_norm(x, self.weight, eps=self.eps)[0]
 
 
@@ -103,7 +103,7 @@ class GroupNorm(Norm):
         super().make(length)
 
     def forward(self, x: Any) -> Tensor:
-        x = self.given(x)
+        x = self.checked(x)
         return norm.group_norm(x, self.weight, self.bias, groups=self.groups, eps=self.eps)[0]
 
     def describe(self) -> str:
@@ -144,7 +144,7 @@ class BatchNorm(Norm):
         self.running_var = Buffer(initial("ones", (length,), self.dtype))
 
     def forward(self, x: Any) -> Tensor:
-        x = self.given(x)
+        x = self.checked(x)
         return self._train(x) if self.training else self._evaluate(x)
 
     def _train(self, x: Tensor) -> Tensor:

@@ -70,7 +70,7 @@ class Recurrent(Weighted):
                 f"{name} takes sequences (n, t, features), got an input of shape {x.shape}"
                 + (hint if len(x.shape) == 2 else "")
             )
-        x = self.taken(x)
+        x = self.checked(x)
         y, *rest = self.run(x, self._given(state, (x.shape[0], self.units), name))
         last = rest[: len(self.states)]
         y = y if self.return_sequences else last[0]

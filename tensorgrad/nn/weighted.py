@@ -61,7 +61,7 @@ class Weighted(Module):
         """Whether there are weights yet."""
         return self.weight is not None
 
-    def taken(self, x: Tensor, name: str = "input") -> Tensor:
+    def checked(self, x: Tensor, name: str = "input") -> Tensor:
         """x as floating numbers, if it has the length that the layer was made for."""
         length = x.shape[self.axis]
         if self.weight is None:

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -69,10 +70,10 @@ def compile(model: Any, optimizer: Any, loss: Any, metrics: Iterable, graphed: b
     loss = losses.get(loss)
     named: dict[str, Any] = {}
     for m in metrics:
-        known = m == "accuracy"
-        name, metric = (m, metric_table.accuracy_for(loss)) if known else metric_table.get(m)
-        names = (name, *[f"{name}_{i}" for i in range(2, len(named) + 3)])
-        named[next(n for n in names if n not in ("loss", *named))] = metric
+        name, metric = metric_table.get(m)
+        if name in ("loss", *named):  # a second one of that name
+            name = next(other for i in count(2) if (other := f"{name}_{i}") not in named)
+        named[name] = metric_table.accuracy_for(loss) if m == "accuracy" else metric
     model.plan = Plan(optim.get(optimizer), loss, list(named.items()), graphed)
     return model
 

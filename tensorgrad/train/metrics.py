@@ -107,8 +107,7 @@ class Running:
 
     def read(self) -> dict[str, float]:
         """The means so far; waits for the device."""
-        none = math.nan
         return {
-            name: float(total) / self.count if self.count else none
+            name: float(total) / self.count if self.count else math.nan
             for name, total in self.totals.items()
         }
