@@ -39,6 +39,7 @@ from .creation import (
 from .dispatch import use_kernels
 from .errors import (
     AnomalyError,
+    ArgumentError,
     BackendError,
     DTypeError,
     GraphError,
@@ -65,6 +66,7 @@ _FROM.update(autocast="precision", set_tf32="precision")
 
 __all__ = [  # noqa: PLE0604
     "AnomalyError",
+    "ArgumentError",
     "BackendError",
     "DTypeError",
     "Function",

@@ -34,6 +34,7 @@ from .creation import (
 from .dispatch import use_kernels as use_kernels
 from .errors import (
     AnomalyError as AnomalyError,
+    ArgumentError as ArgumentError,
     BackendError as BackendError,
     DTypeError as DTypeError,
     GraphError as GraphError,

@@ -9,6 +9,7 @@ from copy import copy
 from typing import Any
 
 from .backend import namespace
+from .backward import backprop
 from .core import Node, Tensor, next_seq, noted
 from .creation import asarray, track, zeros_like
 from .errors import DTypeError, GraphError, ShapeError
@@ -16,7 +17,6 @@ from .ops.shape import identity
 from .public import PUBLIC
 from .switches import recording, switches
 from .tensor_methods import seed_cotangent
-from .walk import backprop
 
 
 def no_grad() -> AbstractContextManager:

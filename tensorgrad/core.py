@@ -1,4 +1,4 @@
-"""The heart: ops, and the tape they leave. walk.py goes back over it.
+"""The heart: ops, and the tape they leave. backward.py goes back over it.
 
 An `Op` is a *reference* (a function in plain array language) and one rule per input. Calling it
 on Tensors runs the kernel of that name where one accepts the arrays, else the reference, and

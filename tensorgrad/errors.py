@@ -25,7 +25,11 @@ class TensorgradError(Exception):
 
 
 class ShapeError(TensorgradError, ValueError):
-    """Shapes, or another value, do not fit the operation."""
+    """Shapes that do not fit the operation, or each other."""
+
+
+class ArgumentError(TensorgradError, ValueError, TypeError):
+    """An argument's name or value that the function does not take."""
 
 
 class DTypeError(TensorgradError, TypeError):

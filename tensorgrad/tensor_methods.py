@@ -10,13 +10,13 @@ import numpy as np
 
 from . import backend as backends
 from .backend import BY_TYPE, Array, is_floating, make
+from .backward import backprop
 from .core import OPS, Leaf, Tensor
 from .creation import track
 from .errors import BackendError, DTypeError, GraphError, ShapeError
 from .ops import elementwise, index, matmul, shape
 from .public import PUBLIC
 from .switches import recording
-from .walk import backprop
 
 # --- operators ----------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ import ast
 import builtins
 import doctest
 import importlib
+import math
 import pkgutil
 import re
 from pathlib import Path
@@ -26,7 +27,7 @@ MODULES = ["tensorgrad"] + [
 def test_docstring_examples(name):
     module = importlib.import_module(name)
     ours = {n: getattr(tg, n) for n in tg.__all__ if not hasattr(builtins, n)}
-    names = {**ours, "tg": tg, "np": np, **vars(module)}
+    names = {**ours, "tg": tg, "np": np, "math": math, **vars(module)}
     finder = doctest.DocTestFinder(exclude_empty=True)
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     for test in finder.find(module, name, globs=names):

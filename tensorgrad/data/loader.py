@@ -11,7 +11,7 @@ from ..backend import default, dtype_of, is_floating, make
 from ..core import Tensor
 from ..creation import host_generator
 from ..errors import DTypeError, ShapeError
-from .ahead import copied_ahead, part
+from .prefetch import part, prefetched
 
 
 def several(data: Any) -> bool:
@@ -89,7 +89,7 @@ class DataLoader:
         spans = [slice(start, min(start + self.batch_size, n)) for start in starts]
         places = iter(spans) if order is None else (order[span] for span in spans)
         if home.kernels == "cuda":
-            batches = copied_ahead(self.arrays, places, home)
+            batches = prefetched(self.arrays, places, home)
         else:
             batches = (
                 [make(part(a, where), None, home.name) for a in self.arrays] for where in places

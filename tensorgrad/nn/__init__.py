@@ -17,11 +17,12 @@ from .attention import MultiHeadAttention, PositionalEmbedding, TransformerBlock
 from .container import Input, Model, Sequential, concatenate
 from .conv import AvgPool2d, Conv2d, GlobalAvgPool2d, MaxPool2d
 from .dense import Dense, Linear
+from .dropout import Dropout
 from .embedding import Embedding
 from .module import Buffer, Module, Parameter
 from .norm import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from .recurrent import GRU, LSTM, SimpleRNN
-from .regular import Dropout, Flatten
+from .shape import Flatten
 
 __all__ = [
     "ELU",

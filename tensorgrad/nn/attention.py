@@ -13,14 +13,14 @@ from ..ops.shape import expand_dims, reshape, split, swapaxes
 from ..public import dense
 from .container import Sequential
 from .dense import Dense
+from .dropout import Dropout
 from .init import initial
+from .lazy import LazyLayer, size
 from .module import Module, Parameter
 from .norm import LayerNorm
-from .regular import Dropout
-from .weighted import Weighted, size
 
 
-class MultiHeadAttention(Weighted):
+class MultiHeadAttention(LazyLayer):
     """Attention in `heads` parts of the features, then a projection (Vaswani et al. 2017):
     query (..., T, width), key and value (..., S, width) -> (..., T, width).
 

@@ -10,8 +10,8 @@ from ..creation import asarray
 from ..errors import ShapeError
 from ..ops import conv, matmul
 from . import activation as activations
+from .lazy import LazyLayer, size
 from .module import Module
-from .weighted import Weighted, size
 
 
 def pair(name: str, value: Any, least: int = 1) -> tuple[int, int]:
@@ -40,7 +40,7 @@ def images(name: str, x: Any) -> Tensor:
     return x
 
 
-class Conv2d(Weighted):
+class Conv2d(LazyLayer):
     """activation(cross-correlation with `filters` filters + bias): (n, c, h, w) -> (n, filters,
     oh, ow), oh = (h + 2 padding - dilation (kernel - 1) - 1) // stride + 1, ow alike.
 

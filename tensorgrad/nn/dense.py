@@ -10,10 +10,10 @@ from ..creation import asarray, host_generator
 from ..errors import DTypeError, ShapeError
 from ..ops import matmul
 from . import activation as activations
-from .weighted import Weighted, size
+from .lazy import LazyLayer, size
 
 
-class Dense(Weighted):
+class Dense(LazyLayer):
     """activation(x @ weight + bias): (..., in) -> (..., units).
 
     The number of inputs may be left out: the weights are then made at the first call. The default

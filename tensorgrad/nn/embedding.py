@@ -10,8 +10,8 @@ from ..creation import asarray, host_generator
 from ..errors import DTypeError
 from ..ops import embedding
 from .init import initial
+from .lazy import size
 from .module import Module, Parameter
-from .weighted import size
 
 
 class Embedding(Module):

@@ -11,11 +11,11 @@ from ..errors import ShapeError
 from ..ops import norm
 from ..switches import recording, switches
 from .init import initial
+from .lazy import LazyLayer, size
 from .module import Buffer
-from .weighted import Weighted, size
 
 
-class Norm(Weighted):
+class Norm(LazyLayer):
     """What norms share: a weight of ones and a bias of zeros along one axis of the input. Without
     `features`, the length of that axis, they are made at the first call."""
 

@@ -9,11 +9,11 @@ from ..creation import asarray
 from ..errors import DTypeError, GraphError, ShapeError, suggest
 from ..ops.recurrent import ACTIVATIONS
 from .init import initial
+from .lazy import LazyLayer, size
 from .module import Parameter
-from .weighted import Weighted, size
 
 
-class Recurrent(Weighted):
+class Recurrent(LazyLayer):
     """What LSTM, GRU and SimpleRNN share: they differ in the op, the gates and the states.
 
     `layer(x, state=None)` gives the last output (n, units), or with `return_sequences` the outputs

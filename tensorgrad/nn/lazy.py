@@ -20,7 +20,7 @@ def size(name: str, value: Any) -> int:
     return operator.index(value)
 
 
-class Weighted(Module):
+class LazyLayer(Module):
     """A layer whose weights follow from the length of one axis of its input. That number, the
     attribute that `sized_by` names, may be left out: the weights are then made at the first call.
     """

@@ -18,15 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from .autograd import leaves, refill
-from .backend import BY_TYPE, Backend, default, make
-from .core import Leaf, Tensor, next_seq
-from .dispatch import watched
-from .errors import DTypeError, GraphError, ShapeError, TensorgradError, user_line
-from .switches import switches
+from ..autograd import leaves, refill
+from ..backend import BY_TYPE, Backend, default, make
+from ..core import Leaf, Tensor, next_seq
+from ..dispatch import watched
+from ..errors import DTypeError, GraphError, ShapeError, TensorgradError, user_line
+from ..switches import switches
 
 _NO_MEMORY = 2  # cudaErrorMemoryAllocation
-_PACKAGE = str(Path(__file__).parent)
+_PACKAGE = str(Path(__file__).parent.parent)
 
 
 def graphed(step: Callable, sample_batch: Any, warmup: int = 3) -> Callable:

@@ -1,4 +1,4 @@
-"""Dropout, and Flatten."""
+"""Dropout."""
 
 from __future__ import annotations
 
@@ -33,11 +33,3 @@ class Dropout(Module):
 
     def describe(self) -> str:
         return f"{self.p}"
-
-
-class Flatten(Module):
-    """All axes but the first as one: (n, ...) -> (n, product of the rest)."""
-
-    def forward(self, x: Any) -> Tensor:
-        x = asarray(x)
-        return x.reshape(x.shape[0], -1) if x.size else x.reshape(x.shape[0], 0)

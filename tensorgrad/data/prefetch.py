@@ -17,7 +17,7 @@ def part(a: Array, where: Any) -> Array:
     return a[where if here.kernels == "cpu" or type(where) is slice else here.from_host(where)]
 
 
-def copied_ahead(arrays: tuple, places: Iterator[Any], home: Backend) -> Iterator[list[Array]]:
+def prefetched(arrays: tuple, places: Iterator[Any], home: Backend) -> Iterator[list[Array]]:
     """The parts of the arrays at the places, on a CUDA-like backend. What is on the host goes there
     from pinned memory on a stream of its own, one batch ahead of the one that is yielded: the copy
     runs while the device is busy with that."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tensorgrad as tg
-from tensorgrad.data import ahead
+from tensorgrad.data import prefetch
 from tensorgrad.data.loader import DataLoader
 
 X = np.arange(11 * 6, dtype=np.float32).reshape(11, 2, 3)
@@ -96,8 +96,8 @@ def test_a_loop_left_early_ends_the_copies(there):
 
 def test_the_next_batch_is_under_way(there, monkeypatch):
     sent = []
-    send = ahead._Slot.send
-    monkeypatch.setattr(ahead._Slot, "send", lambda *a: sent.append(1) or send(*a))
+    send = prefetch._Slot.send
+    monkeypatch.setattr(prefetch._Slot, "send", lambda *a: sent.append(1) or send(*a))
     for i, _ in enumerate(DataLoader(Y, 3)):
         assert len(sent) == min(i + 2, 4)
 

@@ -1,0 +1,17 @@
+"""Layers that change the shape of their input and none of its numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core import Tensor
+from ..creation import asarray
+from .module import Module
+
+
+class Flatten(Module):
+    """All axes but the first as one: (n, ...) -> (n, product of the rest)."""
+
+    def forward(self, x: Any) -> Tensor:
+        x = asarray(x)
+        return x.reshape(x.shape[0], -1) if x.size else x.reshape(x.shape[0], 0)
