@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .errors import BackendError, DTypeError, failed, suggest, watch_forks
+from .errors import BackendError, DTypeError, UnknownOperand, failed, suggest, watch_forks
 
 Array = Any  # an array of any registered backend
+DEFAULT_DTYPE = np.dtype("float32")  # of numbers that come without one
 NUMBERS = (bool, int, float)  # Python's own: they never widen an array's dtype
 
 
@@ -220,11 +221,14 @@ def is_half(dtype: np.dtype) -> bool:
 
 
 def dtype_of(dtype: Any) -> np.dtype:
-    """A NumPy dtype from a dtype, a type or a name; 'bfloat16' needs ml_dtypes.
+    """A NumPy dtype from a dtype, a type or a name, the default for None; 'bfloat16' needs
+    ml_dtypes.
 
     >>> dtype_of("float32")
     dtype('float32')
     """
+    if dtype is None:
+        return DEFAULT_DTYPE
     if isinstance(dtype, str) and dtype == "bfloat16":
         try:
             import ml_dtypes
@@ -264,7 +268,7 @@ def make(value: Any, dtype: Any = None, backend: str | None = None) -> Array:
         except (ValueError, TypeError) as error:
             raise DTypeError(f"cannot make an array of {kind.__name__}: {error}") from error
         if dtype is None and array.dtype == np.float64 and not _from_arrays(value):
-            array = array.astype(np.float32)
+            array = array.astype(DEFAULT_DTYPE)
     if array.dtype.kind not in "biuf" and not is_floating(array.dtype):
         raise DTypeError(
             f"arrays hold numbers; got dtype {array.dtype} from {kind.__name__} "
@@ -280,14 +284,23 @@ def make(value: Any, dtype: Any = None, backend: str | None = None) -> Array:
     return array
 
 
-def beside(value: Any, others: tuple) -> Array:
-    """A NumPy scalar, or an array of a subclass, as an operand beside `others` (arrays and
-    Tensors): scalars go where those are, as CuPy takes them too."""
-    if isinstance(value, np.generic):
-        for other in others:
-            kind = type(getattr(other, "_data", other))
-            if kind in BY_TYPE:
-                return make(value, None, BY_TYPE[kind].name)
+def operand(value: Any, others: tuple) -> Any:
+    """What an op is given that is no Tensor and no plain array, as one of those or a number: NumPy
+    scalars, lists, arrays of a subclass, whatever NumPy makes an array of. It goes where the
+    `others` (arrays and Tensors) are. UnknownOperand for what is none of these."""
+    kind = type(value)
+    known = isinstance(value, (np.ndarray, np.generic, list, tuple)) or _is_cupy(kind)
+    if not known and (isinstance(value, str) or not hasattr(kind, "__array__")):
+        raise UnknownOperand(
+            f"{kind.__module__}.{kind.__qualname__} is not an array of a known backend "
+            f"({', '.join(BACKENDS)}); convert it with tg.asarray(...)"
+        )
+    if isinstance(value, np.ndarray):
+        return make(value)
+    for other in others:
+        kind = type(getattr(other, "_data", other))
+        if kind in BY_TYPE:
+            return make(value, None, BY_TYPE[kind].name)
     return make(value)
 
 

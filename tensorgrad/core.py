@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from numpy import ndarray  # noqa: F401  (in the calls that rules.py makes)
 
-from .backend import BY_TYPE, RAW, Array, beside, is_floating, make
+from .backend import BY_TYPE, RAW, WEAK, Array, is_floating, make, operand
 from .dispatch import Kernels, explain
 from .errors import DTypeError, GraphError
+from .promotion import relabelled, settled
 from .rules import Compiled
 from .switches import switches
 
@@ -96,17 +97,8 @@ def stamp(tensor: Tensor) -> None:
 # --- ops ----------------------------------------------------------------------------------------
 
 OPS: dict[str, Op] = {}
-_FACTS = (
-    "samples",
-    "extreme",
-    "scalar",
-    "kind",
-    "outputs",
-    "inplace",
-    "differentiable",
-    "precision",
-    "shortcut",
-)
+_FACTS = """samples extreme scalar kind outputs inplace differentiable fixed precision
+shortcut""".split()
 on_autocast: list[Callable] = []  # what casts the inputs of an op with a `precision` (precision.py)
 _COMPLAINTS = (ValueError, TypeError, IndexError, AttributeError, ArithmeticError, MemoryError,
                RuntimeError)  # fmt: skip
@@ -123,12 +115,15 @@ class Op:
         self.differentiable: bool = facts.pop("differentiable", not self.inplace)
         self.samples, self.extreme = facts.pop("samples", None), facts.pop("extreme", None)
         self.scalar, self.kind = facts.pop("scalar", None), facts.pop("kind", "other")
+        self.fixed: tuple[str, ...] = facts.pop("fixed", ())
         self.precision, self.shortcut = facts.pop("precision", None), facts.pop("shortcut", None)
         if facts or self.precision not in (None, "half", "single"):
             raise TypeError(f"op {self.name}: unknown facts {sorted(facts)} {self.precision}")
         self.rules = Compiled(self.name, ref, rules, joint, self.outputs)
         self.inputs, self.variadic, self.params = self.rules.signature
         self.has_rules, self.special = bool(rules or joint), bool(self.outputs or self.inplace)
+        if self.inplace or not self.differentiable:
+            self.fixed = (*self.inputs, self.variadic or "")
         self.kernels = Kernels(self)
         self.__doc__ = ref.__doc__
         plain = self.has_rules and self.differentiable and not (self.special or self.variadic)
@@ -147,32 +142,36 @@ class Op:
     def general(self, *args, **params):
         """Raw arrays in, raw arrays out; with a Tensor among them: Tensors out, recorded. The call
         itself is this, unrolled for the op's inputs (rules.py)."""
-        arrays, parents, tensor, tracked = [], [], False, False
+        arrays, parents, like, tracked = [], [], None, False
         if self.precision and switches.autocast is not None:
             args = on_autocast[0](self, args)
         for a in args:
             if isinstance(a, Tensor):
-                tensor, node = True, a.node
-                if node is not None:
-                    tracked = True
-                arrays.append(a._data)
-                parents.append(node)
+                tracked = tracked or a.node is not None
+                arrays.append(like := a._data)
+                parents.append(a.node)
             else:
                 arrays.append(a if type(a) in RAW else _plain(self, a, args))
-                parents.append(None)
+                parents.append(None if type(a) in WEAK else False)
         tracked = tracked and switches.recording and self.differentiable
         if tracked and not self.has_rules:  # the gradient is the gradient of the reference
             return self.ref(*args, **params)
+        if like is not None:
+            arrays = settled(self, arrays, parents)
+            parents = [n or None for n in parents]
         try:
             y = self.kernels[type(arrays[0])](*arrays, **params)
         except _COMPLAINTS as error:
             raise explain(self.name, self.inputs, arrays, params, error) from error
-        if not tensor:
+        if like is None:
             return y
         if self.special:
             return self._special(y, args, arrays, parents if tracked else None, params)
         if type(y) not in BY_TYPE:
             y = make(y)  # NumPy's scalars back to 0-d arrays
+        if y.dtype != like.dtype:
+            run = self.kernels[type(arrays[0])]
+            y, arrays = relabelled(self, y, arrays, lambda *arrays: run(*arrays, **params))
         if not tracked:
             return Tensor(y)
         saved = self.rules.pick(y, arrays)
@@ -186,6 +185,7 @@ class Op:
         if not self.outputs:
             return y if y is None else Tensor(y)
         y = [a if a is None or type(a) in BY_TYPE else make(a) for a in y]
+        y = [a if a is None else relabelled(self, a, arrays, lambda *_, a=a: a)[0] for a in y]
         if parents is None:
             return tuple([None if a is None else Tensor(a) for a in y])
         saved = self.rules.pick(tuple(y), arrays)
@@ -200,6 +200,7 @@ def op(joint: Callable | None = None, **given) -> Callable[[Callable], Op]:
     (see rules.py); `joint` is one rule for all inputs. Facts: `samples` and `extreme` (inputs to
     test on), `scalar` (the formula of one element), `kind` (map, reduce, shape, contract, other),
     `outputs` (their names, when several), `inplace` (inputs written to), `differentiable`,
+    `fixed` (inputs whose dtype is their own, such as indices: promotion.py leaves them),
     `precision` ("half" or "single": what precision.py has it computed in).
     Without a rule the reference is differentiated, so it must then be made of other ops.
     """
@@ -217,11 +218,11 @@ def op(joint: Callable | None = None, **given) -> Callable[[Callable], Op]:
 
 
 def _plain(self: Op, a: Any, args: tuple) -> Array:
-    """An argument that is neither a Tensor nor a listed array: NumPy scalars and subclasses."""
+    """An argument that is neither a Tensor nor a listed array: NumPy scalars, lists, subclasses."""
     try:
-        return BY_TYPE[type(a)] and beside(a, args)
+        return operand(a, args)
     except DTypeError as error:
-        raise DTypeError(f"{self.name}: {error}") from None
+        raise type(error)(f"{self.name}: {error}") from None
 
 
 def output_of(node: Node, i: int, array: Array | None) -> Tensor | None:

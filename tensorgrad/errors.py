@@ -36,6 +36,10 @@ class DTypeError(TensorgradError, TypeError):
     """A type or dtype that the operation does not take."""
 
 
+class UnknownOperand(DTypeError):
+    """A value that is no number and no array: operators leave it to the value's own type."""
+
+
 class IndexingError(TensorgradError, IndexError):
     """An index or axis outside the array."""
 

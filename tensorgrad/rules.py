@@ -10,8 +10,10 @@ an op. They are read once, here; nothing else is kept alive between forward and 
 
 from __future__ import annotations
 
+import linecache
 from collections.abc import Callable
 from functools import cached_property
+from types import FunctionType
 from typing import Any, NamedTuple
 
 RESERVED = ("g", "y", "needs")
@@ -45,16 +47,21 @@ def signature_of(reference: Callable) -> Signature:
 
 
 # An op's call, with its inputs in the place of {n} and {names}. Arrays of less than `least` numbers
-# go to `small`, without a detour: dispatch.py puts both into the call's scope.
+# go to `small`, without a detour: dispatch.py puts both into the call's scope. `like` is the last
+# Tensor's array: a result of its dtype needs no law (promotion.py), nor do arrays of no Tensor.
 _UNWRAP = """
     if type({n}) is Tensor:
-        tensor, node_{n}, {n} = True, {n}.node, {n}._data
-    elif type({n}) in RAW:
+        node_{n}, {n} = {n}.node, {n}._data
+        like = {n}
+    elif type({n}) in WEAK:
         node_{n} = None
+    elif type({n}) in RAW:
+        node_{n}, raw = False, True
     elif isinstance({n}, Tensor):
-        tensor, node_{n}, {n} = True, {n}.node, {n}._data
+        node_{n}, {n} = {n}.node, {n}._data
+        like = {n}
     else:
-        node_{n}, {n} = None, _plain(op, {n}, ({names},))"""
+        node_{n}, {n}, raw = False, _plain(op, {n}, ({names},)), True"""
 _CAST = """
     if switches.autocast is not None:
         {names}, = on_autocast[0](op, ({names},))"""
@@ -62,15 +69,18 @@ _SHORT = """
     if {condition}:
         return shortcut({first})"""
 _PLAIN = """{cast}{short}
-    tensor = False{unwrap}
+    like, raw = None, False{unwrap}
+    if raw and like is not None:
+        {names}, = settled(op, [{names}], [{nodes}])
+        {clear}
     try:
         y = {run}
     except _COMPLAINTS as error:
         raise {failed}
-    if not tensor:
+    if like is None:
         return y
     if type(y) is not ndarray and type(y) not in BY_TYPE:
-        y = make(y)  # NumPy's scalars back to 0-d arrays
+        y = make(y)  # NumPy's scalars back to 0-d arrays{law}
     if ({untracked}) or not switches.recording:
         return Tensor(y)
     node, z = Node(), new(Tensor)  # half the time of two constructors
@@ -78,6 +88,9 @@ _PLAIN = """{cast}{short}
     node.seq, node.shape, node.dtype = next_seq(), y.shape, y.dtype
     z._data, z.node, z.grad = y, node, None
     return z"""
+_LAW = """
+    if y.dtype is not like.dtype:
+        y, ({names},) = relabelled(op, y, [{names}], lambda {names}: {run})"""
 _RAW_ONLY = """
     if {all_raw}:
         try:
@@ -85,6 +98,22 @@ _RAW_ONLY = """
         except _COMPLAINTS as error:
             raise {failed}
     return op.general({names}{more})"""
+
+
+def _until_called(*args: Any, **params: Any) -> Any:
+    compile_call()  # type: ignore[name-defined]  # noqa: F821  (names of the op's scope)
+    return call(*args, **params)  # type: ignore[name-defined]  # noqa: F821
+
+
+def generated(source: str, name: str, scope: dict[str, Any]) -> Any:
+    """What the source of a function, or of an expression, gives in the scope. Tracebacks and
+    debuggers show its lines as those of the file `<op name>`."""
+    file = f"<op {name}>"
+    linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file
+    if source.startswith("lambda"):
+        return eval(compile(source, file, "eval"), scope)
+    exec(compile(source, file, "exec"), scope)
+    return scope["call"]
 
 
 class Compiled:
@@ -103,7 +132,7 @@ class Compiled:
         joint: Callable | None,
         outputs: tuple[str, ...] = (),
     ):
-        self.outputs = outputs
+        self.name, self.outputs = name, outputs
         self.signature = signature_of(ref)
         self.rules, self.joint = rules, joint
         self.where = ref.__code__.co_filename
@@ -156,11 +185,27 @@ class Compiled:
         return f"{name}({', '.join(parts)})"
 
     def unrolled(self, op: Any, plain: bool, scope: dict[str, Any]) -> Callable:
-        """The call of an op as a function of its own inputs: no loops, no lists. Where it is not
-        `plain` (several outputs, writes, no rules), that much for raw arrays only."""
-        inputs, variadic, given = self.signature
+        """The call of an op as a function of its own inputs: no loops, no lists. It is compiled
+        when first called, and takes the place of the code that had that done."""
+        inputs, variadic, _ = self.signature
         if variadic or not inputs:
             return op.general
+        scope = {**scope, "op": op, "kernels": op.kernels, "NONE": {}, "least": 0}
+        call = FunctionType(_until_called.__code__, scope, f"{self.name}")
+
+        def compile_call() -> None:
+            made = generated(self._source_of_call(op, plain), self.name, scope)
+            scope["call"] = call  # not `made`: whoever holds `call` goes on with it
+            call.__defaults__, call.__code__ = made.__defaults__, made.__code__
+
+        scope.update(call=call, compile_call=compile_call, shortcut=(op.shortcut or (0, 0))[1])
+        op.kernels.scope = scope
+        return call
+
+    def _source_of_call(self, op: Any, plain: bool) -> str:
+        """The text of an op's call. Where it is not `plain` (several outputs, writes, no rules) it
+        is for raw arrays only, and leaves others to `Op.general`."""
+        inputs, _, given = self.signature
         more, params = (", **params", "params") if given else ("", "NONE")
         left_out = len(inputs) - len(op.ref.__defaults__ or ())
         head = ", ".join([n if i < left_out else f"{n}=None" for i, n in enumerate(inputs)])
@@ -168,34 +213,35 @@ class Compiled:
         few = f"type({inputs[0]}) is ndarray and {inputs[0]}.size < least"
         run = f"(small if {few} else kernels[type({inputs[0]})])({names}{more})"
         failed = f"explain(op.name, op.inputs, [{names}], {params}, error) from error"
+        if not plain:
+            return f"def call({head}{more}):" + _RAW_ONLY.format(**locals())
         cast = _CAST.format(names=names) if op.precision else ""
-        if plain:
-            unwrap = "".join([_UNWRAP.format(n=n, names=names) for n in inputs])
-            nodes = "".join([f"node_{n}, " for n in inputs])
-            saved = "".join([f"{self._source(arg, '')}, " for arg in self.slots])
-            condition, other = op.shortcut or ("", None)
-            short = _SHORT.format(condition=condition, first=inputs[0]) if other else ""
-            scope = {**scope, "shortcut": other and other.call}
-            untracked = " is ".join([f"node_{n}" for n in inputs]) + " is None"
-            body = _PLAIN.format(**locals())
-        else:
-            body = _RAW_ONLY.format(**locals())
-        scope = {**scope, "op": op, "kernels": op.kernels, "NONE": {}, "least": 0}
-        op.kernels.scope = scope
-        exec(f"def call({head}{more}):{body}", scope)
-        return scope["call"]
+        unwrap = "".join([_UNWRAP.format(n=n, names=names) for n in inputs])
+        nodes = "".join([f"node_{n}, " for n in inputs])
+        clear = "; ".join([f"node_{n} = node_{n} or None" for n in inputs])
+        saved = "".join([f"{self._source(arg, '')}, " for arg in self.slots])
+        condition, other = op.shortcut or ("", None)
+        short = _SHORT.format(condition=condition, first=inputs[0]) if other else ""
+        lawless = op.kind == "shape" or set(inputs) <= set(op.fixed)
+        law = "" if lawless else _LAW.format(names=names, run=run)
+        untracked = " is ".join([f"node_{n}" for n in inputs]) + " is None"
+        return f"def call({head}{more}):" + _PLAIN.format(**locals())
 
     @cached_property
     def pick(self) -> Callable:
         """(y, arrays) -> the tuple to save."""
-        return self._make("y, a", f"({''.join(self._source(arg) + ', ' for arg in self.slots)})")
+        return self._make(
+            "what to save", "y, a", f"({''.join(self._source(arg) + ', ' for arg in self.slots)})"
+        )
 
     @cached_property
     def vjp(self) -> Callable | None:
         """(g, saved, params, parents) -> a gradient or None per input; None without rules."""
         if self.joint:
             gradients = self._call("joint", self.joint)
-            return self._make("g, s, params, parents", f"checked({gradients}, parents)")
+            return self._make(
+                "gradients", "g, s, params, parents", f"checked({gradients}, parents)"
+            )
         if not self.rules:
             return None
         parts = []
@@ -203,7 +249,7 @@ class Compiled:
             rule = self.rules.get(name)
             call = self._call(f"rule_{name}", rule) if rule else None
             parts.append(f"({call} if parents[{i}] is not None else None), " if rule else "None, ")
-        return self._make("g, s, params, parents", f"({''.join(parts)})")
+        return self._make("gradients", "g, s, params, parents", f"({''.join(parts)})")
 
     @cached_property
     def rewrap(self) -> Callable:
@@ -222,15 +268,15 @@ class Compiled:
                 parts.append(f"tuple(map(wrap, s[{i}], node.parents[{k}:])), ")
             else:
                 parts.append(f"wrap(s[{i}], node.parents[{inputs.index(arg)}]), ")
-        return self._make("s, node, wrap, output", f"({''.join(parts)})")
+        return self._make("what was saved", "s, node, wrap, output", f"({''.join(parts)})")
 
     def _checked(self, gs: tuple, parents: list) -> tuple:
         if len(gs) != len(parents):
             raise TypeError(f"a joint rule gave {len(gs)} gradients for {len(parents)} inputs")
         return gs
 
-    def _make(self, args: str, body: str) -> Callable:
+    def _make(self, what: str, args: str, body: str) -> Callable:
         rules = {"joint": self.joint, **{f"rule_{name}": rule for name, rule in self.rules.items()}}
         scope = {name: getattr(rule, "call", rule) for name, rule in rules.items()}
         scope |= {"defaults": self.signature.params, "checked": self._checked}
-        return eval(f"lambda {args}: {body}", scope)
+        return generated(f"lambda {args}: {body}", f"{self.name}: {what}", scope)

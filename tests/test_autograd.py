@@ -513,7 +513,7 @@ def test_shortcuts_are_recorded_as_the_simpler_op():
     for whole in (np.array([1, 2]), np.array([True, False]), np.array([7], "uint8"), np.array(3)):
         for b in (2, 2.0):
             y = tg.tensor(whole) ** b
-            assert y.dtype == (whole**b).dtype, (whole, b)
+            assert y.dtype == ((whole**b).dtype if isinstance(b, int) else "float32"), (whole, b)
             np.testing.assert_array_equal(y, whole**b)
 
 

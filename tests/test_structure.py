@@ -12,7 +12,8 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"errors", "typing"},
     {"backend"},
-    {"rules", "dispatch", "switches", "words"},
+    {"switches"},
+    {"rules", "dispatch", "promotion", "words"},
     {"core"},
     {"ownership"},
     {"backward"},

@@ -100,7 +100,14 @@ def _gradients(g, q, k, v, mask, y, causal, scale, needs):
     return grads
 
 
-@op(joint=_gradients, outputs=("y", "lse"), samples=_samples, kind="contract", precision="half")
+@op(
+    joint=_gradients,
+    outputs=("y", "lse"),
+    samples=_samples,
+    kind="contract",
+    precision="half",
+    fixed=("mask",),
+)
 def scaled_dot_product_attention(q, k, v, mask=None, *, causal=False, scale=None):
     """softmax(q @ k^T * scale + mask) @ v (Vaswani et al. 2017), and the log-sum-exp of each row.
 

@@ -272,6 +272,7 @@ def _gather_samples():
     x=lambda g, x_shape, where: scatter_places(g, where, size=x_shape[2:]),
     samples=_gather_samples,
     kind="shape",
+    fixed=("where",),
 )
 def gather_places(x, where):
     """From each plane of x (n, c, h, w) the numbers at the places `where` (n, c, oh, ow), counted
@@ -287,6 +288,7 @@ def gather_places(x, where):
         for s in _gather_samples()
     ],
     kind="shape",
+    fixed=("where",),
 )
 def scatter_places(x, where, *, size):
     """The adjoint of gather_places: planes of zeros (n, c, *size) with the numbers of x added at

@@ -271,6 +271,7 @@ def round_(x):
         lambda: (draw((0,)) > 0, draw((0,)), draw((0,))),
     ),
     kind="map",
+    fixed=("condition",),
     scalar="where(condition, a, b)",
 )
 def where(condition, a, b):

@@ -25,6 +25,7 @@ _IDS = ((4, 3, (5,)), (3, 2, (2, 3)), (4, 1, ()), (4, 3, (0,)), (1, 3, (2,)), (9
     weight=lambda g, weight_shape, ids: embedding_grad(g, ids, count=weight_shape[0]),
     samples=calls(*[(draw((n, m)), integers(shape, n)) for n, m, shape in _IDS]),
     kind="shape",
+    fixed=("ids",),
 )
 def embedding(weight, ids):
     """weight[ids]: the rows (features,) of a table (count, features) for ids of any shape, ->
@@ -42,6 +43,7 @@ def embedding(weight, ids):
 @op(
     samples=calls(*[(draw((*shape, m)), integers(shape, n), {"count": n}) for n, m, shape in _IDS]),
     kind="shape",
+    fixed=("ids",),
 )
 def embedding_grad(g, ids, *, count):
     """Gradient of embedding for its table of `count` rows: for each row the sum of g (...,

@@ -116,6 +116,7 @@ def _scatter_samples():
     ),
     samples=_getitem_samples,
     kind="shape",
+    fixed=("index",),
 )
 def getitem(x, *index, template):
     """x[...]: the template with the index arrays in their places."""
@@ -129,6 +130,7 @@ def getitem(x, *index, template):
     ),
     samples=_scatter_samples,
     kind="shape",
+    fixed=("index",),
 )
 def scatter_add(values, *index, shape, template):
     """Zeros of the shape with the values added at the indexed places. Repeated places add up, in

@@ -27,6 +27,7 @@ _WILD = calls(lambda: (draw((4, 5), -1e4, 1e4), integers((4,), 5)))
         lambda: (draw((9,)), draw((9, 67), -3, 3), integers((9,), 67)),
     ),
     kind="reduce",
+    fixed=("labels",),
 )
 def softmax_cross_entropy_grad(g, logits, labels):
     """Gradient for the logits: g * (softmax(logits) - one_hot(labels))."""
@@ -42,6 +43,7 @@ def softmax_cross_entropy_grad(g, logits, labels):
     samples=_LOGITS,
     extreme=_WILD,
     kind="reduce",
+    fixed=("labels",),
     precision="single",
 )
 def softmax_cross_entropy(logits, labels):

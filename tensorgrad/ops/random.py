@@ -63,6 +63,7 @@ def advance_random(state, *, blocks):
         lambda: (draw((8,)), _state(), {"p": 0.0}),
     ),
     kind="map",
+    fixed=("state",),
 )
 def dropout(x, state, *, p):
     """Each number zeroed with probability p, the rest divided by 1 - p (Srivastava et al. 2014).

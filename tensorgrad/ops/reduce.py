@@ -93,6 +93,7 @@ def mean(x, *, axis=None, keepdims=False):
         lambda: (draw((0, 3)), {"shape": (3,), "dtype": np.dtype("float64")}),
     ),
     kind="reduce",
+    fixed=("x",),
 )
 def sum_to(x, *, shape, dtype):
     """x summed over the axes along which `shape` broadcasts to x's shape, and cast to `dtype`:

@@ -135,7 +135,11 @@ def full_like(x, *, value):
     return namespace(x).full_like(x, value)
 
 
-@op(x=lambda g: g, samples=shaped(((2, 3), {"dtype": "float32"}), ((), {"dtype": "float64"})))
+@op(
+    x=lambda g: g,
+    samples=shaped(((2, 3), {"dtype": "float32"}), ((), {"dtype": "float64"})),
+    fixed=("x",),
+)
 def cast(x, *, dtype):
     """x in another floating dtype; backprop casts the gradient back."""
     return x.astype(dtype)
@@ -150,6 +154,7 @@ def identity(x):
 @op(
     x=lambda g, backend, source: move(g, backend=source, source=backend),
     samples=calls(lambda: (draw((2, 3)), {"backend": "numpy", "source": "numpy"})),
+    fixed=("x",),
 )
 def move(x, *, backend, source):
     """x on another backend."""

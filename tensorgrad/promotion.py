@@ -1,0 +1,67 @@
+"""The dtype law, in one place: in which dtype an op computes when its inputs differ.
+
+- Floating Tensors among themselves promote as NumPy's arrays do.
+- Between a floating Tensor and anything else (an array, a NumPy scalar, a number, an integer
+  Tensor) the Tensor's dtype wins: no constant makes a float32 model a float64 one.
+- Integers whose function is not whole (a / b, mean, cos) give the default dtype.
+
+What says something of its own (indices, masks, random state) is `fixed` in the op table. Operations
+on raw arrays alone are the array library's, as rules need them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .backend import DEFAULT_DTYPE, WEAK, Array, is_floating
+from .switches import switches
+
+
+def settled(op: Any, arrays: list, nodes: list) -> list:
+    """The arrays of a call in the dtypes of the law. `nodes` has False for those that were given
+    raw: what the op saves of these is copied, as their owner may write to them before backward."""
+    names = op.names(len(arrays))
+    free = [type(a) not in WEAK and n not in op.fixed for a, n in zip(arrays, names, strict=True)]
+    dtype = _leading([(a, n) for a, n, is_free in zip(arrays, nodes, free, strict=True) if is_free])
+    record = switches.recording and any(nodes)
+    return [
+        _settle(a, node, is_free, dtype, record and name in op.rules.slots)
+        for a, node, is_free, name in zip(arrays, nodes, free, names, strict=True)
+    ]
+
+
+def _leading(given: list[tuple[Array, Any]]) -> np.dtype | None:
+    """The floating dtype that the others take: that of the Tensors, else of raw arrays; numbers
+    have none, be they NumPy's."""
+    floats = [(a, node) for a, node in given if is_floating(a.dtype)]
+    arrays = [a.dtype for a, node in floats if node is not False]
+    arrays = arrays or [a.dtype for a, _ in floats if a.shape]
+    if arrays:
+        return np.result_type(*arrays)
+    return DEFAULT_DTYPE if floats else None
+
+
+def _settle(a: Any, node: Any, free: bool, dtype: np.dtype | None, save: bool) -> Array:
+    whole = node is False or (free and not is_floating(a.dtype))
+    if free and whole and dtype is not None and np.promote_types(a.dtype, dtype) != dtype:
+        return a.astype(dtype)
+    return a.copy() if save and node is False and type(a) not in WEAK else a
+
+
+def relabelled(op: Any, y: Array, arrays: list, run: Any) -> tuple[Array, list]:
+    """A result whose dtype is not that of the last Tensor, and its inputs: computed again where
+    the law says so, or cast where it came of integers alone."""
+    if not is_floating(y.dtype):
+        return y, arrays
+    lawful = settled(op, arrays, [None] * len(arrays))
+    if any(a is not b for a, b in zip(arrays, lawful, strict=True)):
+        return run(*lawful), lawful
+    names = op.names(len(arrays))
+    if any(
+        type(a) not in WEAK and is_floating(a.dtype) and n not in op.fixed
+        for a, n in zip(arrays, names, strict=True)
+    ):
+        return y, arrays
+    return y.astype(DEFAULT_DTYPE), arrays
