@@ -13,18 +13,30 @@ import numpy as np
 from . import backend as backends
 from .backend import BY_TYPE, Array, is_floating
 from .core import OPS, Leaf, Tensor
-from .errors import DTypeError, GraphError, ShapeError, TensorgradError, failed, forked
+from .errors import (
+    ArgumentError,
+    DTypeError,
+    GraphError,
+    ShapeError,
+    TensorgradError,
+    failed,
+    forked,
+)
 from .ops import random as _random  # noqa: F401  (registers advance_random)
 from .switches import switches
+from .typing import ArrayLike, DType, Number, Shape
 
-Shape = int | tuple[int, ...] | list[int]
 
+def asarray(value: ArrayLike, dtype: DType = None, backend: str | None = None) -> Tensor:
+    """A Tensor of `value` that shares its memory where dtype and backend allow it; `tensor` copies.
 
-def asarray(value: Any, dtype: Any = None, backend: str | None = None) -> Tensor:
-    """A Tensor of `value`, sharing its memory where dtype and backend allow it.
-
-    Floats written in Python become float32; NumPy and CuPy arrays keep their dtype and place.
-    A list of tensors is stacked, and gradients flow back to them.
+    Args:
+        value: a number, an array, nested lists, a data frame: whatever NumPy makes an array of.
+            Tensors come back as they are; a list of them is stacked, and gradients flow back.
+        dtype: of the result; None keeps that of arrays, and makes floats written in Python float32.
+        backend: where the result is; None leaves arrays in their place, all else goes to the
+            default backend.
+    Raises: DTypeError for what is not numbers.
 
     >>> asarray([1.0, 2.0]).dtype
     dtype('float32')
@@ -46,17 +58,27 @@ def asarray(value: Any, dtype: Any = None, backend: str | None = None) -> Tensor
 
 
 def beside(value: Any, x: Tensor) -> Tensor:
-    """A Tensor of `value`; a NumPy array or a list goes where x is."""
-    return asarray(value, None, x.backend if isinstance(value, (np.ndarray, list)) else None)
+    """A Tensor of `value`, where x is: a NumPy array or a list goes there. An array is copied while
+    ops are recorded, since one may save it and its owner write to it before backward."""
+    if isinstance(value, Tensor):
+        return value
+    home = x.backend if isinstance(value, (np.ndarray, list)) else None
+    made = asarray(value, None, home)
+    return Tensor(made._data.copy()) if switches.recording and made._data is value else made
 
 
 def tensor(
-    value: Any, dtype: Any = None, *, requires_grad: bool = False, backend: str | None = None
+    value: ArrayLike,
+    dtype: DType = None,
+    *,
+    requires_grad: bool = False,
+    backend: str | None = None,
 ) -> Tensor:
     """A new Tensor that owns a copy of `value`; a leaf of the tape with `requires_grad`.
 
-    Raises DTypeError for values that are not numbers, and for gradients of integers; GraphError
-    for a list of tensors that require gradients, which would be lost.
+    Args are those of `asarray`.
+    Raises: DTypeError for what is not numbers, and for gradients of integers; GraphError for a list
+    of tensors that require gradients, which would be lost.
 
     >>> tensor([[1, 2], [3, 4]]).shape
     (2, 2)
@@ -68,9 +90,7 @@ def tensor(
         )
     made = asarray(value, dtype, backend)
     made = Tensor(made._data.copy())
-    if requires_grad:
-        track(made)
-    return made
+    return track(made) if requires_grad else made
 
 
 def track(t: Tensor) -> Tensor:
@@ -126,71 +146,123 @@ def _made(name: str, make: Callable, *args: Any, **options: Any) -> Any:
         raise DTypeError(f"{name}{args}: {error}") from None
 
 
-def _filled(value: float, shape: Any, dtype: Any, backend: str | None, track_it: bool) -> Tensor:
+def _filled(name: str, shape: Any, value: Any, dtype: Any, backend: Any, leaf: bool) -> Tensor:
     if type(dtype) is int:
-        raise ShapeError(f"a shape is one argument: write ({shape}, {dtype}) in brackets")
+        raise ArgumentError(f"{name}: a shape is one argument: write ({shape}, {dtype})")
     home = backends.default() if backend is None else backends.get(backend)
-    dtype = backends.dtype_of(dtype)
-    made = Tensor(_made("full", home.xp.full, _shape(shape), value, dtype=dtype))
-    return track(made) if track_it else made
+    made = _made(name, home.xp.full, _shape(shape), value, dtype=backends.dtype_of(dtype))
+    return track(Tensor(made)) if leaf else Tensor(made)
 
 
 def zeros(
-    shape: Shape, dtype: Any = "float32", backend: str | None = None, *, requires_grad: bool = False
+    shape: Shape, dtype: DType = None, backend: str | None = None, *, requires_grad: bool = False
 ) -> Tensor:
-    """A tensor of zeros."""
-    return _filled(0, shape, dtype, backend, requires_grad)
+    """Zeros of a shape: a whole number or several in brackets. `dtype` None is float32.
+
+    >>> zeros((2, 3)).shape
+    (2, 3)
+    """
+    return _filled("zeros", shape, 0, dtype, backend, requires_grad)
 
 
 def ones(
-    shape: Shape, dtype: Any = "float32", backend: str | None = None, *, requires_grad: bool = False
+    shape: Shape, dtype: DType = None, backend: str | None = None, *, requires_grad: bool = False
 ) -> Tensor:
-    """A tensor of ones."""
-    return _filled(1, shape, dtype, backend, requires_grad)
+    """Ones of a shape: a whole number or several in brackets. `dtype` None is float32.
+
+    >>> ones(2).tolist()
+    [1.0, 1.0]
+    """
+    return _filled("ones", shape, 1, dtype, backend, requires_grad)
 
 
 def full(
     shape: Shape,
-    value: float,
-    dtype: Any = "float32",
+    value: Number,
+    dtype: DType = None,
     backend: str | None = None,
     *,
     requires_grad: bool = False,
 ) -> Tensor:
-    """A tensor that holds one value everywhere."""
-    return _filled(value, shape, dtype, backend, requires_grad)
+    """One value everywhere. `dtype` None is that of the value: int64, bool, or float32.
+
+    >>> full(2, 7).dtype, full(2, 0.5).dtype
+    (dtype('int64'), dtype('float32'))
+    """
+    if dtype is None:
+        dtype = backends.make(value).dtype if np.ndim(value) == 0 else None
+    return _filled("full", shape, value, dtype, backend, requires_grad)
 
 
-def zeros_like(x: Any) -> Tensor:
-    """Zeros of x's shape, dtype and backend."""
-    return OPS["full_like"](asarray(x), value=0)
+def zeros_like(x: ArrayLike, dtype: DType = None) -> Tensor:
+    """Zeros of x's shape and backend, and of its dtype unless another is given.
+
+    >>> zeros_like([1, 2]).dtype
+    dtype('int64')
+    """
+    return full_like(x, 0, dtype)
 
 
-def ones_like(x: Any) -> Tensor:
-    """Ones of x's shape, dtype and backend."""
-    return OPS["full_like"](asarray(x), value=1)
+def ones_like(x: ArrayLike, dtype: DType = None) -> Tensor:
+    """Ones of x's shape and backend, and of its dtype unless another is given.
+
+    >>> ones_like([0.5, 2.0]).tolist()
+    [1.0, 1.0]
+    """
+    return full_like(x, 1, dtype)
 
 
-def arange(*bounds: float, dtype: Any = None, backend: str | None = None) -> Tensor:
-    """Numbers from start (0) to stop by step (1), as NumPy's; floats become float32.
+def full_like(x: ArrayLike, value: Number, dtype: DType = None) -> Tensor:
+    """One value everywhere in x's shape and backend, in its dtype unless another is given.
+
+    >>> full_like([1.0, 2.0], 7.0).tolist()
+    [7.0, 7.0]
+    """
+    made = OPS["full_like"](asarray(x).detach(), value=value)
+    return made if dtype is None else made.astype(dtype)
+
+
+def arange(
+    start: Number,
+    stop: Number | None = None,
+    step: Number = 1,
+    dtype: DType = None,
+    backend: str | None = None,
+) -> Tensor:
+    """Numbers from `start` to below `stop` by `step`; with one argument from 0 to below it.
+
+    Whole numbers give int64, others float32, unless `dtype` says otherwise.
 
     >>> arange(3).tolist()
     [0, 1, 2]
     """
-    numbers = _made("arange", np.arange, *bounds)
+    if stop is None:
+        start, stop = 0, start
+    numbers = _made("arange", np.arange, start, stop, step)
     kind = "float32" if numbers.dtype.kind == "f" else "int64"
-    return asarray(numbers.tolist(), dtype or kind, backend)
+    return asarray(numbers.astype(backends.dtype_of(dtype or kind)), None, backend or _home())
 
 
-def linspace(start: float, stop: float, num: int = 50, dtype: Any = "float32") -> Tensor:
-    """`num` evenly spaced numbers from start to stop, both included."""
+def linspace(
+    start: Number, stop: Number, num: int = 50, dtype: DType = None, backend: str | None = None
+) -> Tensor:
+    """`num` evenly spaced numbers from `start` to `stop`, both included. `dtype` None is float32.
+
+    >>> linspace(0, 1, 3).tolist()
+    [0.0, 0.5, 1.0]
+    """
     numbers = _made("linspace", np.linspace, start, stop, num)
-    return asarray(numbers.astype(backends.dtype_of(dtype)), None, _home())
+    return asarray(numbers.astype(backends.dtype_of(dtype)), None, backend or _home())
 
 
-def eye(n: int, m: int | None = None, dtype: Any = "float32") -> Tensor:
-    """The identity matrix of n rows and m (n) columns."""
-    return asarray(_made("eye", np.eye, n, m, dtype=backends.dtype_of(dtype)), None, _home())
+def eye(n: int, m: int | None = None, dtype: DType = None, backend: str | None = None) -> Tensor:
+    """The identity matrix of n rows and m (n) columns. `dtype` None is float32.
+
+    >>> eye(2).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    made = _made("eye", np.eye, n, m, dtype=backends.dtype_of(dtype))
+    return asarray(made, None, backend or _home())
 
 
 def _home() -> str:
@@ -198,7 +270,11 @@ def _home() -> str:
 
 
 def from_dlpack(source: Any) -> Tensor:
-    """A Tensor sharing the memory of any array that speaks DLPack, on the CPU or a CUDA device."""
+    """A Tensor that shares the memory of any array that speaks DLPack, on the CPU or a CUDA device.
+
+    >>> a = np.ones(2); t = from_dlpack(a); a[0] = 5.0; t.tolist()
+    [5.0, 1.0]
+    """
     kind, _ = _made("from_dlpack", lambda source: source.__dlpack_device__(), source)
     home = backends.get("numpy" if kind == 1 else "cupy")
     return Tensor(home.xp.from_dlpack(source))
@@ -212,14 +288,15 @@ def from_dlpack(source: Any) -> Tensor:
 class _Stream:
     """The process's source of random numbers."""
 
-    host: np.random.Generator
+    host: np.random.Generator | None = None  # of the first seed, which is drawn when needed: NumPy
+    key: int  # loads its generators when they are first used, in 10 ms
     device: dict[str, Array] = {}
-    key: int
     lock = threading.Lock()  # two threads must not take the same words
 
 
 def seed(value: int) -> None:
     """Start all random streams anew: weights, dropout and loaders of a run follow from `value`.
+    Without it each process draws its own.
 
     >>> seed(0); a = randn(2).tolist(); seed(0); a == randn(2).tolist()
     True
@@ -235,15 +312,22 @@ def seed(value: int) -> None:
 
 
 def _start() -> np.ndarray:
-    return np.array([_Stream.key, 0], dtype=np.uint64)
+    return np.array([_seeded().key, 0], dtype=np.uint64)
 
 
-seed(int.from_bytes(os.urandom(7), "little"))
+def _seeded() -> type[_Stream]:
+    if _Stream.host is None:
+        seed(int.from_bytes(os.urandom(7), "little"))
+    return _Stream
 
 
 def host_generator() -> np.random.Generator:
     """The generator that weights and shuffles are drawn from, on the host."""
-    return _Stream.host if switches.replayed is None else switches.replayed[0]
+    if switches.replayed is not None:
+        return switches.replayed[0]
+    generator = _seeded().host
+    assert generator is not None
+    return generator
 
 
 def random_state(name: str, words: int) -> Array:
@@ -303,20 +387,30 @@ call layers that find their size at the first call once before, draw in one thre
 
 
 def rand(
-    *shape: Any, dtype: Any = "float32", backend: str | None = None, requires_grad: bool = False
+    *shape: Any, dtype: DType = None, backend: str | None = None, requires_grad: bool = False
 ) -> Tensor:
-    """Uniform numbers in [0, 1); `rand(2, 3)` and `rand((2, 3))` are the same."""
+    """Uniform numbers in [0, 1): `rand(2, 3)` and `rand((2, 3))` are the same, `rand()` is one.
+    `dtype` None is float32.
+
+    >>> rand(2, 3).shape
+    (2, 3)
+    """
     drawn = _made("rand", host_generator().random, _sizes(shape))
-    made = asarray(drawn.astype(backends.dtype_of(dtype)), None, backend or _home())
+    made = asarray(np.asarray(drawn).astype(backends.dtype_of(dtype)), None, backend or _home())
     return track(made) if requires_grad else made
 
 
 def randn(
-    *shape: Any, dtype: Any = "float32", backend: str | None = None, requires_grad: bool = False
+    *shape: Any, dtype: DType = None, backend: str | None = None, requires_grad: bool = False
 ) -> Tensor:
-    """Normal numbers of mean 0 and variance 1; `randn(2, 3)` and `randn((2, 3))` are the same."""
+    """Normal numbers of mean 0 and variance 1: `randn(2, 3)` and `randn((2, 3))` are the same,
+    `randn()` is one. `dtype` None is float32.
+
+    >>> randn(2, 3).shape
+    (2, 3)
+    """
     drawn = _made("randn", host_generator().standard_normal, _sizes(shape))
-    made = asarray(drawn.astype(backends.dtype_of(dtype)), None, backend or _home())
+    made = asarray(np.asarray(drawn).astype(backends.dtype_of(dtype)), None, backend or _home())
     return track(made) if requires_grad else made
 
 

@@ -44,7 +44,7 @@ def test_python_numbers_never_widen():
         assert y.dtype == np.float16
     assert (tg.tensor([1.0], dtype="bfloat16") * 2.0).dtype.name == "bfloat16"
     assert (tg.tensor([1.0]) * np.float64(2)).dtype == np.float32  # nor do NumPy's
-    assert (tg.tensor([1]) / 2).dtype == np.float64
+    assert (tg.tensor([1]) / 2).dtype == np.float32
 
 
 @settings(max_examples=60, deadline=None)
@@ -211,7 +211,7 @@ def test_made_tensors_may_require_gradients_at_once():
     for x in made:
         (x * 2).sum().backward()
         assert x.grad.shape == x.shape
-    with pytest.raises(tg.ShapeError, match=r"write \(2, 3\) in brackets"):
+    with pytest.raises(tg.ArgumentError, match=r"write \(2, 3\)"):
         tg.zeros(2, 3)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from ..backend import namespace
 from ..core import op
 from .index import ARRAY, scatter_add
-from .samples import calls, draw, integers
+from .samples import Sample, draw, integers
 
 
 def check_ids(ids, count):
@@ -23,7 +23,7 @@ _IDS = ((4, 3, (5,)), (3, 2, (2, 3)), (4, 1, ()), (4, 3, (0,)), (1, 3, (2,)), (9
 
 @op(
     weight=lambda g, weight_shape, ids: embedding_grad(g, ids, count=weight_shape[0]),
-    samples=calls(*[(draw((n, m)), integers(shape, n)) for n, m, shape in _IDS]),
+    samples=lambda: [Sample((draw((n, m)), integers(shape, n))) for n, m, shape in _IDS],
     kind="shape",
     fixed=("ids",),
 )
@@ -41,7 +41,9 @@ def embedding(weight, ids):
 
 
 @op(
-    samples=calls(*[(draw((*shape, m)), integers(shape, n), {"count": n}) for n, m, shape in _IDS]),
+    samples=lambda: [
+        Sample((draw((*shape, m)), integers(shape, n)), {"count": n}) for n, m, shape in _IDS
+    ],
     kind="shape",
     fixed=("ids",),
 )

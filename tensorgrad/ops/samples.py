@@ -78,13 +78,13 @@ def same(n: int, low: float = -2.0, high: float = 2.0, least: int = 0, **params:
     return build
 
 
-def calls(*samples: Callable[[], tuple] | tuple) -> Samples:
+def calls(*samples: Callable[[], tuple]) -> Samples:
     """The given calls: each `(arrays..., {params})`, the last entry may be a dict."""
 
     def build() -> list[Sample]:
         made = []
         for entry in samples:
-            call = entry() if callable(entry) else entry
+            call = entry()
             named = isinstance(call[-1], dict)
             made.append(Sample(call[:-1], call[-1]) if named else Sample(call))
         return made
