@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from typing import Any
@@ -13,10 +13,10 @@ from .backward import backprop
 from .core import Node, Tensor, next_seq, noted
 from .creation import asarray, track, zeros_like
 from .errors import DTypeError, GraphError, ShapeError
+from .functions import stack
 from .ops.shape import identity
-from .public import PUBLIC
 from .switches import recording, switches
-from .tensor_methods import seed_cotangent
+from .tensor import seed_cotangent
 
 
 def no_grad() -> AbstractContextManager:
@@ -35,14 +35,17 @@ def enable_grad() -> AbstractContextManager:
 
 
 @contextmanager
-def _differentiating():
-    """Gradients asked for within the block stay differentiable: someone above needs them."""
+def _differentiating(tracing: bool = True) -> Iterator[None]:
+    """Gradients asked for within the block stay differentiable: someone above needs them. With
+    `tracing` numbers are not taken out of it, since what is computed from them has no gradient."""
     switches.differentiating += 1
+    switches.tracing += tracing
     try:
         with recording(True):
             yield
     finally:
         switches.differentiating -= 1
+        switches.tracing -= tracing
 
 
 # --- trees: a tensor, or lists, tuples and dicts of them ------------------------------------------
@@ -227,7 +230,7 @@ def jacobian(f: Callable) -> Callable:
         y, pull = vjp(f, x)
         basis = namespace(y._data).eye(y.size, dtype=y.dtype).reshape(y.size, *y.shape)
         rows = [pull(row)[0] for row in basis]
-        return PUBLIC["stack"](rows).reshape(*y.shape, *x.shape)
+        return stack(rows).reshape(*y.shape, *x.shape)
 
     return jac
 
@@ -259,7 +262,7 @@ class GradientTape:
         self.persistent = persistent
 
     def __enter__(self) -> GradientTape:
-        self._block = _differentiating()
+        self._block = _differentiating(tracing=False)
         self._block.__enter__()
         return self
 

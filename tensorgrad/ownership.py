@@ -14,6 +14,16 @@ def _sole(a: Array) -> bool:
     return a.base is None or getattr(a.base, "sole", False)
 
 
+def shares_memory(a: Array) -> bool:
+    """Whether an array is a view of another's memory."""
+    return not _sole(a)
+
+
+def unshared(t: Tensor) -> bool:
+    """Whether nobody but the tensor refers to its array: no graph, no view, no name."""
+    return getrefcount(t._data) == _HELD and _sole(t._data)
+
+
 def add_up(total: Array, g: Array) -> Array:
     """total + g, in the memory of the total where nobody else can see that."""
     if _sole(total) and getrefcount(total) == _ALONE:
@@ -59,5 +69,6 @@ def _holders(p: Any) -> tuple[int, int]:
 
 
 _probe: Any = Tensor([])
+_HELD = getrefcount(_probe._data)  # what `unshared` counts where the tensor alone holds it
 _probe.grad = Tensor([])
 _ONE = _holders(_probe)

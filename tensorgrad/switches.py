@@ -12,6 +12,7 @@ from typing import Any
 class _Switches(threading.local):
     recording = True
     autocast: Any = None  # the half-precision dtype within an autocast block
+    tracing = 0  # how many functions are being differentiated in this thread (grad, vjp)
     differentiating = 0  # how many grad/vjp/tape are active in this thread
     anomaly: Any = None  # what looks for NaNs (anomaly.py)
     recomputing = False  # a checkpointed function runs again: state has been updated already

@@ -77,7 +77,8 @@ def _plain_slice(s):
         raise DTypeError(f"getitem: the ends of {s} are not whole numbers") from None
 
 
-def _key(template, index):
+def key_of(template, index):
+    """The key that `split_key` took apart."""
     arrays = iter(index)
     return tuple([next(arrays) if part is ARRAY else part for part in template])
 
@@ -104,7 +105,7 @@ def _getitem_samples():
 def _scatter_samples():
     made = []
     for shape, index, template in _cases():
-        values = draw(draw(shape)[_key(template, index)].shape)
+        values = draw(draw(shape)[key_of(template, index)].shape)
         made.append(Sample((values, *index), {"shape": shape, "template": template}))
     return made
 
@@ -120,7 +121,7 @@ def _scatter_samples():
 )
 def getitem(x, *index, template):
     """x[...]: the template with the index arrays in their places."""
-    return x[_key(template, index)]
+    return x[key_of(template, index)]
 
 
 @op(
@@ -135,7 +136,7 @@ def getitem(x, *index, template):
 def scatter_add(values, *index, shape, template):
     """Zeros of the shape with the values added at the indexed places. Repeated places add up, in
     float32 for halves."""
-    xp, key = namespace(values), _key(template, index)
+    xp, key = namespace(values), key_of(template, index)
     if not index:
         out = xp.zeros(shape, dtype=values.dtype)
         out[key] = values

@@ -1,0 +1,250 @@
+"""The operators of Tensor, and what `x += u` means for a tensor on the tape, and off it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import functions as F
+from .backend import NUMBERS
+from .core import Leaf, Tensor, stamp
+from .errors import DTypeError, GraphError, ShapeError
+from .ops import elementwise, matmul
+from .ownership import shares_memory
+from .switches import switches
+from .typing import ArrayLike
+
+_KNOWN: set[type] = {Tensor, np.ndarray, list, tuple, *NUMBERS}
+
+
+def known(other: Any) -> bool:
+    """Whether an operator takes the other operand: arrays and all that NumPy makes arrays of, but
+    those that keep operators to themselves (`__array_ufunc__ = None`, as NumPy has it)."""
+    kind = type(other)
+    if kind in _KNOWN:
+        return True
+    if issubclass(kind, Tensor) or (
+        hasattr(kind, "__array__") and getattr(kind, "__array_ufunc__", known) is not None
+    ):
+        _KNOWN.add(kind)
+        return True
+    return hasattr(kind, "__cuda_array_interface__")
+
+
+def check_writable(x: Any, what: str, instead: str) -> None:
+    """GraphError unless the tensor may be given new numbers: it is off the tape, or a leaf while
+    nothing is recorded, and no view of another's memory."""
+    if x.node is not None and type(x.node) is not Leaf:
+        raise GraphError(
+            f"{what}: x is the result of an op, and backward needs it: {instead}"
+        )
+    if x.node is not None and switches.recording:
+        raise GraphError(
+            f"{what}: x requires gradients, and a recorded write would change what it was: "
+            f"update it under tg.no_grad(); {instead}"
+        )
+    if shares_memory(x._data):
+        raise GraphError(
+            f"{what}: x is a view of the memory of another tensor or array, which would not see "
+            f"the new numbers: write to that one (x[i] = v), or to a .copy(); {instead}"
+        )
+
+
+def _updated(x: Any, operation: Callable[..., Any], other: Any, sign: str) -> Any:
+    """x after `x op= other`, of the same shape and dtype. A recorded tensor gives a new one. Any
+    other is given a new array, so that graphs recorded before keep their numbers."""
+    if not known(other):
+        return NotImplemented
+    recorded = x.node is not None and type(x.node) is not Leaf
+    if not recorded:
+        check_writable(x, f"x {sign} u", f"x = x {sign[:-1]} u makes a new tensor")
+    y = operation(x, other)
+    if y.shape != x.shape:
+        raise ShapeError(f"x {sign} u: x has shape {x.shape}, the result would have {y.shape}")
+    if y.dtype != x.dtype:
+        if not np.can_cast(y.dtype, x.dtype, "same_kind"):
+            said = f"x {sign} u: x holds {x.dtype}, the result would be {y.dtype}"
+            raise DTypeError(f"{said}: x = x {sign[:-1]} u makes a new tensor")
+        y = y.astype(x.dtype)
+    if recorded or y.node is not None:
+        return y
+    x._data = y._data
+    stamp(x)
+    return x
+
+
+class Operators:
+    """What they do not know is left to the other operand's type."""
+
+    __slots__ = ()
+
+    def __add__(self, other: ArrayLike) -> Tensor:
+        return elementwise.add(self, other) if known(other) else NotImplemented
+
+    def __radd__(self, other: ArrayLike) -> Tensor:
+        return elementwise.add(other, self) if known(other) else NotImplemented
+
+    def __sub__(self, other: ArrayLike) -> Tensor:
+        return elementwise.subtract(self, other) if known(other) else NotImplemented
+
+    def __rsub__(self, other: ArrayLike) -> Tensor:
+        return elementwise.subtract(other, self) if known(other) else NotImplemented
+
+    def __mul__(self, other: ArrayLike) -> Tensor:
+        return elementwise.multiply(self, other) if known(other) else NotImplemented
+
+    def __rmul__(self, other: ArrayLike) -> Tensor:
+        return elementwise.multiply(other, self) if known(other) else NotImplemented
+
+    def __truediv__(self, other: ArrayLike) -> Tensor:
+        return elementwise.divide(self, other) if known(other) else NotImplemented
+
+    def __rtruediv__(self, other: ArrayLike) -> Tensor:
+        return elementwise.divide(other, self) if known(other) else NotImplemented
+
+    def __floordiv__(self, other: ArrayLike) -> Tensor:
+        return elementwise.floor_divide(self, other) if known(other) else NotImplemented
+
+    def __rfloordiv__(self, other: ArrayLike) -> Tensor:
+        return elementwise.floor_divide(other, self) if known(other) else NotImplemented
+
+    def __mod__(self, other: ArrayLike) -> Tensor:
+        return elementwise.remainder(self, other) if known(other) else NotImplemented
+
+    def __rmod__(self, other: ArrayLike) -> Tensor:
+        return elementwise.remainder(other, self) if known(other) else NotImplemented
+
+    def __divmod__(self, other: ArrayLike) -> tuple[Tensor, Tensor]:
+        return F.divmod(self, other) if known(other) else NotImplemented
+
+    def __rdivmod__(self, other: ArrayLike) -> tuple[Tensor, Tensor]:
+        return F.divmod(other, self) if known(other) else NotImplemented
+
+    def __pow__(self, other: ArrayLike) -> Tensor:
+        return elementwise.power(self, other) if known(other) else NotImplemented
+
+    def __rpow__(self, other: ArrayLike) -> Tensor:
+        return elementwise.power(other, self) if known(other) else NotImplemented
+
+    def __matmul__(self, other: ArrayLike) -> Tensor:
+        return matmul.matmul(self, other) if known(other) else NotImplemented
+
+    def __rmatmul__(self, other: ArrayLike) -> Tensor:
+        return matmul.matmul(other, self) if known(other) else NotImplemented
+
+    def __and__(self, other: ArrayLike) -> Tensor:
+        return elementwise.bitwise_and(self, other) if known(other) else NotImplemented
+
+    def __rand__(self, other: ArrayLike) -> Tensor:
+        return elementwise.bitwise_and(other, self) if known(other) else NotImplemented
+
+    def __or__(self, other: ArrayLike) -> Tensor:
+        return elementwise.bitwise_or(self, other) if known(other) else NotImplemented
+
+    def __ror__(self, other: ArrayLike) -> Tensor:
+        return elementwise.bitwise_or(other, self) if known(other) else NotImplemented
+
+    def __xor__(self, other: ArrayLike) -> Tensor:
+        return elementwise.bitwise_xor(self, other) if known(other) else NotImplemented
+
+    def __rxor__(self, other: ArrayLike) -> Tensor:
+        return elementwise.bitwise_xor(other, self) if known(other) else NotImplemented
+
+    def __lshift__(self, other: ArrayLike) -> Tensor:
+        return elementwise.bitwise_left_shift(self, other) if known(other) else NotImplemented
+
+    def __rlshift__(self, other: ArrayLike) -> Tensor:
+        return elementwise.bitwise_left_shift(other, self) if known(other) else NotImplemented
+
+    def __rshift__(self, other: ArrayLike) -> Tensor:
+        return elementwise.bitwise_right_shift(self, other) if known(other) else NotImplemented
+
+    def __rrshift__(self, other: ArrayLike) -> Tensor:
+        return elementwise.bitwise_right_shift(other, self) if known(other) else NotImplemented
+
+    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return elementwise.equal(self, other) if known(other) else NotImplemented
+
+    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return elementwise.not_equal(self, other) if known(other) else NotImplemented
+
+    def __lt__(self, other: ArrayLike) -> Tensor:
+        return elementwise.less(self, other) if known(other) else NotImplemented
+
+    def __le__(self, other: ArrayLike) -> Tensor:
+        return elementwise.less_equal(self, other) if known(other) else NotImplemented
+
+    def __gt__(self, other: ArrayLike) -> Tensor:
+        return elementwise.greater(self, other) if known(other) else NotImplemented
+
+    def __ge__(self, other: ArrayLike) -> Tensor:
+        return elementwise.greater_equal(self, other) if known(other) else NotImplemented
+
+    __hash__ = object.__hash__  # of the tensor, not of its numbers
+
+    def __neg__(self) -> Tensor:
+        return F.negative(self)
+
+    def __pos__(self) -> Tensor:
+        return F.positive(self)
+
+    def __abs__(self) -> Tensor:
+        return F.abs(self)
+
+    def __invert__(self) -> Tensor:
+        return F.bitwise_invert(self)
+
+    def __round__(self, decimals: int = 0) -> Tensor:
+        return F.round(self, decimals)
+
+    def __floor__(self) -> Tensor:
+        return F.floor(self)
+
+    def __ceil__(self) -> Tensor:
+        return F.ceil(self)
+
+    def __trunc__(self) -> Tensor:
+        return F.trunc(self)
+
+    # --- operators in place: new numbers for the same tensor (see `_updated`) ---
+
+    def __iadd__(self, other: ArrayLike) -> Tensor:
+        return _updated(self, elementwise.add, other, "+=")
+
+    def __isub__(self, other: ArrayLike) -> Tensor:
+        return _updated(self, elementwise.subtract, other, "-=")
+
+    def __imul__(self, other: ArrayLike) -> Tensor:
+        return _updated(self, elementwise.multiply, other, "*=")
+
+    def __itruediv__(self, other: ArrayLike) -> Tensor:
+        return _updated(self, elementwise.divide, other, "/=")
+
+    def __ifloordiv__(self, other: ArrayLike) -> Tensor:
+        return _updated(self, elementwise.floor_divide, other, "//=")
+
+    def __imod__(self, other: ArrayLike) -> Tensor:
+        return _updated(self, elementwise.remainder, other, "%=")
+
+    def __ipow__(self, other: ArrayLike) -> Tensor:
+        return _updated(self, elementwise.power, other, "**=")
+
+    def __imatmul__(self, other: ArrayLike) -> Tensor:
+        return _updated(self, matmul.matmul, other, "@=")
+
+    def __iand__(self, other: ArrayLike) -> Tensor:
+        return _updated(self, elementwise.bitwise_and, other, "&=")
+
+    def __ior__(self, other: ArrayLike) -> Tensor:
+        return _updated(self, elementwise.bitwise_or, other, "|=")
+
+    def __ixor__(self, other: ArrayLike) -> Tensor:
+        return _updated(self, elementwise.bitwise_xor, other, "^=")
+
+    def __ilshift__(self, other: ArrayLike) -> Tensor:
+        return _updated(self, elementwise.bitwise_left_shift, other, "<<=")
+
+    def __irshift__(self, other: ArrayLike) -> Tensor:
+        return _updated(self, elementwise.bitwise_right_shift, other, ">>=")

@@ -1,0 +1,330 @@
+"""The methods of Tensor: NumPy's, and what Python and NumPy ask of an array.
+
+`core.py`, below the ops, knows a Tensor's `data`, `node` and `grad`; these methods call functions
+and ops, and are put on that class at the end of this file. Each is the function of its name.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from . import backend as backends
+from .backend import BY_TYPE, Array, is_floating, make
+from .backward import backprop
+from .core import Leaf, Tensor, stamp
+from .creation import track
+from .errors import BackendError, DTypeError, GraphError, IndexingError, ShapeError
+from .methods import Methods
+from .numpy_protocol import call_of_function, call_of_ufunc
+from .operators import Operators, check_writable
+from .ops import index, matmul, shape
+from .ownership import unshared
+from .switches import recording, switches
+from .typing import ArrayLike, DType
+from .words import METHODS, missing
+
+
+def seed_cotangent(y: Any, cotangent: Any, create_graph: bool) -> Any:
+    """The cotangent that backward starts with, checked: ones for a single number."""
+    if y.node is None:
+        raise GraphError(
+            "nothing to differentiate: this tensor was not computed from any tensor with "
+            "requires_grad=True (or it was computed under no_grad)"
+        )
+    if cotangent is None:
+        if y._data.size != 1:
+            raise ShapeError(
+                f"backward() of shape {y._data.shape}: a loss is a single number; take .mean() or "
+                ".sum(), or give a cotangent of that shape"
+            )
+        ones = BY_TYPE[type(y._data)].xp.ones_like(y._data)
+        return Tensor(ones) if create_graph else ones
+    g = cotangent if isinstance(cotangent, Tensor) else Tensor(make(cotangent))
+    g = g.to(BY_TYPE[type(y._data)].name)  # else gradients would live elsewhere than their leaves
+    if g._data.shape != y._data.shape:
+        raise ShapeError(
+            f"backward(): the cotangent has shape {g._data.shape}, the tensor {y._data.shape}"
+        )
+    return g if create_graph else g._data
+
+
+_adding = threading.Lock()  # backward in several threads may add to one leaf
+
+
+class TensorMethods(Operators, Methods):
+    """What Tensor has besides its array, its node and its gradient."""
+
+    __slots__ = ()
+    _data: Array
+    node: Any
+    grad: Tensor | None
+
+    # --- what it is ---
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The length of each axis."""
+        return self._data.shape  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the numbers."""
+        return self._data.dtype  # type: ignore[no-any-return]
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self._data.ndim  # type: ignore[no-any-return]
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self._data.size  # type: ignore[no-any-return]
+
+    @property
+    def backend(self) -> str:
+        """The name of the backend that holds the array: numpy, cupy, ..."""
+        return BY_TYPE[type(self._data)].name
+
+    @property
+    def T(self) -> Tensor:
+        """All axes reversed."""
+        return shape.transpose(self)  # type: ignore[no-any-return]
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two axes exchanged."""
+        return matmul.transposed(self)  # type: ignore[no-any-return]
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to or through this tensor."""
+        return self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, on: bool) -> None:
+        if on:
+            track(self)  # type: ignore[arg-type]
+        elif isinstance(self.node, Leaf):
+            self.node = None
+        elif self.node is not None:
+            raise GraphError("only a leaf can stop requiring grad; use .detach() for a result")
+
+    # --- to other places, types and worlds ---
+
+    def astype(self, dtype: DType) -> Tensor:
+        """The numbers in another dtype. Gradients pass between floating dtypes only."""
+        wanted = backends.dtype_of(dtype)
+        x = self if is_floating(wanted) else self.detach()
+        return shape.cast(x, dtype=wanted)  # type: ignore[no-any-return]
+
+    def detach(self) -> Tensor:
+        """The same memory, off the tape."""
+        return Tensor(self._data.view())
+
+    def copy(self) -> Tensor:
+        """A new tensor with its own memory, off the tape."""
+        return Tensor(self._data.copy())
+
+    def to(self, backend: str) -> Tensor:
+        """On another backend; itself when it is there already. Gradients flow back."""
+        home = BY_TYPE[type(self._data)]
+        target = backends.get(backend)
+        if target is home:
+            return self  # type: ignore[return-value]
+        return shape.move(self, backend=target.name, source=home.name)  # type: ignore[no-any-return]
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The numbers as a NumPy array: the array itself on NumPy, a copy from a GPU."""
+        return BY_TYPE[type(self._data)].to_host(self._data)
+
+    def item(self) -> float:
+        """The single element as a Python number: a float, an int or a bool."""
+        if self._data.size != 1:
+            raise ShapeError(f"item(): a tensor of shape {self.shape} holds more than one number")
+        if self.node is not None and switches.tracing:
+            raise GraphError(
+                "a number taken out of a function that is being differentiated has no gradient: "
+                "compute with the tensor itself; .detach().item() to look at it"
+            )
+        return self.numpy().item()  # type: ignore[no-any-return]
+
+    def tolist(self) -> Any:
+        """Nested Python lists of the numbers."""
+        return self.numpy().tolist()
+
+    def backward(
+        self,
+        cotangent: ArrayLike | None = None,
+        *,
+        create_graph: bool = False,
+        retain_graph: bool | None = None,
+    ) -> None:
+        """Add d(self)/d(leaf) to `.grad` of every leaf that self was computed from.
+
+        Args:
+            cotangent: of self's shape; may be left out for a single number.
+            create_graph: make the gradients differentiable themselves.
+            retain_graph: keep what was saved, for another call; by default as `create_graph`.
+        Raises: GraphError when there is nothing to differentiate, ShapeError for wrong shapes.
+        """
+        g = seed_cotangent(self, cotangent, create_graph)
+        retain = create_graph if retain_graph is None else retain_graph
+        with recording(create_graph):
+            grads = backprop([(self.node, g)], create_graph=create_graph, retain=retain)
+        found = []
+        for leaf, g in grads.items():
+            if (tensor := leaf.tensor()) is None:
+                continue
+            if tensor.node is not leaf:
+                raise GraphError(
+                    f"requires_grad of {tensor!r} was switched after this graph had recorded it: "
+                    "later writes to it are unknown, so compute the loss again"
+                )
+            found.append((tensor, g if create_graph else Tensor(g)))
+        with _adding:
+            for tensor, g in found:
+                tensor.grad = g if tensor.grad is None else tensor.grad + g
+
+    # --- indexing ---
+
+    def __getitem__(self, key: Any) -> Tensor:
+        template, arrays = index.split_key(key, self._data)
+        return index.getitem(self, *arrays, template=template)  # type: ignore[no-any-return]
+
+    def __setitem__(self, key: Any, value: ArrayLike) -> None:
+        """New numbers at the places of `key`, for a tensor off the tape or a leaf under no_grad.
+        Graphs recorded before, and views taken before, keep their numbers."""
+        x: Any = self
+        check_writable(x, "x[i] = v", "tg.where(mask, v, x) gives a new tensor")
+        if isinstance(value, Tensor) and value.node is not None and switches.recording:
+            raise GraphError(
+                "x[i] = v: v is on the tape, and x[i] would be plain numbers without its gradient: "
+                "tg.stack or tg.concatenate the parts, or tg.where(mask, v, x)"
+            )
+        template, arrays = index.split_key(key, x._data)
+        place = index.key_of(template, arrays)
+        new = make(value._data if isinstance(value, Tensor) else value, None, x.backend)
+        if not np.can_cast(new.dtype, x.dtype, "same_kind") and x.dtype.kind != "b":
+            raise DTypeError(
+                f"x[i] = v: x holds {x.dtype}, which cannot hold numbers of {new.dtype}"
+            )
+        data = x._data if unshared(x) else x._data.copy()
+        try:
+            data[place] = new
+        except ValueError as error:
+            raise ShapeError(f"x[i] = v: {error}") from None
+        except IndexError as error:
+            raise IndexingError(f"x[i] = v: {error}") from None
+        x._data = data
+        stamp(x)
+
+    def __len__(self) -> int:
+        if not self._data.ndim:
+            raise DTypeError("a tensor of one number has no len()")
+        return self._data.shape[0]  # type: ignore[no-any-return]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self._data.ndim:
+            raise DTypeError("a tensor of one number cannot be iterated over")
+        return (self[i] for i in range(len(self)))
+
+    def __contains__(self, value: ArrayLike) -> bool:
+        return bool((self == value).any())
+
+    # --- one number ---
+
+    def __bool__(self) -> bool:
+        if self._data.size != 1:
+            raise ShapeError(
+                f"the truth of a tensor of shape {self.shape} is ambiguous: .any() or .all()? "
+                "(a < x < b is (a < x) & (x < b) here)"
+            )
+        return bool(self.numpy().item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        if self._data.dtype.kind not in "iu":
+            raise DTypeError(f"a tensor of dtype {self._data.dtype} is not an index")
+        return int(self.item())
+
+    # --- text, copies ---
+
+    def __format__(self, spec: str) -> str:
+        if spec and self._data.size != 1:
+            raise ShapeError(
+                f"format {spec!r} is for one number, this tensor has shape {self.shape}"
+            )
+        return format(self.numpy().item() if spec else str(self), spec)
+
+    def __repr__(self) -> str:
+        body = np.array2string(self.numpy(), separator=", ", prefix="tensor(", threshold=100)
+        place = "" if self.backend == "numpy" else f", backend={self.backend!r}"
+        grad = ", requires_grad=True" if self.node is not None else ""
+        return f"tensor({body}, dtype={self._data.dtype}{place}{grad})"
+
+    def __copy__(self) -> Tensor:
+        kind, (cls, data, tracked) = self.__reduce__()
+        return kind(cls, data.copy(), tracked)  # type: ignore[no-any-return]
+
+    def __reduce__(self) -> tuple[Callable[..., Tensor], tuple[Any, ...]]:
+        if self.node is not None and not isinstance(self.node, Leaf):
+            raise GraphError("only leaves can be copied or pickled; .detach() the result first")
+        return _rebuild, (type(self), self._data, self.node is not None)
+
+    # --- NumPy's and others' protocols ---
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if self.node is not None:
+            raise GraphError(
+                "a tensor on the tape is not turned into an array in silence, as no gradient would "
+                "pass: .detach() takes it off the tape, .numpy() gives its numbers"
+            )
+        if type(self._data) is not np.ndarray:
+            raise BackendError(f"this tensor is on {self.backend}; .numpy() copies it to the host")
+        return np.array(self._data, dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return call_of_ufunc(ufunc, method, inputs, kwargs)
+
+    def __array_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        return call_of_function(func, args, kwargs)
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        if self.node is not None:
+            raise GraphError("a tensor on the tape is not shared by DLPack: .detach() it first")
+        return self._data.__dlpack__(**kwargs)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._data.__dlpack_device__()  # type: ignore[no-any-return]
+
+
+def _rebuild(kind: type[Tensor], data: Any, tracked: bool) -> Tensor:
+    made = kind.__new__(kind)
+    Tensor.__init__(made, make(data))
+    return track(made) if tracked else made
+
+
+def _missing(self: Tensor, name: str) -> Any:
+    raise AttributeError(missing("a Tensor", name, METHODS), name=name, obj=self)
+
+
+for _kind in (Operators, Methods, TensorMethods):
+    for _name, _method in vars(_kind).items():
+        if callable(_method) or isinstance(_method, property):
+            setattr(Tensor, _name, _method)
+setattr(Tensor, "__getattr__", _missing)  # noqa: B010  (asked only for names that are not there)
