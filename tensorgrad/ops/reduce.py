@@ -46,7 +46,7 @@ def widened(x):
 
 def kept_shape(shape, axis):
     """The shape that `keepdims=True` would have given."""
-    if axis is None:
+    if axis is None or not shape:  # NumPy takes axis 0 and -1 of a number, too
         return (1,) * len(shape)
     axes = {a % len(shape) for a in ((axis,) if isinstance(axis, int) else axis)}
     return tuple([1 if i in axes else n for i, n in enumerate(shape)])
@@ -192,18 +192,25 @@ def prod(x, *, axis=None, keepdims=False):
 
 
 _flat: dict[str, Any] = {"differentiable": False, "kind": "reduce"}
+_ARGS = shaped(
+    ((3, 4), {}),
+    ((3, 4), {"axis": 0}),
+    ((5,), {"axis": -1}),
+    ((3, 4), {"keepdims": True}),
+    ((3, 4), {"axis": -1, "keepdims": True}),
+)
 
 
-@op(samples=shaped(((3, 4), {}), ((3, 4), {"axis": 0}), ((5,), {"axis": -1})), **_flat)
-def argmax(x, *, axis=None):
+@op(samples=_ARGS, **_flat)
+def argmax(x, *, axis=None, keepdims=False):
     """Index of the largest element, the first of equals; in the flattened array without axis."""
-    return x.argmax(axis=axis)
+    return x.argmax(axis=axis, keepdims=keepdims)
 
 
-@op(samples=shaped(((3, 4), {}), ((3, 4), {"axis": 0}), ((5,), {"axis": -1})), **_flat)
-def argmin(x, *, axis=None):
+@op(samples=_ARGS, **_flat)
+def argmin(x, *, axis=None, keepdims=False):
     """Index of the smallest element, the first of equals; in the flattened array without axis."""
-    return x.argmin(axis=axis)
+    return x.argmin(axis=axis, keepdims=keepdims)
 
 
 @op(samples=shaped(((3, 4), {}), ((3, 4), {"axis": 0})), **_flat)
