@@ -1,4 +1,4 @@
-"""Ops whose results are whole numbers or truth values: rounding, floor division, tests, logic, bits.
+"""Ops that give whole numbers or truth values: rounding, floor division, tests, logic, bits.
 
 They are constant between jumps. Those of real numbers have the gradient that is right almost
 everywhere, zero; for those of truth values and integers there is none.

@@ -32,14 +32,14 @@ def wide(x):
     return _SINGLE if x.dtype.itemsize == 2 and is_half(x.dtype) else None
 
 
-def narrow(y, x):
+def narrow(y: Any, x: Any) -> Any:
     """y in the dtype of a half-precision x; as it is for all others."""
     if x.dtype.itemsize == 2 and is_half(x.dtype) and y.dtype != x.dtype:
         return y.astype(x.dtype)
     return y
 
 
-def widened(x):
+def widened(x: Any) -> Any:
     """x itself, or a half-precision x in float32. Works on arrays and Tensors."""
     return x.astype("float32") if x.dtype.itemsize == 2 and is_half(x.dtype) else x
 
