@@ -19,6 +19,11 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "keepdim": ("keepdims",),
     "input": ("x",),
     "unbiased": ("ddof", "correction"),
+    "a": ("x",),
+    "a_min": ("min",),
+    "a_max": ("max",),
+    "mask": ("where",),
+    "negative_slope": ("slope",),
 }
 # ... or why there is none.
 REFUSED: dict[str, str] = {

@@ -36,6 +36,16 @@ def whole(name: str, value: Any) -> int:
         raise ArgumentError(f"{name}={value!r} must be a whole number") from None
 
 
+def real(name: str, value: Any) -> float:
+    """A number as a float: of Python, NumPy or an untracked Tensor."""
+    if isinstance(value, Tensor) and value.node is not None:
+        raise ArgumentError(f"{name} takes a plain number, and no gradient reaches a tensor there")
+    try:
+        return value.__float__()  # which text has not, that float() would read
+    except (AttributeError, TypeError, ValueError):
+        raise ArgumentError(f"{name}={value!r} must be a number") from None
+
+
 def axes_of(name: str, value: Any) -> Any:
     """None, an axis as an int, or several as a tuple of ints."""
     if value is None:

@@ -3,6 +3,7 @@
 from . import (
     attention,
     conv,
+    discrete,
     elementwise,
     embedding,
     index,
@@ -19,6 +20,7 @@ from . import (
 __all__ = [
     "attention",
     "conv",
+    "discrete",
     "elementwise",
     "embedding",
     "index",

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..backend import NUMBERS, namespace, zero_and_one
 from ..core import op
+from .discrete import sign
 from .samples import binary, calls, draw, same, unary
 
 # --- arithmetic ---------------------------------------------------------------------------------
@@ -101,6 +102,12 @@ def negative(x):
     return -x
 
 
+@op(x=lambda g: g, samples=unary(), kind="map", scalar="+x")
+def positive(x):
+    """A copy of x."""
+    return namespace(x).positive(x)
+
+
 @op(x=lambda g, x: g * sign(x), samples=unary(0.1, 2), kind="map", scalar="abs(x)")
 def abs_(x):
     """Absolute value; its gradient at 0 is 0."""
@@ -142,26 +149,42 @@ def minimum(a, b):
     return namespace(a, b).minimum(a, b)
 
 
-def _inside(g, x, min, max):
+def _clip_x(g, x, min, max):
     keep = g if min is None else where(less(x, min), 0.0, g)
     return keep if max is None else where(greater(x, max), 0.0, keep)
 
 
+def _clip_min(g, x, min, max):
+    below = where(less(x, min), g, 0.0)
+    return below if max is None else where(greater(min, max), 0.0, below)
+
+
+def _clip_max(g, x, min, max):
+    return where(greater(x if min is None else maximum(x, min), max), g, 0.0)
+
+
 @op(
-    x=_inside,
-    min=lambda g, x, min: where(less(x, min), g, 0.0),
-    max=lambda g, x, max: where(greater(x, max), g, 0.0),
+    x=_clip_x,
+    min=_clip_min,
+    max=_clip_max,
     samples=calls(
         lambda: (draw((3, 4)), -0.5, 1.0),
         lambda: (draw((3, 4)), draw((4,), -1, 0), 0.5),
+        lambda: (draw((3, 4)), draw((4,), -1, 1, 1), draw((3, 1), -1, 1, 2)),  # min > max, too
+        lambda: (draw((3, 4)), 1.0, -0.5),
+        lambda: (0.5, draw((4,), -1, 1, 1), draw((3, 1), -1, 1, 2)),
         lambda: (draw(()), None, 0.5),
         lambda: (draw((0,)), -1.0, None),
+        lambda: (draw((2, 3)), None, None),
     ),
     kind="map",
 )
 def clip(x, min=None, max=None):
-    """x brought into [min, max]; either bound may be None. The gradient at a bound is 1."""
-    return namespace(x).clip(x, min, max)
+    """minimum(maximum(x, min), max); either bound may be None. The gradient at a bound is that of
+    x; where min > max, the result and the gradient are max's."""
+    xp = namespace(x, min, max)
+    y = x if min is None else xp.maximum(x, min)
+    return (x.copy() if y is x else y) if max is None else xp.minimum(y, max)
 
 
 # --- comparisons and choice ---------------------------------------------------------------------
@@ -203,60 +226,6 @@ def greater(a, b):
 def greater_equal(a, b):
     """a >= b, number by number."""
     return a >= b
-
-
-@op(samples=binary(), **_flat)
-def logical_and(a, b):
-    """Whether both are non-zero."""
-    return namespace(a, b).logical_and(a, b)
-
-
-@op(samples=binary(), **_flat)
-def logical_or(a, b):
-    """Whether one of the two is non-zero."""
-    return namespace(a, b).logical_or(a, b)
-
-
-@op(samples=unary(), **_flat)
-def logical_not(x):
-    """Whether x is zero."""
-    return namespace(x).logical_not(x)
-
-
-@op(samples=unary(), **_flat)
-def isnan(x):
-    """Whether x is NaN."""
-    return namespace(x).isnan(x)
-
-
-@op(samples=unary(), **_flat)
-def isfinite(x):
-    """Whether x is neither infinite nor NaN."""
-    return namespace(x).isfinite(x)
-
-
-@op(samples=unary(), **_flat)
-def sign(x):
-    """-1, 0 or 1; flat, so no gradient."""
-    return namespace(x).sign(x)
-
-
-@op(samples=unary(), **_flat)
-def floor(x):
-    """The largest whole number not above x; flat, so no gradient."""
-    return namespace(x).floor(x)
-
-
-@op(samples=unary(), **_flat)
-def ceil(x):
-    """The smallest whole number not below x; flat, so no gradient."""
-    return namespace(x).ceil(x)
-
-
-@op(samples=unary(), **_flat)
-def round_(x):
-    """The nearest whole number, halves to even; flat, so no gradient."""
-    return namespace(x).rint(x)
 
 
 @op(

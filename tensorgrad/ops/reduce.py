@@ -32,21 +32,21 @@ def wide(x):
     return _SINGLE if x.dtype.itemsize == 2 and is_half(x.dtype) else None
 
 
-def narrow(y, x):
+def narrow(y: Any, x: Any) -> Any:
     """y in the dtype of a half-precision x; as it is for all others."""
     if x.dtype.itemsize == 2 and is_half(x.dtype) and y.dtype != x.dtype:
         return y.astype(x.dtype)
     return y
 
 
-def widened(x):
+def widened(x: Any) -> Any:
     """x itself, or a half-precision x in float32. Works on arrays and Tensors."""
     return x.astype("float32") if x.dtype.itemsize == 2 and is_half(x.dtype) else x
 
 
 def kept_shape(shape, axis):
     """The shape that `keepdims=True` would have given."""
-    if axis is None:
+    if axis is None or not shape:  # NumPy takes axis 0 and -1 of a number, too
         return (1,) * len(shape)
     axes = {a % len(shape) for a in ((axis,) if isinstance(axis, int) else axis)}
     return tuple([1 if i in axes else n for i, n in enumerate(shape)])
@@ -193,18 +193,25 @@ def prod(x, *, axis=None, keepdims=False):
 
 
 _flat: dict[str, Any] = {"differentiable": False, "kind": "reduce"}
+_ARGS = shaped(
+    ((3, 4), {}),
+    ((3, 4), {"axis": 0}),
+    ((5,), {"axis": -1}),
+    ((3, 4), {"keepdims": True}),
+    ((3, 4), {"axis": -1, "keepdims": True}),
+)
 
 
-@op(samples=shaped(((3, 4), {}), ((3, 4), {"axis": 0}), ((5,), {"axis": -1})), **_flat)
-def argmax(x, *, axis=None):
+@op(samples=_ARGS, **_flat)
+def argmax(x, *, axis=None, keepdims=False):
     """Index of the largest element, the first of equals; in the flattened array without axis."""
-    return x.argmax(axis=axis)
+    return x.argmax(axis=axis, keepdims=keepdims)
 
 
-@op(samples=shaped(((3, 4), {}), ((3, 4), {"axis": 0}), ((5,), {"axis": -1})), **_flat)
-def argmin(x, *, axis=None):
+@op(samples=_ARGS, **_flat)
+def argmin(x, *, axis=None, keepdims=False):
     """Index of the smallest element, the first of equals; in the flattened array without axis."""
-    return x.argmin(axis=axis)
+    return x.argmin(axis=axis, keepdims=keepdims)
 
 
 @op(samples=shaped(((3, 4), {}), ((3, 4), {"axis": 0})), **_flat)

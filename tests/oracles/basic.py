@@ -83,9 +83,14 @@ def _tiny_log(p):
     return np.log(np.maximum(p, 1.2e-38))
 
 
+def _bits(f):
+    """f of each pair of Python's own integers or truth values."""
+    return lambda a, b: np.vectorize(f, otypes=[np.result_type(a, b)])(a, b)
+
+
 ORACLES = {
     **{n: getattr(np, n) for n in "add subtract multiply divide power negative square".split()},
-    **{n: getattr(np, n) for n in "sqrt maximum minimum clip where exp expm1 log".split()},
+    **{n: getattr(np, n) for n in "sqrt maximum minimum where exp expm1 log".split()},
     **{n: getattr(np, n) for n in "log1p sin cos tanh sign floor ceil isnan isfinite".split()},
     **{n: getattr(np, n) for n in "equal not_equal less less_equal greater".split()},
     **{n: getattr(np, n) for n in "greater_equal logical_and logical_or logical_not".split()},
@@ -93,7 +98,22 @@ ORACLES = {
     **{n: getattr(np, n) for n in "reshape transpose moveaxis swapaxes".split()},
     **{n: getattr(np, n) for n in "broadcast_to squeeze expand_dims flip matmul".split()},
     "abs": np.abs,
-    "round": np.rint,
+    "clip": lambda x, min=None, max=None: np.minimum(
+        np.maximum(x, -np.inf if min is None else min), np.inf if max is None else max
+    ),
+    "positive": lambda x: x,
+    "round": np.round,
+    "trunc": lambda x: np.sign(x) * np.floor(np.abs(x)),
+    "floor_divide": lambda a, b: np.floor(a / b),
+    "remainder": lambda a, b: a - np.floor(a / b) * b,
+    "isinf": lambda x: np.abs(x) == np.inf,
+    "logical_xor": lambda a, b: (np.asarray(a) != 0) != (np.asarray(b) != 0),
+    "bitwise_and": _bits(lambda a, b: a & b),
+    "bitwise_or": _bits(lambda a, b: a | b),
+    "bitwise_xor": _bits(lambda a, b: a ^ b),
+    "bitwise_invert": lambda x: ~x if x.dtype == bool else -x - 1,
+    "bitwise_left_shift": lambda a, b: np.multiply(a, np.power(2, b)),
+    "bitwise_right_shift": lambda a, b: np.floor(a / np.power(2.0, b)).astype(int),
     "sigmoid": _sigmoid,
     "relu": lambda x: x * (x > 0),
     "leaky_relu": lambda x, slope=0.01: x * np.where(x > 0, 1, slope),

@@ -1,0 +1,94 @@
+"""Activations: functions of each number that layers end with.
+
+The result has the shape and dtype of x; integers become the default float (relu keeps them). `tanh`
+is among the elementwise functions, `softmax` among the reductions.
+"""
+
+from __future__ import annotations
+
+from ..core import Tensor
+from ..ops import elementwise as ops
+from ..typing import ArrayLike
+from ..words import explains_names
+from .inputs import as_tensor, real
+
+
+def relu(x: ArrayLike) -> Tensor:
+    """max(x, 0); NaN stays NaN. The gradient at 0 is 0.
+
+    >>> relu([-1.0, 2.0]).tolist()
+    [0.0, 2.0]
+    """
+    return ops.relu(x if type(x) is Tensor else as_tensor(x))
+
+
+@explains_names
+def leaky_relu(x: ArrayLike, slope: float = 0.01) -> Tensor:
+    """x above 0, slope * x below (Maas et al. 2013). The gradient at 0 is the slope.
+
+    Args:
+        x: any shape.
+        slope: a plain number. For one that is learnt write where(x > 0, x, slope * x).
+    Raises: ArgumentError if `slope` is not a number.
+
+    >>> leaky_relu([-1.0, 2.0], 0.5).tolist()
+    [-0.5, 2.0]
+    """
+    return ops.leaky_relu(as_tensor(x), slope=real("leaky_relu: slope", slope))
+
+
+@explains_names
+def elu(x: ArrayLike, alpha: float = 1.0) -> Tensor:
+    """x above 0, alpha * (exp(x) - 1) below (Clevert et al. 2015). The gradient at 0 is alpha.
+
+    Args:
+        x: any shape.
+        alpha: a plain number: -alpha is the limit far below 0.
+    Raises: ArgumentError if `alpha` is not a number.
+
+    >>> elu([-100.0, 2.0], 0.5).tolist()
+    [-0.5, 2.0]
+    """
+    return ops.elu(as_tensor(x), alpha=real("elu: alpha", alpha))
+
+
+def gelu(x: ArrayLike) -> Tensor:
+    """Gaussian error linear unit in its tanh form, 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
+    (Hendrycks & Gimpel 2016).
+
+    JAX's default; it differs from x * Phi(x), PyTorch's default, by less than 0.001.
+
+    >>> gelu([-1.0, 0.0, 1.0]).numpy().round(3).tolist() == np.float32([-0.159, 0, 0.841]).tolist()
+    True
+    """
+    return ops.gelu(x if type(x) is Tensor else as_tensor(x))
+
+
+def sigmoid(x: ArrayLike) -> Tensor:
+    """The logistic function 1 / (1 + exp(-x)), in a form in which nothing overflows.
+
+    For a loss on probabilities give the logits themselves to one that takes them, such as
+    `losses.binary_cross_entropy_with_logits`: it is exact where sigmoid rounds to 0 or 1.
+
+    >>> sigmoid([-1000.0, 0.0, 1000.0]).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    return ops.sigmoid(x if type(x) is Tensor else as_tensor(x))
+
+
+def silu(x: ArrayLike) -> Tensor:
+    """x * sigmoid(x), also called swish (Ramachandran et al. 2017).
+
+    >>> silu([0.0, 1000.0]).tolist()
+    [0.0, 1000.0]
+    """
+    return ops.silu(x if type(x) is Tensor else as_tensor(x))
+
+
+def softplus(x: ArrayLike) -> Tensor:
+    """log(1 + exp(x)), in a form in which nothing overflows. The gradient is sigmoid(x).
+
+    >>> softplus([-1000.0, 1000.0]).tolist()
+    [0.0, 1000.0]
+    """
+    return ops.softplus(x if type(x) is Tensor else as_tensor(x))
