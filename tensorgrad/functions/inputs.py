@@ -6,15 +6,33 @@ from collections.abc import Iterable
 from operator import index
 from typing import Any
 
-from ..backend import NUMBERS
+import numpy as np
+
+from ..backend import NUMBERS, is_floating
 from ..core import Tensor
 from ..creation import asarray
-from ..errors import ArgumentError, DTypeError
+from ..errors import ArgumentError, DTypeError, GraphError, suggest
+from ..switches import switches
 
 
 def as_tensor(x: Any) -> Tensor:
     """x itself, or a Tensor of an array, a number or a list."""
     return x if isinstance(x, Tensor) else asarray(x)
+
+
+def owned(x: Any) -> Tensor:
+    """`as_tensor` for functions that return a view of x: a view of the caller's own array could be
+    saved for backward and then change with that array, so it is copied while ops are recorded."""
+    made = as_tensor(x)
+    if not switches.recording or isinstance(x, (Tensor, list, tuple, *NUMBERS)):
+        return made
+    return Tensor(made.data.copy())
+
+
+def floating(x: Any) -> Tensor:
+    """`as_tensor` for functions of real numbers: integers become the default float."""
+    made = as_tensor(x)
+    return made if is_floating(made.dtype) else made.astype("float32")
 
 
 def operands(*xs: Any) -> list[Any]:
@@ -34,6 +52,29 @@ def whole(name: str, value: Any) -> int:
         return index(value)
     except TypeError:
         raise ArgumentError(f"{name}={value!r} must be a whole number") from None
+
+
+def number(name: str, value: Any) -> Any:
+    """A single number as one of Python's. GraphError for a tensor on the tape."""
+    if isinstance(value, Tensor) and value.node is not None:
+        raise GraphError(
+            f"{name} takes a plain number, and no gradient reaches a tensor there: give .item(), "
+            "or write the formula out"
+        )
+    if isinstance(value, NUMBERS):
+        return value
+    found = value.tolist() if isinstance(value, (Tensor, np.ndarray, np.generic)) else value
+    if not isinstance(found, NUMBERS):
+        raise ArgumentError(f"{name}={value!r} must be a number")
+    return found
+
+
+def choice(name: str, value: Any, choices: Iterable[str]) -> str:
+    """One of several words. ArgumentError for all else, naming the nearest."""
+    choices = list(choices)
+    if not (isinstance(value, str) and value in choices):
+        raise ArgumentError(f"{name}={value!r}: {suggest(value, choices)}")
+    return value
 
 
 def axes_of(name: str, value: Any) -> Any:
