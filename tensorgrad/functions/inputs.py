@@ -77,18 +77,23 @@ def choice(name: str, value: Any, choices: Iterable[str]) -> str:
     return value
 
 
+def _several(value: Any) -> bool:
+    """Whether there are several numbers: lists and arrays, though an array may have no axis."""
+    return isinstance(value, Iterable) and getattr(value, "ndim", 1) > 0
+
+
 def axes_of(name: str, value: Any) -> Any:
     """None, an axis as an int, or several as a tuple of ints."""
     if value is None:
         return None
-    if isinstance(value, Iterable) and not hasattr(value, "__index__"):
+    if _several(value):
         return tuple([whole(name, v) for v in value])
     return whole(name, value)
 
 
 def pair(name: str, value: Any) -> tuple[int, int]:
     """A size of images as (rows, columns); one number stands for both."""
-    if isinstance(value, Iterable) and not hasattr(value, "__index__"):
+    if _several(value):
         both = tuple([whole(name, v) for v in value])
         if len(both) != 2:
             raise ArgumentError(f"{name}={value!r}: give one number, or (rows, columns)")

@@ -16,7 +16,7 @@ from ..ops import elementwise, reduce
 from ..ops import shape as ops
 from ..typing import ArrayLike
 from ..words import explains_names
-from .inputs import as_tensor, choice, whole
+from .inputs import as_tensor, choice, owned, whole
 
 PadMode: TypeAlias = Literal[
     "constant",
@@ -85,17 +85,19 @@ def pad(
     >>> pad([1.0, 2.0, 3.0], (2, 1), "reflect").tolist()
     [3.0, 2.0, 1.0, 2.0, 3.0, 2.0]
     """
-    x = as_tensor(x)
+    given, x = x, as_tensor(x)
     if callable(mode):
         raise ArgumentError("pad: a function as mode has no gradient: join its parts with concat")
-    given = (constant_values, stat_length, end_values, reflect_type)
+    options = (constant_values, stat_length, end_values, reflect_type)
     known = _MODES[choice("pad: mode", mode, _MODES)]
-    for (name, unset), value in zip(_UNSET.items(), given, strict=True):
+    for (name, unset), value in zip(_UNSET.items(), options, strict=True):
         if value is not unset and name != known:
             raise ArgumentError(f"pad: mode {mode!r} does not use {name}, got {name}={value!r}")
     odd = choice("pad: reflect_type", reflect_type, ("even", "odd")) == "odd"
     widths = _widths(pad_width, x.ndim)
-    if known == "constant_values" or mode == "empty" or not any(map(any, widths)):
+    if not any(map(any, widths)):
+        return ops.identity(owned(given))
+    if known == "constant_values" or mode == "empty":
         return _constant(x, widths, _pairs("constant_values", constant_values, x.ndim))
     lengths = _whole_pairs("stat_length", stat_length, x.ndim, least=1)
     ends = _pairs("end_values", end_values, x.ndim).tolist()
