@@ -55,6 +55,8 @@ def _explained(function: Callable, args: tuple, kwargs: dict, error: TypeError) 
         if word not in known:
             return ArgumentError(f"{name}: argument {word!r}: {instead(word, known)}")
     text = str(error).partition("() ")[2] or str(error)
+    if known[:1] == ["arrays"]:
+        text += f"; the arrays are one sequence: {name}([a, b])"
     return ArgumentError(f"{name}({', '.join(n for n in known if n != 'self')}): {text}")
 
 

@@ -6,15 +6,33 @@ from collections.abc import Iterable
 from operator import index
 from typing import Any
 
-from ..backend import NUMBERS
+import numpy as np
+
+from ..backend import NUMBERS, is_floating
 from ..core import Tensor
 from ..creation import asarray
-from ..errors import ArgumentError, DTypeError
+from ..errors import ArgumentError, DTypeError, GraphError, suggest
+from ..switches import switches
 
 
 def as_tensor(x: Any) -> Tensor:
     """x itself, or a Tensor of an array, a number or a list."""
     return x if isinstance(x, Tensor) else asarray(x)
+
+
+def owned(x: Any) -> Tensor:
+    """`as_tensor` for functions that return a view of x: a view of the caller's own array could be
+    saved for backward and then change with that array, so it is copied while ops are recorded."""
+    made = as_tensor(x)
+    if not switches.recording or isinstance(x, (Tensor, list, tuple, *NUMBERS)):
+        return made
+    return Tensor(made.data.copy())
+
+
+def floating(x: Any) -> Tensor:
+    """`as_tensor` for functions of real numbers: integers become the default float."""
+    made = as_tensor(x)
+    return made if is_floating(made.dtype) else made.astype("float32")
 
 
 def operands(*xs: Any) -> list[Any]:
@@ -36,28 +54,46 @@ def whole(name: str, value: Any) -> int:
         raise ArgumentError(f"{name}={value!r} must be a whole number") from None
 
 
-def real(name: str, value: Any) -> float:
-    """A number as a float: of Python, NumPy or an untracked Tensor."""
+def number(name: str, value: Any) -> float:
+    """A single number as one of Python's. GraphError for a tensor on the tape."""
     if isinstance(value, Tensor) and value.node is not None:
-        raise ArgumentError(f"{name} takes a plain number, and no gradient reaches a tensor there")
-    try:
-        return value.__float__()  # which text has not, that float() would read
-    except (AttributeError, TypeError, ValueError):
-        raise ArgumentError(f"{name}={value!r} must be a number") from None
+        raise GraphError(
+            f"{name} takes a plain number, and no gradient reaches a tensor there: give .item(), "
+            "or write the formula out"
+        )
+    if isinstance(value, NUMBERS):
+        return value  # type: ignore[no-any-return]
+    found = value.tolist() if isinstance(value, (Tensor, np.ndarray, np.generic)) else value
+    if not isinstance(found, NUMBERS):
+        raise ArgumentError(f"{name}={value!r} must be a number")
+    return found  # type: ignore[no-any-return]
+
+
+def choice(name: str, value: Any, choices: Iterable[str]) -> str:
+    """One of several words. ArgumentError for all else, naming the nearest."""
+    choices = list(choices)
+    if not (isinstance(value, str) and value in choices):
+        raise ArgumentError(f"{name}={value!r}: {suggest(value, choices)}")
+    return value
+
+
+def _several(value: Any) -> bool:
+    """Whether there are several numbers: lists and arrays, though an array may have no axis."""
+    return isinstance(value, Iterable) and getattr(value, "ndim", 1) > 0
 
 
 def axes_of(name: str, value: Any) -> Any:
     """None, an axis as an int, or several as a tuple of ints."""
     if value is None:
         return None
-    if isinstance(value, Iterable) and not hasattr(value, "__index__"):
+    if _several(value):
         return tuple([whole(name, v) for v in value])
     return whole(name, value)
 
 
 def pair(name: str, value: Any) -> tuple[int, int]:
     """A size of images as (rows, columns); one number stands for both."""
-    if isinstance(value, Iterable) and not hasattr(value, "__index__"):
+    if _several(value):
         both = tuple([whole(name, v) for v in value])
         if len(both) != 2:
             raise ArgumentError(f"{name}={value!r}: give one number, or (rows, columns)")
