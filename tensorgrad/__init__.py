@@ -5,7 +5,9 @@ when first named. TENSORGRAD_BACKEND = numpy | cupy | auto says where new tensor
 """
 
 import importlib
+from typing import TYPE_CHECKING, Any
 
+from . import functions
 from .autograd import (
     Function,
     GradientTape,
@@ -18,14 +20,19 @@ from .autograd import (
     value_and_grad,
     vjp,
 )
-from .backend import set_backend
-from .core import Tensor
+from .backend import (
+    set_backend,
+)
+from .core import (
+    Tensor,
+)
 from .creation import (
     arange,
     asarray,
     eye,
     from_dlpack,
     full,
+    full_like,
     linspace,
     ones,
     ones_like,
@@ -36,7 +43,9 @@ from .creation import (
     zeros,
     zeros_like,
 )
-from .dispatch import use_kernels
+from .dispatch import (
+    use_kernels,
+)
 from .errors import (
     AnomalyError,
     ArgumentError,
@@ -48,23 +57,47 @@ from .errors import (
     ShapeError,
     TensorgradError,
 )
-from .memory import memory_summary
-from .public import PUBLIC as _PUBLIC
+from .functions import *  # noqa: F403
+from .memory import (
+    memory_summary,
+)
+
+if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
+    from . import cuda, data, losses, nn, optim, testing, train
+    from .anomaly import detect_anomaly
+    from .losses import (
+        binary_cross_entropy,
+        binary_cross_entropy_with_logits,
+        cross_entropy,
+        huber,
+        mean_absolute_error,
+        mean_squared_error,
+    )
+    from .nn import Parameter
+    from .precision import autocast, set_tf32
+    from .recompute import checkpoint
+    from .testing import compare, gradcheck
 
 __version__ = "0.1.0"
-globals().update(_PUBLIC)
 
-_LAZY = ("cuda", "nn", "optim", "losses", "data", "train", "testing")
+_MODULES = ("cuda", "data", "losses", "nn", "optim", "testing", "train")
 _FROM = {
+    "Parameter": "nn",
+    "autocast": "precision",
+    "binary_cross_entropy": "losses",
+    "binary_cross_entropy_with_logits": "losses",
     "checkpoint": "recompute",
+    "compare": "testing",
+    "cross_entropy": "losses",
     "detect_anomaly": "anomaly",
     "gradcheck": "testing",
-    "compare": "testing",
-    "Parameter": "nn",
+    "huber": "losses",
+    "mean_absolute_error": "losses",
+    "mean_squared_error": "losses",
+    "set_tf32": "precision",
 }
-_FROM.update(autocast="precision", set_tf32="precision")
 
-__all__ = [  # noqa: PLE0604
+__all__ = [
     "AnomalyError",
     "ArgumentError",
     "BackendError",
@@ -74,46 +107,69 @@ __all__ = [  # noqa: PLE0604
     "GraphError",
     "IndexingError",
     "OutOfMemoryError",
+    "Parameter",
     "ShapeError",
     "Tensor",
     "TensorgradError",
     "arange",
     "asarray",
+    "autocast",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "checkpoint",
+    "compare",
+    "cross_entropy",
+    "cuda",
+    "data",
+    "detect_anomaly",
     "enable_grad",
     "eye",
     "from_dlpack",
     "full",
+    "full_like",
     "grad",
+    "gradcheck",
     "hessian",
+    "huber",
     "jacobian",
     "jvp",
     "linspace",
+    "losses",
+    "mean_absolute_error",
+    "mean_squared_error",
     "memory_summary",
+    "nn",
     "no_grad",
     "ones",
     "ones_like",
+    "optim",
     "rand",
     "randn",
     "seed",
     "set_backend",
+    "set_tf32",
     "tensor",
+    "testing",
+    "train",
     "use_kernels",
     "value_and_grad",
     "vjp",
     "zeros",
     "zeros_like",
-    *_PUBLIC,
-    *_LAZY,
-    *_FROM,
 ]
+__all__ += functions.__all__
 
 
-def __getattr__(name: str):
-    if name in _LAZY:
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
     if name in _FROM:
         return getattr(importlib.import_module(f"{__name__}.{_FROM[name]}"), name)
-    raise AttributeError(f"module 'tensorgrad' has no attribute {name!r}")
+    from .words import missing
+
+    raise AttributeError(
+        f"module 'tensorgrad' has no attribute {name!r}: {missing('tensorgrad', name, __all__)}"
+    )
 
 
 def __dir__() -> list[str]:

@@ -11,7 +11,7 @@ from . import functions as F
 from .backend import NUMBERS
 from .core import Leaf, Tensor, stamp
 from .errors import DTypeError, GraphError, ShapeError
-from .ops import elementwise, matmul
+from .ops import discrete, elementwise, matmul
 from .ownership import shares_memory
 from .switches import switches
 from .typing import ArrayLike
@@ -37,9 +37,7 @@ def check_writable(x: Any, what: str, instead: str) -> None:
     """GraphError unless the tensor may be given new numbers: it is off the tape, or a leaf while
     nothing is recorded, and no view of another's memory."""
     if x.node is not None and type(x.node) is not Leaf:
-        raise GraphError(
-            f"{what}: x is the result of an op, and backward needs it: {instead}"
-        )
+        raise GraphError(f"{what}: x is the result of an op, and backward needs it: {instead}")
     if x.node is not None and switches.recording:
         raise GraphError(
             f"{what}: x requires gradients, and a recorded write would change what it was: "
@@ -81,40 +79,40 @@ class Operators:
     __slots__ = ()
 
     def __add__(self, other: ArrayLike) -> Tensor:
-        return elementwise.add(self, other) if known(other) else NotImplemented
+        return elementwise.add.call(self, other) if known(other) else NotImplemented
 
     def __radd__(self, other: ArrayLike) -> Tensor:
-        return elementwise.add(other, self) if known(other) else NotImplemented
+        return elementwise.add.call(other, self) if known(other) else NotImplemented
 
     def __sub__(self, other: ArrayLike) -> Tensor:
-        return elementwise.subtract(self, other) if known(other) else NotImplemented
+        return elementwise.subtract.call(self, other) if known(other) else NotImplemented
 
     def __rsub__(self, other: ArrayLike) -> Tensor:
-        return elementwise.subtract(other, self) if known(other) else NotImplemented
+        return elementwise.subtract.call(other, self) if known(other) else NotImplemented
 
     def __mul__(self, other: ArrayLike) -> Tensor:
-        return elementwise.multiply(self, other) if known(other) else NotImplemented
+        return elementwise.multiply.call(self, other) if known(other) else NotImplemented
 
     def __rmul__(self, other: ArrayLike) -> Tensor:
-        return elementwise.multiply(other, self) if known(other) else NotImplemented
+        return elementwise.multiply.call(other, self) if known(other) else NotImplemented
 
     def __truediv__(self, other: ArrayLike) -> Tensor:
-        return elementwise.divide(self, other) if known(other) else NotImplemented
+        return elementwise.divide.call(self, other) if known(other) else NotImplemented
 
     def __rtruediv__(self, other: ArrayLike) -> Tensor:
-        return elementwise.divide(other, self) if known(other) else NotImplemented
+        return elementwise.divide.call(other, self) if known(other) else NotImplemented
 
     def __floordiv__(self, other: ArrayLike) -> Tensor:
-        return elementwise.floor_divide(self, other) if known(other) else NotImplemented
+        return discrete.floor_divide(self, other) if known(other) else NotImplemented
 
     def __rfloordiv__(self, other: ArrayLike) -> Tensor:
-        return elementwise.floor_divide(other, self) if known(other) else NotImplemented
+        return discrete.floor_divide(other, self) if known(other) else NotImplemented
 
     def __mod__(self, other: ArrayLike) -> Tensor:
-        return elementwise.remainder(self, other) if known(other) else NotImplemented
+        return discrete.remainder(self, other) if known(other) else NotImplemented
 
     def __rmod__(self, other: ArrayLike) -> Tensor:
-        return elementwise.remainder(other, self) if known(other) else NotImplemented
+        return discrete.remainder(other, self) if known(other) else NotImplemented
 
     def __divmod__(self, other: ArrayLike) -> tuple[Tensor, Tensor]:
         return F.divmod(self, other) if known(other) else NotImplemented
@@ -123,46 +121,46 @@ class Operators:
         return F.divmod(other, self) if known(other) else NotImplemented
 
     def __pow__(self, other: ArrayLike) -> Tensor:
-        return elementwise.power(self, other) if known(other) else NotImplemented
+        return elementwise.power.call(self, other) if known(other) else NotImplemented
 
     def __rpow__(self, other: ArrayLike) -> Tensor:
-        return elementwise.power(other, self) if known(other) else NotImplemented
+        return elementwise.power.call(other, self) if known(other) else NotImplemented
 
     def __matmul__(self, other: ArrayLike) -> Tensor:
-        return matmul.matmul(self, other) if known(other) else NotImplemented
+        return matmul.matmul.call(self, other) if known(other) else NotImplemented
 
     def __rmatmul__(self, other: ArrayLike) -> Tensor:
-        return matmul.matmul(other, self) if known(other) else NotImplemented
+        return matmul.matmul.call(other, self) if known(other) else NotImplemented
 
     def __and__(self, other: ArrayLike) -> Tensor:
-        return elementwise.bitwise_and(self, other) if known(other) else NotImplemented
+        return discrete.bitwise_and(self, other) if known(other) else NotImplemented
 
     def __rand__(self, other: ArrayLike) -> Tensor:
-        return elementwise.bitwise_and(other, self) if known(other) else NotImplemented
+        return discrete.bitwise_and(other, self) if known(other) else NotImplemented
 
     def __or__(self, other: ArrayLike) -> Tensor:
-        return elementwise.bitwise_or(self, other) if known(other) else NotImplemented
+        return discrete.bitwise_or(self, other) if known(other) else NotImplemented
 
     def __ror__(self, other: ArrayLike) -> Tensor:
-        return elementwise.bitwise_or(other, self) if known(other) else NotImplemented
+        return discrete.bitwise_or(other, self) if known(other) else NotImplemented
 
     def __xor__(self, other: ArrayLike) -> Tensor:
-        return elementwise.bitwise_xor(self, other) if known(other) else NotImplemented
+        return discrete.bitwise_xor(self, other) if known(other) else NotImplemented
 
     def __rxor__(self, other: ArrayLike) -> Tensor:
-        return elementwise.bitwise_xor(other, self) if known(other) else NotImplemented
+        return discrete.bitwise_xor(other, self) if known(other) else NotImplemented
 
     def __lshift__(self, other: ArrayLike) -> Tensor:
-        return elementwise.bitwise_left_shift(self, other) if known(other) else NotImplemented
+        return discrete.bitwise_left_shift(self, other) if known(other) else NotImplemented
 
     def __rlshift__(self, other: ArrayLike) -> Tensor:
-        return elementwise.bitwise_left_shift(other, self) if known(other) else NotImplemented
+        return discrete.bitwise_left_shift(other, self) if known(other) else NotImplemented
 
     def __rshift__(self, other: ArrayLike) -> Tensor:
-        return elementwise.bitwise_right_shift(self, other) if known(other) else NotImplemented
+        return discrete.bitwise_right_shift(self, other) if known(other) else NotImplemented
 
     def __rrshift__(self, other: ArrayLike) -> Tensor:
-        return elementwise.bitwise_right_shift(other, self) if known(other) else NotImplemented
+        return discrete.bitwise_right_shift(other, self) if known(other) else NotImplemented
 
     def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
         return elementwise.equal(self, other) if known(other) else NotImplemented
@@ -223,10 +221,10 @@ class Operators:
         return _updated(self, elementwise.divide, other, "/=")
 
     def __ifloordiv__(self, other: ArrayLike) -> Tensor:
-        return _updated(self, elementwise.floor_divide, other, "//=")
+        return _updated(self, discrete.floor_divide, other, "//=")
 
     def __imod__(self, other: ArrayLike) -> Tensor:
-        return _updated(self, elementwise.remainder, other, "%=")
+        return _updated(self, discrete.remainder, other, "%=")
 
     def __ipow__(self, other: ArrayLike) -> Tensor:
         return _updated(self, elementwise.power, other, "**=")
@@ -235,16 +233,16 @@ class Operators:
         return _updated(self, matmul.matmul, other, "@=")
 
     def __iand__(self, other: ArrayLike) -> Tensor:
-        return _updated(self, elementwise.bitwise_and, other, "&=")
+        return _updated(self, discrete.bitwise_and, other, "&=")
 
     def __ior__(self, other: ArrayLike) -> Tensor:
-        return _updated(self, elementwise.bitwise_or, other, "|=")
+        return _updated(self, discrete.bitwise_or, other, "|=")
 
     def __ixor__(self, other: ArrayLike) -> Tensor:
-        return _updated(self, elementwise.bitwise_xor, other, "^=")
+        return _updated(self, discrete.bitwise_xor, other, "^=")
 
     def __ilshift__(self, other: ArrayLike) -> Tensor:
-        return _updated(self, elementwise.bitwise_left_shift, other, "<<=")
+        return _updated(self, discrete.bitwise_left_shift, other, "<<=")
 
     def __irshift__(self, other: ArrayLike) -> Tensor:
-        return _updated(self, elementwise.bitwise_right_shift, other, ">>=")
+        return _updated(self, discrete.bitwise_right_shift, other, ">>=")

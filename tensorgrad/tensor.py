@@ -25,7 +25,7 @@ from .ops import index, matmul, shape
 from .ownership import unshared
 from .switches import recording, switches
 from .typing import ArrayLike, DType
-from .words import METHODS, missing
+from .words import missing
 
 
 def seed_cotangent(y: Any, cotangent: Any, create_graph: bool) -> Any:
@@ -320,7 +320,9 @@ def _rebuild(kind: type[Tensor], data: Any, tracked: bool) -> Tensor:
 
 
 def _missing(self: Tensor, name: str) -> Any:
-    raise AttributeError(missing("a Tensor", name, METHODS), name=name, obj=self)
+    known = [n for n in dir(Tensor) if not n.startswith("_")]
+    hint = missing("Tensor", name, known)
+    raise AttributeError(f"a Tensor has no attribute {name!r}: {hint}", name=name, obj=self)
 
 
 for _kind in (Operators, Methods, TensorMethods):

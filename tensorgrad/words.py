@@ -1,10 +1,10 @@
 """The words of Keras, PyTorch and NumPy for what is called otherwise here: one table, for the
-arguments of functions and layers, and for names that are missing."""
+arguments of functions, layers, optimizers and training, and for names that are missing."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -12,22 +12,308 @@ from .errors import ArgumentError, suggest
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# An argument of another framework -> ours, of the first that the function has.
+# An argument of another framework -> ours, the first that the function has.
 ARGUMENTS: dict[str, tuple[str, ...]] = {
+    # functions
     "dim": ("axis",),
     "dims": ("axes", "axis"),
     "keepdim": ("keepdims",),
-    "input": ("x",),
+    "input": ("x", "prediction"),
+    "inputs": ("x",),
     "unbiased": ("ddof", "correction"),
     "a": ("x",),
     "a_min": ("min",),
     "a_max": ("max",),
     "mask": ("where",),
     "negative_slope": ("slope",),
+    "other": ("b", "y"),
+    # losses
+    "y_true": ("target",),
+    "y_pred": ("prediction",),
+    "labels": ("target",),
+    "targets": ("target",),
+    "logits": ("prediction",),
+    "size_average": ("reduction",),
+    "beta": ("delta",),
+    # layers
+    "units": ("out_features", "filters", "features"),
+    "out_features": ("units",),
+    "output_dim": ("units", "features"),
+    "hidden_size": ("units",),
+    "input_dim": ("in_features", "count"),
+    "input_size": ("in_features",),
+    "in_units": ("in_features",),
+    "use_bias": ("bias",),
+    "kernel_initializer": ("weight_init",),
+    "embeddings_initializer": ("weight_init",),
+    "bias_initializer": ("bias_init",),
+    "recurrent_initializer": ("recurrent_init",),
+    "out_channels": ("filters",),
+    "kernel": ("kernel_size", "size"),
+    "kernel_size": ("size",),
+    "pool_size": ("size",),
+    "strides": ("stride",),
+    "dilation_rate": ("dilation",),
+    "num_features": ("features", "channels"),
+    "normalized_shape": ("features",),
+    "num_groups": ("groups",),
+    "num_channels": ("channels",),
+    "epsilon": ("eps",),
+    "num_heads": ("heads",),
+    "nhead": ("heads",),
+    "n_heads": ("heads",),
+    "embed_dim": ("width",),
+    "key_dim": ("width",),
+    "d_model": ("width",),
+    "dim_feedforward": ("hidden",),
+    "is_causal": ("causal",),
+    "attn_mask": ("mask",),
+    "attention_mask": ("mask",),
+    "num_embeddings": ("count",),
+    "vocab_size": ("count",),
+    "embedding_dim": ("features",),
+    "rate": ("p",),
+    "drop": ("p",),
+    "nonlinearity": ("activation",),
+    "act": ("activation",),
+    # optimizers and schedules
+    "learning_rate": ("lr",),
+    "initial_learning_rate": ("lr",),
+    "base_lr": ("lr",),
+    "parameters": ("params",),
+    "beta_1": ("beta1",),
+    "beta_2": ("beta2",),
+    "b1": ("beta1",),
+    "b2": ("beta2",),
+    "decay": ("weight_decay", "factor"),
+    "decay_steps": ("steps", "every"),
+    "decay_rate": ("factor",),
+    "gamma": ("factor",),
+    "step_size": ("every",),
+    "T_max": ("steps",),
+    "eta_min": ("end",),
+    "warmup_steps": ("steps",),
+    "max_norm": ("most",),
+    "init_scale": ("start",),
+    "growth_interval": ("interval",),
+    "growth_factor": ("factor",),
+    # training and data
+    "n_epochs": ("epochs",),
+    "num_epochs": ("epochs",),
+    "nb_epoch": ("epochs",),
+    "batch": ("batch_size",),
+    "validation": ("validation_data",),
+    "val_data": ("validation_data",),
+    "callback": ("callbacks",),
+    "optimiser": ("optimizer",),
+    "criterion": ("loss",),
+    "loss_fn": ("loss",),
+    "metric": ("metrics",),
+    "jit_compile": ("graphed",),
+    "dataset": ("data",),
+    "restore_best_weights": ("restore_best",),
+    "tolerance": ("min_delta",),
 }
-# ... or why there is none.
+_LOADER = "fit takes arrays, fit(x, y); batches of your own go through a loop of your own"
+_WEIGHTS = """there is none: take the loss of each example, reduction="none", times the weights,
+and then the mean""".replace("\n", " ")
+_SIZED = """a layer learns its input's size at the first call; to have its weights before, say
+in_features, in_channels or features, or begin the Sequential with nn.Input(shape)""".replace(
+    "\n", " "
+)
+# ... or why there is none, and what to do.
 REFUSED: dict[str, str] = {
     "out": "ops write into no array, which the tape would not see: use the result",
+    "from_logits": "a loss takes one of them: binary_cross_entropy probabilities, cross_entropy "
+    "and binary_cross_entropy_with_logits logits",
+    "label_smoothing": "give smoothed probabilities as the target: y * (1 - s) + s / classes",
+    "ignore_index": 'there is none: take reduction="none" times (target != ignored)',
+    "weight": _WEIGHTS,
+    "pos_weight": _WEIGHTS,
+    "sample_weight": _WEIGHTS,
+    "class_weight": _WEIGHTS,
+    "input_shape": _SIZED,
+    "batch_input_shape": _SIZED,
+    "name": "a layer is called by its path in the model: `encoder.layers[2]`",
+    "trainable": "it is set after: layer.trainable = False",
+    "device": 'new tensors and weights are made where tg.set_backend("cupy") says; .to() moves',
+    "batch_first": "the batch is always first: (n, t, features)",
+    "num_layers": "one layer each: nn.Sequential(nn.LSTM(8, return_sequences=True), nn.LSTM(8))",
+    "bidirectional": "run one layer over x, another over x[:, ::-1], and concatenate",
+    "data_format": "the channels are always first: (n, channels, height, width)",
+    "padding_mode": "borders are zeros; for others tg.pad the images first",
+    "affine": "weight and bias are always there; weight.requires_grad = False keeps them",
+    "elementwise_affine": "weight and bias are always there; weight.requires_grad = False keeps "
+    "them",
+    "kernel_regularizer": "there is none: add it to the loss, or take the optimizer's weight_decay",
+    "kernel_constraint": "there is none: write weight.data after the step",
+    "betas": "they are two arguments here, beta1= and beta2=",
+    "amsgrad": "there is no such variant",
+    "dampening": "there is none: momentum is as in Sutskever et al. 2013 and in PyTorch's default",
+    "maximize": "there is none: minimize the negative",
+    "clipnorm": "optimizer.clip_grad_norm(most), between backward() and step()",
+    "global_clipnorm": "optimizer.clip_grad_norm(most), between backward() and step()",
+    "clipvalue": "there is none: clip p.grad yourself, or see optimizer.clip_grad_norm(most)",
+    "validation_split": "not there yet: cut the arrays, and give validation_data=(x[n:], y[n:])",
+    "steps_per_epoch": "an epoch is one pass over the arrays",
+    "initial_epoch": "not there: fit goes on from the weights as they are",
+    "workers": "batches are cut from arrays in memory, which needs none",
+    "loader": _LOADER,
+    "dataloader": _LOADER,
+    "train_loader": _LOADER,
+    "generator": _LOADER,
+    "num_workers": "batches are cut from arrays in memory, which needs none",
+    "pin_memory": "copies to a GPU are made from pinned memory, and ahead, without being asked",
+    "collate_fn": "there is none: data is arrays whose first axis is the examples",
+    "sampler": "there is none: shuffle=True draws a new order for each pass",
+    "weighted_metrics": "there is none: give metrics as functions of (prediction, target)",
+    "run_eagerly": "every step is eager, unless graphed=True",
+    "mode": "a name with `accuracy` in it is to grow, every other to shrink",
+    "baseline": "there is none: write a Callback with an epoch_end of your own",
+}
+
+# A name that a module of ours, or its objects, do not have -> ours.
+NAMES: dict[str, dict[str, str]] = {
+    "tensorgrad": {
+        "cat": "tg.concat(list, axis)",
+        "from_numpy": "tg.asarray(array), which shares memory, or tg.tensor(array), which copies",
+        "as_tensor": "tg.asarray(value)",
+        "convert_to_tensor": "tg.asarray(value)",
+        "array": "tg.tensor(value), which copies, or tg.asarray(value)",
+        "Variable": "tg.tensor(value, requires_grad=True), or tg.Parameter(value)",
+        "manual_seed": "tg.seed(number)",
+        "set_seed": "tg.seed(number)",
+        "save": "np.savez(file, **model.state_dict())",
+        "mm": "tg.matmul(a, b)",
+        "bmm": "tg.matmul(a, b)",
+        "dot": "tg.matmul(a, b), or a @ b",
+        "unsqueeze": "tg.expand_dims(x, axis)",
+        "clamp": "tg.clip(x, min, max)",
+        "permute": "tg.transpose(x, axes)",
+        "reduce_sum": "tg.sum(x, axis)",
+        "reduce_mean": "tg.mean(x, axis)",
+        "device": "tg.set_backend('numpy' or 'cupy')",
+        "Module": "tg.nn.Module",
+        "Sequential": "tg.nn.Sequential",
+        "keras": "tg.nn, with compile and fit",
+        "layers": "tg.nn",
+        "softmax_cross_entropy": "tg.cross_entropy(logits, labels)",
+    },
+    "Tensor": {
+        **dict.fromkeys(("view",), ".reshape(...)"),
+        **dict.fromkeys(("permute", "t"), ".transpose(...)"),
+        **dict.fromkeys(
+            ("cpu", "cuda", "device", "is_cuda"), ".to('numpy'), .to('cupy')"
+        ),
+        **dict.fromkeys(("float", "float32"), ".astype('float32')"),
+        **dict.fromkeys(("double", "float64"), ".astype('float64')"),
+        **dict.fromkeys(("half", "float16"), ".astype('float16')"),
+        **dict.fromkeys(("long", "int", "int64"), ".astype('int64')"),
+        **dict.fromkeys(("bool",), ".astype('bool')"),
+        **dict.fromkeys(("type", "type_as"), ".astype(dtype)"),
+        **dict.fromkeys(("dot", "mm", "bmm", "matmul"), "a @ b"),
+        **dict.fromkeys(("add_", "sub_", "mul_", "div_"), "x += u, x -= u, ... under tg.no_grad()"),
+        **dict.fromkeys(("zero_", "fill_", "fill", "copy_"), "x[...] = values under tg.no_grad()"),
+        "numel": ".size",
+        "dim": ".ndim",
+        "clone": ".copy(), or tg.identity(x) to keep gradients",
+        "unsqueeze": ".expand_dims(axis)",
+        "clamp": ".clip(min, max)",
+        "pow": "x ** y",
+        "add": "x + y",
+        "sub": "x - y",
+        "mul": "x * y",
+        "div": "x / y",
+        "eq": "x == y",
+        "expand": ".broadcast_to(shape)",
+        "chunk": ".split(n)",
+        "masked_fill": "tg.where(mask, value, x)",
+        "requires_grad_": ".requires_grad = True",
+        "retain_grad": "tg.grad, or GradientTape, which give the gradient of any tensor",
+        "is_leaf": "type(x.node) is Leaf",
+        "assign": ".data = values",
+        "assign_sub": "x -= u under tg.no_grad()",
+        "get": ".numpy()",
+    },
+    "losses": {
+        **dict.fromkeys(("MSELoss", "mse_loss", "MeanSquaredError"), "mean_squared_error"),
+        **dict.fromkeys(("L1Loss", "l1_loss", "MeanAbsoluteError"), "mean_absolute_error"),
+        **dict.fromkeys(("HuberLoss", "huber_loss", "Huber", "SmoothL1Loss"), "huber"),
+        **dict.fromkeys(("BCELoss", "BinaryCrossentropy"), "binary_cross_entropy"),
+        "binary_crossentropy": "binary_cross_entropy",
+        "BCEWithLogitsLoss": "binary_cross_entropy_with_logits",
+        **dict.fromkeys(
+            (
+                "CrossEntropyLoss",
+                "NLLLoss",
+                "nll_loss",
+                "CategoricalCrossentropy",
+                "SparseCategoricalCrossentropy",
+                "categorical_crossentropy",
+                "sparse_categorical_crossentropy",
+            ),
+            "cross_entropy, which takes logits: leave out a final softmax",
+        ),
+    },
+    "nn": {
+        **dict.fromkeys(
+            ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "BatchNormalization"), "BatchNorm"
+        ),
+        "LayerNormalization": "LayerNorm",
+        "GroupNormalization": "GroupNorm",
+        "InstanceNorm2d": "GroupNorm with as many groups as channels",
+        "Conv2D": "Conv2d",
+        **dict.fromkeys(("MaxPooling2D", "MaxPool2D"), "MaxPool2d"),
+        **dict.fromkeys(("AveragePooling2D", "AvgPool2D"), "AvgPool2d"),
+        **dict.fromkeys(("GlobalAveragePooling2D", "AdaptiveAvgPool2d"), "GlobalAvgPool2d"),
+        "MultiheadAttention": "MultiHeadAttention",
+        "TransformerEncoderLayer": "TransformerBlock",
+        "RNN": "SimpleRNN",
+        "Dropout2d": "Dropout",
+        "ModuleList": "a list: self.layers = [...]",
+        "ModuleDict": "a dict: self.heads = {...}",
+        "functional": "tg: tg.relu, tg.softmax, tg.losses.cross_entropy",
+    },
+    "optim": {
+        "lr_scheduler": "schedules: Adam(lr=schedules.cosine(1e-3, steps=1000))",
+        "GradScaler": "LossScale",
+        **dict.fromkeys(("Optimiser", "optimizers"), "Optimizer"),
+    },
+    "Module": {
+        "trainable_weights": "trainable_variables",
+        "trainable_parameters": "trainable_variables",
+        "weights": "parameters(), or get_weights() for arrays",
+        "variables": "parameters()",
+        "non_trainable_weights": "[p for p in parameters() if not p.requires_grad]",
+        "requires_grad": "trainable = False, or True",
+        "requires_grad_": "trainable = False, or True",
+        "freeze": "trainable = False",
+        "unfreeze": "trainable = True",
+        "buffers": "named_state()",
+        "named_buffers": "named_state()",
+        "named_children": "children()",
+        "register_parameter": "an assignment: self.name = nn.Parameter(...)",
+        "register_buffer": "an assignment: self.name = nn.Buffer(...)",
+        "add_module": "an assignment: self.name = layer",
+        "register_module": "an assignment: self.name = layer",
+        "cuda": '.to("cupy")',
+        "cpu": '.to("numpy")',
+        "half": '.astype("float16")',
+        "bfloat16": '.astype("bfloat16")',
+        "double": '.astype("float64")',
+        "float": '.astype("float32")',
+        "count_params": "summary()",
+        "save_weights": "state_dict(), arrays by name",
+        "load_weights": "load_state_dict(arrays by name)",
+        "train_on_batch": "a loop of your own, with loss.backward()",
+        "fit_generator": "fit(x, y)",
+        "inputs": "Model(inputs, outputs), which is given them",
+    },
+    "callback": {
+        "on_train_begin": "train_begin(self, model, names)",
+        "on_epoch_end": "epoch_end(self, model, epoch, scores)",
+        "on_train_end": "train_end(self, model)",
+    },
 }
 
 
@@ -49,20 +335,29 @@ def explains_names(function: F) -> F:
 
 def _explained(function: Callable, args: tuple, kwargs: dict, error: TypeError) -> ArgumentError:
     """The call that Python refused, and what the function takes."""
-    known = list(inspect.signature(function).parameters)
-    name = function.__qualname__.removesuffix(".__init__")
+    given = inspect.signature(function).parameters
+    known = [n for n, p in given.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    known = [n for n in known if n not in ("self", "model")]
+    takes_more = any(p.kind is p.VAR_KEYWORD for p in given.values())
+    made = function.__name__ == "__init__"
+    name = type(args[0]).__name__ if made else function.__name__
     for word in kwargs:
-        if word not in known:
+        ours = any(w in known for w in ARGUMENTS.get(word, ()))
+        if word not in known and (ours or not takes_more):
             return ArgumentError(f"{name}: argument {word!r}: {instead(word, known)}")
     text = str(error).partition("() ")[2] or str(error)
-    if known[:1] == ["arrays"]:
-        text += f"; the arrays are one sequence: {name}([a, b])"
-    return ArgumentError(f"{name}({', '.join(n for n in known if n != 'self')}): {text}")
+    return ArgumentError(f"{name}({', '.join(known)}): {text}")
 
 
 def instead(word: str, known: list[str]) -> str:
     """What to write for an argument that there is not."""
+    if ours := next((w for w in ARGUMENTS.get(word, ()) if w in known), None):
+        return f"here it is {ours}="
     if word in REFUSED:
         return REFUSED[word]
-    ours = next((w for w in ARGUMENTS.get(word, ()) if w in known), None)
-    return f"here it is {ours}=" if ours else suggest(word, [n for n in known if n != "self"])
+    return suggest(word, known)
+
+
+def missing(where: str, name: str, known: Iterable[str]) -> str:
+    """What to write for a name that `where`, a part of the package or a kind of object, has not."""
+    return f"here it is {NAMES[where][name]}" if name in NAMES[where] else suggest(name, set(known))

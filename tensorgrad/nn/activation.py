@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .. import functions
 from ..core import Tensor
 from ..creation import asarray
 from ..errors import ShapeError, suggest
-from ..public import PUBLIC
 from .module import Module
 
 NAMES: tuple[str, ...] = (
@@ -40,7 +40,7 @@ def apply(activation: str | Callable, x: Tensor) -> Tensor:
     """The activation of x."""
     if callable(activation):
         return activation(x)
-    return x if activation == "none" else PUBLIC[activation](x)
+    return x if activation == "none" else getattr(functions, activation)(x)
 
 
 class Activation(Module):
@@ -58,7 +58,7 @@ class Activation(Module):
 
     def forward(self, x: Any) -> Tensor:
         if self.options:
-            return PUBLIC[self.name](x, **self.options)
+            return getattr(functions, self.name)(x, **self.options)
         return apply(self.name, asarray(x))
 
     def describe(self) -> str:

@@ -8,9 +8,9 @@ from ..backend import is_floating
 from ..core import Tensor
 from ..creation import asarray, beside, host_generator
 from ..errors import DTypeError, ShapeError
+from ..functions import dense
 from ..ops.attention import scaled_dot_product_attention
 from ..ops.shape import expand_dims, reshape, split, swapaxes
-from ..public import dense
 from .container import Sequential
 from .dense import Dense
 from .dropout import Dropout

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ..errors import DTypeError, GraphError, ShapeError
-from ..public import PUBLIC
+from ..functions import concat
 from .module import Module, parts_of
 from .symbol import Symbol, symbolic
 
@@ -91,8 +91,8 @@ def Input(shape: int | tuple[int, ...]) -> Symbol:
 def concatenate(symbols: Sequence[Any], axis: int = -1) -> Any:
     """Joins tensors, or symbols of a functional model, along an axis other than the batch."""
     if not any(isinstance(s, Symbol) for s in symbols):
-        return PUBLIC["concat"](symbols, axis=axis)
-    return symbolic(lambda *xs: PUBLIC["concat"](xs, axis=axis), symbols)
+        return concat(symbols, axis=axis)
+    return symbolic(lambda *xs: concat(xs, axis=axis), symbols)
 
 
 class Model(Module):
