@@ -8,6 +8,7 @@ from typing import Any
 from . import functions as F
 from .core import Tensor
 from .typing import ArrayLike, Axes, Axis, DType, Shape
+from .words import explains_names
 
 
 class Methods:
@@ -115,22 +116,27 @@ class Methods:
         """x above 0, alpha (exp(x) - 1) below. See `tg.elu`."""
         return F.elu(self, alpha)
 
+    @explains_names
     def softmax(self, axis: Axes = -1) -> Tensor:
         """exp(x) / sum(exp(x)) along `axis`. See `tg.softmax`."""
         return F.softmax(self, axis)
 
+    @explains_names
     def log_softmax(self, axis: Axes = -1) -> Tensor:
         """log(softmax(x)) along `axis`. See `tg.log_softmax`."""
         return F.log_softmax(self, axis)
 
+    @explains_names
     def round(self, decimals: int = 0) -> Tensor:
         """The nearest whole number, or of so many decimals. See `tg.round`."""
         return F.round(self, decimals)
 
+    @explains_names
     def clip(self, min: ArrayLike | None = None, max: ArrayLike | None = None) -> Tensor:
         """x brought into [min, max]. See `tg.clip`."""
         return F.clip(self, min, max)
 
+    @explains_names
     def sum(
         self,
         axis: Axes = None,
@@ -143,6 +149,7 @@ class Methods:
         """Sum over `axis`. See `tg.sum`."""
         return F.sum(self, axis, dtype, keepdims=keepdims, initial=initial, where=where)
 
+    @explains_names
     def prod(
         self,
         axis: Axes = None,
@@ -155,6 +162,7 @@ class Methods:
         """Product over `axis`. See `tg.prod`."""
         return F.prod(self, axis, dtype, keepdims=keepdims, initial=initial, where=where)
 
+    @explains_names
     def mean(
         self,
         axis: Axes = None,
@@ -166,6 +174,7 @@ class Methods:
         """Arithmetic mean over `axis`. See `tg.mean`."""
         return F.mean(self, axis, dtype, keepdims=keepdims, where=where)
 
+    @explains_names
     def var(
         self,
         axis: Axes = None,
@@ -181,6 +190,7 @@ class Methods:
             self, axis, dtype, ddof=ddof, correction=correction, keepdims=keepdims, where=where
         )
 
+    @explains_names
     def std(
         self,
         axis: Axes = None,
@@ -196,6 +206,7 @@ class Methods:
             self, axis, dtype, ddof=ddof, correction=correction, keepdims=keepdims, where=where
         )
 
+    @explains_names
     def max(
         self,
         axis: Axes = None,
@@ -207,6 +218,7 @@ class Methods:
         """Largest number along `axis`. See `tg.max`."""
         return F.max(self, axis, keepdims=keepdims, initial=initial, where=where)
 
+    @explains_names
     def min(
         self,
         axis: Axes = None,
@@ -218,14 +230,17 @@ class Methods:
         """Smallest number along `axis`. See `tg.min`."""
         return F.min(self, axis, keepdims=keepdims, initial=initial, where=where)
 
+    @explains_names
     def argmax(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
         """Where the largest number along `axis` is. See `tg.argmax`."""
         return F.argmax(self, axis, keepdims=keepdims)
 
+    @explains_names
     def argmin(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
         """Where the smallest number along `axis` is. See `tg.argmin`."""
         return F.argmin(self, axis, keepdims=keepdims)
 
+    @explains_names
     def all(
         self,
         axis: Axes = None,
@@ -236,6 +251,7 @@ class Methods:
         """Whether all along `axis` are non-zero. See `tg.all`."""
         return F.all(self, axis, keepdims=keepdims, where=where)
 
+    @explains_names
     def any(
         self,
         axis: Axes = None,
@@ -246,6 +262,7 @@ class Methods:
         """Whether any along `axis` is non-zero. See `tg.any`."""
         return F.any(self, axis, keepdims=keepdims, where=where)
 
+    @explains_names
     def logsumexp(self, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
         """log(sum(exp(x))) over `axis`. See `tg.logsumexp`."""
         return F.logsumexp(self, axis, keepdims=keepdims)
@@ -268,10 +285,12 @@ class Methods:
         """One axis with all numbers in row-major order, as `x.reshape(-1)`."""
         return F.reshape(self, -1)
 
+    @explains_names
     def squeeze(self, axis: Axes = None) -> Tensor:
         """Axes of length 1 removed. See `tg.squeeze`."""
         return F.squeeze(self, axis)
 
+    @explains_names
     def expand_dims(self, axis: int | Sequence[int]) -> Tensor:
         """Axes of length 1 inserted. See `tg.expand_dims`."""
         return F.expand_dims(self, axis)
@@ -284,6 +303,7 @@ class Methods:
         """Axes moved to other places. See `tg.moveaxis`."""
         return F.moveaxis(self, source, destination)
 
+    @explains_names
     def flip(self, axis: Axes = None) -> Tensor:
         """The order of the elements reversed along `axis`. See `tg.flip`."""
         return F.flip(self, axis)
@@ -292,6 +312,7 @@ class Methods:
         """Repeated to the shape, without memory of its own. See `tg.broadcast_to`."""
         return F.broadcast_to(self, shape)
 
+    @explains_names
     def split(self, indices_or_sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
         """Its parts along `axis`. See `tg.split`."""
         return F.split(self, indices_or_sections, axis)

@@ -202,9 +202,7 @@ NAMES: dict[str, dict[str, str]] = {
     "Tensor": {
         **dict.fromkeys(("view",), ".reshape(...)"),
         **dict.fromkeys(("permute", "t"), ".transpose(...)"),
-        **dict.fromkeys(
-            ("cpu", "cuda", "device", "is_cuda"), ".to('numpy'), .to('cupy')"
-        ),
+        **dict.fromkeys(("cpu", "cuda", "device", "is_cuda"), ".to('numpy'), .to('cupy')"),
         **dict.fromkeys(("float", "float32"), ".astype('float32')"),
         **dict.fromkeys(("double", "float64"), ".astype('float64')"),
         **dict.fromkeys(("half", "float16"), ".astype('float16')"),
