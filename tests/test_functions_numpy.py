@@ -450,3 +450,37 @@ def test_where_and_activations_take_lists_numbers_and_tensors():
         gradcheck(f, [X], order=2)
     close(activation.leaky_relu(X, 0.3), np.where(X > 0, X, 0.3 * X))
     close(activation.elu(X, alpha=np.float64(0.3)), np.where(X > 0, X, 0.3 * np.expm1(X)))
+
+
+# --- on every backend ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "options"), REDUCTIONS)
+def test_reductions_on_every_backend(name, options, backend):
+    """Masks and numbers that come from the host go where x is."""
+    x = X > 0 if name in ("all", "any") else X.astype("float32")
+    here = tg.tensor(x, backend=backend)
+    if x.dtype == "float32":
+        here.requires_grad = True
+    y = getattr(reduce, name)(here, (0, 2), **options)
+    assert y.backend == here.backend
+    expected = getattr(np, name)(x, (0, 2), **options)
+    np.testing.assert_allclose(y.numpy(), expected, 1e-5, 1e-5)
+    if name in SMOOTH:
+        y.sum().backward()
+        assert here.grad.backend == here.backend
+
+
+def test_clip_and_round_on_every_backend(backend):
+    here = tg.tensor(X, backend=backend, requires_grad=True)
+    low = tg.tensor(LOW, backend=backend, requires_grad=True)
+    high = tg.tensor(-LOW, backend=backend, requires_grad=True)
+    for bounds in ((low, high), (low,), (None, 0.5), (0.5, -0.5), ()):
+        y = elementwise.clip(here, *bounds)
+        plain = [b.numpy() if isinstance(b, tg.Tensor) else b for b in bounds]
+        expected = np.clip(X, *plain, *[None] * (2 - len(plain)))
+        np.testing.assert_array_equal(y.numpy(), expected)
+        y.sum().backward()
+    for decimals in (-1, 0, 1):
+        y = elementwise.round(here, decimals)
+        np.testing.assert_allclose(y.numpy(), np.round(X, decimals), atol=1e-12)

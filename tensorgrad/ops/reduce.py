@@ -46,7 +46,7 @@ def widened(x: Any) -> Any:
 
 def kept_shape(shape, axis):
     """The shape that `keepdims=True` would have given."""
-    if axis is None or not shape:  # NumPy takes axis 0 and -1 of a number, too
+    if axis is None:
         return (1,) * len(shape)
     axes = {a % len(shape) for a in ((axis,) if isinstance(axis, int) else axis)}
     return tuple([1 if i in axes else n for i, n in enumerate(shape)])
