@@ -235,6 +235,25 @@ def test_padding_has_gradients(mode):
         assert gradcheck(lambda x, o=options: F.pad(x * x, ((1, 2), (6, 1)), mode, **o), [X[0]])
 
 
+@pytest.mark.parametrize("mode", OPTIONS)
+def test_every_mode_pads_on_every_backend(backend, mode):
+    for options in OPTIONS[mode]:
+        expected = np.pad(X, ((1, 0), (0, 2), (6, 5)), mode, **options)
+        x = tg.tensor(X, requires_grad=True, backend=backend)
+        y = F.pad(x, ((1, 0), (0, 2), (6, 5)), mode, **options)
+        assert y.backend == backend
+        np.testing.assert_allclose(y.numpy(), expected, rtol=1e-12)
+        y.sum().backward()
+        assert x.grad.backend == backend
+
+
+def test_numbers_go_where_the_tensors_beside_them_are(backend):
+    x = tg.asarray(X[0, 0], backend=backend)
+    assert F.concat([1, x, 2.5], axis=None).backend == backend
+    assert F.stack([x[0], 3]).numpy().tolist() == [X[0, 0, 0], 3.0]
+    assert F.dropout(x).backend == backend
+
+
 # --- what docstrings promise ----------------------------------------------------------------------
 
 
@@ -272,7 +291,7 @@ RETURNED = {  # -> the shapes of what is returned, a tuple of them for several
         lambda: F.rnn(normal(2, 5, 3), normal(2, 4), normal(3, 4), normal(4, 4), activation="relu"),
         ((2, 5, 4), (2, 4)),
     ),
-    "embedding": (lambda: F.embedding(normal(5, 2), [[1, 4, 0]]), (1, 3, 2)),
+    "embedding": (lambda: F.embedding(normal(5, 2), np.array([[1, 4, 0]])), (1, 3, 2)),
     "dropout": (lambda: F.dropout(X), (2, 3, 4)),
     "dense": (lambda: F.dense(X, normal(4, 5), normal(5), activation="gelu"), (2, 3, 5)),
     "split": (lambda: F.split(X, 2), ((1, 3, 4), (1, 3, 4))),
@@ -408,7 +427,9 @@ ERRORS = {
     "pad pairs": (lambda: F.pad(t, ((1, 1),) * 3), A, "each of the 2 axes"),
     "pad axis": (lambda: F.pad(t, {2: 1}), I, "names axis 2 of 2"),
     "pad option": (lambda: F.pad(t, 1, "edge", constant_values=1), A, "'edge' does not use const"),
-    "pad value": (lambda: F.pad(t, 1, value=1), A, "'value'"),
+    "pad value": (lambda: F.pad(t, 1, value=1), A, "'value': here it is constant_values="),
+    "split sections": (lambda: F.split(t, sections=2), A, "here it is indices_or_sections="),
+    "kernel size": (lambda: F.max_pool2d(t, kernel_size=2), A, "here it is size="),
     "pad reflect_type": (lambda: F.pad(t, 1, "reflect", reflect_type="od"), A, "mean 'odd'"),
     "pad stat": (lambda: F.pad(t, 1, "mean", stat_length=0), A, "stat_length=0: whole numbers"),
     "pad nothing": (lambda: F.pad(t[:0], 1, "edge"), S, "axis 0 of shape .0, 3. is empty"),
@@ -416,8 +437,8 @@ ERRORS = {
     "pad leaf": (lambda: F.pad(t, 1, constant_values=leaf), tg.GraphError, "plain number"),
     "eps leaf": (lambda: F.layer_norm(t, eps=leaf), tg.GraphError, "layer_norm: eps .*plain numb"),
     "eps text": (lambda: F.rms_norm(t, eps="a"), A, "rms_norm: eps='a' must be a number"),
-    "weight": (lambda: F.layer_norm(t, np.ones(2)), S, "weight has shape"),
-    "dense": (lambda: F.dense(t, np.ones((2, 1))), S, "x has 3 features, w takes 2"),
+    "weight": (lambda: F.layer_norm(t, tg.ones(2)), S, "weight has shape"),
+    "dense": (lambda: F.dense(t, tg.ones((2, 1))), S, "x has 3 features, w takes 2"),
     "dense activation": (lambda: F.dense(t, t, activation="rleu"), A, "did you mean 'relu'"),
     "conv activation": (lambda: F.conv2d(t, t, activation="gelu"), A, "conv2d: activation='gelu'"),
     "conv stride": (lambda: F.conv2d(t, t, stride=0), A, "conv2d: stride=0 must be 1 or more"),
@@ -434,12 +455,16 @@ ERRORS = {
         "rnn: activation='gelu'",
     ),
     "mask": (
-        lambda: F.scaled_dot_product_attention(t, t, t, np.ones((2, 2), int)),
+        lambda: F.scaled_dot_product_attention(t, t, t, tg.ones((2, 2), int)),
         tg.DTypeError,
         "mask == 1",
     ),
     "float ids": (lambda: F.embedding(t, [0.5]), tg.DTypeError, "integers"),
-    "high ids": (lambda: F.embedding(t, [2]), I, "outside the table's 0..1"),
+    "high ids": (
+        lambda: F.embedding(np.ones((2, 3)), np.array([2])),
+        I,
+        "outside the table's 0..1",
+    ),
     "dropout 1": (lambda: F.dropout(t, 1), A, "dropout: p=1 must be a probability"),
     "dropout nan": (lambda: F.dropout(t, math.nan), A, "p=nan"),
     "dropout text": (lambda: F.dropout(t, "half"), A, "dropout: p='half' must be a number"),

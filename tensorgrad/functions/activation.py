@@ -10,7 +10,7 @@ from ..core import Tensor
 from ..ops import elementwise as ops
 from ..typing import ArrayLike
 from ..words import explains_names
-from .inputs import as_tensor, number
+from .inputs import as_tensor, real
 
 
 def relu(x: ArrayLike) -> Tensor:
@@ -34,7 +34,7 @@ def leaky_relu(x: ArrayLike, slope: float = 0.01) -> Tensor:
     >>> leaky_relu([-1.0, 2.0], 0.5).tolist()
     [-0.5, 2.0]
     """
-    return ops.leaky_relu(as_tensor(x), slope=number("leaky_relu: slope", slope))
+    return ops.leaky_relu(as_tensor(x), slope=real("leaky_relu: slope", slope))
 
 
 @explains_names
@@ -49,7 +49,7 @@ def elu(x: ArrayLike, alpha: float = 1.0) -> Tensor:
     >>> elu([-100.0, 2.0], 0.5).tolist()
     [-0.5, 2.0]
     """
-    return ops.elu(as_tensor(x), alpha=number("elu: alpha", alpha))
+    return ops.elu(as_tensor(x), alpha=real("elu: alpha", alpha))
 
 
 def gelu(x: ArrayLike) -> Tensor:

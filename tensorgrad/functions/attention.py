@@ -6,7 +6,7 @@ from ..core import Tensor
 from ..ops import attention as ops
 from ..typing import ArrayLike
 from ..words import explains_names
-from .inputs import number, operands
+from .inputs import floating, operands, real
 
 
 @explains_names
@@ -39,8 +39,10 @@ def scaled_dot_product_attention(
     >>> scaled_dot_product_attention(q, q, v, causal=True).tolist()
     [[[1.0], [2.0]]]
     """
+    *inputs, mask = operands(q, k, v, mask)
     return ops.scaled_dot_product_attention(
-        *operands(q, k, v, mask),
+        *map(floating, inputs),
+        mask,
         causal=bool(causal),
-        scale=None if scale is None else number("scaled_dot_product_attention: scale", scale),
+        scale=None if scale is None else real("scaled_dot_product_attention: scale", scale),
     )[0]

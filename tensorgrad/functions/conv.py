@@ -143,7 +143,7 @@ def avg_pool2d(x: ArrayLike, size: Size, stride: Size | None = None, padding: Si
     >>> avg_pool2d([[[[1.0, 2.0], [4.0, 3.0]]]], 2).item()
     2.5
     """
-    return ops.avg_pool2d(floating(x), **_pool("avg_pool2d", size, stride, padding))
+    return ops.avg_pool2d(floating(as_tensor(x)), **_pool("avg_pool2d", size, stride, padding))
 
 
 def _pool(name: str, size: Any, stride: Any, padding: Any) -> dict[str, Any]:

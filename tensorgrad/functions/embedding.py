@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..core import Tensor
 from ..ops import embedding as ops
 from ..typing import ArrayLike
-from .inputs import as_tensor
+from .inputs import operands
 
 
 def embedding(weight: ArrayLike, ids: ArrayLike) -> Tensor:
@@ -20,4 +20,4 @@ def embedding(weight: ArrayLike, ids: ArrayLike) -> Tensor:
     >>> embedding([[0.0, 1.0], [2.0, 3.0]], [1, 1, 0]).tolist()
     [[2.0, 3.0], [2.0, 3.0], [0.0, 1.0]]
     """
-    return ops.embedding(as_tensor(weight), as_tensor(ids))
+    return ops.embedding(*operands(weight, ids))

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from operator import index
 from typing import Any
 
-import numpy as np
-
 from ..backend import NUMBERS, is_floating
 from ..core import Tensor
 from ..creation import asarray
@@ -29,10 +27,10 @@ def owned(x: Any) -> Tensor:
     return Tensor(made.data.copy())
 
 
-def floating(x: Any) -> Tensor:
-    """`as_tensor` for functions of real numbers: integers become the default float."""
-    made = as_tensor(x)
-    return made if is_floating(made.dtype) else made.astype("float32")
+def floating(x: Any) -> Any:
+    """A Tensor, array or number whose integers became the default float."""
+    x = as_tensor(x) if isinstance(x, NUMBERS) else x
+    return x if is_floating(x.dtype) else x.astype("float32")
 
 
 def operands(*xs: Any) -> list[Any]:
@@ -54,19 +52,17 @@ def whole(name: str, value: Any) -> int:
         raise ArgumentError(f"{name}={value!r} must be a whole number") from None
 
 
-def number(name: str, value: Any) -> float:
-    """A single number as one of Python's. GraphError for a tensor on the tape."""
+def real(name: str, value: Any) -> float:
+    """A number as a float: of Python, NumPy or an untracked Tensor."""
     if isinstance(value, Tensor) and value.node is not None:
         raise GraphError(
             f"{name} takes a plain number, and no gradient reaches a tensor there: give .item(), "
             "or write the formula out"
         )
-    if isinstance(value, NUMBERS):
-        return value  # type: ignore[no-any-return]
-    found = value.tolist() if isinstance(value, (Tensor, np.ndarray, np.generic)) else value
-    if not isinstance(found, NUMBERS):
-        raise ArgumentError(f"{name}={value!r} must be a number")
-    return found  # type: ignore[no-any-return]
+    try:
+        return float(value.__float__())  # which text has not, that float() would read
+    except (AttributeError, TypeError, ValueError):
+        raise ArgumentError(f"{name}={value!r} must be a number") from None
 
 
 def choice(name: str, value: Any, choices: Iterable[str]) -> str:

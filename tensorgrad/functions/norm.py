@@ -7,7 +7,7 @@ from ..errors import ArgumentError
 from ..ops import norm as ops
 from ..typing import ArrayLike
 from ..words import explains_names
-from .inputs import floating, number, operands, whole
+from .inputs import floating, operands, real, whole
 
 
 @explains_names
@@ -30,9 +30,8 @@ def layer_norm(
     array([[-1.,  1.],
            [-1.,  1.]], dtype=float32)
     """
-    return ops.layer_norm(*operands(floating(x), weight, bias), eps=number("layer_norm: eps", eps))[
-        0
-    ]
+    x, weight, bias = operands(x, weight, bias)
+    return ops.layer_norm(floating(x), weight, bias, eps=real("layer_norm: eps", eps))[0]
 
 
 @explains_names
@@ -48,7 +47,8 @@ def rms_norm(x: ArrayLike, weight: ArrayLike | None = None, *, eps: float = 1e-6
     >>> rms_norm([[3.0, 4.0, 0.0, 0.0]]).numpy().round(3)
     array([[1.2, 1.6, 0. , 0. ]], dtype=float32)
     """
-    return ops.rms_norm(*operands(floating(x), weight), eps=number("rms_norm: eps", eps))[0]
+    x, weight = operands(x, weight)
+    return ops.rms_norm(floating(x), weight, eps=real("rms_norm: eps", eps))[0]
 
 
 @explains_names
@@ -76,9 +76,8 @@ def batch_norm(
     array([[-1., -1.],
            [ 1.,  1.]], dtype=float32)
     """
-    return ops.batch_norm(*operands(floating(x), weight, bias), eps=number("batch_norm: eps", eps))[
-        0
-    ]
+    x, weight, bias = operands(x, weight, bias)
+    return ops.batch_norm(floating(x), weight, bias, eps=real("batch_norm: eps", eps))[0]
 
 
 @explains_names
@@ -107,9 +106,9 @@ def group_norm(
     """
     if (parts := whole("group_norm: groups", groups)) < 1:
         raise ArgumentError(f"group_norm: groups={groups!r} must be 1 or more")
-    return ops.group_norm(
-        *operands(floating(x), weight, bias), groups=parts, eps=number("group_norm: eps", eps)
-    )[0]
+    x, weight, bias = operands(x, weight, bias)
+    eps = real("group_norm: eps", eps)
+    return ops.group_norm(floating(x), weight, bias, groups=parts, eps=eps)[0]
 
 
 @explains_names
@@ -128,4 +127,5 @@ def channel_affine(
     >>> channel_affine([[1.0, 2.0]], [10.0, 100.0], [0.0, 1.0]).tolist()
     [[10.0, 201.0]]
     """
-    return ops.channel_affine(*operands(floating(x), scale, shift))
+    x, scale, shift = operands(x, scale, shift)
+    return ops.channel_affine(floating(x), scale, shift)

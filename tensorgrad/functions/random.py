@@ -8,7 +8,7 @@ from ..errors import ArgumentError
 from ..ops import random as ops
 from ..typing import ArrayLike
 from ..words import explains_names
-from .inputs import as_tensor, floating, number
+from .inputs import as_tensor, floating, operands, real
 
 
 @explains_names
@@ -31,8 +31,8 @@ def dropout(x: ArrayLike, p: float = 0.5, *, state: ArrayLike | None = None) -> 
     >>> sorted(set(y.numpy().round(3).tolist()))
     [0.0, 1.333]
     """
-    x = floating(x)
-    if not 0 <= (chance := number("dropout: p", p)) < 1:
+    made: Tensor = floating(as_tensor(x))
+    if not 0 <= (chance := real("dropout: p", p)) < 1:
         raise ArgumentError(f"dropout: p={p!r} must be a probability from 0 to below 1")
-    drawn = random_state(x.backend, x.size) if state is None else as_tensor(state)
-    return ops.dropout(x, drawn, p=chance)
+    drawn = random_state(made.backend, made.size) if state is None else state
+    return ops.dropout(*operands(made, drawn), p=chance)

@@ -16,7 +16,7 @@ from ..ops import discrete, elementwise
 from ..ops import reduce as ops
 from ..typing import ArrayLike, Axes, Axis, DType
 from ..words import explains_names
-from .inputs import as_tensor, axes_of, number, whole
+from .inputs import as_tensor, axes_of, real, whole
 
 # --- sums, products, means ----------------------------------------------------------------------
 
@@ -421,7 +421,7 @@ def _freedom(name: str, ddof: float, correction: float | None) -> float:
             "give one of them"
         )
     given, word = (ddof, "ddof") if correction is None else (correction, "correction")
-    return given if isinstance(given, int) else number(f"{name}: {word}", given)
+    return given if isinstance(given, int) else real(f"{name}: {word}", given)
 
 
 def _count(mask: Tensor, x: Tensor, axis: Axes, keepdims: bool) -> Tensor:

@@ -198,7 +198,7 @@ def concatenate(arrays: Sequence[ArrayLike] | ArrayLike, axis: Axis = 0) -> Tens
     """
     made, along = _several("concatenate", arrays, axis)
     if along is None:
-        made, along = [reshape(x, -1) for x in made], 0
+        made, along = [ops.reshape(x, shape=(-1,)) for x in made], 0
     return ops.concat(*made, axis=along)
 
 
