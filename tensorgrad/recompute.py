@@ -9,7 +9,7 @@ from weakref import ref
 from .autograd import leaves, refill
 from .core import Leaf, Node, Tensor, next_seq, noted
 from .creation import Draws
-from .errors import GraphError
+from .errors import ArgumentError, GraphError
 from .switches import recording, switches
 
 
@@ -31,7 +31,7 @@ def checkpoint(f: Callable, /, *args: Any, **kwargs: Any) -> Any:
     [0.0]
     """
     if not callable(f):
-        raise GraphError(f"checkpoint: give a function and its arguments, got {f!r}")
+        raise ArgumentError(f"checkpoint: give a function and its arguments, got {f!r}")
     if not switches.recording:
         return f(*args, **kwargs)
     start, again = next_seq(), _Again(f, (args, kwargs))  # before f may change what it was given

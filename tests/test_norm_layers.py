@@ -326,8 +326,8 @@ MISTAKES = {
         "features = 5, .* of axis 1;",
     ),
     "other rows": (lambda: nn.RMSNorm(5)(X), tg.ShapeError, "features = 5, .* axis -1"),
-    "momentum": (lambda: nn.BatchNorm(2, momentum=1.5), tg.ShapeError, "from 0 to 1"),
-    "no momentum": (lambda: nn.BatchNorm(2, momentum=None), tg.ShapeError, "from 0 to 1"),
+    "momentum": (lambda: nn.BatchNorm(2, momentum=1.5), tg.ArgumentError, "from 0 to 1"),
+    "no momentum": (lambda: nn.BatchNorm(2, momentum=None), tg.ArgumentError, "from 0 to 1"),
     "groups": (lambda: nn.GroupNorm(4, 6), tg.ShapeError, "do not divide into 4 groups"),
     "late groups": (lambda: nn.GroupNorm(4)(X), tg.ShapeError, "do not divide into 4 groups"),
     "no groups": (lambda: tg.group_norm(X, groups=0), tg.ShapeError, "0 groups"),
@@ -339,7 +339,7 @@ MISTAKES = {
     "an id too high": (lambda: tg.embedding(X, [0, 4]), tg.IndexingError, "from 0 to 4, .*0..3"),
     "an id below 0": (lambda: nn.Embedding(4, 2)([-1]), tg.IndexingError, "from -1 to -1"),
     "fractions": (lambda: nn.Embedding(4, 2)([0.5]), tg.DTypeError, "whole numbers"),
-    "count": (lambda: nn.Embedding(0, 2), tg.ShapeError, "count must be a whole number"),
+    "count": (lambda: nn.Embedding(0, 2), tg.ArgumentError, "count must be a whole number"),
 }
 
 

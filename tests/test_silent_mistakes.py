@@ -317,13 +317,13 @@ def test_logsumexp_of_a_masked_row_has_no_nan_gradient():
 )
 def test_probabilities_are_not_taken_for_logits_nor_logits_for_probabilities(layer, loss, message):
     y = LABELS if loss == "cross_entropy" else LABELS[:, None].astype(np.float32)
-    with pytest.raises(tg.ShapeError, match=message):
+    with pytest.raises(tg.ArgumentError, match=message):
         compiled(layer, loss=loss).fit(X, y, verbose=0)
 
 
 def test_names_of_keras_lead_to_the_right_loss():
     for name in ("sparse_categorical_crossentropy", "categorical_crossentropy"):
-        with pytest.raises(tg.ShapeError, match="'cross_entropy', which takes logits"):
+        with pytest.raises(tg.ArgumentError, match="cross_entropy, which takes logits"):
             compiled(loss=name)
 
 
@@ -335,7 +335,7 @@ def test_weights_for_layers_that_have_none_yet():
 
 def test_an_optimizer_of_a_model_or_a_rate_says_what_to_give():
     for wrong in (0.1, nn.Dense(1, 4), nn.Sequential(nn.Dense(1, 4))):
-        with pytest.raises(tg.DTypeError, match=r"model.parameters\(\)"):
+        with pytest.raises(tg.ArgumentError, match=r"model.parameters\(\)"):
             tg.optim.Adam(wrong)
 
 
@@ -354,7 +354,7 @@ def test_a_tensor_that_looks_like_a_parameter_is_not_left_untrained():
 
 
 def test_two_arrays_for_a_loader_come_in_a_tuple():
-    with pytest.raises(tg.ShapeError, match=r"DataLoader\(\(x, y\)\)"):
+    with pytest.raises(tg.ArgumentError, match=r"DataLoader\(\(x, y\)\)"):
         tg.data.DataLoader(X, Y)
 
 

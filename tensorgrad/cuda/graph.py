@@ -22,7 +22,7 @@ from ..autograd import leaves, refill
 from ..backend import BY_TYPE, Backend, default, make
 from ..core import Leaf, Tensor, next_seq
 from ..dispatch import watched
-from ..errors import DTypeError, GraphError, ShapeError, TensorgradError, user_line
+from ..errors import ArgumentError, GraphError, TensorgradError, user_line
 from ..switches import switches
 
 _NO_MEMORY = 2  # cudaErrorMemoryAllocation
@@ -57,9 +57,9 @@ def graphed(step: Callable, sample_batch: Any, warmup: int = 3) -> Callable:
     (3.0, [0.5, 1.5])
     """
     if not callable(step):
-        raise DTypeError(f"graphed: the step is a function, got {type(step).__name__}")
+        raise ArgumentError(f"graphed: the step is a function, got {type(step).__name__}")
     if not isinstance(warmup, (int, np.integer)) or warmup < 1:
-        raise ShapeError(f"graphed: warmup is at least 1 step, got {warmup!r}")
+        raise ArgumentError(f"graphed: warmup is at least 1 step, got {warmup!r}")
     sample = sample_batch if isinstance(sample_batch, tuple) else (sample_batch,)
     homes = [home for a in sample if (home := _home(a)) is not None]
     if len({home.name for home in homes}) != 1:

@@ -10,7 +10,8 @@ import numpy as np
 from ..backend import default, dtype_of, is_floating, make
 from ..core import Tensor
 from ..creation import host_generator
-from ..errors import DTypeError, ShapeError
+from ..errors import ArgumentError, ShapeError
+from ..words import explains_names
 from .prefetch import part, prefetched
 
 
@@ -42,12 +43,14 @@ class DataLoader:
 
     `data` is one array, or a tuple such as (x, y) whose first axes have one length. Shuffling
     draws a new order for each pass from the stream that `tg.seed` sets. `dtype` casts floating
-    arrays. Raises ShapeError for empty data, lengths that differ and batch sizes below 1.
+    arrays. Raises ShapeError for empty data and lengths that differ, ArgumentError for batch sizes
+    below 1.
 
     >>> [x.tolist() for x in DataLoader(np.arange(5), batch_size=2)]
     [[0, 1], [2, 3], [4]]
     """
 
+    @explains_names
     def __init__(
         self,
         data: Any,
@@ -57,18 +60,18 @@ class DataLoader:
         dtype: Any = None,
     ):
         if hasattr(batch_size, "shape") and batch_size.shape:
-            raise ShapeError(
+            raise ArgumentError(
                 "DataLoader: several arrays are given as one tuple: DataLoader((x, y))"
             )
         self.single = not several(data)
         self.arrays = arrays_of(data)
         if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-            raise ShapeError(f"DataLoader: batch_size must be at least 1, got {batch_size!r}")
+            raise ArgumentError(f"DataLoader: batch_size must be at least 1, got {batch_size!r}")
         self.batch_size, self.shuffle, self.drop_last = int(batch_size), shuffle, drop_last
         if dtype is not None:
             wanted = dtype_of(dtype)
             if not is_floating(wanted):
-                raise DTypeError(f"DataLoader: dtype is for floating arrays, got {wanted}")
+                raise ArgumentError(f"DataLoader: dtype is for floating arrays, got {wanted}")
             self.arrays = tuple(
                 [a.astype(wanted) if is_floating(a.dtype) else a for a in self.arrays]
             )

@@ -8,7 +8,7 @@ from typing import Any
 from .. import functions
 from ..core import Tensor
 from ..creation import asarray
-from ..errors import ShapeError, suggest
+from ..errors import ArgumentError, suggest
 from .module import Module
 
 NAMES: tuple[str, ...] = (
@@ -27,12 +27,12 @@ ALIASES = {None: "none", "linear": "none", "swish": "silu"}
 
 
 def get(activation: Any) -> str | Callable:
-    """The name of an activation, or the function given; ShapeError for unknown names."""
+    """The name of an activation, or the function given; ArgumentError for unknown names."""
     if callable(activation):
         return activation
     name = ALIASES.get(activation, activation)
     if name not in NAMES:
-        raise ShapeError(f"activation {activation!r} is unknown: {suggest(activation, NAMES)}")
+        raise ArgumentError(f"activation {activation!r} is unknown: {suggest(activation, NAMES)}")
     return name
 
 

@@ -10,12 +10,12 @@ from ..creation import asarray, beside, host_generator
 from ..errors import DTypeError, ShapeError
 from ..functions import dense
 from ..ops.attention import scaled_dot_product_attention
-from ..ops.shape import expand_dims, reshape, split, swapaxes
+from ..ops.shape import cast, expand_dims, reshape, split, swapaxes
 from .container import Sequential
 from .dense import Dense
 from .dropout import Dropout
 from .init import initial
-from .lazy import LazyLayer, size
+from .lazy import LazyLayer, in_dtype_of, size
 from .module import Module, Parameter
 from .norm import LayerNorm
 
@@ -72,6 +72,8 @@ class MultiHeadAttention(LazyLayer):
         q, k, v = [self._by_head(x) for x in projected]
         if mask is not None:
             mask = beside(mask, q)
+            if is_floating(mask.dtype) and mask.dtype != q.dtype:
+                mask = cast(mask, dtype=q.dtype)
             if mask.ndim == 3:  # one for each example: the same for all heads
                 mask = expand_dims(mask, axis=-3)
         y = scaled_dot_product_attention(q, k, v, mask, causal=self.causal)[0]
@@ -144,6 +146,8 @@ class TransformerBlock(Module):
             Dense(hidden, width, activation=self.activation, dtype=self.dtype),
             Dense(width, hidden, dtype=self.dtype),
         )
+        if self._frozen:
+            self.trainable = False
 
     def forward(self, x: Any, mask: Any = None) -> Tensor:
         x = asarray(x)
@@ -154,6 +158,7 @@ class TransformerBlock(Module):
             )
         if self.mlp is None:
             self.build(x.shape[-1])
+        x = in_dtype_of(self.attention_norm.weight, x)
         x = x + self.dropout(self.attention(self.attention_norm(x), mask=mask))
         return x + self.dropout(self.mlp(self.mlp_norm(x)))
 
@@ -170,8 +175,8 @@ class PositionalEmbedding(Module):
         super().__init__()
         shape = tuple([size(f"PositionalEmbedding: {n}", v)
                        for n, v in (("length", length), ("width", width))])  # fmt: skip
-        draw = lambda shape: 0.02 * host_generator().standard_normal(shape)  # noqa: E731
-        self.weight = Parameter(initial(draw, shape, dtype))
+        drawn = 0.02 * host_generator().standard_normal(shape)
+        self.weight = Parameter(initial(lambda shape: drawn, shape, dtype))
 
     def forward(self, x: Any) -> Tensor:
         x = asarray(x)
@@ -185,7 +190,7 @@ class PositionalEmbedding(Module):
             raise DTypeError(
                 f"PositionalEmbedding takes embedded tokens, got dtype {x.dtype}: embed them first"
             )
-        return x + self.weight[: x.shape[-2]]
+        return in_dtype_of(self.weight, x) + self.weight[: x.shape[-2]]
 
     def describe(self) -> str:
         return ", ".join(map(str, self.weight.shape))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from ..errors import DTypeError, GraphError, ShapeError
+from ..errors import ArgumentError, GraphError, ShapeError
 from ..functions import concat
 from .module import Module, parts_of
 from .symbol import Symbol, symbolic
@@ -37,7 +37,7 @@ class Sequential(Module):
         if isinstance(layer, Symbol) and isinstance(layer.maker, InputLayer) and not self.stack:
             layer = layer.maker
         if isinstance(layer, type) or not callable(layer):
-            raise DTypeError(
+            raise ArgumentError(
                 f"Sequential takes layers and functions, got {layer!r}"
                 + (": make an object of it with ()" if isinstance(layer, type) else "")
             )
@@ -112,7 +112,9 @@ class Model(Module):
         self._outputs = [outputs] if self.single else list(outputs)
         for s in (*self._inputs, *self._outputs):
             if not isinstance(s, Symbol):
-                raise DTypeError(f"Model takes what Input and layers called on it give, got {s!r}")
+                raise ArgumentError(
+                    f"Model takes what Input and layers called on it give, got {s!r}"
+                )
         self._order = self._sorted()
         makers = {id(s.maker): s.maker for s in self._order if isinstance(s.maker, Module)}
         self._layers = list(makers.values())
@@ -143,7 +145,7 @@ class Model(Module):
         if len(inputs) == 1 and isinstance(inputs[0], (list, tuple)):
             inputs = tuple(inputs[0])
         if len(inputs) != len(self._inputs):
-            raise ShapeError(f"the model has {len(self._inputs)} inputs, got {len(inputs)}")
+            raise ArgumentError(f"the model has {len(self._inputs)} inputs, got {len(inputs)}")
         known = {id(s): s.maker(x) for s, x in zip(self._inputs, inputs, strict=True)}
         for symbol in self._order[len(self._inputs) :]:
             known[id(symbol)] = symbol.run(*[known[id(s)] for s in symbol.inputs])

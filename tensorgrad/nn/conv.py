@@ -5,9 +5,10 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+from ..backend import is_floating
 from ..core import Tensor
 from ..creation import asarray
-from ..errors import ShapeError
+from ..errors import ArgumentError, ShapeError
 from ..ops import conv, matmul
 from . import activation as activations
 from .lazy import LazyLayer, size
@@ -15,14 +16,14 @@ from .module import Module
 
 
 def pair(name: str, value: Any, least: int = 1) -> tuple[int, int]:
-    """(height, width) from one number for both or from two; ShapeError for anything else."""
+    """(height, width) from one number for both or from two; ArgumentError for anything else."""
     values = (value, value) if hasattr(value, "__index__") else value
     try:
         found = tuple([operator.index(v) for v in values])
     except TypeError:
         found = ()
     if len(found) != 2 or min(found) < least:
-        raise ShapeError(
+        raise ArgumentError(
             f"{name} is one whole number or two (height, width), each {least} or more; "
             f"got {value!r}"
         )
@@ -30,14 +31,14 @@ def pair(name: str, value: Any, least: int = 1) -> tuple[int, int]:
 
 
 def images(name: str, x: Any) -> Tensor:
-    """x as a tensor, with the four axes of images."""
+    """x as a floating tensor, with the four axes of images."""
     x = asarray(x)
     if len(x.shape) != 4:
         raise ShapeError(
             f"{name} takes images (n, channels, height, width), got an input of shape {x.shape}"
             + ("; one channel needs its axis: x[:, None]" if len(x.shape) == 3 else "")
         )
-    return x
+    return x if is_floating(x.dtype) else x.astype("float32")
 
 
 class Conv2d(LazyLayer):
@@ -80,7 +81,7 @@ class Conv2d(LazyLayer):
         self.activation = activations.get(activation)
         self.use_bias, self.inits = bias, (weight_init, bias_init)
         if filters % groups:
-            raise ShapeError(f"Conv2d: {filters} filters cannot be cut into {groups} groups")
+            raise ArgumentError(f"Conv2d: {filters} filters cannot be cut into {groups} groups")
         self.start(in_channels, dtype)
 
     def _padding(self, padding: Any) -> tuple[int, int]:
@@ -88,11 +89,13 @@ class Conv2d(LazyLayer):
             return 0, 0
         if padding != "same":
             if isinstance(padding, str):
-                raise ShapeError(f'Conv2d: padding is "same", "valid" or numbers, got {padding!r}')
+                raise ArgumentError(
+                    f'Conv2d: padding is "same", "valid" or numbers, got {padding!r}'
+                )
             return pair("Conv2d: padding", padding, least=0)
         (kh, kw), (dh, dw) = self.kernel_size, self.dilation
         if self.stride != (1, 1) or dh * (kh - 1) % 2 or dw * (kw - 1) % 2:
-            raise ShapeError(
+            raise ArgumentError(
                 'Conv2d: padding "same" needs stride 1 and windows of odd size; got kernel_size '
                 f"{self.kernel_size}, dilation {self.dilation}, stride {self.stride}"
             )

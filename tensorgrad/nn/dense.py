@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 from ..core import Tensor
-from ..creation import asarray, host_generator
-from ..errors import DTypeError, ShapeError
+from ..creation import asarray
+from ..errors import ArgumentError, ShapeError
 from ..ops import matmul
 from . import activation as activations
+from .init import uniform
 from .lazy import LazyLayer, size
 
 
@@ -35,7 +37,7 @@ class Dense(LazyLayer):
     ):
         super().__init__()
         if isinstance(in_features, str):
-            raise DTypeError(
+            raise ArgumentError(
                 f"Dense: the second argument is in_features, got {in_features!r}; the activation "
                 f"is given by name: Dense({units}, activation={in_features!r})"
             )
@@ -75,7 +77,7 @@ class Linear(Dense):
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, **options: Any):
         bound = 1 / math.sqrt(size("Linear: in_features", in_features))
-        draw = lambda shape: host_generator().uniform(-bound, bound, shape)  # noqa: E731
+        draw = partial(uniform, bound)
         super().__init__(
             out_features, in_features, bias=bias, weight_init=draw, bias_init=draw, **options
         )

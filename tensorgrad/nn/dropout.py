@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..backend import is_floating
 from ..core import Tensor
 from ..creation import asarray, random_state
-from ..errors import ShapeError
+from ..errors import ArgumentError
 from ..ops import random
 from .module import Module
 
@@ -21,14 +22,16 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5):
         super().__init__()
-        if not 0 <= p < 1:
-            raise ShapeError(f"Dropout: p is a probability below 1, got {p!r}")
+        if not (isinstance(p, (int, float)) and 0 <= p < 1):
+            raise ArgumentError(f"Dropout: p is a probability below 1, got {p!r}")
         self.p = p
 
     def forward(self, x: Any) -> Tensor:
         x = asarray(x)
         if not self.training or self.p == 0:
             return x
+        if not is_floating(x.dtype):
+            x = x.astype("float32")
         return random.dropout(x, random_state(x.backend, x.size), p=self.p)
 
     def describe(self) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import backend as backends
 from ..creation import host_generator
-from ..errors import ShapeError, suggest
+from ..errors import ArgumentError, ShapeError, suggest
 
 Shape = tuple[int, ...]
 
@@ -20,6 +20,11 @@ def fans(shape: Shape) -> tuple[int, int]:
     if len(shape) == 4:
         return math.prod(shape[1:]), shape[0] * math.prod(shape[2:])
     return (shape[0], shape[-1]) if len(shape) > 1 else (math.prod(shape), math.prod(shape))
+
+
+def uniform(bound: float, shape: Shape) -> np.ndarray:
+    """Uniform numbers within `bound` of 0."""
+    return host_generator().uniform(-bound, bound, shape)
 
 
 def _uniform(bound: Callable[[int, int], float]) -> Callable[[Shape], np.ndarray]:
@@ -60,7 +65,7 @@ def initial(init: str | float | Callable, shape: Shape, dtype: Any = "float32") 
     """An array of initial weights on the default backend.
 
     `init` is a name of INITIALIZERS ("glorot_uniform" and "kaiming_uniform" are known too), a
-    number for a constant, or a function of the shape. Raises ShapeError for unknown names.
+    number for a constant, or a function of the shape. Raises ArgumentError for unknown names.
 
     >>> initial("zeros", (2, 3)).shape
     (2, 3)
@@ -69,7 +74,7 @@ def initial(init: str | float | Callable, shape: Shape, dtype: Any = "float32") 
         first, _, rest = init.partition("_")
         name = "_".join([ALIASES.get(first, first), rest]) if rest else init
         if name not in INITIALIZERS:
-            raise ShapeError(f"initializer {init!r} is unknown: {suggest(init, INITIALIZERS)}")
+            raise ArgumentError(f"initializer {init!r} is unknown: {suggest(init, INITIALIZERS)}")
         values = INITIALIZERS[name](shape)
     else:
         values = init(shape) if callable(init) else np.full(shape, init)

@@ -7,16 +7,17 @@ from typing import Any
 
 from ..backend import is_floating
 from ..core import Tensor
-from ..errors import GraphError, ShapeError
+from ..errors import ArgumentError, GraphError, ShapeError
 from ..ops.shape import cast
+from ..switches import switches
 from .init import initial
 from .module import Module, Parameter
 
 
 def size(name: str, value: Any) -> int:
-    """A number of features as an int; ShapeError unless it is whole and above 0."""
+    """A number of features as an int; ArgumentError unless it is whole and above 0."""
     if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 1:
-        raise ShapeError(f"{name} must be a whole number above 0, got {value!r}")
+        raise ArgumentError(f"{name} must be a whole number above 0, got {value!r}")
     return operator.index(value)
 
 
@@ -47,6 +48,8 @@ class LazyLayer(Module):
             self.__dict__ = before  # all weights or none
             raise
         setattr(self, self.sized_by, length)
+        if self._frozen:
+            self.trainable = False
 
     def make(self, length: int) -> None:
         """Make the weights for an input of this length."""
@@ -62,7 +65,7 @@ class LazyLayer(Module):
         return self.weight is not None
 
     def checked(self, x: Tensor, name: str = "input") -> Tensor:
-        """x as floating numbers, if it has the length that the layer was made for."""
+        """x in the dtype of the weights, if it has the length that the layer was made for."""
         length = x.shape[self.axis]
         if self.weight is None:
             self.build(length)
@@ -72,4 +75,16 @@ class LazyLayer(Module):
                 f"{type(self).__name__}({self.describe()}) was made for {self.sized_by} = {own}, "
                 f"the length of axis {self.axis}; its {name} has shape {x.shape}"
             )
-        return x if is_floating(x.dtype) else cast(x, dtype=self.weight.dtype)
+        return in_dtype_of(self.weight, x)
+
+
+def in_dtype_of(weight: Tensor, x: Tensor) -> Tensor:
+    """x in the dtype of a layer's weights, so that float64 data or integers do not decide what a
+    model computes in. Within autocast its ops choose among halves and float32."""
+    dtype, own = x._data.dtype, weight._data.dtype
+    if dtype == own:
+        return x
+    mixed = switches.autocast is not None and is_floating(dtype)
+    if mixed and max(dtype.itemsize, own.itemsize) < 8:
+        return x
+    return cast(x, dtype=own)

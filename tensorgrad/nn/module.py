@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..backend import BY_TYPE, default, dtype_of, get, is_floating
 from ..core import Leaf, Tensor, stamp
 from ..creation import asarray, track
-from ..errors import DTypeError, GraphError, ShapeError, TensorgradError
+from ..errors import ArgumentError, DTypeError, GraphError, ShapeError, TensorgradError
+from ..words import NAMES, explains_names, missing
 from .symbol import Symbol, symbolic_call
 
 
@@ -22,10 +23,11 @@ class Parameter(Tensor):
     True
     """
 
-    __slots__ = ()
+    __slots__ = ("successor",)  # what its module has in its place now, or None
 
     def __init__(self, data: Any):
         super().__init__(asarray(data)._data.copy())
+        self.successor: Parameter | Module | None = None
         track(self)
 
 
@@ -44,6 +46,8 @@ class Buffer(Tensor):
 
 
 STATE = (Parameter, Buffer)
+_OURS = __name__.partition(".")[0] + "."
+_NOT_SET = ("requires_grad",)  # a name that PyTorch has on tensors, and that would do nothing here
 
 
 def parts_of(value: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -82,6 +86,31 @@ class Module:
 
     training = True
     built = True  # False while a layer waits for its first input to know its size
+    _frozen = False  # of one that is not built: what `trainable` said of the weights to come
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.__module__.startswith(_OURS) and "__init__" in vars(cls):
+            cls.__init__ = explains_names(cls.__init__)  # type: ignore[method-assign]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        old = self.__dict__.get(name)
+        if old is not None and value is not old and isinstance(old, (*STATE, Module)):
+            _replace(self, name, old, value)
+        elif name in _NOT_SET and not hasattr(type(self), name):
+            raise ArgumentError(f"{type(self).__name__}.{name}: {missing('Module', name, ())}")
+        object.__setattr__(self, name, value)
+
+    if not TYPE_CHECKING:  # else every attribute would be one for type checkers
+
+        def __getattr__(self, name: str) -> Any:
+            """Asked only for names that are not there."""
+            if hasattr(type(self), name):  # a property whose own code looked for something
+                return object.__getattribute__(self, name)
+            hint = f": {missing('Module', name, ())}" if name in NAMES["Module"] else ""
+            raise AttributeError(
+                f"{type(self).__name__} has no attribute {name!r}{hint}", name=name, obj=self
+            )
 
     def forward(self, *inputs: Any) -> Any:
         """The module's function."""
@@ -171,6 +200,31 @@ class Module:
                         "it with nn.Parameter(...)"
                     )
         return found
+
+    @property
+    def trainable(self) -> bool:
+        """Whether anything here is trained. Setting it freezes, or thaws, all parameters inside,
+        those of layers that are not yet built too; what is said last of a parameter holds,
+        here or by its `requires_grad`.
+
+        >>> from .dense import Dense
+        >>> layer = Dense(1, 2); layer.trainable = False; layer.weight.requires_grad
+        False
+        """
+        found = [p for _, p in self.named_parameters()]
+        waiting = [m for m in self.modules() if not m.built]
+        return any(p.requires_grad for p in found) or any(not m._frozen for m in waiting)
+
+    @trainable.setter
+    def trainable(self, on: bool) -> None:
+        if not isinstance(on, (bool, np.bool_)):
+            raise ArgumentError(f"{type(self).__name__}.trainable is True or False, got {on!r}")
+        for _, p in self.named_parameters():
+            p.requires_grad = bool(on)
+            p.grad = p.grad if on else None
+        for module in self.modules():
+            if not module.built:
+                module._frozen = not on
 
     @property
     def trainable_variables(self) -> list[Parameter]:
@@ -285,6 +339,7 @@ class Module:
 
     # --- training: these faces belong to train/, which builds on modules, so they are looked up ---
 
+    @explains_names
     def compile(
         self,
         optimizer: Any = "adam",
@@ -298,23 +353,42 @@ class Module:
 
         return loop.compile(self, optimizer, loss, metrics, graphed)
 
+    @explains_names
     def fit(self, x: Any, y: Any = None, **options: Any) -> Any:
         """Train on arrays; see `train.loop.fit` for the options. Returns a History."""
         from ..train import loop
 
         return loop.fit(self, x, y, **options)
 
+    @explains_names
     def evaluate(self, x: Any, y: Any, **options: Any) -> dict[str, float]:
         """Loss and metrics on arrays, by name."""
         from ..train import loop
 
         return loop.evaluate(self, x, y, **options)
 
+    @explains_names
     def predict(self, x: Any, batch_size: int = 256) -> np.ndarray:
         """The outputs for arrays, as NumPy, in evaluation mode and without recording."""
         from ..train import loop
 
         return loop.predict(self, x, batch_size)
+
+
+def _replace(module: Module, name: str, old: Any, new: Any) -> None:
+    """Before an attribute that holds parameters, a buffer or layers gets another value: an error
+    where that would be none, and a note for an optimizer that knows the old ones."""
+    if isinstance(old, STATE) and not isinstance(new, STATE) and new is not None:
+        kind = type(old).__name__
+        raise ArgumentError(
+            f"{type(module).__name__}.{name} is a {kind}, got {type(new).__name__}, which would "
+            f"not be one: {name}.data = values changes its numbers, nn.{kind}(values) replaces it"
+        )
+    for part, successor in ((old, new), (new, None)):
+        inside = [p for _, p in part.named_parameters()] if isinstance(part, Module) else [part]
+        for p in inside:
+            if isinstance(p, Parameter):
+                p.successor = successor if isinstance(successor, (Parameter, Module)) else None
 
 
 def _shape(value: Any) -> tuple[int, ...]:

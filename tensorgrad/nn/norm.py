@@ -7,7 +7,7 @@ from typing import Any
 
 from ..core import Tensor
 from ..creation import asarray
-from ..errors import ShapeError
+from ..errors import ArgumentError, ShapeError
 from ..ops import norm
 from ..switches import recording, switches
 from .init import initial
@@ -134,7 +134,7 @@ class BatchNorm(Norm):
         dtype: Any = "float32",
     ):
         if not (isinstance(momentum, (int, float)) and 0 <= momentum <= 1):
-            raise ShapeError(f"BatchNorm: momentum is a number from 0 to 1, got {momentum!r}")
+            raise ArgumentError(f"BatchNorm: momentum is a number from 0 to 1, got {momentum!r}")
         self.momentum = momentum
         super().__init__(features, eps, dtype)
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from ..core import OPS, Tensor
 from ..creation import asarray
-from ..errors import DTypeError, GraphError, ShapeError, suggest
+from ..errors import ArgumentError, GraphError, ShapeError, suggest
 from ..ops.recurrent import ACTIVATIONS
 from .init import initial
-from .lazy import LazyLayer, size
+from .lazy import LazyLayer, in_dtype_of, size
 from .module import Parameter
 
 
@@ -41,7 +41,7 @@ class Recurrent(LazyLayer):
         super().__init__()
         name = type(self).__name__
         if isinstance(in_features, (str, bool)):
-            raise DTypeError(f"{name}: the second argument is in_features, got {in_features!r}")
+            raise ArgumentError(f"{name}: the second argument is in_features, got {in_features!r}")
         self.units, self.use_bias = size(f"{name}: units", units), bias
         self.return_sequences, self.return_state = return_sequences, return_state
         self.inits = (weight_init, recurrent_init, bias_init)
@@ -87,7 +87,7 @@ class Recurrent(LazyLayer):
                 f"{name}: state is ({', '.join(self.states)}), each of shape {shape} here; "
                 f"got {', '.join(str(s.shape) for s in given)}"
             )
-        return list(given)
+        return [in_dtype_of(self.weight, s) for s in given]
 
     def describe(self) -> str:
         more = ", return_sequences=True" if self.return_sequences else ""
@@ -154,7 +154,7 @@ class SimpleRNN(Recurrent):
         **options: Any,
     ):
         if activation not in ACTIVATIONS:
-            raise ShapeError(
+            raise ArgumentError(
                 f"SimpleRNN: activation {activation!r}: {suggest(activation, ACTIVATIONS)}"
             )
         self.activation = activation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,10 @@ class Symbol:
         return f"Symbol(shape={self.shape})"
 
     def __neg__(self) -> Symbol:
-        return symbolic(lambda a: -a, [self])
+        return symbolic(partial(_method, "__neg__"), [self])
 
     def __getitem__(self, key: Any) -> Symbol:
-        return symbolic(lambda a: a[key], [self])
+        return symbolic(partial(_item, key), [self])
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(
@@ -43,14 +44,32 @@ class Symbol:
         raise GraphError(f"np.{func.__name__} of a symbolic tensor: use layers and operators")
 
 
+# Functions rather than closures, which a pickle of the model could not name
+
+
+def _method(name: str, a: Any, *others: Any) -> Any:
+    return getattr(a, name)(*others)
+
+
+def _item(key: Any, a: Any) -> Any:
+    return a[key]
+
+
+def _constant(name: str, other: Any, a: Any) -> Any:
+    return getattr(a, name)(beside(other, a) if isinstance(other, np.ndarray) else other)
+
+
+def _filled(module: Callable, inputs: Sequence, options: dict[str, Any], *values: Any) -> Any:
+    given = iter(values)
+    return module(*[next(given) if isinstance(a, Symbol) else a for a in inputs], **options)
+
+
 def _operator(name: str) -> Callable:
     def method(self: Symbol, other: Any) -> Symbol:
         symbols = [s for s in (self, other) if isinstance(s, Symbol)]
         if len(symbols) == 2:
-            return symbolic(lambda a, b: getattr(a, name)(b), symbols)
-        if isinstance(other, np.ndarray):
-            return symbolic(lambda a: getattr(a, name)(beside(other, a)), symbols)
-        return symbolic(lambda a: getattr(a, name)(other), symbols)
+            return symbolic(partial(_method, name), symbols)
+        return symbolic(partial(_constant, name, other), symbols)
 
     return method
 
@@ -92,9 +111,4 @@ def symbolic(maker: Callable, inputs: Sequence[Symbol], run: Callable | None = N
 def symbolic_call(module: Callable, inputs: Sequence, options: dict[str, Any]) -> Symbol:
     """The symbol of module(*inputs, **options), where some of the inputs may be tensors."""
     symbols = [a for a in inputs if isinstance(a, Symbol)]
-
-    def run(*values: Any) -> Any:
-        given = iter(values)
-        return module(*[next(given) if isinstance(a, Symbol) else a for a in inputs], **options)
-
-    return symbolic(module, symbols, run)
+    return symbolic(module, symbols, partial(_filled, module, tuple(inputs), options))

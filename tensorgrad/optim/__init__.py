@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from ..errors import ShapeError, suggest
+from ..errors import ArgumentError, suggest
+from ..words import NAMES, missing
 from . import schedules
 from .algorithms import SGD, Adam, AdamW
 from .base import Optimizer
@@ -12,13 +13,21 @@ OPTIMIZERS = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
 
 
 def get(optimizer: Any) -> Optimizer:
-    """An optimizer from itself or its name; ShapeError for unknown names."""
+    """An optimizer from itself or its name; ArgumentError for unknown names."""
     if isinstance(optimizer, Optimizer):
         return optimizer
-    name = optimizer.lower() if isinstance(optimizer, str) else optimizer
+    name = optimizer.lower() if isinstance(optimizer, str) else None
     if name not in OPTIMIZERS:
-        raise ShapeError(f"optimizer {optimizer!r} is unknown: {suggest(optimizer, OPTIMIZERS)}")
+        hint = ": make an object of it with ()" if isinstance(optimizer, type) else ""
+        raise ArgumentError(
+            f"optimizer {optimizer!r} is unknown{hint or ': ' + suggest(optimizer, OPTIMIZERS)}"
+        )
     return OPTIMIZERS[name]()
 
 
 __all__ = ["SGD", "Adam", "AdamW", "LossScale", "Optimizer", "get", "schedules"]
+
+
+def __getattr__(name: str) -> Any:
+    hint = f": {missing('optim', name, ())}" if name in NAMES["optim"] else ""
+    raise AttributeError(f"module 'tensorgrad.optim' has no attribute {name!r}{hint}")

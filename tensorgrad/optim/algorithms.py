@@ -7,6 +7,7 @@ from typing import Any
 from ..backend import namespace
 from ..errors import ShapeError
 from ..ops.update import adam, sgd
+from ..words import explains_names
 from .base import Optimizer
 
 
@@ -25,6 +26,7 @@ class SGD(Optimizer):
 
     conditional = True
 
+    @explains_names
     def __init__(
         self,
         params: Any = None,
@@ -56,6 +58,7 @@ class Adam(Optimizer):
 
     conditional, decoupled = True, False
 
+    @explains_names
     def __init__(
         self,
         params: Any = None,
@@ -87,6 +90,7 @@ class AdamW(Adam):
 
     decoupled = True
 
+    @explains_names
     def __init__(
         self,
         params: Any = None,

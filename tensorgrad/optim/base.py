@@ -14,6 +14,7 @@ from ..errors import DTypeError, GraphError, ShapeError
 from ..ops.update import advance_step, rescale, sum_of_squares, written_if
 from ..ownership import gradient_of
 from ..switches import each_time, switches
+from .parameters import check_replaced, groups_of
 
 Schedule = Callable[[int], float]
 
@@ -46,27 +47,8 @@ class Optimizer:
 
     def bind(self, params: Iterable) -> None:
         """Take charge of these parameters."""
-        if not hasattr(params, "__iter__") or hasattr(params, "parameters"):
-            raise DTypeError(
-                f"{type(self).__name__}: the first argument is a list of parameters, "
-                "model.parameters(), and may be left out: "
-                f"{type(self).__name__}(lr=0.01); got {params!r}"
-            )
-        given: list[Any] = [params] if isinstance(params, Tensor) else list(params)
-        groups: list[Any] = given if given and isinstance(given[0], dict) else [{"params": given}]
-        for group in groups:
-            members = list(group["params"])
-            for p in members:
-                if not isinstance(p, Tensor) or not p.requires_grad:
-                    raise DTypeError(
-                        f"{type(self).__name__} takes parameters that require gradients, got {p!r}"
-                    )
-            if not members:
-                raise ShapeError(
-                    f"{type(self).__name__}: there are no parameters; layers without a known "
-                    "input size make theirs at the first call: call the model on a batch first, or "
-                    "give them in_features. Tensors of your own count as nn.Parameter(...)"
-                )
+        for group in groups_of(type(self).__name__, params, self.params()):
+            members = group["params"]
             extra = {k: v for k, v in group.items() if k not in ("params", "lr")}
             unknown = set(extra) - set(self.options)
             if unknown:
@@ -97,6 +79,11 @@ class Optimizer:
         for group in self.groups:
             group["h"][0], group["schedule"] = float(value), None
 
+    def _called_lr(self, *value: float) -> Any:
+        raise AttributeError(f"{type(self).__name__}: the learning rate is called lr")
+
+    learning_rate = property(_called_lr, _called_lr)  # set, it would change nothing
+
     def params(self) -> list[Tensor]:
         """All parameters in charge."""
         return [p for group in self.groups for p in group["params"]]
@@ -107,8 +94,12 @@ class Optimizer:
             p.grad = None
 
     def step(self) -> None:
-        """Update every parameter that has a gradient."""
-        self._apply([p.grad for p in self.params()])
+        """Update every parameter that has a gradient and is not frozen."""
+        params = self.params()
+        grads = [p.grad if p.node is not None else None for p in params]
+        if any(g is None for g in grads):
+            check_replaced(type(self).__name__, params)
+        self._apply(grads)
 
     def apply_gradients(self, pairs: Iterable[tuple[Any, Tensor]]) -> None:
         """Update variables from (gradient, variable) pairs; a gradient of None skips its own.

@@ -12,6 +12,7 @@ from ..core import Tensor
 from ..errors import DTypeError, GraphError, ShapeError
 from ..ops.update import advance_scale
 from ..switches import switches
+from ..words import explains_names
 from .base import Optimizer, rescaled
 
 _LEAST = 2.0**-126  # float32's smallest normal number: from 0 a scale would not grow again
@@ -33,6 +34,7 @@ class LossScale:
     (True, [2.5])
     """
 
+    @explains_names
     def __init__(self, start: float = 2.0**16, interval: int = 2000, factor: float = 2.0):
         if not (0 < start < math.inf and interval >= 1 and factor > 1):
             raise ShapeError(

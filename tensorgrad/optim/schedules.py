@@ -1,44 +1,76 @@
 """Learning-rate schedules: functions from the step number, from 0, to a rate.
 
-`Adam(lr=schedules.cosine(1e-3, steps=1000))`: the optimizer asks before each step.
+`Adam(lr=schedules.cosine(1e-3, steps=1000))`: the optimizer asks before each step. They are
+partials of the formulas below rather than closures, so that an optimizer can be pickled.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
+
+from ..errors import ArgumentError
+from ..words import explains_names
 
 Schedule = Callable[[int], float]
 
 
+@explains_names
 def constant(lr: float) -> Schedule:
     """The same rate at every step."""
-    return lambda step: lr
+    return partial(_constant, lr)
 
 
+@explains_names
 def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
     """`lr`, multiplied by `factor` after each `every` steps."""
-    return lambda step: lr * factor ** (step // every)
+    return partial(_step_decay, lr, every, factor)
 
 
+@explains_names
 def exponential(lr: float, factor: float) -> Schedule:
     """lr * factor^step."""
-    return lambda step: lr * factor**step
+    return partial(_exponential, lr, factor)
 
 
+@explains_names
 def cosine(lr: float, steps: int, end: float = 0.0) -> Schedule:
     """From `lr` down to `end` over `steps` steps along half a cosine (Loshchilov & Hutter 2017).
 
     >>> [round(cosine(1.0, 2)(i), 3) for i in range(3)]
     [1.0, 0.5, 0.0]
     """
-    return lambda step: end + (lr - end) * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1)))
+    return partial(_cosine, lr, steps, end)
 
 
+@explains_names
 def warmup(steps: int, after: Schedule) -> Schedule:
     """From 0 up to the rate of `after` over `steps` steps, then `after`, counted from there.
 
     >>> [warmup(2, constant(1.0))(i) for i in range(4)]
     [0.5, 1.0, 1.0, 1.0]
     """
-    return lambda step: after(0) * (step + 1) / steps if step < steps else after(step - steps)
+    if not callable(after):
+        raise ArgumentError(f"warmup: after is a schedule, such as constant({after!r})")
+    return partial(_warmup, steps, after)
+
+
+def _constant(lr: float, step: int) -> float:
+    return lr
+
+
+def _step_decay(lr: float, every: int, factor: float, step: int) -> float:
+    return lr * factor ** (step // every)
+
+
+def _exponential(lr: float, factor: float, step: int) -> float:
+    return lr * factor**step
+
+
+def _cosine(lr: float, steps: int, end: float, step: int) -> float:
+    return end + (lr - end) * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1)))
+
+
+def _warmup(steps: int, after: Schedule, step: int) -> float:
+    return after(0) * (step + 1) / steps if step < steps else after(step - steps)

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from typing import Any
 
-from ..errors import ShapeError, suggest
+from ..errors import ArgumentError, suggest
+from ..words import NAMES, explains_names
+
+HOOKS = ("train_begin", "epoch_end", "train_end")
+_LIKE_A_HOOK = re.compile(
+    r"(on_)?(train|test|val|validation|predict|fit|epoch|batch|step)(_\w+)?_(begin|start|end)"
+)
 
 
 class Callback:
-    """Base: override `epoch_end`; return True from it to stop the training."""
+    """Base: override `epoch_end`; return True from it to stop the training.
+
+    ArgumentError where a subclass is made with a hook that there is not, such as `on_epoch_end`:
+    it would never be called.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name, value in vars(cls).items():
+            like = callable(value) and name not in HOOKS and _LIKE_A_HOOK.fullmatch(name)
+            if like and not hasattr(Callback, name):
+                ours = NAMES["callback"].get(name, f"one of {', '.join(HOOKS)}")
+                raise ArgumentError(f"{cls.__name__}.{name} is never called: write {ours}")
 
     def train_begin(self, model: Any, names: list[str]) -> None:
         """Called once before the first step with the names that `scores` will have."""
@@ -27,6 +47,7 @@ class EarlyStopping(Callback):
     """Stop when `monitor` has not improved by more than `min_delta` for `patience` epochs; with
     `restore_best`, put back the weights of the best epoch."""
 
+    @explains_names
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -46,7 +67,7 @@ class EarlyStopping(Callback):
         self._reset()  # nothing of an earlier run may end up in this one
         if self.monitor not in names:
             hint = "give fit validation_data. " if self.monitor.startswith("val_") else ""
-            raise ShapeError(
+            raise ArgumentError(
                 f"EarlyStopping: {self.monitor!r} is not among the scores: {hint}"
                 f"{suggest(self.monitor, names)}"
             )
@@ -61,3 +82,26 @@ class EarlyStopping(Callback):
     def train_end(self, model: Any) -> None:
         if self.weights is not None:
             model.set_weights(self.weights)
+
+
+def checked(callbacks: Any) -> list[Any]:
+    """The callbacks given to fit, one or several, as a list; ArgumentError for what cannot be
+    called as one."""
+    if callbacks is None:
+        return []
+    several = hasattr(callbacks, "__iter__") and not isinstance(callbacks, (Callback, type))
+    found = list(callbacks) if several else [callbacks]
+    for c in found:
+        if isinstance(c, type) or not all(hasattr(c, hook) for hook in HOOKS):
+            hint = ": make an object of it with ()" if isinstance(c, type) else ""
+            raise ArgumentError(f"fit: callbacks are objects of train.Callback, got {c!r}{hint}")
+        for hook in HOOKS:
+            takes = inspect.signature(getattr(Callback, hook)).parameters
+            try:
+                inspect.signature(getattr(c, hook)).bind(*list(takes)[1:])
+            except TypeError:
+                raise ArgumentError(
+                    f"{type(c).__name__}.{hook} is called with other arguments than it takes: "
+                    f"write {hook}({', '.join(takes)})"
+                ) from None
+    return found

@@ -16,10 +16,11 @@ from .. import cuda, losses, optim
 from ..backend import BY_TYPE, is_floating, namespace
 from ..core import Tensor
 from ..data.loader import DataLoader, arrays_of
-from ..errors import DTypeError, GraphError, ShapeError
+from ..errors import ArgumentError, DTypeError, GraphError, ShapeError
 from ..switches import recording
+from ..words import explains_names
 from . import metrics as metric_table
-from .callbacks import Callback
+from .callbacks import Callback, checked
 
 
 @dataclass
@@ -93,21 +94,23 @@ def _dtype(model: Any) -> Any:
 def _check(x: Any, y: Any, loss: Any) -> tuple[Any, Any]:
     """x and y as arrays, or one error about what is wrong with them."""
     if y is None:
-        raise ShapeError("fit and evaluate need targets: fit(x, y)")
+        raise ArgumentError("fit and evaluate need targets: fit(x, y)")
     x, y = arrays_of((x, y))
     for name, a in (("x", x), ("y", y)):
         if is_floating(a.dtype) and not bool((a == a).all()):
-            raise ShapeError(f"{name} holds NaN: remove or fill those values first")
+            raise ArgumentError(f"{name} holds NaN: remove or fill those values first")
     if loss is losses.cross_entropy and is_floating(y.dtype) and y.ndim == 1:
         raise DTypeError(
             f"cross_entropy takes integer class numbers, y holds {y.dtype}; y.astype('int64')"
         )
     if loss is losses.cross_entropy and not is_floating(y.dtype) and int(y.min()) < 0:
-        raise ShapeError(f"labels run from {int(y.min())}: classes are numbered from 0")
+        raise ArgumentError(f"labels run from {int(y.min())}: classes are numbered from 0")
     if loss in (losses.binary_cross_entropy, losses.binary_cross_entropy_with_logits):
         low, high = float(y.min()), float(y.max())
         if low < 0 or high > 1:
-            raise ShapeError(f"targets of a binary cross-entropy are 0 to 1, y has {low} to {high}")
+            raise ArgumentError(
+                f"targets of a binary cross-entropy are 0 to 1, y has {low} to {high}"
+            )
     return x, y
 
 
@@ -118,20 +121,20 @@ def _check_output(loss: Any, output: Any, y: Any) -> None:
     p = output.numpy()
     low, high = (float(p.min()), float(p.max())) if p.size else (0.0, 0.0)
     if loss is losses.binary_cross_entropy and (low < 0 or high > 1):
-        raise ShapeError(
+        raise ArgumentError(
             f"binary_cross_entropy takes probabilities, the model gives {low:.3g} to {high:.3g}: "
             "end it with a sigmoid, or use binary_cross_entropy_with_logits"
         )
     several = loss is losses.cross_entropy and p.ndim and p.shape[-1] > 1
     if several and low >= 0 and bool((abs(p.sum(-1) - 1) < 1e-3).all()):
-        raise ShapeError(
+        raise ArgumentError(
             "cross_entropy takes logits, the model gives probabilities (they sum to 1): leave out "
             "its final softmax"
         )
     if loss is losses.cross_entropy and not is_floating(y.dtype):
         classes, most = output.shape[-1], int(y.max())
         if most >= classes:
-            raise ShapeError(
+            raise ArgumentError(
                 f"labels run up to {most}, the model has {classes} classes (0..{classes - 1})"
             )
 
@@ -147,7 +150,7 @@ def _trial(model: Any, plan: Plan, x: Any, y: Any) -> Any:
             xb, yb = next(iter(loader))
             output = model(xb)
             if not isinstance(output, Tensor):
-                raise DTypeError(
+                raise ArgumentError(
                     f"fit and evaluate are for models with one output, this one gives a "
                     f"{type(output).__name__}; write the loop yourself, with loss.backward()"
                 )
@@ -165,6 +168,7 @@ def _trial(model: Any, plan: Plan, x: Any, y: Any) -> Any:
             module.training = mode
 
 
+@explains_names
 def fit(
     model: Any,
     x: Any,
@@ -174,7 +178,7 @@ def fit(
     validation_data: tuple[Any, Any] | None = None,
     shuffle: bool = True,
     verbose: int | str = "auto",
-    callbacks: Sequence[Callback] = (),
+    callbacks: Callback | Sequence[Callback] = (),
 ) -> History:
     """Train on arrays for some epochs; returns the History of loss, metrics and their `val_` twins.
 
@@ -185,7 +189,8 @@ def fit(
     plan = _plan(model, "fit")
     x, y = _check(x, y, plan.loss)
     if not isinstance(epochs, (int, np.integer)) or epochs < 1:
-        raise ShapeError(f"fit: epochs must be at least 1, got {epochs!r}")
+        raise ArgumentError(f"fit: epochs must be at least 1, got {epochs!r}")
+    callbacks = checked(callbacks)
     output = _trial(model, plan, x, y)
     if validation_data is not None:
         validation_data = _check(*validation_data, plan.loss)
@@ -228,10 +233,10 @@ def fit(
 
 
 def _bind(optimizer: optim.Optimizer, model: Any) -> None:
-    """Give the optimizer the model's parameters, or see that it has them all."""
-    wanted = model.trainable_variables
+    """Give the optimizer the model's parameters, or see that it has them all. Frozen ones are among
+    them: to be trained when they are thawed."""
     if not optimizer.groups:
-        optimizer.bind(wanted)
+        optimizer.bind(model.parameters())
     known = {id(p) for p in optimizer.params()}
     left = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in known]
     if left:
@@ -313,6 +318,7 @@ def _outputs(model: Any, data: tuple, batch_size: int) -> Iterable[tuple[Tensor,
             module.training = mode
 
 
+@explains_names
 def evaluate(
     model: Any, x: Any, y: Any, batch_size: int = 256, verbose: int = 0
 ) -> dict[str, float]:
@@ -332,6 +338,6 @@ def predict(model: Any, x: Any, batch_size: int = 256) -> np.ndarray:
     parts = []
     for (output,) in _outputs(model, (x,), batch_size):
         if not isinstance(output, Tensor):
-            raise DTypeError("predict is for models with one output; call the model itself")
+            raise ArgumentError("predict is for models with one output; call the model itself")
         parts.append(BY_TYPE[type(output._data)].to_host(output._data))
     return np.concatenate(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from .. import losses
 from ..backend import namespace
 from ..core import Tensor
-from ..errors import ShapeError, suggest
+from ..errors import ArgumentError, ShapeError, suggest
 
 
 def accuracy(prediction: Tensor, target: Tensor) -> Any:
@@ -55,17 +56,24 @@ def accuracy_for(loss: Callable) -> Callable:
     if loss not in (losses.binary_cross_entropy, losses.binary_cross_entropy_with_logits):
         return accuracy
     threshold = 0.5 if loss is losses.binary_cross_entropy else 0.0
-    return lambda p, t: _sides(p._data, _shaped(t._data, p._data.shape), threshold)
+    return partial(_answers, threshold)
 
 
-def _of(loss: Callable) -> Callable:
-    return lambda prediction, target: loss(prediction, target)._data
+# Partials rather than closures, which a pickle of a compiled model could not name
+
+
+def _answers(threshold: float, p: Tensor, t: Tensor) -> Any:
+    return _sides(p._data, _shaped(t._data, p._data.shape), threshold)
+
+
+def _value(loss: Callable, prediction: Tensor, target: Tensor) -> Any:
+    return loss(prediction, target)._data
 
 
 METRICS: dict[str, Callable] = {
     "accuracy": accuracy,
     "accuracy_from_logits": accuracy_from_logits,
-    **{name: _of(losses.LOSSES[name]) for name in ("mse", "mae")},
+    **{name: partial(_value, losses.LOSSES[name]) for name in ("mse", "mae")},
 }
 
 
@@ -74,7 +82,7 @@ def get(metric: Any) -> tuple[str, Callable]:
     if callable(metric):
         return getattr(metric, "__name__", type(metric).__name__), metric
     if metric not in METRICS:
-        raise ShapeError(f"metric {metric!r} is unknown: {suggest(metric, METRICS)}")
+        raise ArgumentError(f"metric {metric!r} is unknown: {suggest(metric, METRICS)}")
     return metric, METRICS[metric]
 
 
