@@ -5,7 +5,7 @@
 struct Strides {
   Index batch, head, row;
 };
-// The matrices of a head: q (rows, depth), k (keys, depth), v (keys, columns), y and g (rows, columns).
+// Matrices of a head: q (rows, depth), k (keys, depth), v (keys, columns), y and g (rows, columns).
 struct Shape {
   Strides q, k, v, mask, y, g, gq, gk, gv;
   Index mask_key;
@@ -18,7 +18,7 @@ template <class A> __device__ __forceinline__ A minus_infinity() {
 }
 template <class A> __device__ __forceinline__ A finite(A x) { return isfinite(x) ? x : A(0); }
 
-// A warp-level reduction over the SHARE neighbouring threads that hold one row; the result is in all.
+// A warp-level reduction over the SHARE neighbouring threads that hold one row; all get the result.
 template <class Combine, int SHARE, class A> __device__ __forceinline__ A over_line(A value) {
 #pragma unroll
   for (int lanes = SHARE / 2; lanes; lanes /= 2)

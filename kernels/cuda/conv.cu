@@ -78,8 +78,8 @@ template <class A> __device__ __forceinline__ A activated(int activation, A x) {
   return x;
 }
 
-// The GEMM of a block: accumulators in registers, operands staged in shared memory, DEPTH k-steps at
-// a time. A thread's register tile is H x W, of which P neighbours are consecutive columns. The
+// The GEMM of a block: accumulators in registers, operands staged in shared memory, DEPTH k-steps
+// at a time. A thread's register tile is H x W, of which P neighbours are consecutive columns. The
 // right operand is staged with k outermost, or transposed if TURNED.
 template <class T, int M, int DOWN, bool TURNED, bool HALVES = sizeof(T) == 2> struct Product {
   using A = Wide<T>;
@@ -277,7 +277,7 @@ convolve(const T* __restrict__ x, const T* __restrict__ filters, const T* __rest
   }
 }
 
-// Filters (groups * inner, lines, kh, kw) of a convolution, reordered by the phases of its gradient.
+// Filters (groups * inner, lines, kh, kw) reordered by the phases of the images' gradient.
 struct Order {
   int height, width, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, every_h, every_w;
 };
@@ -380,8 +380,8 @@ convolve_filters(const T* __restrict__ x, const T* __restrict__ g, Wide<T>* __re
   }
 }
 
-// gz = the cotangent of the activation's input, and for each channel (the bias) its partial sums over
-// `per` elements, counted through all images; a warp a sum.
+// gz = the cotangent of the activation's input, and for each channel (the bias) its partial sums
+// over `per` elements, counted through all images; a warp a sum.
 template <class T, int V>
 __global__ void graded(const T* __restrict__ g, const T* __restrict__ y, T* __restrict__ gz,
                        Wide<T>* __restrict__ parts, Index channels, Index plane, Index size,

@@ -70,7 +70,7 @@ __global__ void group_norm(const T* __restrict__ x, const T* __restrict__ weight
       mean[r] = of.mean;
       rstd[r] = of.rstd;
     }
-    Walk place(threadIdx.x * V, blockDim.x * V, together, hw);
+    Position place(threadIdx.x * V, blockDim.x * V, together, hw);
     for (Index j = threadIdx.x * V; j < n; j += blockDim.x * V, place.next()) {
       const Index c = r % groups * together + place.channel;
       const A w = has_weight ? load(weight, c) : A(1), b = has_bias ? load(bias, c) : A(0);

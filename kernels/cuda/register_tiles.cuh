@@ -5,8 +5,8 @@
 // doubles), so that loads from shared memory are vectorised. A warp is 4 x 8 threads; DOWN of the 4
 // warps are below one another, the others beside them. Both operands are staged in shared memory
 // with k outermost: [k][line] and [k][column]. An operand whose rows run along k is transposed for
-// that, and its packs are swizzled by k (`swapped`), so that neither writing nor reading it has bank
-// conflicts.
+// that, and its packs are swizzled by k (`swapped`), so that neither writing nor reading it has
+// bank conflicts.
 #include "vectors.cuh"
 
 constexpr int THREADS = 128;
@@ -64,8 +64,8 @@ __device__ __forceinline__ void multiply(A (&sum)[H][W], const A* a, const A* b,
   }
 }
 
-// A matrix in global memory with row stride `step`; `packed` if all rows hold whole packs of 16 bytes
-// and are aligned to that.
+// A matrix in global memory with row stride `step`; `packed` if all rows hold whole packs of 16
+// bytes and are aligned to that.
 template <class T> struct Rows {
   const T* at;
   Index step;
