@@ -44,7 +44,7 @@ HELPERS = {
     "cudnn",
 }
 STATISTICS = ("mean", "rstd", "lse")  # in the dtype that is computed in
-VECTORS = ("h", "go", "by")  # of optimizers: always float64
+VECTORS = ("hyper", "apply_if", "scaling", "finite", "by")  # of optimizers: always float64
 
 
 def kernels_of(folder):

@@ -35,6 +35,7 @@ def extent(size, window, stride, padding, dilation=(1, 1)):
 
 
 def check_images(name, x):
+    """ValueError unless x has the four axes of images."""
     if len(x.shape) != 4:
         raise ValueError(f"{name} has shape {x.shape}: images are (n, channels, height, width)")
 
@@ -52,6 +53,7 @@ def _check(x_shape, w_shape, b, groups):
 
 
 def padded(x, padding, value=0.0):
+    """x with (height, width) padding of `value` on both sides."""
     (ph, pw), (n, c, h, w) = padding, x.shape
     if not (ph or pw):
         return x

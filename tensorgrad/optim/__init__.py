@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..errors import ShapeError, suggest
+from ..errors import ArgumentError, suggest
 from . import schedules
 from .algorithms import SGD, Adam, AdamW
 from .base import Optimizer
@@ -12,12 +12,12 @@ OPTIMIZERS = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
 
 
 def get(optimizer: Any) -> Optimizer:
-    """An optimizer from itself or its name; ShapeError for unknown names."""
+    """An optimizer from itself or its name; ArgumentError for unknown names."""
     if isinstance(optimizer, Optimizer):
         return optimizer
     name = optimizer.lower() if isinstance(optimizer, str) else optimizer
     if name not in OPTIMIZERS:
-        raise ShapeError(f"optimizer {optimizer!r} is unknown: {suggest(optimizer, OPTIMIZERS)}")
+        raise ArgumentError(f"optimizer {optimizer!r} is unknown: {suggest(optimizer, OPTIMIZERS)}")
     return OPTIMIZERS[name]()
 
 

@@ -18,6 +18,7 @@ def windows(h, w, size, stride, padding, dilation):
 
 
 def extent(h, w, size, stride, padding, dilation=(1, 1)):
+    """How many windows there are, down and across."""
     found = windows(h + 2 * padding[0], w + 2 * padding[1], size, stride, (0, 0), dilation)
     return tuple(np.array([f[:2] for f in found]).max(0) + 1)
 
