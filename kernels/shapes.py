@@ -411,19 +411,19 @@ def state_fits(state: Array) -> bool:
     return state.dtype == np.uint64 and state.shape == (2,)
 
 
-def hyper_fits(h: Array) -> bool:
-    """The learning rate, the step, and perhaps whether there is one."""
-    return h.shape in ((2,), (3,)) and h.dtype == np.float64
+def hyper_fits(hyper: Array) -> bool:
+    """[learning rate, step], and perhaps whether the step is applied."""
+    return hyper.shape in ((2,), (3,)) and hyper.dtype == np.float64
 
 
-def advance_fits(h: Array, go: Array | None = None) -> bool:
-    """The two, and one number to be the third."""
-    return hyper_fits(h) and (go is None or (go.shape == (1,) and len(h) == 3))
+def advance_fits(hyper: Array, apply_if: Array | None = None) -> bool:
+    """The two, and with `apply_if` a place for it as the third."""
+    return hyper_fits(hyper) and (apply_if is None or (apply_if.shape == (1,) and len(hyper) == 3))
 
 
-def scale_fits(h: Array, go: Array, **_: Any) -> bool:
-    """The loss scale with its count of steps, and one number."""
-    return h.shape == (2,) and go.shape == (1,)
+def scale_fits(scaling: Array, finite: Array, **_: Any) -> bool:
+    """[loss scale, good steps], and one number."""
+    return scaling.shape == (2,) and finite.shape == (1,)
 
 
 def rescale_fits(by: Array, *arrays: Array) -> bool:
@@ -432,29 +432,29 @@ def rescale_fits(by: Array, *arrays: Array) -> bool:
 
 
 def lists(arrays: tuple, k: int) -> list[tuple]:
-    """The k lists that stand one after the other, as one tuple of k arrays for each parameter."""
+    """k lists, one after the other, as a tuple of k arrays for each parameter."""
     n = len(arrays) // k
     return list(zip(*[arrays[i * n : (i + 1) * n] for i in range(k)], strict=True))
 
 
-def total_size(h: Array, *arrays: Array) -> int:
-    """How many numbers an update reads."""
+def total_size(hyper: Array, *arrays: Array) -> int:
+    """How many elements an update reads."""
     return sum([a.size for a in arrays])
 
 
 def all_sizes(*arrays: Array) -> int:
-    """How many numbers there are in all."""
+    """How many elements there are in all."""
     return sum([a.size for a in arrays])
 
 
-def sgd_fits(h: Array, *arrays: Array, momentum: float, **_: Any) -> bool:
-    """Lists of one length and shapes, with buffers where there is momentum."""
-    return hyper_fits(h) and _lists_fit(arrays, 3 if momentum else 2)
+def sgd_fits(hyper: Array, *arrays: Array, momentum: float, **_: Any) -> bool:
+    """Lists of the same shapes, with momentum buffers where there is momentum."""
+    return hyper_fits(hyper) and _lists_fit(arrays, 3 if momentum else 2)
 
 
-def adam_fits(h: Array, *arrays: Array, **_: Any) -> bool:
-    """Four lists of one length and shapes."""
-    return hyper_fits(h) and _lists_fit(arrays, 4)
+def adam_fits(hyper: Array, *arrays: Array, **_: Any) -> bool:
+    """Four lists of the same shapes."""
+    return hyper_fits(hyper) and _lists_fit(arrays, 4)
 
 
 def _lists_fit(arrays: tuple, k: int) -> bool:

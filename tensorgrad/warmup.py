@@ -12,6 +12,8 @@ from .backend import dtype_of, is_floating
 from .core import OPS, Op
 from .dispatch import kernel_module
 
+_FLOAT64 = ("hyper", "by")  # inputs of optimizers, in any dtype of the parameters
+
 
 def warmup(dtypes: tuple[str, ...] = ("float32",)) -> str:
     """Run every CPU kernel on the samples of its op, once as small arrays do and once as large
@@ -46,7 +48,7 @@ def _run(op: Op, dtype: str) -> None:
     for args, params in (op.samples or list)():
         args = list(args) + [None] * (len(op.inputs) - len(args))
         names = op.names(len(args))
-        args = [_cast(a, dtype) if n != "h" else a for n, a in zip(names, args, strict=True)]
+        args = [a if n in _FLOAT64 else _cast(a, dtype) for n, a in zip(names, args, strict=True)]
         if accept(tuple(args), params):
             kernel(*args, **params)
 

@@ -24,7 +24,7 @@ class Training(NamedTuple):
     def state(self) -> list[np.ndarray]:
         """Everything that a step changes, copied to the host."""
         saved = self.optimizer.state_dict()
-        arrays = [*self.model.get_weights(), *saved["h"], np.array(saved["steps"])]
+        arrays = [*self.model.get_weights(), *saved["hyper"], np.array(saved["steps"])]
         arrays += [a for kept in saved["state"] if kept for a in kept if a is not None]
         arrays += [p.grad.numpy().copy() for p in self.model.parameters() if p.grad is not None]
         if self.scale is not None:

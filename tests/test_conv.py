@@ -64,14 +64,14 @@ def test_nan_wins_the_pool(backend):
 @pytest.mark.parametrize(("whole", "long"), [(60, 1), (400, 1), (1 << 18, 1000)])
 def test_tiles_of_any_size_give_the_same(name, whole, long, monkeypatch):
     """Images cut into rows, or several in a tile, as large and deep ones are."""
-    from tensorgrad.kernels.cpu import conv, tiles
+    from tensorgrad.kernels.cpu import conv, conv_tiles
 
     from .sized.conv import SIZED
 
-    monkeypatch.setattr(tiles, "_WHOLE", whole)
-    monkeypatch.setattr(tiles, "_LONG", long)
-    monkeypatch.setattr(tiles, "_TILE", 1)
-    tiles.plan_of.cache_clear()
+    monkeypatch.setattr(conv_tiles, "_WHOLE", whole)
+    monkeypatch.setattr(conv_tiles, "_LONG", long)
+    monkeypatch.setattr(conv_tiles, "_TILE", 1)
+    conv_tiles.plan_of.cache_clear()
     for args, params in SIZED[name](700):
         found = getattr(conv, name)(*args, **params)
         expected = tg.core.OPS[name].ref(*args, **params)
@@ -82,7 +82,7 @@ def test_tiles_of_any_size_give_the_same(name, whole, long, monkeypatch):
             assert (a is None) == (b is None)
             if a is not None:
                 np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-11)
-    tiles.plan_of.cache_clear()
+    conv_tiles.plan_of.cache_clear()
 
 
 def test_results_do_not_depend_on_the_number_of_threads():

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tensorgrad.kernels.cuda import convolve as cuda
+from tensorgrad.kernels.cuda import conv as cuda
 from tensorgrad.kernels.cuda import device
 
 from tensorgrad import backend as backends
@@ -126,12 +126,10 @@ def test_wide_strides_of_images_gradients_are_left_to_the_reference(gpu):
 
 
 def test_what_an_int_cannot_count_is_left_to_the_reference():
-    from tensorgrad.kernels.cuda import conv
-
     def image(*shape):
         return SimpleNamespace(ndim=4, shape=shape, size=1, dtype=np.dtype(np.float32))
 
-    fits = conv._conv_fits
+    fits = cuda._conv_fits
     w = image(8, 8, 3, 3)
     assert fits(image(1 << 20, 8, 3, 3), w)
     assert not fits(image(1 << 20, 8, 60, 60), w)  # windows

@@ -77,7 +77,7 @@ def test_steps_that_overflow_are_left_out_in_the_graph_too(gpu):
             next(it.batches)
         run(step, it, 20)
         results.append(it.state())
-        count = it.optimizer.groups[0]["h"][1]
+        count = it.optimizer.groups[0]["hyper"][1]
         assert 0 < float(count) < it.optimizer.steps == 20
     same(*results)
 

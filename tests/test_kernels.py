@@ -31,21 +31,20 @@ ROOT = Path(__file__).parent.parent
 HELPERS = {
     "blas",
     "buffers",
-    "convolve",
+    "conv_tiles",
+    "gather_gemm",
     "jit",
-    "lines",
     "panels",
     "products",
     "scalars",
-    "scattered",
-    "tiles",
+    "vector_copy",
     "warm",
     "device",
     "cublas",
     "cudnn",
 }
 STATISTICS = ("mean", "rstd", "lse")  # in the dtype that is computed in
-VECTORS = ("h", "go", "by")  # of optimizers: always float64
+VECTORS = ("hyper", "apply_if", "scaling", "finite", "by")  # of optimizers: always float64
 
 
 def kernels_of(folder):

@@ -20,6 +20,7 @@ CASES = [
 WRITING = [c for c in CASES if c.values[0].inplace]
 PURE = [c for c in CASES if not c.values[0].inplace]
 SMOOTH = [c for c in PURE if c.values[0].differentiable and c.values[0].name != "move"]
+VECTORS = ("hyper", "apply_if", "scaling", "finite", "by")  # of optimizers: always float64
 FIXED_DTYPE = {"cast", "sum_to"}  # the dtype of the result is a parameter
 ROUNDS = {"round", "floor", "ceil", "sign", "equal", "not_equal", "argmax", "argmin"}
 
@@ -112,7 +113,7 @@ def test_value(op, sample, backend):
 def test_written_values(op, sample, backend):
     for dtype in ("float64", "float32"):
         names = op.names(len(sample.args))[: len(sample.args)]
-        dtypes = ["float64" if name in ("h", "go", "by") else dtype for name in names]
+        dtypes = ["float64" if name in VECTORS else dtype for name in names]
         pairs = list(zip(sample.args, dtypes, strict=True))
         args = [place([a], kept, backend)[0] for a, kept in pairs]
         exact = [rounded([a], kept)[0] for a, kept in pairs]

@@ -123,7 +123,7 @@ def test_state_goes_on_bit_for_bit():
         np.testing.assert_array_equal(p.numpy(), q.numpy())
 
 
-@pytest.mark.parametrize("wrong", [{"h": [np.zeros(5)]}, {"h": ["x"]}, {"steps": ...}])
+@pytest.mark.parametrize("wrong", [{"hyper": [np.zeros(5)]}, {"hyper": ["x"]}, {"steps": ...}])
 def test_a_state_that_does_not_fit_leaves_all_as_it_was(wrong):
     w = tg.nn.Parameter([1.0, 2.0])
     opt = tg.optim.Adam([w], lr=0.1)

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from tensorgrad.kernels.cpu import jit, lines, panels
+from tensorgrad.kernels.cpu import jit, panels, vector_copy
 
 from tensorgrad.core import OPS
 
@@ -42,12 +42,12 @@ def test_multiply_adds_a_product(shape, dtype):
 
 @jit.jit
 def _lay(target, to, width, source, start, low, high, step):
-    lines.lay(target, to, width, source, start, low, high, step)
+    vector_copy.lay(target, to, width, source, start, low, high, step)
 
 
 @jit.jit
 def _add(target, to, step, width, source, start):
-    lines.add(target, to, step, width, source, start)
+    vector_copy.add(target, to, step, width, source, start)
 
 
 @pytest.mark.parametrize("step", [1, 2, 3])
@@ -59,10 +59,10 @@ def test_rows_move_in_masked_vectors(dtype, width, step):
     parts = {(0, width), (min(1, width), width), (width // 2, width // 2), (0, width // 3)}
     for low, high in parts:
         _lay(whole, 5, width, source, 9, low, high, step)
-        lines.lay(plain, 5, width, source, 9, low, high, step)
+        vector_copy.lay(plain, 5, width, source, 9, low, high, step)
         np.testing.assert_array_equal(whole, plain)
     _add(whole, 5, step, width, source, 9)
-    lines.add(plain, 5, step, width, source, 9)
+    vector_copy.add(plain, 5, step, width, source, 9)
     np.testing.assert_array_equal(whole, plain)
 
 
@@ -113,7 +113,7 @@ def test_tiles_of_other_processors(features, tmp_path):
 from llvmlite import binding
 binding.get_host_cpu_features = lambda: binding.FeatureMap({{{features!r}: True}})
 import numpy as np
-from tensorgrad.kernels.cpu import jit, lines, panels
+from tensorgrad.kernels.cpu import jit, panels, vector_copy
 jit._fingerprint = lambda: "other"
 @jit.jit
 def multiply(c, a, b):

@@ -242,7 +242,7 @@ BAD = {
         lambda: tg.optim.SGD([nn.Parameter([1.0])]).clip_grad_norm(-1.0),
         "above 0",
     ),
-    "negative decay": (lambda: tg.optim.AdamW(weight_decay=-1.0), "weight_decay is negative"),
+    "negative decay": (lambda: tg.optim.AdamW(weight_decay=-1.0), "weight_decay is at least 0"),
 }
 
 

@@ -1,4 +1,5 @@
-"""Optimizer steps in one pass: each number of parameter and state is read and written once."""
+"""Optimizer steps fused into one pass over memory: each element of parameter, gradient and state
+is read and written once."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from .jit import jit, prange
 # few calls in NumPy too, which win up to 8K numbers.
 SMALL = 2048
 PARALLEL = 1 << 17  # half of them are done before the other threads are awake
-_RUN = 1 << 13  # numbers whose squares are summed at a time
+_BLOCK = 1 << 13  # elements of a partial sum
 
 
 @jit(parallel_from=PARALLEL)
@@ -36,61 +37,60 @@ def _sgd(p, g, lr, weight_decay):
 @jit(parallel_from=PARALLEL)
 def _momentum(p, g, buffer, lr, momentum, weight_decay):
     for i in prange(p.size):
-        v = momentum * buffer[i] + (g[i] + weight_decay * p[i])
-        buffer[i] = v
-        p[i] -= lr * v
+        b = momentum * buffer[i] + (g[i] + weight_decay * p[i])
+        buffer[i] = b
+        p[i] -= lr * b
 
 
 @jit(parallel_from=PARALLEL)
 def _nesterov(p, g, buffer, lr, momentum, weight_decay):
     for i in prange(p.size):
         d = g[i] + weight_decay * p[i]
-        v = momentum * buffer[i] + d
-        buffer[i] = v
-        p[i] -= lr * (d + momentum * v)
+        b = momentum * buffer[i] + d
+        buffer[i] = b
+        p[i] -= lr * (d + momentum * b)
 
 
 @jit(parallel_from=PARALLEL)
 def _adam(p, g, m, v, numbers):
-    beta1, rest1, beta2, rest2, eps, rate, root, keep, weight_decay = numbers
+    beta1, one_minus_beta1, beta2, one_minus_beta2, eps, rate, root, decay, weight_decay = numbers
     for i in prange(p.size):
         d = g[i] + weight_decay * p[i]
-        first = beta1 * m[i] + rest1 * d
-        second = beta2 * v[i] + rest2 * d * d
-        m[i], v[i] = first, second
-        p[i] = keep * p[i] - rate * first / (np.sqrt(second) * root + eps)
+        mean = beta1 * m[i] + one_minus_beta1 * d
+        square = beta2 * v[i] + one_minus_beta2 * d * d
+        m[i], v[i] = mean, square
+        p[i] = decay * p[i] - rate * mean / (np.sqrt(square) * root + eps)
 
 
-@accepts(min_size=8 * SMALL, size_of=total_size, others=("h",), when=sgd_fits)
-def sgd(h, *arrays, momentum, nesterov, weight_decay):
-    if len(h) > 2 and not h[2]:
+@accepts(min_size=8 * SMALL, size_of=total_size, others=("hyper",), when=sgd_fits)
+def sgd(hyper, *arrays, momentum, nesterov, weight_decay):
+    if len(hyper) > 2 and not hyper[2]:
         return
     step = _sgd if not momentum else _nesterov if nesterov else _momentum
-    for one in lists(arrays, 3 if momentum else 2):
-        t = one[0].dtype.type
-        numbers = (h[0], momentum, weight_decay) if momentum else (h[0], weight_decay)
-        step(*[a.reshape(-1) for a in one], *[t(c) for c in numbers])
+    numbers = (hyper[0], momentum, weight_decay) if momentum else (hyper[0], weight_decay)
+    for own in lists(arrays, 3 if momentum else 2):
+        scalar = own[0].dtype.type
+        step(*[a.reshape(-1) for a in own], *[scalar(c) for c in numbers])
 
 
-@accepts(min_size=4 * SMALL, size_of=total_size, others=("h",), when=adam_fits)
-def adam(h, *arrays, beta1, beta2, eps, weight_decay, decoupled):
-    if len(h) > 2 and not h[2]:
+@accepts(min_size=4 * SMALL, size_of=total_size, others=("hyper",), when=adam_fits)
+def adam(hyper, *arrays, beta1, beta2, eps, weight_decay, decoupled):
+    if len(hyper) > 2 and not hyper[2]:
         return
-    (lr, step), t = h[:2].tolist(), arrays[0].dtype.type
-    rate = lr / (1 - beta1**step)
-    root = (1 / (1 - beta2**step)) ** 0.5
-    keep = 1 - lr * weight_decay if decoupled else 1
-    numbers = (beta1, 1 - beta1, beta2, 1 - beta2, eps, rate, root, keep)
-    numbers = tuple([t(c) for c in (*numbers, 0 if decoupled else weight_decay)])
-    for one in lists(arrays, 4):
-        _adam(*[a.reshape(-1) for a in one], numbers)
+    (lr, t), scalar = hyper[:2].tolist(), arrays[0].dtype.type
+    rate, root = lr / (1 - beta1**t), (1 / (1 - beta2**t)) ** 0.5  # the bias corrections
+    decay = 1 - lr * weight_decay if decoupled else 1
+    numbers = (beta1, 1 - beta1, beta2, 1 - beta2, eps, rate, root, decay)
+    numbers = tuple([scalar(c) for c in (*numbers, 0 if decoupled else weight_decay)])
+    for own in lists(arrays, 4):
+        _adam(*[a.reshape(-1) for a in own], numbers)
 
 
 @jit(parallel_from=PARALLEL, reassociate=True)
 def _rescale(x, by, sums):
-    """x times by; sums[p] is 0 if part p of x is finite then, else NaN."""
+    """x *= by; sums[p] is 0 if part p of x is finite then, else NaN."""
     for p in prange(sums.size):
-        line, total = x[p * _RUN : min(x.size, (p + 1) * _RUN)], x.dtype.type(0)
+        line, total = x[p * _BLOCK : min(x.size, (p + 1) * _BLOCK)], x.dtype.type(0)
         for i in range(line.size):
             line[i] *= by
             total += line[i] * 0
@@ -101,7 +101,7 @@ def _rescale(x, by, sums):
 def rescale(by, *arrays):
     finite = np.ones(1)
     for a in arrays:
-        sums = np.empty(-(-a.size // _RUN), a.dtype)
+        sums = np.empty(-(-a.size // _BLOCK), a.dtype)
         _rescale(a.reshape(-1), a.dtype.type(by[0]), sums)
         finite *= (sums == 0).all()
     return finite
@@ -111,7 +111,7 @@ def rescale(by, *arrays):
 def _squares(x, sums):
     """sums[p] is the sum of the squares in part p of x, in float64."""
     for p in prange(sums.size):
-        line, total = x[p * _RUN : min(x.size, (p + 1) * _RUN)], np.float64(0)
+        line, total = x[p * _BLOCK : min(x.size, (p + 1) * _BLOCK)], np.float64(0)
         for i in range(line.size):
             value = np.float64(line[i])
             total += value * value
@@ -122,7 +122,7 @@ def _squares(x, sums):
 def sum_of_squares(*arrays):
     total = 0.0
     for a in arrays:
-        sums = np.empty(-(-a.size // _RUN))  # cut by the shape alone: always rounds alike
+        sums = np.empty(-(-a.size // _BLOCK))  # split by the size alone: deterministic
         _squares(a.reshape(-1), sums)
         total += sums.sum()
     return np.asarray(total)

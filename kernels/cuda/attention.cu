@@ -1,7 +1,7 @@
-// attention.cu - attention without the matrix of all scores (Dao 2023): a block takes some rows of
-// one head, and walks through the other side in tiles, with a softmax that goes along (Milakov and
-// Gimelshein 2018). Gradients compute the probabilities again; one kernel owns queries, one keys.
-// Those of halves are in attention_mma.cuh.
+// attention.cu - flash attention (Dao 2023): the matrix of scores is never materialised. A block
+// takes some rows of one head and loops over the other side in tiles, with an online softmax
+// (Milakov and Gimelshein 2018). Backward recomputes the probabilities, in one kernel for the
+// gradient of the queries and one for those of keys and values. Halves are in attention_mma.cuh.
 #include "attention_mma.cuh"
 
 // One product after the other, through shared memory. HEAD is the largest width of an operand.

@@ -38,7 +38,7 @@ SOURCE = Source(
     ]
     + [f"attention_along<{t}>" for t in TYPES.values()],
 )
-_THREADS = 128  # THREADS of tiles.cuh
+_THREADS = 128  # THREADS of register_tiles.cuh
 _STRIDED = ("q", "k", "v", "mask", "y", "g", "gq", "gk", "gv")
 _SHAPE = np.dtype(
     [(name, np.int64, 3) for name in _STRIDED]
@@ -63,7 +63,7 @@ def _grad_fits(g, *inputs, causal, scale, needs):
 
 
 def _lines(x):
-    """Rows that a block takes: LINES of tiles.cuh."""
+    """Rows that a block takes: LINES of register_tiles.cuh."""
     return _THREADS // 8 * (16 // np.dtype(wide(x)).itemsize)
 
 

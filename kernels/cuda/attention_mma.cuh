@@ -1,7 +1,7 @@
 // attention_mma.cuh - attention of halves on tensor cores (FlashAttention-2, Dao 2023): as in
-// attention.cu, but a warp takes lines of its own, whose scores and sums stay in its registers,
-// and what it walks through is copied to shared memory while it computes.
-#include "heads.cuh"
+// attention.cu, but a warp owns rows, whose scores and accumulators stay in its registers, and the
+// tiles of the other side are prefetched to shared memory by asynchronous copies.
+#include "attention_common.cuh"
 #include "mma.cuh"
 
 // The thread's place in a block of 16 M lines for each warp: the first of its lines, of which the

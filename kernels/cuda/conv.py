@@ -1,5 +1,9 @@
-"""Convolution by tiles of products (convolve.py); pooling by a thread for each number of the
-result, backward too."""
+"""Convolution as implicit GEMM (conv.cu), or by cuDNN where it is installed (cudnn.py).
+
+The matrix of all windows (im2col) is never materialised: a block gathers the tile of it that it
+multiplies. The gradient of the images is the same GEMM, phase by phase of the stride; that of the
+filters is split along its long sum (split-K), and the partial sums are added in order.
+"""
 
 from __future__ import annotations
 
@@ -8,47 +12,216 @@ import math
 import numpy as np
 
 from ..accept import accepts
-from ..shapes import (
-    conv_fits,
-    conv_grad_fits,
-    conv_input_fits,
-    conv_weight_fits,
-    extent,
-    places_fit,
-    pool_fits,
-    spread_fits,
+from ..shapes import conv_fits, conv_grad_fits, conv_input_fits, conv_weight_fits, extent
+from . import cudnn, elementwise
+from .device import (
+    BLOCK,
+    DTYPES,
+    PACKED,
+    TYPES,
+    Source,
+    blocks,
+    ctype,
+    device,
+    either,
+    multiplies,
+    packs,
+    sizes,
+    wide,
 )
-from . import convolve, elementwise
-from .device import BLOCK, DTYPES, TYPES, Source, blocks, ctype, device, multiplies, sizes, wide
 
-_PLACES = {"int32": "int", "int64": "long long"}
-_BAND = 2048  # BAND of conv.cu
+_THREADS = 128  # THREADS of register_tiles.cuh
+_TILES = ((1, 1), (1, 2), (1, 4), (2, 4))  # packs of lines a thread has, warps below one another
+_PHASES = 4  # of conv.cu
+_SUMMED = 1 << 25  # elements in all partial sums of the filters' gradient
+_PLAIN = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)}
+_ACTIVATIONS = ("none", "relu", "sigmoid", "tanh")
 SOURCE = Source(
     "conv",
-    [f"{n}<{t}>" for n in ("max_pool2d", "avg_pool2d", "avg_pool2d_grad") for t in TYPES.values()]
-    + [
-        f"{name}<{t}, {place}>"
-        for name in ("gather_places", "scatter_places")
+    [
+        f"{name}<{t}, {m}, {down}>"
+        for name in ("convolve", "convolve_filters")
         for t in TYPES.values()
-        for place in _PLACES.values()
-    ],
+        for m, down in _TILES
+    ]
+    + [f"{name}<{t}>" for name in ("turn_filters", "add_parts") for t in TYPES.values()]
+    + [f"graded<{t}, {v}>" for t, v in PACKED],
 )
-_PLAIN = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)}
-_PAIRS = ("plane", "out", "size", "stride", "pad")
-_WINDOWS = np.dtype([(f"{name}_{axis}", np.int32) for name in _PAIRS for axis in "hw"])
+_AXIS = np.dtype(
+    [(n, np.int32) for n in ("places", "step", "from", "count", "tap", "first", "spread", "at")]
+)
+_CONV = np.dtype(
+    [("filters", np.int64, _PHASES * _PHASES)]
+    + [(n, np.int32) for n in ("images", "groups", "lines", "inner", "height", "width")]
+    + [(n, np.int32) for n in ("out_height", "out_width", "across", "activation", "has_bias")]
+    + [(n, np.int32) for n in ("packed", "whole")]
+    + [("rows", _AXIS, _PHASES), ("columns", _AXIS, _PHASES)],
+    align=True,
+)
+_ORDER = np.dtype(
+    [(f"{n}_{a}", np.int32) for n in ("window", "stride", "pad", "dilation", "every") for a in "hw"]
+)
 
 
-# --- convolution --------------------------------------------------------------------------------
+def _countable(images, channels, size, filters, padding, out):
+    """Do all offsets fit an int? All are but those of the images of a batch."""
+    n, area = images * math.prod(out), math.prod(size)
+    reach = max(size) + 2 * max(padding)
+    return max(n + 256, channels * area, filters) < 2**31 and reach < 2**29
 
 
-def _tiles(x, x_shape, w_shape, groups, stride, padding, dilation):
-    """Can convolve.cu multiply numbers like those of x, and count the places of images and filters
-    of these shapes?"""
+def _tile(x, lines, columns=1 << 30):
+    """The tile of least padding: packs of lines in a register tile, warps below one another, lines
+    and columns. Of several the largest, or where it is to hold all columns the squarest."""
+    p, made = 16 // np.dtype(wide(x)).itemsize, []
+    for m, down in _TILES:
+        high, across = 4 * p * m * down, 2 * 8 * p * (4 // down)
+        work = -(-lines // high) * high * -(-columns // across) * across
+        made.append((work, high + across if columns <= across else -high, m, down, high, across))
+    return min(made)[2:]
+
+
+def _described(images, groups, inner, size, lines, out, rows, columns):
+    """The struct Conv of conv.cu, which kernels take by value."""
+    s = np.zeros((), _CONV)
+    s["images"], s["groups"], s["lines"], s["inner"] = images, groups, lines, inner
+    s["height"], s["width"], s["out_height"], s["out_width"] = *size, *out
+    s["across"] = len(columns)
+    for name, axes in (("rows", rows), ("columns", columns)):
+        s[name][: len(axes)] = axes
+    return s
+
+
+def _seen(out, window, stride, padding, dilation):
+    """For each axis what windows see of an image."""
+    numbers = zip(out, window, stride, padding, dilation, strict=True)
+    return [[(o, s, -p, k, d, 0, 1, 0)] for o, k, s, p, d in numbers]
+
+
+def _phases(n, k, stride, padding, dilation):
+    """Along one axis: by which taps the places f, f + stride, ... of an image were seen."""
+    every, made = stride // math.gcd(stride, dilation), []
+    for f in range(stride):
+        taps = [i for i in range(k) if (f + padding - i * dilation) % stride == 0]
+        first = (f + padding - taps[0] * dilation) // stride if taps else 0
+        places, back = -(-(n - f) // stride) if f < n else 0, every * dilation // stride
+        made.append((places, 1, 0, len(taps), -back, first, stride, f))
+    return made
+
+
+def _convolve(x, filters, b, y, s, activation="none"):
+    """Launches `convolve`: a block for each output tile of each phase."""
+    m, down, lines, columns = _tile(x, int(s["lines"]))
+    s["has_bias"], s["activation"] = b is not None, _ACTIVATIONS.index(activation)
+    phases = s["rows"]["places"].max(), s["columns"]["places"].max()
+    tiles = -(-int(s["images"]) * int(phases[0]) * int(phases[1]) // columns)
+    tiles *= int(s["groups"]) * -(-int(s["lines"]) // lines)
+    grid = (tiles, np.count_nonzero(s["rows"]["spread"]) * int(s["across"]))
+    kernel = f"convolve<{ctype(x)}, {m}, {down}>"
+    args = (x, filters, either(b, x), y, s[()])
+    device(x).launch(SOURCE, kernel, grid, (_THREADS,), args)
+    return y
+
+
+def _forward(x, w, b, groups, activation, stride, padding, dilation):
+    """activation(conv2d(x, w) + b)"""
+    window, lines = w.shape[2:], w.shape[0] // groups
+    out = extent(x.shape[2:], window, stride, padding, dilation)
+    y = device(x).xp.empty((len(x), len(w), *out), x.dtype)
+    bias = None if b is None else b.reshape(1, -1, 1, 1)
+    if cudnn.convolved("conv2d", (x, w, bias), y, stride, padding, dilation):
+        return y if activation == "none" else elementwise.apply(activation, y)
+    axes = _seen(out, window, stride, padding, dilation)
+    s = _described(len(x), groups, w.shape[1], x.shape[2:], lines, out, *axes)
+    s["packed"] = packs(math.prod(w.shape[1:]), w) > 1
+    s["whole"] = packs(math.prod(out), y) > 1
+    return _convolve(x, w, b, y, s, activation)
+
+
+def _images_grad(dy, w, size, groups, stride, padding, dilation):
+    """The gradient of the images, from that of the result."""
+    xp, window = device(dy).xp, w.shape[2:]
+    gx = xp.empty((len(dy), w.shape[1] * groups, *size), dy.dtype)
+    if cudnn.convolved("conv2d_input", (dy, w), gx, stride, padding, dilation):
+        return gx
+    inner, lines = w.shape[0] // groups, w.shape[1]
+    numbers = zip(size, window, stride, padding, dilation, strict=True)
+    rows, columns = [_phases(*n) for n in numbers]
+    s = _described(len(dy), groups, inner, dy.shape[2:], lines, size, rows, columns)
+    taps = [r[3] * c[3] for r in rows for c in columns]
+    s["filters"][: len(taps)] = np.cumsum([0, *taps[:-1]]) * len(w) * lines
+    filters = xp.empty((w.size,), w.dtype)
+    every = [d // math.gcd(d, e) for d, e in zip(stride, dilation, strict=True)]
+    order = np.array((*window, *stride, *padding, *dilation, *every), _ORDER)[()]
+    args = (w, filters, *sizes(w.size), order, s[()])
+    device(w).launch(SOURCE, f"turn_filters<{ctype(w)}>", blocks(w.size), (BLOCK,), args)
+    s["packed"] = packs(inner, filters) > 1
+    s["whole"] = len(taps) == 1 and packs(math.prod(size), gx) > 1
+    return _convolve(dy, filters, None, gx, s)
+
+
+def _part(windows, tiles, size):
+    """How many windows a split of the sum (split-K) has: few enough to occupy the whole device and
+    to keep rounding errors small, but not so few that all partial sums of `size` elements take
+    128 MiB. It follows from the shape alone, so that results are the same on every device."""
+    per = min(8192, max(256, -(-windows * tiles // 1024)))
+    return -(-max(per, -(-windows * size // _SUMMED)) // 32) * 32
+
+
+def _filters_grad(x, dy, window, groups, stride, padding, dilation):
+    """The gradient of the filters, from that of the result."""
+    xp, inner, lines = device(x).xp, x.shape[1] // groups, dy.shape[1] // groups
+    gw = xp.empty((dy.shape[1], inner, *window), x.dtype)
+    if cudnn.convolved("conv2d_weight", (x, dy), gw, stride, padding, dilation):
+        return gw
+    out, width = dy.shape[2:], inner * math.prod(window)
+    axes = _seen(out, window, stride, padding, dilation)
+    s = _described(len(x), groups, inner, x.shape[2:], lines, out, *axes)
+    s["packed"] = packs(math.prod(out), dy) > 1
+    m, down, tile_lines, tile_columns = _tile(x, lines, width)
+    tiles = groups * -(-lines // tile_lines) * -(-width // tile_columns)
+    windows = len(x) * math.prod(out)
+    per = _part(windows, tiles, gw.size)
+    count = -(-windows // per)
+    parts = xp.empty((count, gw.size), wide(x))
+    kernel = f"convolve_filters<{ctype(x)}, {m}, {down}>"
+    args = (x, dy, parts, np.int32(per), s[()])
+    device(x).launch(SOURCE, kernel, (tiles * count,), (_THREADS,), args)
+    return _added(parts, gw)
+
+
+def _graded(g, y, activation):
+    """The cotangent of the activation's input, and the bias' gradient: its sum per channel."""
+    xp, (images, channels, height, width) = device(g).xp, g.shape
+    plane, gz = height * width, g if activation == "none" else xp.empty(g.shape, g.dtype)
+    v = packs(plane, g, y, gz)
+    size = images * plane
+    per = -(-max(1024, -(-size // 64)) // 64) * 64
+    parts, gb = xp.empty((-(-size // per), channels), wide(g)), xp.empty((channels,), g.dtype)
+    numbers = *sizes(channels, plane, size, per), np.int32(_ACTIVATIONS.index(activation))
+    grid, block = (min(-(-parts.size // 4), 1 << 16),), (32, 4)
+    kernel = f"graded<{ctype(g)}, {v}>"
+    device(g).launch(SOURCE, kernel, grid, block, (g, y, gz, parts, *numbers))
+    return gz, _added(parts, gb)
+
+
+def _added(parts, y):
+    args = (parts, y, *sizes(len(parts), y.size))
+    device(y).launch(SOURCE, f"add_parts<{ctype(y)}>", blocks(y.size), (BLOCK,), args)
+    return y
+
+
+# --- the ops ------------------------------------------------------------------------------------
+
+
+def _can_tile(x, x_shape, w_shape, groups, stride, padding, dilation):
+    """Can conv.cu multiply arrays of x's dtype, and do offsets into images and filters of these
+    shapes fit an int?"""
     out = extent(x_shape[2:], w_shape[2:], stride, padding, dilation)
     channels = max(x_shape[1], w_shape[0])
     filters = math.prod(w_shape[1:]) * groups * w_shape[0]
     size = [max(n, o) for n, o in zip(x_shape[2:], out, strict=True)]
-    counts = convolve.countable(x_shape[0], channels, size, filters, padding, out)
+    counts = _countable(x_shape[0], channels, size, filters, padding, out)
     return counts and multiplies(x)
 
 
@@ -56,145 +229,56 @@ def _conv_fits(x, w, b=None, *, groups=1, activation="none", **geometry):
     how = {"groups": groups, "activation": activation, **geometry}
     if not conv_fits(x, w, b, **how):
         return False
-    return _tiles(x, x.shape, w.shape, groups, **{**_PLAIN, **geometry})
+    return _can_tile(x, x.shape, w.shape, groups, **{**_PLAIN, **geometry})
 
 
 def _conv_grad_fits(g, x, w, y, *, groups, activation, needs, stride, **how):
     how = {"stride": stride, **how}
     if not conv_grad_fits(g, x, w, y, groups=groups, activation=activation, needs=needs, **how):
         return False
-    near = not needs[0] or max(stride) <= convolve.PHASES
-    return near and _tiles(x, x.shape, w.shape, groups, **how)
+    near = not needs[0] or max(stride) <= _PHASES
+    return near and _can_tile(x, x.shape, w.shape, groups, **how)
 
 
 def _conv_input_fits(dy, w, *, size, groups, stride, **how):
     how = {"stride": stride, **how}
     fits = conv_input_fits(dy, w, size=size, groups=groups, **how)
-    if not fits or max(stride) > convolve.PHASES:
+    if not fits or max(stride) > _PHASES:
         return False
-    return _tiles(dy, (len(dy), w.shape[1] * groups, *size), w.shape, groups, **how)
+    return _can_tile(dy, (len(dy), w.shape[1] * groups, *size), w.shape, groups, **how)
 
 
 def _conv_weight_fits(x, dy, *, window, groups, **how):
     if not conv_weight_fits(x, dy, window=window, groups=groups, **how):
         return False
     w_shape = (dy.shape[1], x.shape[1] // groups, *window)
-    return _tiles(x, x.shape, w_shape, groups, **how)
+    return _can_tile(x, x.shape, w_shape, groups, **how)
 
 
 @accepts(dtypes=DTYPES, when=_conv_fits)
 def conv2d(
     x, w, b=None, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1, activation="none"
 ):
-    return convolve.forward(x, w, b, groups, activation, stride, padding, dilation)
+    return _forward(x, w, b, groups, activation, stride, padding, dilation)
 
 
 @accepts(dtypes=DTYPES, strided=("g",), when=_conv_grad_fits)
 def conv2d_grad(g, x, w, y, *, stride, padding, dilation, groups, activation, needs):
     how, g, gb = (groups, stride, padding, dilation), device(g).xp.ascontiguousarray(g), None
     if needs[2]:
-        g, gb = convolve.graded(g, y, activation)
+        g, gb = _graded(g, y, activation)
     elif activation != "none":
         g = elementwise.apply(f"{activation}_grad", g, y)
-    gx = convolve.images_grad(g, w, x.shape[2:], *how) if needs[0] else None
-    gw = convolve.filters_grad(x, g, w.shape[2:], *how) if needs[1] else None
+    gx = _images_grad(g, w, x.shape[2:], *how) if needs[0] else None
+    gw = _filters_grad(x, g, w.shape[2:], *how) if needs[1] else None
     return gx, gw, gb
 
 
 @accepts(dtypes=DTYPES, when=_conv_input_fits)
 def conv2d_input(dy, w, *, size, stride, padding, dilation, groups):
-    return convolve.images_grad(dy, w, size, groups, stride, padding, dilation)
+    return _images_grad(dy, w, size, groups, stride, padding, dilation)
 
 
 @accepts(dtypes=DTYPES, when=_conv_weight_fits)
 def conv2d_weight(x, dy, *, window, stride, padding, dilation, groups):
-    return convolve.filters_grad(x, dy, window, groups, stride, padding, dilation)
-
-
-# --- pooling ------------------------------------------------------------------------------------
-
-
-def _pool_fits(x, **how):
-    return pool_fits(x, **how) and _counted(x.shape[2:])
-
-
-def _spread_fits(x, *, plane, **how):
-    return spread_fits(x, plane=plane, **how) and _counted(plane)
-
-
-def _places_fit(x, where, *, size=None):
-    shape = x.shape[2:] if size is None else size
-    return places_fit(x, where, size=size) and _counted(shape) and _counted(where.shape[2:])
-
-
-def _counted(plane):
-    """May its places be counted by an int?"""
-    return math.prod(plane) < 2**31
-
-
-def _pool(kernel, y, before, plane, out, how, after=()):
-    """A launch with a thread for each number of y."""
-    x = before[0]
-    if y.size:
-        windows = np.array((*plane, *out, *how), _WINDOWS)[()]
-        args = (*before, *sizes(y.size), windows, *after)
-        device(x).launch(SOURCE, f"{kernel}<{ctype(x)}>", blocks(y.size), (BLOCK,), args)
-    return y
-
-
-def _share(x, size):
-    return (wide(x)(1 / (size[0] * size[1])),)
-
-
-@accepts(dtypes=DTYPES, when=_pool_fits)
-def max_pool2d(x, *, size, stride=None, padding=(0, 0)):
-    xp, stride = device(x).xp, size if stride is None else stride
-    out = extent(x.shape[2:], size, stride, padding)
-    y, where = [xp.empty((*x.shape[:2], *out), dtype) for dtype in (x.dtype, np.int32)]
-    _pool("max_pool2d", y, (x, y, where), x.shape[2:], out, (*size, *stride, *padding))
-    return y, where
-
-
-@accepts(dtypes=DTYPES, when=_pool_fits)
-def avg_pool2d(x, *, size, stride=None, padding=(0, 0)):
-    stride = size if stride is None else stride
-    out = extent(x.shape[2:], size, stride, padding)
-    y, how = device(x).xp.empty((*x.shape[:2], *out), x.dtype), (*size, *stride, *padding)
-    return _pool("avg_pool2d", y, (x, y), x.shape[2:], out, how, _share(x, size))
-
-
-@accepts(dtypes=DTYPES, when=_spread_fits)
-def avg_pool2d_grad(x, *, plane, size, stride, padding):
-    stride = size if stride is None else stride
-    y, how = device(x).xp.empty((*x.shape[:2], *plane), x.dtype), (*size, *stride, *padding)
-    return _pool("avg_pool2d_grad", y, (x, y), plane, x.shape[2:], how, _share(x, size))
-
-
-def _typed(where):
-    """Places in a type that kernels exist for, and its name."""
-    where = where if where.dtype.name in _PLACES else where.astype(np.int64)
-    return where, _PLACES[where.dtype.name]
-
-
-@accepts(dtypes=DTYPES, others=("where",), when=_places_fit)
-def gather_places(x, where):
-    xp, launch, _ = device(x)
-    y, (where, kind) = xp.empty(where.shape, x.dtype), _typed(where)
-    if y.size:
-        args = (x, where, y, *sizes(y.size, *[math.prod(a.shape[2:]) for a in (y, x)]))
-        launch(SOURCE, f"gather_places<{ctype(x)}, {kind}>", blocks(y.size), (BLOCK,), args)
-    return y
-
-
-@accepts(dtypes=DTYPES, others=("where",), when=_places_fit)
-def scatter_places(x, where, *, size):
-    xp, launch, _ = device(x)
-    y, (where, kind) = xp.empty((*x.shape[:2], *size), x.dtype), _typed(where)
-    n, plane = math.prod(x.shape[2:]), math.prod(size)
-    if y.size:
-        planes = x.shape[0] * x.shape[1]
-        grid = (min(planes * -(-plane // _BAND), 1 << 16),)
-        block = (32 * min(8, -(-max(n, min(plane, _BAND)) // 128)),)
-        args = (x, where, y, *sizes(planes), np.int32(n), *sizes(plane))
-        launch(SOURCE, f"scatter_places<{ctype(x)}, {kind}>", grid, block, args)
-    return y
+    return _filters_grad(x, dy, window, groups, stride, padding, dilation)

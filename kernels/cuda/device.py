@@ -126,7 +126,8 @@ def _capability(found: Device) -> int:
 
 
 def multiplies(x: Array) -> bool:
-    """Whether mma.cuh and tiles.cuh can multiply arrays like x: halves need tensor cores for it."""
+    """Whether our own GEMMs can multiply arrays like x: register_tiles.cuh takes floats, mma.cuh
+    halves, which need tensor cores."""
     return x.dtype.itemsize > 2 or _capability(device(x)) >= 80
 
 

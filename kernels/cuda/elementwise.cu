@@ -1,6 +1,6 @@
-// elementwise.cu - formulas of activations.cuh for each number of one array, or of two; V numbers
-// at a time, of which n is a multiple.
-#include "activations.cuh"
+// elementwise.cu - the scalar functions of scalars.cuh mapped over one array or two, V elements at
+// a time (vectorised loads); n is a multiple of V.
+#include "scalars.cuh"
 #include "vectors.cuh"
 
 template <class F, class T, int V>

@@ -1,6 +1,6 @@
-// matmul.cu - what surrounds the products of a dense layer.
-#include "activations.cuh"
-#include "columns.cuh"
+// matmul.cu - the epilogue of a dense layer's product (bias, activation), and its backward.
+#include "scalars.cuh"
+#include "column_sums.cuh"
 
 // z = F(z + b), in tiles of 32 columns. Without a bias b is not read.
 template <class F, class T>

@@ -8,7 +8,7 @@
 //   sum 16 x 8  floats 0..3 at rows g, g, g + 8, g + 8, columns 2t, 2t + 1, 2t, 2t + 1
 //
 // So sums of two neighbouring tiles, rounded to halves, are an operand a: see `rounded`.
-#include "tiles.cuh"
+#include "register_tiles.cuh"
 
 #ifdef __CUDACC__  // for the CPU, tests/cudasim/cuda_mma.h has the same functions
 

@@ -1,8 +1,8 @@
 // norm.cu - normalisation. Statistics are Wide<T>, also for halves. Layer, RMS and group norm take
-// a row a team of threads, V numbers at a time; planes.cuh holds the rest of group norm, and batch
-// norm. Rows are read several times, from cache after the first. A weight or bias that is left out
-// is another array, read where that is simpler than not to, but not used.
-#include "planes.cuh"
+// a row a team of threads, V elements at a time; channel_norm.cuh holds batch norm, and the rest of
+// group norm. Rows are read several times, from cache after the first. In the place of a weight or
+// bias that is left out stands another array: it may be read, but is not used.
+#include "channel_norm.cuh"
 
 template <class A> struct Statistics {
   A mean, rstd;
@@ -70,7 +70,7 @@ __global__ void group_norm(const T* __restrict__ x, const T* __restrict__ weight
       mean[r] = of.mean;
       rstd[r] = of.rstd;
     }
-    Walk place(threadIdx.x * V, blockDim.x * V, together, hw);
+    Position place(threadIdx.x * V, blockDim.x * V, together, hw);
     for (Index j = threadIdx.x * V; j < n; j += blockDim.x * V, place.next()) {
       const Index c = r % groups * together + place.channel;
       const A w = has_weight ? load(weight, c) : A(1), b = has_bias ? load(bias, c) : A(0);

@@ -1,5 +1,5 @@
-// reduce.cu - sums over rows and columns; softmax and its family, a row a team of threads. V numbers
-// are read at a time.
+// reduce.cu - sums over rows and columns; softmax and its family, a row a team of threads. Loads
+// are vectorised: V elements at a time.
 #include "softmax.cuh"
 
 // ------------------------------------------------------------------------------------------- sums

@@ -1,9 +1,10 @@
-// softmax.cuh - the two numbers of a row that every softmax needs, from one pass over it.
+// softmax.cuh - online softmax (Milakov and Gimelshein 2018): the maximum of a row and its sum of
+// exponentials in one pass over it.
 #include "vectors.cuh"
 
-// The largest number of a row, or 0 where that is infinite (shifting by it would give NaN), and the
-// sum of exp(x - shift). A thread's own sum follows its own largest number; at the end all are
-// brought to the row's. NaN is no largest number, but stays in the sum.
+// The maximum of a row, or 0 where that is infinite (shifting by it would give NaN), and the sum of
+// exp(x - shift). A thread rescales its sum whenever its own maximum grows; at the end all are
+// rescaled to the row's. NaN never is the maximum, but stays in the sum.
 template <class A> struct Exponentials {
   A shift, sum;
 };

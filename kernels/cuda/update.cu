@@ -1,19 +1,20 @@
-// update.cu - optimizer steps, one launch for a whole list of parameters, and the sum of gradients.
-// h = [learning rate, step] is read here, so that a launch recorded in a CUDA graph sees the numbers
-// of today; `guarded` says that there is a third number, and no update where it is 0.
+// update.cu - multi-tensor optimizer steps, one launch for a whole list of parameters, and the
+// accumulation of gradients. hyper = [learning rate, step] is read from device memory, so that a
+// launch recorded in a CUDA graph sees its values at each launch; if `conditional` there is a third
+// number, and the step is skipped where it is 0.
 #include "vectors.cuh"
 
-constexpr int CHUNK = 4096;                   // numbers that a block takes at a time
+constexpr int CHUNK = 4096;                   // elements that a block takes at a time
 
-// Up to MOST parameters, none of them empty. It is an argument by value: no table has to be copied
-// to the device, and a CUDA graph keeps it with the launch.
+// Addresses and sizes of up to MOST parameters, none of them empty. It is passed by value: no table
+// is copied to the device, and a CUDA graph stores it with the launch.
 template <int MOST> struct Lists {
-  void* at[4][MOST];                          // parameters, gradients, and what is kept for them
+  void* at[4][MOST];                          // parameters, gradients, and their states
   Index size[MOST];
-  int chunk[MOST];                            // how many chunks all before have
+  int chunk[MOST];                            // the first chunk: a running sum
 };
 
-// The last parameter that begins at chunk c or before.
+// The parameter that chunk c belongs to, by binary search.
 template <int MOST>
 __device__ __forceinline__ int owner(const Lists<MOST>& lists, int count, int c) {
   int i = 0, end = count;
@@ -25,9 +26,10 @@ __device__ __forceinline__ int owner(const Lists<MOST>& lists, int count, int c)
   return i;
 }
 
-// The step of one number: from [parameter, gradient, kept...] to what they become.
+// Maps `step` over the elements of all parameters: it takes [parameter, gradient, states...] and
+// overwrites all but the gradient.
 template <class T, int LISTS, int MOST, class Step>
-__device__ __forceinline__ void each_number(const Lists<MOST>& lists, int count, int chunks,
+__device__ __forceinline__ void for_each_element(const Lists<MOST>& lists, int count, int chunks,
                                             Step step) {
   using A = Wide<T>;
   constexpr int PACK = Pack<T>::size;
@@ -64,80 +66,86 @@ __device__ __forceinline__ void each_number(const Lists<MOST>& lists, int count,
   }
 }
 
-// LISTS is 3 with momentum, and 2 without.
+// The formula of ops/update.py. LISTS is 3 with a momentum buffer, and 2 without.
 template <class T, int LISTS, int MOST>
 __global__ void sgd(const __grid_constant__ Lists<MOST> lists, int count, int chunks,
-                    const double* __restrict__ h, int guarded, Wide<T> momentum,
+                    const double* __restrict__ hyper, int conditional, Wide<T> momentum,
                     Wide<T> weight_decay, int nesterov) {
   using A = Wide<T>;
-  if (guarded && h[2] == 0.0) return;
-  const A lr = A(h[0]);
-  each_number<T, LISTS>(lists, count, chunks, [=](A (&of)[LISTS]) {
-    A d = of[1] + weight_decay * of[0];
+  if (conditional && hyper[2] == 0.0) return;
+  const A lr = A(hyper[0]);
+  for_each_element<T, LISTS>(lists, count, chunks, [=](A (&of)[LISTS]) {
+    A& p = of[0];
+    A d = of[1] + weight_decay * p;
     if constexpr (LISTS == 3) {
-      of[2] = momentum * of[2] + d;
-      d = nesterov ? d + momentum * of[2] : of[2];
+      A& buffer = of[2];
+      buffer = momentum * buffer + d;
+      d = nesterov ? d + momentum * buffer : buffer;
     }
-    of[0] -= lr * d;
+    p -= lr * d;
   });
 }
 
-// The scalars of a step, formed in double by one thread of each block.
+// The formula of ops/update.py. Learning rate and bias corrections are computed in double, by one
+// thread of each block.
 template <class T, int MOST>
 __global__ void adam(const __grid_constant__ Lists<MOST> lists, int count, int chunks,
-                     const double* __restrict__ h, int guarded, double beta1, double beta2,
+                     const double* __restrict__ hyper, int conditional, double beta1, double beta2,
                      double eps, double weight_decay, int decoupled) {
   using A = Wide<T>;
-  if (guarded && h[2] == 0.0) return;         // all threads: none waits at the barrier
-  __shared__ A shared_rate, shared_root, shared_keep;
+  if (conditional && hyper[2] == 0.0) return;         // all threads: none waits at the barrier
+  __shared__ A shared_rate, shared_root, shared_decay;
   if (threadIdx.x == 0) {
-    shared_rate = A(h[0] / (1.0 - pow(beta1, h[1])));
-    shared_root = A(sqrt(1.0 / (1.0 - pow(beta2, h[1]))));
-    shared_keep = decoupled ? A(1.0 - h[0] * weight_decay) : A(1);
+    shared_rate = A(hyper[0] / (1.0 - pow(beta1, hyper[1])));
+    shared_root = A(sqrt(1.0 / (1.0 - pow(beta2, hyper[1]))));
+    shared_decay = decoupled ? A(1.0 - hyper[0] * weight_decay) : A(1);
   }
   __syncthreads();
-  const A rate = shared_rate, root = shared_root, keep = shared_keep;
-  const A b1 = A(beta1), b2 = A(beta2), rest1 = A(1.0 - beta1), rest2 = A(1.0 - beta2);
-  const A tiny = A(eps), decay = decoupled ? A(0) : A(weight_decay);
-  each_number<T, 4>(lists, count, chunks, [=](A (&of)[4]) {
-    const A d = of[1] + decay * of[0];
-    of[2] = b1 * of[2] + rest1 * d;
-    of[3] = b2 * of[3] + rest2 * d * d;
-    of[0] = keep * of[0] - rate * of[2] / (m::sqrt(of[3]) * root + tiny);
+  const A rate = shared_rate, root = shared_root, decay = shared_decay;
+  const A b1 = A(beta1), one_minus_b1 = A(1.0 - beta1);
+  const A b2 = A(beta2), one_minus_b2 = A(1.0 - beta2);
+  const A epsilon = A(eps), l2 = decoupled ? A(0) : A(weight_decay);
+  for_each_element<T, 4>(lists, count, chunks, [=](A (&of)[4]) {
+    A &p = of[0], &mean = of[2], &square = of[3];
+    const A d = of[1] + l2 * p;
+    mean = b1 * mean + one_minus_b1 * d;
+    square = b2 * square + one_minus_b2 * d * d;
+    p = decay * p - rate * mean / (m::sqrt(square) * root + epsilon);
   });
 }
 
-// `go` may be h itself where it is not given.
-__global__ void advance_step(double* h, const double* go, int given) {
-  h[1] += given ? go[0] : 1.0;
-  if (given) h[2] = go[0];
+// `apply_if` may be hyper itself where it is not given.
+__global__ void advance_step(double* hyper, const double* apply_if, int given) {
+  hyper[1] += given ? apply_if[0] : 1.0;
+  if (given) hyper[2] = apply_if[0];
 }
 
-// h = [loss scale, good steps].
-__global__ void advance_scale(double* h, const double* go, double interval, double factor,
+// Dynamic loss scaling: scaling = [loss scale, good steps].
+__global__ void advance_scale(double* scaling, const double* finite, double interval, double factor,
                               double least) {
-  const double good = (h[1] + 1.0) * go[0];
+  const double good = (scaling[1] + 1.0) * finite[0];
   const bool grown = good >= interval;
-  h[0] = m::max(h[0] * (go[0] == 0.0 ? 1.0 / factor : grown ? factor : 1.0), least);
-  h[1] = grown ? 0.0 : good;
+  const double change = finite[0] == 0.0 ? 1.0 / factor : grown ? factor : 1.0;
+  scaling[0] = m::max(scaling[0] * change, least);
+  scaling[1] = grown ? 0.0 : good;
 }
 
-// All numbers of the lists times *by. Blocks that meet one that is not finite then write 0 to
-// *finite: all the same, so it does not matter which is the last.
+// Multiplies all arrays by *by. Blocks that then find an element that is not finite write 0 to
+// *finite: all the same value, so the race is benign.
 template <class T, int MOST>
 __global__ void rescale(const __grid_constant__ Lists<MOST> lists, int count, int chunks,
                         const double* __restrict__ by, double* finite) {
   using A = Wide<T>;
   const A factor = A(by[0]);
   bool all = true;
-  each_number<T, 1>(lists, count, chunks, [&](A (&of)[1]) {
+  for_each_element<T, 1>(lists, count, chunks, [&](A (&of)[1]) {
     of[0] = A(T(of[0] * factor));
     all = all && of[0] - of[0] == A(0);
   });
   if (!all) *finite = 0.0;
 }
 
-// total += g, V numbers at a time. They may be one array.
+// total += g, V elements at a time. Both may be the same array.
 template <class T, int V> __global__ void accumulate(T* total, const T* g, Index n) {
   for (Index i = first() * V; i < n; i += stride() * V) {
     auto sum = load_pack<V>(total + i);
@@ -147,7 +155,7 @@ template <class T, int V> __global__ void accumulate(T* total, const T* g, Index
   }
 }
 
-// parts[c] becomes the sum of the squares in chunk c of lists.at[0].
+// Partial sums: parts[c] becomes the sum of squares of chunk c of lists.at[0].
 template <class T, int MOST>
 __global__ void square_parts(const __grid_constant__ Lists<MOST> lists, int count, int chunks,
                              double* __restrict__ parts) {
@@ -172,7 +180,7 @@ __global__ void square_parts(const __grid_constant__ Lists<MOST> lists, int coun
   }
 }
 
-// One block: *total becomes the sum of n parts.
+// One block: *total becomes the sum of the n partial sums.
 __global__ void sum_parts(const double* __restrict__ parts, double* total, Index n) {
   double sum = 0.0;
   for (Index i = threadIdx.x; i < n; i += blockDim.x) sum += parts[i];

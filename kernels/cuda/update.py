@@ -1,7 +1,7 @@
-"""Optimizer steps, one launch for all parameters; learning rate and step count stay on the device.
+"""Multi-tensor optimizer steps: one launch for all parameters; hyper-parameters stay on the device.
 
-Where the parameters lie is told by a struct that the launch takes by value (`Lists` of update.cu):
-gradients lie elsewhere in each step, and a table in device memory would have to follow them.
+The launch takes the addresses of all arrays by value, in a struct (`Lists` of update.cu): gradients
+have new addresses in each step, and a table in device memory would need a copy each time.
 """
 
 from __future__ import annotations
@@ -28,31 +28,32 @@ from .device import (
 )
 
 _CHUNK = 4096  # CHUNK of update.cu
-# How many parameters a struct holds. A launch carries all of it, so there is a small one; the
-# large one is nearly as long as arguments may be, 32764 bytes (4 KiB before CUDA 12.1).
+# How many parameters a struct holds. A launch copies all of it, so there is a small one; the large
+# one is nearly at the limit of kernel arguments, 32764 bytes (4 KiB before CUDA 12.1).
 _FEW, _MANY = 64, 640
 _LISTS = {
     n: np.dtype([("at", np.uint64, (4, n)), ("size", np.int64, n), ("chunk", np.int32, n)])
     for n in (_FEW, _MANY)
 }
-_OVER_ALL = ("adam", "square_parts", "rescale")
+_ALL_DTYPES = ("adam", "square_parts", "rescale")
 SOURCE = Source(
     "update",
     ["advance_step", "advance_scale", "sum_parts", *[f"accumulate<{t}, {v}>" for t, v in PACKED]]
     + [f"sgd<{t}, {k}, {n}>" for t in TYPES.values() for k in (2, 3) for n in _LISTS]
-    + [f"{k}<{t}, {n}>" for k in _OVER_ALL for t in TYPES.values() for n in _LISTS],
+    + [f"{k}<{t}, {n}>" for k in _ALL_DTYPES for t in TYPES.values() for n in _LISTS],
 )
 
 
 @accepts(dtypes=("float64",), when=advance_fits)
-def advance_step(h, go=None):
-    device(h).launch(SOURCE, "advance_step", (1,), (1,), (h, either(go, h), *given(go)))
+def advance_step(hyper, apply_if=None):
+    args = (hyper, either(apply_if, hyper), *given(apply_if))
+    device(hyper).launch(SOURCE, "advance_step", (1,), (1,), args)
 
 
 @accepts(dtypes=("float64",), when=scale_fits)
-def advance_scale(h, go, *, interval, factor, least):
-    args = (h, go, *[np.float64(number) for number in (interval, factor, least)])
-    device(h).launch(SOURCE, "advance_scale", (1,), (1,), args)
+def advance_scale(scaling, finite, *, interval, factor, least):
+    args = (scaling, finite, *[np.float64(number) for number in (interval, factor, least)])
+    device(scaling).launch(SOURCE, "advance_scale", (1,), (1,), args)
 
 
 @accepts(dtypes=DTYPES, same_shape=True)
@@ -62,17 +63,17 @@ def accumulate(total, g):
     device(total).launch(SOURCE, f"accumulate<{ctype(total)}, {v}>", blocks(n // v), (BLOCK,), args)
 
 
-@accepts(dtypes=DTYPES, others=("h",), when=sgd_fits)
-def sgd(h, *arrays, momentum, nesterov, weight_decay):
+@accepts(dtypes=DTYPES, others=("hyper",), when=sgd_fits)
+def sgd(hyper, *arrays, momentum, nesterov, weight_decay):
     a, k = wide(arrays[0]), 3 if momentum else 2
     numbers = a(momentum), a(weight_decay), np.int32(nesterov)
-    _update(f"sgd<{ctype(arrays[0])}, {k}", h, lists(arrays, k), numbers)
+    _update(f"sgd<{ctype(arrays[0])}, {k}", hyper, lists(arrays, k), numbers)
 
 
-@accepts(dtypes=DTYPES, others=("h",), when=adam_fits)
-def adam(h, *arrays, beta1, beta2, eps, weight_decay, decoupled):
-    numbers = [np.float64(c) for c in (beta1, beta2, eps, weight_decay)]
-    _update(f"adam<{ctype(arrays[0])}", h, lists(arrays, 4), [*numbers, np.int32(decoupled)])
+@accepts(dtypes=DTYPES, others=("hyper",), when=adam_fits)
+def adam(hyper, *arrays, beta1, beta2, eps, weight_decay, decoupled):
+    numbers = *[np.float64(c) for c in (beta1, beta2, eps, weight_decay)], np.int32(decoupled)
+    _update(f"adam<{ctype(arrays[0])}", hyper, lists(arrays, 4), numbers)
 
 
 @accepts(dtypes=DTYPES, others=("by",), when=rescale_fits)
@@ -99,16 +100,17 @@ def sum_of_squares(*arrays):
     return total
 
 
-def _update(kernel, h, parameters, numbers):
+def _update(kernel, hyper, parameters, numbers):
+    conditional = np.int32(len(hyper) > 2)
     for table, most, count, chunks in _tables(parameters):
-        args = (table, np.int32(count), np.int32(chunks), h, np.int32(len(h) > 2), *numbers)
+        args = (table, np.int32(count), np.int32(chunks), hyper, conditional, *numbers)
         grid = (min(chunks, MOST_BLOCKS),)
-        device(h).launch(SOURCE, f"{kernel}, {most}>", grid, (BLOCK,), args)
+        device(hyper).launch(SOURCE, f"{kernel}, {most}>", grid, (BLOCK,), args)
 
 
 def _tables(parameters):
-    """For as many parameters as a launch takes at a time, each with what is kept for it: the struct
-    that says where they lie, how many it could hold, how many they are, and their chunks."""
+    """For as many parameters as a launch takes, each a tuple of its arrays: the struct of their
+    addresses and sizes, its capacity, their number, and how many chunks they have."""
     parameters = [arrays for arrays in parameters if arrays[0].size]
     for start in range(0, len(parameters), _MANY):
         part = parameters[start : start + _MANY]

@@ -1,4 +1,4 @@
-// vectors.cuh - several numbers at a time: a thread moves up to 16 bytes in one instruction.
+// vectors.cuh - vectorised loads and stores: a thread moves up to 16 bytes in one instruction.
 #include "common.cuh"
 
 template <class T, int V = 16 / int(sizeof(T))> struct alignas(V * sizeof(T)) Pack {
@@ -13,7 +13,7 @@ template <class T, int V> __device__ __forceinline__ void store_pack(T* x, const
   *reinterpret_cast<Pack<T, V>*>(x) = pack;
 }
 
-// May packs of 16 bytes be read and written here? Arrays of the pool may, views need not.
+// Is x aligned to 16 bytes, as packs must be? Arrays from the memory pool are, views need not be.
 __device__ __forceinline__ bool aligned(const void* x) {
   return reinterpret_cast<unsigned long long>(x) % 16 == 0;
 }

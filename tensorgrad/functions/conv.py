@@ -7,6 +7,7 @@ from typing import Any, Literal, overload
 from ..core import Tensor
 from ..errors import ArgumentError
 from ..ops import conv as ops
+from ..ops import pool
 from ..ops import shape
 from ..ops.matmul import ACTIVATIONS
 from ..typing import ArrayLike, Size
@@ -121,7 +122,7 @@ def max_pool2d(
     >>> indices.item()
     2
     """
-    y, where = ops.max_pool2d(as_tensor(x), **_pool("max_pool2d", size, stride, padding))
+    y, where = pool.max_pool2d(as_tensor(x), **_pool("max_pool2d", size, stride, padding))
     return (y, shape.cast(where, dtype="int64")) if return_indices else y
 
 
@@ -143,7 +144,7 @@ def avg_pool2d(x: ArrayLike, size: Size, stride: Size | None = None, padding: Si
     >>> avg_pool2d([[[[1.0, 2.0], [4.0, 3.0]]]], 2).item()
     2.5
     """
-    return ops.avg_pool2d(floating(as_tensor(x)), **_pool("avg_pool2d", size, stride, padding))
+    return pool.avg_pool2d(floating(as_tensor(x)), **_pool("avg_pool2d", size, stride, padding))
 
 
 def _pool(name: str, size: Any, stride: Any, padding: Any) -> dict[str, Any]:

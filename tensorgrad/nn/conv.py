@@ -9,7 +9,7 @@ from ..backend import is_floating
 from ..core import Tensor
 from ..creation import asarray
 from ..errors import ArgumentError, ShapeError
-from ..ops import conv, matmul
+from ..ops import conv, matmul, pool
 from . import activation as activations
 from .lazy import LazyLayer, size
 from .module import Module
@@ -143,7 +143,7 @@ class MaxPool2d(_Pool):
 
     def forward(self, x: Any) -> Tensor:
         x = images("MaxPool2d", x)
-        return conv.max_pool2d(x, size=self.size, stride=self.stride, padding=self.padding)[0]
+        return pool.max_pool2d(x, size=self.size, stride=self.stride, padding=self.padding)[0]
 
 
 class AvgPool2d(_Pool):
@@ -155,7 +155,7 @@ class AvgPool2d(_Pool):
 
     def forward(self, x: Any) -> Tensor:
         x = images("AvgPool2d", x)
-        return conv.avg_pool2d(x, size=self.size, stride=self.stride, padding=self.padding)
+        return pool.avg_pool2d(x, size=self.size, stride=self.stride, padding=self.padding)
 
 
 class GlobalAvgPool2d(Module):

@@ -1,8 +1,7 @@
-"""Convolution and pooling over images (n, channels, height, width).
+"""Convolution of images (n, channels, height, width).
 
 Convolution is linear in the image and in the weights. Its two adjoints are ops, too, and each of
-the three has the others as its gradients: derivatives of any order need no further formula. The
-same holds for the pairs that pooling consists of.
+the three has the others as its gradients: derivatives of any order need no further formula.
 """
 
 from typing import Any
@@ -11,7 +10,7 @@ from ..backend import namespace
 from ..core import op
 from .matmul import ACTIVATIONS, matmul
 from .reduce import narrow, sum_, widened
-from .samples import Sample, draw, integers
+from .samples import Sample, draw
 
 # --- shapes -------------------------------------------------------------------------------------
 
@@ -35,7 +34,8 @@ def extent(size, window, stride, padding, dilation=(1, 1)):
     return tuple(found)
 
 
-def _images(name, x):
+def check_images(name, x):
+    """ValueError unless x has the four axes of images."""
     if len(x.shape) != 4:
         raise ValueError(f"{name} has shape {x.shape}: images are (n, channels, height, width)")
 
@@ -52,7 +52,8 @@ def _check(x_shape, w_shape, b, groups):
         raise ValueError(f"b has shape {b.shape}; w has {w_shape[0]} filters")
 
 
-def _padded(x, padding, value=0.0):
+def padded(x, padding, value=0.0):
+    """x with (height, width) padding of `value` on both sides."""
     (ph, pw), (n, c, h, w) = padding, x.shape
     if not (ph or pw):
         return x
@@ -61,7 +62,7 @@ def _padded(x, padding, value=0.0):
     return wide
 
 
-def _shifts(window, out, stride, dilation=(1, 1)):
+def shifts(window, out, stride, dilation=(1, 1)):
     """For each place in a window: its indices, and the slices that hold it in all windows."""
     for i in range(window[0]):
         for j in range(window[1]):
@@ -72,9 +73,9 @@ def _shifts(window, out, stride, dilation=(1, 1)):
 
 def _columns(x, window, out, stride, padding, dilation, groups):
     """All windows as columns: (n, groups, channels / groups * kh * kw, oh * ow)."""
-    n, c, wide = x.shape[0], x.shape[1], _padded(x, padding)
+    n, c, wide = x.shape[0], x.shape[1], padded(x, padding)
     made = namespace(x).empty((n, c, *window, *out), dtype=x.dtype)
-    for i, j, places in _shifts(window, out, stride, dilation):
+    for i, j, places in shifts(window, out, stride, dilation):
         made[:, :, i, j] = wide[places]
     return made.reshape(n, groups, c // groups * window[0] * window[1], out[0] * out[1])
 
@@ -163,7 +164,7 @@ def conv2d(
     `stride`, `padding` (zeros on both sides) and `dilation` are (height, width). `activation` is
     none, relu, sigmoid or tanh: those whose gradient follows from the output.
     """
-    _images("x", x)
+    check_images("x", x)
     _check(x.shape, w.shape, b, groups)
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation {activation!r} is not one of {', '.join(ACTIVATIONS)}")
@@ -197,7 +198,7 @@ def conv2d_input(dy, w, *, size, stride, padding, dilation, groups):
     columns = matmul(filters.swapaxes(-1, -2), rows).reshape(n, c, *window, *out)
     (ph, pw), (h, wide) = padding, size
     x = xp.zeros((n, c, h + 2 * ph, wide + 2 * pw), dtype=columns.dtype)
-    for i, j, places in _shifts(window, out, stride, dilation):
+    for i, j, places in shifts(window, out, stride, dilation):
         x[places] += columns[:, :, i, j]
     return narrow(x[:, :, ph : ph + h, pw : pw + wide], dy)
 
@@ -235,134 +236,3 @@ def conv2d_grad(g, x, w, y, *, stride, padding, dilation, groups, activation, ne
     gx = conv2d_input(dy, w, size=x.shape[2:], **how) if needs[0] else None
     gw = conv2d_weight(x, dy, window=w.shape[2:], **how) if needs[1] else None
     return gx, gw, sum_(dy, axis=(0, 2, 3)) if needs[2] else None
-
-
-# --- pooling ------------------------------------------------------------------------------------
-
-_POOLS = (
-    ((2, 3, 4, 6), {"size": (2, 2)}),
-    ((1, 2, 5, 5), {"size": (3, 2), "stride": (2, 1)}),
-    ((2, 1, 5, 4), {"size": (3, 3), "stride": (2, 2), "padding": (1, 1)}),
-    ((1, 1, 1, 1), {"size": (1, 1)}),
-    ((0, 2, 4, 4), {"size": (2, 2)}),
-)
-
-
-def _pool_extent(x, size, stride, padding):
-    _images("x", x)
-    if any(2 * p > k for p, k in zip(padding, size, strict=True)):
-        raise ValueError(f"padding {padding} is more than half of the window {size}")
-    return extent(x.shape[2:], size, stride, padding)
-
-
-def _planes(a):
-    """(n, c, h, w) -> (n * c, h * w)."""
-    return a.reshape(a.shape[0] * a.shape[1], a.shape[2] * a.shape[3])
-
-
-def _gather_samples():
-    return [
-        Sample((draw((2, 3, 4, 5)), integers((2, 3, 2, 2), 20))),
-        Sample((draw((1, 1, 1, 1)), integers((1, 1, 3, 1), 1))),
-        Sample((draw((0, 2, 3, 3)), integers((0, 2, 1, 2), 9))),
-    ]
-
-
-@op(
-    x=lambda g, x_shape, where: scatter_places(g, where, size=x_shape[2:]),
-    samples=_gather_samples,
-    kind="shape",
-    fixed=("where",),
-)
-def gather_places(x, where):
-    """From each plane of x (n, c, h, w) the numbers at the places `where` (n, c, oh, ow), counted
-    row by row -> (n, c, oh, ow)."""
-    rows = namespace(x).arange(x.shape[0] * x.shape[1])[:, None]
-    return _planes(x)[rows, _planes(where)].reshape(where.shape)
-
-
-@op(
-    x=lambda g, where: gather_places(g, where),
-    samples=lambda: [
-        Sample((draw(s.args[1].shape, seed=1), s.args[1]), {"size": s.args[0].shape[2:]})
-        for s in _gather_samples()
-    ],
-    kind="shape",
-    fixed=("where",),
-)
-def scatter_places(x, where, *, size):
-    """The adjoint of gather_places: planes of zeros (n, c, *size) with the numbers of x added at
-    the places `where`, in float32 for halves."""
-    xp, planes = namespace(x), x.shape[0] * x.shape[1]
-    out = xp.zeros((planes, size[0] * size[1]), dtype=widened(x).dtype)
-    xp.add.at(out, (xp.arange(planes)[:, None], _planes(where)), widened(_planes(x)))
-    return narrow(out.reshape(*x.shape[:2], *size), x)
-
-
-@op(
-    joint=lambda g, x_shape, where, needs: (scatter_places(g[0], where, size=x_shape[2:]),),
-    outputs=("y", "where"),
-    samples=lambda: [Sample((draw(shape),), params) for shape, params in _POOLS],
-    kind="reduce",
-)
-def max_pool2d(x, *, size, stride=None, padding=(0, 0)):
-    """The largest number in each window of x (n, c, h, w), the first of several, NaN where there
-    is one; and its place in the plane (int32). `stride` is the window's size if left out."""
-    stride = size if stride is None else stride
-    out = _pool_extent(x, size, stride, padding)
-    xp, (h, w), wide = namespace(x), x.shape[2:], _padded(x, padding, -float("inf"))
-    places = xp.arange(h * w, dtype="int32").reshape(1, 1, h, w)
-    places, y, where = _padded(places, padding, -1), None, None
-    for _, _, window in _shifts(size, out, stride):
-        value, place = wide[window], xp.broadcast_to(places[window], (*x.shape[:2], *out))
-        if y is None:
-            y, where = value, place
-        else:  # written so that NaN counts as larger, and the first NaN stays
-            larger = ~(value <= y) & (y == y) | (where < 0)
-            y, where = xp.where(larger, value, y), xp.where(larger, place, where)
-    return y, where
-
-
-@op(
-    x=lambda g, x_shape, size, stride, padding: avg_pool2d_grad(
-        g, plane=x_shape[2:], size=size, stride=stride, padding=padding
-    ),
-    samples=lambda: [Sample((draw(shape),), params) for shape, params in _POOLS],
-    kind="reduce",
-)
-def avg_pool2d(x, *, size, stride=None, padding=(0, 0)):
-    """The mean of each window of x (n, c, h, w), with the zeros of the padding counted, as in
-    PyTorch. `stride` is the window's size if left out."""
-    stride = size if stride is None else stride
-    out = _pool_extent(x, size, stride, padding)
-    wide = _padded(widened(x), padding)
-    total = sum([wide[window] for _, _, window in _shifts(size, out, stride)])
-    return narrow(total * (1 / (size[0] * size[1])), x)
-
-
-def _spread_samples():
-    made = []
-    for shape, params in _POOLS:
-        params = {"stride": None, "padding": (0, 0), **params}
-        y = avg_pool2d(draw(shape), **params)
-        made.append(Sample((draw(y.shape),), {"plane": shape[2:], **params}))
-    return made
-
-
-@op(
-    x=lambda g, size, stride, padding: avg_pool2d(g, size=size, stride=stride, padding=padding),
-    samples=_spread_samples,
-    kind="reduce",
-)
-def avg_pool2d_grad(x, *, plane, size, stride, padding):
-    """The adjoint of avg_pool2d: each number of x (n, c, oh, ow) spread evenly over its window in
-    planes of (h, w) = `plane`."""
-    stride = size if stride is None else stride
-    out, (ph, pw), (h, w) = extent(plane, size, stride, padding), padding, plane
-    if x.shape[2:] != out:
-        raise ValueError(f"x has shape {x.shape}; planes of {plane} have {out} windows")
-    share = widened(x) * (1 / (size[0] * size[1]))
-    wide = namespace(x).zeros((*x.shape[:2], h + 2 * ph, w + 2 * pw), dtype=share.dtype)
-    for _, _, window in _shifts(size, out, stride):
-        wide[window] += share
-    return narrow(wide[:, :, ph : ph + h, pw : pw + w], x)

@@ -1,11 +1,12 @@
-"""The optimizers: what each keeps for a parameter, and its update op."""
+"""The optimizers: the state of each and its formula, which is computed by its op in
+ops/update.py for all parameters of a group at once."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ..backend import namespace
-from ..errors import ShapeError
+from ..errors import ArgumentError
 from ..ops.update import adam, sgd
 from ..words import explains_names
 from .base import Optimizer
@@ -16,8 +17,14 @@ def _zeros(p: Any) -> Any:
 
 
 class SGD(Optimizer):
-    """Gradient descent, p -= lr * d with d = g + weight_decay * p; with momentum d is the buffer
-    b = momentum * b + d, or with Nesterov's variant d + momentum * b. The formula is PyTorch's.
+    """Stochastic gradient descent with momentum (Sutskever et al. 2013). For a parameter p with
+    gradient g and momentum buffer b, which starts at 0, a step is
+
+        d = g + weight_decay * p
+        b = momentum * b + d
+        p = p - lr * (d + momentum * b if nesterov else b)
+
+    and without momentum p = p - lr * d. It is PyTorch's formula, without dampening.
 
     >>> from ..nn import Parameter
     >>> p = Parameter([1.0]); (p * p).sum().backward(); SGD([p], lr=0.25).step(); p.tolist()
@@ -36,7 +43,7 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
     ):
         if nesterov and not momentum:
-            raise ShapeError("SGD: nesterov needs momentum above 0")
+            raise ArgumentError(f"SGD: nesterov=True needs momentum above 0, got {momentum!r}")
         super().__init__(
             params, lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
         )
@@ -46,14 +53,25 @@ class SGD(Optimizer):
 
     def update(self, params: list, grads: list, states: list, group: dict[str, Any]) -> None:
         buffers = [buffer for (buffer,) in states if buffer is not None]
-        names = ("momentum", "nesterov", "weight_decay")
-        sgd(group["h"], *params, *grads, *buffers, **{k: group[k] for k in names})
+        options = {k: group[k] for k in ("momentum", "nesterov", "weight_decay")}
+        sgd(group["hyper"], *params, *grads, *buffers, **options)
 
 
 class Adam(Optimizer):
-    """Adam (Kingma & Ba 2015): p -= lr * m' / (sqrt(v') + eps), with running means m of g and v of
-    g^2 and their bias-corrected values m' = m / (1 - beta1^t), v' = v / (1 - beta2^t). Weight decay
-    is added to the gradient. eps stands where PyTorch has it, and is 1e-8.
+    """Adam (Kingma & Ba 2015). For a parameter p with gradient g, and running means m of g and v of
+    g**2, which start at 0, step t = 1, 2, ... is
+
+        g = g + weight_decay * p
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
+        p = p - lr * m_hat / (sqrt(v_hat) + eps)
+
+    It is PyTorch's formula, eps outside of the square root included.
+
+    >>> from ..nn import Parameter
+    >>> p = Parameter([1.0]); (p * p).sum().backward(); Adam([p], lr=0.25).step(); p.tolist()
+    [0.75]
     """
 
     conditional, decoupled = True, False
@@ -70,23 +88,24 @@ class Adam(Optimizer):
     ):
         for name, beta in (("beta1", beta1), ("beta2", beta2)):
             if not 0 <= beta < 1:
-                raise ShapeError(f"{type(self).__name__}: {name} is in [0, 1), got {beta!r}")
+                raise ArgumentError(f"{type(self).__name__}: {name} is in [0, 1), got {beta!r}")
         super().__init__(params, lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay)
 
     def init_state(self, p: Any, group: dict[str, Any]) -> tuple:
         return _zeros(p), _zeros(p)
 
     def update(self, params: list, grads: list, states: list, group: dict[str, Any]) -> None:
-        means, squares = zip(*states, strict=True)
-        names = ("beta1", "beta2", "eps", "weight_decay")
-        options = {k: group[k] for k in names}
-        arrays = (*params, *grads, *means, *squares)
-        adam(group["h"], *arrays, **options, decoupled=self.decoupled)
+        ms, vs = zip(*states, strict=True)
+        options = {k: group[k] for k in ("beta1", "beta2", "eps", "weight_decay")}
+        adam(group["hyper"], *params, *grads, *ms, *vs, **options, decoupled=self.decoupled)
 
 
 class AdamW(Adam):
-    """Adam with weight decay apart from the gradient: p is scaled by 1 - lr * weight_decay first
-    (Loshchilov & Hutter 2019)."""
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019): instead of adding to g, a step
+    begins with
+
+        p = p - lr * weight_decay * p
+    """
 
     decoupled = True
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from ..backend import BY_TYPE, namespace
 from ..core import Tensor, stamp
-from ..errors import DTypeError, GraphError, ShapeError
-from ..ops.update import advance_step, rescale, sum_of_squares, written_if
+from ..errors import ArgumentError, GraphError, ShapeError
+from ..ops.update import advance_step, rescale, sum_of_squares, undone_unless
 from ..ownership import gradient_of
 from ..switches import each_time, switches
 from .parameters import check_replaced, groups_of
@@ -24,60 +24,71 @@ class Optimizer:
     (`init_state`) and how all parameters of a group are updated (`update`, one in-place op).
 
     `params` is a list of parameters, or of groups `{"params": [...], "lr": ...}`; it may be left
-    out and is then bound by `compile`, or by the first `apply_gradients`. `lr` is a number or a
-    schedule: a function from the step number, from 0, to a rate.
+    out and is then bound by `compile`, or by the first `apply_gradients`. `lr` is the learning
+    rate, a number or a schedule: a function from the step number, from 0, to a rate.
+
+    A group is a dict of its parameters, its options and two arrays beside the parameters, so that
+    a captured step reads what they hold at each launch: `hyper`, [learning rate, step], and
+    `conditional_hyper`, the same memory with a third number, whether the step is applied.
     """
 
     defaults: dict[str, Any] = {}
-    conditional = False  # whether the op of `update` itself does nothing where h[2] is 0
+    conditional = False  # whether the op of `update` itself does nothing where hyper[2] is 0
 
     def __init__(self, params: Iterable | None = None, lr: float | Schedule = 1e-3, **options: Any):
         _check_rate(type(self).__name__, lr)
         self.schedule: Schedule | None = lr if callable(lr) else None
         for option in ("momentum", "weight_decay", "eps"):
             if options.get(option, 0) < 0:
-                raise ShapeError(f"{type(self).__name__}: {option} is negative: {options[option]}")
+                raise ArgumentError(
+                    f"{type(self).__name__}: {option} is at least 0, got {options[option]!r}"
+                )
         self.options = {**self.defaults, **options}
         self.start_lr = lr(0) if callable(lr) else float(lr)
         self.steps = 0
         self.groups: list[dict[str, Any]] = []
-        self.state: dict[int, tuple] = {}  # by the parameter's place in params()
+        self.state: dict[int, tuple] = {}  # by the parameter's index in params()
         if params is not None:
             self.bind(params)
 
     def bind(self, params: Iterable) -> None:
-        """Take charge of these parameters."""
+        """Add these parameters, or groups of them, to those that are updated."""
         for group in groups_of(type(self).__name__, params, self.params()):
             members = group["params"]
             extra = {k: v for k, v in group.items() if k not in ("params", "lr")}
             unknown = set(extra) - set(self.options)
             if unknown:
-                raise DTypeError(f"{type(self).__name__}: unknown options {sorted(unknown)}")
+                raise ArgumentError(
+                    f"{type(self).__name__}: a group has the unknown options {sorted(unknown)}; "
+                    f"known are params, lr, {', '.join(self.options)}"
+                )
             _check_rate(type(self).__name__, rate := group.get("lr", self.start_lr))
             own = group.get("lr", self.schedule)  # a group's rate replaces the optimizer's
             schedule = own if callable(own) else None
             rate = rate(self.steps) if callable(rate) else rate
             home = BY_TYPE[type(members[0]._data)]
-            numbers = home.from_host(np.array([rate, self.steps, 1.0]))
-            vectors = {"h": numbers[:2], "guarded": numbers}
+            hyper = home.from_host(np.array([rate, self.steps, 1.0]))
+            vectors = {"hyper": hyper[:2], "conditional_hyper": hyper}
             own = {"params": members, **vectors, "schedule": schedule}
             self.groups.append({**own, **self.options, **extra})
 
     @property
     def lr(self) -> float:
         """The learning rate of the first group. Setting it sets all groups' and ends a schedule."""
-        return float(self.groups[0]["h"][0]) if self.groups else self.start_lr
+        return float(self.groups[0]["hyper"][0]) if self.groups else self.start_lr
 
     @lr.setter
     def lr(self, value: float) -> None:
         if switches.each_time is not None:
             raise GraphError(f"{type(self).__name__}: lr is set outside of the captured step")
         if callable(value):
-            raise ShapeError(f"{type(self).__name__}: a schedule is given when it is made")
+            raise ArgumentError(
+                f"{type(self).__name__}: lr is set to a number; give a schedule to the constructor"
+            )
         _check_rate(type(self).__name__, value)
         self.start_lr, self.schedule = float(value), None
         for group in self.groups:
-            group["h"][0], group["schedule"] = float(value), None
+            group["hyper"][0], group["schedule"] = float(value), None
 
     def _called_lr(self, *value: float) -> Any:
         raise AttributeError(f"{type(self).__name__}: the learning rate is called lr")
@@ -85,7 +96,7 @@ class Optimizer:
     learning_rate = property(_called_lr, _called_lr)  # set, it would change nothing
 
     def params(self) -> list[Tensor]:
-        """All parameters in charge."""
+        """The parameters of all groups, in order."""
         return [p for group in self.groups for p in group["params"]]
 
     def zero_grad(self) -> None:
@@ -116,35 +127,35 @@ class Optimizer:
         given = {id(v): g for g, v in pairs}
         self._apply([given.get(id(p)) for p in self.params()])
 
-    def _apply(self, grads: list, go: Any = None) -> None:
-        """One step, with a gradient or None for each of `params()`; no step where `go`, an array of
-        one number, is 0."""
-        name, place = type(self).__name__, 0
+    def _apply(self, grads: list, apply_if: Any = None) -> None:
+        """One step, with a gradient or None for each of `params()`; skipped where `apply_if`, an
+        array of one number on the device, is 0."""
+        name, index = type(self).__name__, 0
         work: list[Any] = []
         for group in self.groups:
             taken, arrays, given, states = [], [], [], []
             for p in group["params"]:
-                g = grads[place]
+                g = grads[index]
                 if g is not None:
                     a, g = p._data, g._data if isinstance(g, Tensor) else g
                     if g.shape != a.shape:
                         raise ShapeError(
                             f"{name}: a gradient of shape {g.shape} for one of {a.shape}"
                         )
-                    if place not in self.state:
+                    if index not in self.state:
                         if switches.each_time is not None:
                             raise GraphError(
                                 f"{name}: a parameter of shape {a.shape} gets its first gradient "
                                 "in the captured step: the steps before it must be like it"
                             )
-                        self.state[place] = self.init_state(a, group)
+                        self.state[index] = self.init_state(a, group)
                     taken.append(p)
                     arrays.append(a)
                     given.append(g if g.dtype == a.dtype else g.astype(a.dtype))
-                    states.append(self.state[place])
-                place += 1
+                    states.append(self.state[index])
+                index += 1
             work.append((group, taken, arrays, given, states))
-        if not place:
+        if not index:
             raise GraphError(f"{name} has no parameters: give them to it, or use apply_gradients")
         if not any(taken for _, taken, *_ in work):
             raise GraphError(f"{name}: no parameter has a gradient; call backward() first")
@@ -152,76 +163,78 @@ class Optimizer:
             raise GraphError(f"{name}: two steps by a schedule cannot be captured as one")
         each_time(self._rates)  # all checked: from here on parameters are written
         for group, taken, arrays, given, states in work:
-            if go is None:
-                advance_step(group["h"])
+            if apply_if is None:
+                advance_step(group["hyper"])
             else:
-                group = {**group, "h": group["guarded"]}
-                advance_step(group["h"], go)
-            if taken and (go is None or self.conditional):
+                group = {**group, "hyper": group["conditional_hyper"]}
+                advance_step(group["hyper"], apply_if)
+            if taken and (apply_if is None or self.conditional):
                 self.update(arrays, given, states, group)
             elif taken:
-                kept = [a for state in states for a in state if a is not None]
-                with written_if(go[0], [*arrays, *kept]):
+                buffers = [a for state in states for a in state if a is not None]
+                with undone_unless(apply_if[0], [*arrays, *buffers]):
                     self.update(arrays, given, states, group)
             for p in taken:
                 stamp(p)
 
     def _rates(self) -> None:
-        """What the host has to do in a step: write the rates of schedules, and count."""
+        """What the host does in each step: write the learning rates of schedules, and count."""
         for group in self.groups:
             if group["schedule"] is not None:
-                group["h"][0] = group["schedule"](self.steps)
+                group["hyper"][0] = group["schedule"](self.steps)
         self.steps += 1
 
     def init_state(self, p: Any, group: dict[str, Any]) -> tuple:
-        """The arrays kept for a parameter between steps, or None in their places."""
+        """A parameter's state: the arrays that persist between steps, such as a momentum buffer;
+        None in the place of one that is not needed."""
         raise GraphError(f"{type(self).__name__} has no init_state")
 
     def update(self, params: list, grads: list, states: list, group: dict[str, Any]) -> None:
-        """Write new values into the arrays of a group's parameters, and into their states."""
+        """Write the new values of a group's parameters and states, all arrays, in place.
+        `group["hyper"]` holds [learning rate, step]."""
         raise GraphError(f"{type(self).__name__} has no update")
 
-    def clip_grad_norm(self, most: float) -> Tensor:
-        """Scale all gradients together, so that their common Euclidean norm is at most `most`, in
-        their memory where nobody else can see it; returns the norm before (Pascanu et al. 2013).
-        Nothing waits for the device."""
-        if not most > 0:
-            raise ShapeError(f"clip_grad_norm: the norm must be above 0, got {most!r}")
+    def clip_grad_norm(self, max_norm: float) -> Tensor:
+        """Scale all gradients by min(1, max_norm / norm), where norm is the Euclidean norm of all
+        of them together, which is returned (Pascanu et al. 2013). In place where no other tensor
+        shares a gradient's memory; nothing waits for the device."""
+        if not max_norm > 0:
+            raise ArgumentError(f"clip_grad_norm: max_norm must be above 0, got {max_norm!r}")
         grads = self._gradients()
         if not grads:
             raise GraphError("clip_grad_norm: no parameter has a gradient; call backward() first")
         xp = namespace(grads[0])
         norm = xp.sqrt(xp.asarray(sum_of_squares(*grads)))
-        rescaled(grads, xp.minimum(most / (norm + 1e-6), 1.0).reshape(1))
+        rescaled(grads, xp.minimum(max_norm / (norm + 1e-6), 1.0).reshape(1))
         return Tensor(norm)
 
     def _gradients(self) -> list:
-        """The arrays of all gradients, to be written into."""
+        """The arrays of all gradients, owned by them, to be written in place."""
         return [gradient_of(p) for p in self.params() if p.grad is not None]
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything a run needs to go on, as NumPy arrays and numbers."""
+        """Everything a run needs to resume, as NumPy arrays and numbers."""
         host = lambda a: None if a is None else BY_TYPE[type(a)].to_host(a).copy()  # noqa: E731
         states = [self.state.get(i) for i in range(len(self.params()))]
         return {
             "steps": self.steps,
-            "h": [host(group["h"]) for group in self.groups],
+            "hyper": [host(group["hyper"]) for group in self.groups],
             "state": [None if s is None else [host(a) for a in s] for s in states],
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave for the same parameters."""
+        """Resume from what `state_dict` gave for the same parameters."""
         params = self.params()
-        if len(saved["state"]) != len(params) or len(saved["h"]) != len(self.groups):
+        if len(saved["state"]) != len(params) or len(saved["hyper"]) != len(self.groups):
             raise ShapeError(
                 f"{type(self).__name__}: a state of {len(saved['state'])} parameters in "
-                f"{len(saved['h'])} groups for {len(params)} in {len(self.groups)}"
+                f"{len(saved['hyper'])} groups for {len(params)} in {len(self.groups)}"
             )
-        vectors = [np.asarray(h, np.float64) for h in saved["h"]]
-        if any(h.shape != (2,) for h in vectors):
+        vectors = [np.asarray(hyper, np.float64) for hyper in saved["hyper"]]
+        if any(hyper.shape != (2,) for hyper in vectors):
             raise ShapeError(
-                f"{type(self).__name__}: h is a rate and a step count for each group, got "
-                f"{saved['h']!r}"
+                f"{type(self).__name__}: hyper is a learning rate and a step count for each group, "
+                f"got {saved['hyper']!r}"
             )
         started, steps = {}, saved["steps"]
         for i, (p, arrays) in enumerate(zip(params, saved["state"], strict=True)):
@@ -246,17 +259,17 @@ class Optimizer:
         for i, own in started.items():
             for mine, a in zip(self.state.setdefault(i, own), own, strict=True):
                 if a is not None:
-                    mine[...] = a  # in place: a captured step goes on with the arrays it knows
-        for group, h in zip(self.groups, vectors, strict=True):
-            group["h"][...] = BY_TYPE[type(group["h"])].from_host(h)
+                    mine[...] = a  # in place: a captured step holds these arrays
+        for group, hyper in zip(self.groups, vectors, strict=True):
+            group["hyper"][...] = BY_TYPE[type(group["hyper"])].from_host(hyper)
 
-    def _group_of(self, place: int) -> dict[str, Any]:
-        return [group for group in self.groups for _ in group["params"]][place]
+    def _group_of(self, index: int) -> dict[str, Any]:
+        return [group for group in self.groups for _ in group["params"]][index]
 
 
 def rescaled(arrays: list, by: Any) -> Any:
-    """Multiply arrays by a number on the device, in their memory; returns there whether all are
-    finite then: an array of one number, 1 or 0."""
+    """Multiply arrays in place by a number on the device; returns, on the device too, whether all
+    are finite then: an array of one number, 1 or 0."""
     by_dtype: dict[Any, list] = {}
     for a in arrays:
         by_dtype.setdefault(a.dtype, []).append(a)
@@ -268,4 +281,4 @@ def _check_rate(name: str, lr: Any) -> None:
     if callable(lr):
         return
     if not isinstance(lr, (int, float, np.number)) or not lr >= 0:
-        raise ShapeError(f"{name}: lr must be a number >= 0 or a schedule, got {lr!r}")
+        raise ArgumentError(f"{name}: lr must be a number >= 0 or a schedule, got {lr!r}")

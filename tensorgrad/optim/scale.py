@@ -9,7 +9,7 @@ import numpy as np
 
 from ..backend import BY_TYPE
 from ..core import Tensor
-from ..errors import DTypeError, GraphError, ShapeError
+from ..errors import ArgumentError, GraphError
 from ..ops.update import advance_scale
 from ..switches import switches
 from ..words import explains_names
@@ -19,12 +19,13 @@ _LEAST = 2.0**-126  # float32's smallest normal number: from 0 a scale would not
 
 
 class LossScale:
-    """Multiplies the loss, and with it all gradients, and divides these again before the step.
+    """Dynamic loss scaling (Micikevicius et al. 2018): multiplies the loss, and with it all
+    gradients, by a scale, and divides the gradients by it before the step.
 
-    When a gradient is infinite or NaN the step is left out and the scale halved; after `interval`
-    good steps it is doubled (Micikevicius et al. 2018). All of that happens on the device: nothing
-    waits for it. A step that is left out counts in `optimizer.steps`, and so for schedules, but not
-    in the optimizer's own count, which Adam's means are corrected by.
+    When a gradient is infinite or NaN the step is skipped and the scale divided by `factor`; after
+    `interval` good steps in a row it is multiplied by it. All of that happens on the device:
+    nothing waits for it. A skipped step counts in `optimizer.steps`, and so for schedules, but not
+    in the step count t of Adam's bias correction.
 
     >>> import tensorgrad as tg
     >>> w = tg.Parameter([3.0])
@@ -37,48 +38,48 @@ class LossScale:
     @explains_names
     def __init__(self, start: float = 2.0**16, interval: int = 2000, factor: float = 2.0):
         if not (0 < start < math.inf and interval >= 1 and factor > 1):
-            raise ShapeError(
+            raise ArgumentError(
                 "LossScale: start is above 0 and finite, interval 1 or more and factor above 1; "
                 f"got {start!r}, {interval!r} and {factor!r}"
             )
         self.interval, self.factor = interval, float(factor)
-        self._numbers: Any = np.array([start, 0.0])  # the scale, and steps since its last change
+        self._state: Any = np.array([start, 0.0])  # the scale, and good steps since its last change
         self._unscaled: tuple[Optimizer, Any] | None = None  # and whether all were finite
 
     def _beside(self, array: Any) -> Any:
-        """The scale and its count, which live where the loss does."""
-        if type(self._numbers) is not type(array):
+        """The scale and its count of good steps, moved to the device of this array."""
+        if type(self._state) is not type(array):
             if switches.each_time is not None:
                 raise GraphError("LossScale: first used in the captured step, and not before it")
-            host = BY_TYPE[type(self._numbers)].to_host(self._numbers)
-            self._numbers = BY_TYPE[type(array)].from_host(host)
-        return self._numbers
+            host = BY_TYPE[type(self._state)].to_host(self._state)
+            self._state = BY_TYPE[type(array)].from_host(host)
+        return self._state
 
     @property
     def value(self) -> float:
         """The scale now; waits for the device."""
-        return float(self._numbers[0])
+        return float(self._state[0])
 
     @property
     def good(self) -> int:
         """Steps since the last change of the scale; waits for the device."""
-        return int(self._numbers[1])
+        return int(self._state[1])
 
     def __call__(self, loss: Tensor) -> Tensor:
         """The loss times the scale: what to call backward() on."""
         if not isinstance(loss, Tensor):
-            raise DTypeError(f"LossScale: the loss is a tensor, got {type(loss).__name__}")
+            raise ArgumentError(f"LossScale: the loss is a tensor, got {type(loss).__name__}")
         self._unscaled = None
         return loss.astype("float32") * Tensor(self._beside(loss._data)[0, ...].astype("float32"))
 
     def unscale(self, optimizer: Optimizer) -> Tensor:
-        """Divide the gradients by the scale, as clipping needs it before `step`; returns whether
-        all are finite, on the device."""
+        """Divide the gradients by the scale in place, as clipping needs it before `step`; returns
+        whether all are finite, on the device."""
         return Tensor(self._unscale(optimizer)[0, ...] != 0)
 
     def _unscale(self, optimizer: Optimizer) -> Any:
         if not isinstance(optimizer, Optimizer):
-            raise DTypeError(f"LossScale: give an optimizer, got {type(optimizer).__name__}")
+            raise ArgumentError(f"LossScale: give an optimizer, got {type(optimizer).__name__}")
         if self._unscaled is None:
             if not (grads := optimizer._gradients()):
                 raise GraphError("LossScale: no parameter has a gradient; call backward() first")
@@ -88,20 +89,20 @@ class LossScale:
         return self._unscaled[1]
 
     def step(self, optimizer: Optimizer) -> Tensor:
-        """One step of the optimizer with the true gradients, or none when they are not finite;
-        returns whether there was one, on the device."""
-        go = self._unscale(optimizer)
-        optimizer._apply([p.grad for p in optimizer.params()], go)
-        how = {"interval": self.interval, "factor": self.factor, "least": _LEAST}
-        advance_scale(self._numbers, go, **how)
+        """A step of the optimizer with the unscaled gradients, skipped when they are not finite;
+        returns whether it was applied, on the device."""
+        finite = self._unscale(optimizer)
+        optimizer._apply([p.grad for p in optimizer.params()], apply_if=finite)
+        options = {"interval": self.interval, "factor": self.factor, "least": _LEAST}
+        advance_scale(self._state, finite, **options)
         self._unscaled = None
-        return Tensor(go[0, ...] != 0)
+        return Tensor(finite[0, ...] != 0)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a run needs to go on."""
+        """What a run needs to resume."""
         return {"value": self.value, "good": self.good}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
-        numbers = np.array([saved["value"], saved["good"]], np.float64)
-        self._numbers[...] = BY_TYPE[type(self._numbers)].from_host(numbers)
+        """Resume from what `state_dict` gave."""
+        state = np.array([saved["value"], saved["good"]], np.float64)
+        self._state[...] = BY_TYPE[type(self._state)].from_host(state)

@@ -214,27 +214,27 @@ def _lists(arrays, k):
     return np.array([None, *arrays], dtype=object)[1:].reshape(k, -1)
 
 
-def _stopped(h):
-    return len(h) > 2 and not h[2]
+def _skipped(hyper):
+    return len(hyper) > 2 and not hyper[2]
 
 
-def _sgd(h, *arrays, momentum, nesterov, weight_decay):
-    if _stopped(h):
-        return [h, *arrays], None
+def _sgd(hyper, *arrays, momentum, nesterov, weight_decay):
+    if _skipped(hyper):
+        return [hyper, *arrays], None
     after = _lists(arrays, 3 if momentum else 2)
     for i, (p, g, *buffer) in enumerate(after.T):
         d = g + weight_decay * p
         if momentum:
             after[2, i] = momentum * buffer[0] + d
             d = d + momentum * after[2, i] if nesterov else after[2, i]
-        after[0, i] = p - h[0] * d
-    return [h, *after.reshape(-1)], None
+        after[0, i] = p - hyper[0] * d
+    return [hyper, *after.reshape(-1)], None
 
 
-def _adam(h, *arrays, beta1, beta2, eps, weight_decay, decoupled):
-    if _stopped(h):
-        return [h, *arrays], None
-    lr, t = h[:2]
+def _adam(hyper, *arrays, beta1, beta2, eps, weight_decay, decoupled):
+    if _skipped(hyper):
+        return [hyper, *arrays], None
+    lr, t = hyper[:2]
     after = _lists(arrays, 4)
     for i, (p, g, m, v) in enumerate(after.T):
         if decoupled:
@@ -244,18 +244,18 @@ def _adam(h, *arrays, beta1, beta2, eps, weight_decay, decoupled):
         m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
         step = lr * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps)
         after[0, i], after[2, i], after[3, i] = p - step, m, v
-    return [h, *after.reshape(-1)], None
+    return [hyper, *after.reshape(-1)], None
 
 
-def _scale(scale, go, interval, factor, least):
-    size, good = scale
-    if not go[0]:
+def _scale(scaling, finite, interval, factor, least):
+    size, good = scaling
+    if not finite[0]:
         size, good = size / factor, 0
     elif good + 1 < interval:
         good += 1
     else:
         size, good = size * factor, 0
-    return [np.array([max(size, least), good]), go], None
+    return [np.array([max(size, least), good]), finite], None
 
 
 def _rescale(by, *arrays):
@@ -263,12 +263,15 @@ def _rescale(by, *arrays):
     return [by, *after], np.array([float(all(np.isfinite(a).all() for a in after))])
 
 
+def _step(hyper, apply_if=None):
+    if apply_if is None:
+        return [hyper + [0, 1]], None
+    return [np.array([hyper[0], hyper[1] + apply_if[0], apply_if[0]]), apply_if], None
+
+
 WRITES = {
     "accumulate": lambda total, g: ([total + g, g], None),
-    "advance_step": lambda h, go=None: (
-        [h + [0, 1]] if go is None else [np.array([h[0], h[1] + go[0], go[0]]), go],
-        None,
-    ),
+    "advance_step": _step,
     "advance_scale": _scale,
     "rescale": _rescale,
     "advance_random": lambda state, blocks: ([state + np.array([0, blocks], np.uint64)], state),

@@ -1,11 +1,11 @@
-"""Convolution and pooling, one window after the other."""
+"""Convolution, one window after the other."""
 
 import itertools
 
 import numpy as np
 
 
-def _windows(h, w, size, stride, padding, dilation):
+def windows(h, w, size, stride, padding, dilation):
     """(oy, ox, y, x, i, j): that window (oy, ox) sees pixel (y, x) at its place (i, j)."""
     spans = [d * (k - 1) + 1 for d, k in zip(dilation, size, strict=True)]
     oh = (h + 2 * padding[0] - spans[0]) // stride[0] + 1
@@ -17,8 +17,9 @@ def _windows(h, w, size, stride, padding, dilation):
             yield oy, ox, y, x, i, j
 
 
-def _extent(h, w, size, stride, padding, dilation=(1, 1)):
-    found = _windows(h + 2 * padding[0], w + 2 * padding[1], size, stride, (0, 0), dilation)
+def extent(h, w, size, stride, padding, dilation=(1, 1)):
+    """How many windows there are, down and across."""
+    found = windows(h + 2 * padding[0], w + 2 * padding[1], size, stride, (0, 0), dilation)
     return tuple(np.array([f[:2] for f in found]).max(0) + 1)
 
 
@@ -39,8 +40,8 @@ _ACTIVATIONS = {  # name -> (function, slope at its value)
 
 def _conv(x, w, b=None, *, stride, padding, dilation, groups, activation="none"):
     h, wide = x.shape[2:]
-    y = np.zeros((len(x), len(w), *_extent(h, wide, w.shape[2:], stride, padding, dilation)))
-    for oy, ox, py, px, i, j in _windows(h, wide, w.shape[2:], stride, padding, dilation):
+    y = np.zeros((len(x), len(w), *extent(h, wide, w.shape[2:], stride, padding, dilation)))
+    for oy, ox, py, px, i, j in windows(h, wide, w.shape[2:], stride, padding, dilation):
         for c, k, o in _pairs(x.shape[1], len(w), groups):
             y[:, o, oy, ox] += x[:, c, py, px] * w[o, k, i, j]
     return _ACTIVATIONS[activation][0](y if b is None else y + b[:, None, None])
@@ -48,7 +49,7 @@ def _conv(x, w, b=None, *, stride, padding, dilation, groups, activation="none")
 
 def _conv_input(dy, w, *, size, stride, padding, dilation, groups):
     x = np.zeros((len(dy), w.shape[1] * groups, *size))
-    for oy, ox, py, px, i, j in _windows(*size, w.shape[2:], stride, padding, dilation):
+    for oy, ox, py, px, i, j in windows(*size, w.shape[2:], stride, padding, dilation):
         for c, k, o in _pairs(x.shape[1], len(w), groups):
             x[:, c, py, px] += dy[:, o, oy, ox] * w[o, k, i, j]
     return x
@@ -56,7 +57,7 @@ def _conv_input(dy, w, *, size, stride, padding, dilation, groups):
 
 def _conv_weight(x, dy, *, window, stride, padding, dilation, groups):
     w = np.zeros((dy.shape[1], x.shape[1] // groups, *window))
-    for oy, ox, py, px, i, j in _windows(*x.shape[2:], window, stride, padding, dilation):
+    for oy, ox, py, px, i, j in windows(*x.shape[2:], window, stride, padding, dilation):
         for c, k, o in _pairs(x.shape[1], len(w), groups):
             w[o, k, i, j] += (x[:, c, py, px] * dy[:, o, oy, ox]).sum()
     return w
@@ -69,54 +70,9 @@ def _conv_grad(g, x, w, y, *, activation, needs, **how):
     return gx, gw, np.einsum("nohw->o", dy) if needs[2] else None
 
 
-def _max_pool(x, *, size, stride=None, padding=(0, 0)):
-    stride, (h, w) = stride or size, x.shape[2:]
-    y = np.full((*x.shape[:2], *_extent(h, w, size, stride, padding)), -np.inf)
-    where = np.zeros(y.shape, np.int32)
-    for oy, ox, py, px, _, _ in _windows(h, w, size, stride, padding, (1, 1)):
-        larger = x[:, :, py, px] > y[:, :, oy, ox]
-        y[:, :, oy, ox][larger] = x[:, :, py, px][larger]
-        where[:, :, oy, ox][larger] = py * w + px
-    return y, where
-
-
-def _avg_pool(x, *, size, stride=None, padding=(0, 0)):
-    stride, (h, w) = stride or size, x.shape[2:]
-    y = np.zeros((*x.shape[:2], *_extent(h, w, size, stride, padding)))
-    for oy, ox, py, px, _, _ in _windows(h, w, size, stride, padding, (1, 1)):
-        y[:, :, oy, ox] += x[:, :, py, px] / (size[0] * size[1])
-    return y
-
-
-def _avg_pool_grad(x, *, plane, size, stride, padding):
-    g = np.zeros((*x.shape[:2], *plane))
-    for oy, ox, py, px, _, _ in _windows(*plane, size, stride or size, padding, (1, 1)):
-        g[:, :, py, px] += x[:, :, oy, ox] / (size[0] * size[1])
-    return g
-
-
-def _gather(x, where):
-    y = np.zeros(where.shape)
-    for place in np.ndindex(where.shape):
-        y[place] = x[place[:2]].ravel()[where[place]]
-    return y
-
-
-def _scatter(x, where, *, size):
-    y = np.zeros((*x.shape[:2], *size))
-    for place in np.ndindex(where.shape):
-        y[place[:2]].reshape(-1)[where[place]] += x[place]
-    return y
-
-
 ORACLES = {
     "conv2d": _conv,
     "conv2d_input": _conv_input,
     "conv2d_weight": _conv_weight,
     "conv2d_grad": _conv_grad,
-    "max_pool2d": _max_pool,
-    "avg_pool2d": _avg_pool,
-    "avg_pool2d_grad": _avg_pool_grad,
-    "gather_places": _gather,
-    "scatter_places": _scatter,
 }

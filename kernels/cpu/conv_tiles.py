@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..shapes import extent
-from . import lines, scattered
+from . import gather_gemm, vector_copy
 from . import scalars as s
 
 _TILE = 1 << 14  # numbers in the copy or outputs of a tile of images: 64 KB of float32
@@ -71,7 +71,7 @@ def plan_of(x_shape, w_shape, stride, padding, dilation, groups, itemsize) -> tu
     if size > _WHOLE:
         tiles = min(counts[0], -(-size // _WHOLE))
         rows, beyond = -(-counts[0] // tiles), (reach[0], beyond[1])
-    shape = scattered.shape(itemsize)
+    shape = gather_gemm.shape(itemsize)
     plan = Plan(images, rows, groups, shape, stride, padding, counts, beyond, reach, phases)
     order = np.argsort(phase, kind="stable")
     ends = np.searchsorted(phase[order], np.arange(phases), side="right")
@@ -119,12 +119,12 @@ def _walk(move: Callable) -> Callable:
 
 @s.scalar
 def _take(copy, at, pitch, x, seen, low, high, step):
-    lines.lay(copy, at, pitch, x, seen, low, high, step)
+    vector_copy.lay(copy, at, pitch, x, seen, low, high, step)
 
 
 @s.scalar
 def _give(copy, at, pitch, x, seen, low, high, step):
-    lines.add(x, seen, step, high - low, copy, at + low)
+    vector_copy.add(x, seen, step, high - low, copy, at + low)
 
 
 copy_in, add_back = _walk(_take), _walk(_give)

@@ -1,10 +1,11 @@
-// heads.cuh - what the kernels of attention are told, and which part of it is a block's.
-#include "tiles.cuh"
+// attention_common.cuh - what all kernels of attention share: shapes and strides, which head and
+// rows are a block's, and the masks.
+#include "register_tiles.cuh"
 
 struct Strides {
   Index batch, head, row;
 };
-// Matrices of heads: q (rows, depth), k (keys, depth), v (keys, columns), y and g (rows, columns).
+// Matrices of a head: q (rows, depth), k (keys, depth), v (keys, columns), y and g (rows, columns).
 struct Shape {
   Strides q, k, v, mask, y, g, gq, gk, gv;
   Index mask_key;
@@ -17,7 +18,7 @@ template <class A> __device__ __forceinline__ A minus_infinity() {
 }
 template <class A> __device__ __forceinline__ A finite(A x) { return isfinite(x) ? x : A(0); }
 
-// Combined over the threads side by side that share lines; the same in all of them.
+// A warp-level reduction over the SHARE neighbouring threads that hold one row; all get the result.
 template <class Combine, int SHARE, class A> __device__ __forceinline__ A over_line(A value) {
 #pragma unroll
   for (int lanes = SHARE / 2; lanes; lanes /= 2)

@@ -1,19 +1,19 @@
-// tiles.cuh - products of matrices of floats or doubles, a tile of the result for each block of
-// THREADS threads. (Halves: mma.cuh.)
+// register_tiles.cuh - GEMM of floats or doubles with register tiling: a block of THREADS threads
+// computes a tile of the result, each thread a register tile of it. (Halves: mma.cuh.)
 //
-// A thread sums up lines and columns in fours, as many as 16 bytes hold (pairs of doubles): so what
-// it reads of shared memory comes in whole packs. A warp is 4 x 8 such packs; DOWN of the 4 warps
-// lie below one another, the others beside them. Either operand lies in shared memory step by step
-// of the sum: at [k][line], or [k][column]. What comes in rows along k has to be turned for that;
-// its packs then change places from step to step (`swapped`), so that neither writing nor reading
-// it meets in one bank.
+// A register tile consists of packs, as many lines or columns as 16 bytes hold (4 floats, 2
+// doubles), so that loads from shared memory are vectorised. A warp is 4 x 8 threads; DOWN of the 4
+// warps are below one another, the others beside them. Both operands are staged in shared memory
+// with k outermost: [k][line] and [k][column]. An operand whose rows run along k is transposed for
+// that, and its packs are swizzled by k (`swapped`), so that neither writing nor reading it has
+// bank conflicts.
 #include "vectors.cuh"
 
 constexpr int THREADS = 128;
 
 template <class A> struct Tile {
   static constexpr int PACK = 16 / int(sizeof(A));
-  static constexpr int DEPTH = 8 * PACK;            // steps of the sum that are staged at a time
+  static constexpr int DEPTH = 8 * PACK;            // k-steps that are staged at a time
 };
 
 // The thread's packs: of lines its number `line` and every LINES-th after it, and so of columns.
@@ -27,13 +27,14 @@ template <int DOWN> struct Spot {
   }
 };
 
-// Where pack `pack` of step k is in a turned operand of SIZE lines or columns.
+// The swizzle: where pack `pack` of step k is in a transposed operand of SIZE lines or columns.
 template <class A, int SIZE> __device__ __forceinline__ int swapped(int pack, int k) {
   constexpr int P = Tile<A>::PACK, AROUND = SIZE / P < 8 ? SIZE / P : 8;
   return (pack ^ k / P % AROUND) * P;
 }
 
-// sum += a * b over `steps` steps (rounded up to a pack): M packs of lines times N of columns.
+// sum += a * b over `steps` k-steps (rounded up to a pack): a register tile of M packs of lines by
+// N of columns.
 template <int M, int N, int DOWN, bool TURNED_B, class A, int H, int W>
 __device__ __forceinline__ void multiply(A (&sum)[H][W], const A* a, const A* b, int steps) {
   using S = Spot<DOWN>;
@@ -63,8 +64,8 @@ __device__ __forceinline__ void multiply(A (&sum)[H][W], const A* a, const A* b,
   }
 }
 
-// A matrix in memory: `step` numbers from row to row; `packed` if all rows hold whole packs of 16
-// bytes and begin at a multiple of that.
+// A matrix in global memory with row stride `step`; `packed` if all rows hold whole packs of 16
+// bytes and are aligned to that.
 template <class T> struct Rows {
   const T* at;
   Index step;
@@ -78,8 +79,8 @@ template <class T> struct Rows {
   }
 };
 
-// Rows of x from `row` on and columns from `column` on, zeros beyond its end, into shared memory:
-// as they are, or turned. Some packs are read before they are written, so that the reads overlap.
+// Stages rows of x from `row` on and columns from `column` on in shared memory, zero-padded beyond
+// its end: as they are, or transposed. Several loads are issued before the first store, to overlap.
 template <int COUNT, int WIDTH, bool TURNED, class A>
 __device__ __forceinline__ void stage(A* to, const Rows<A>& x, int row, int column) {
   constexpr int P = Tile<A>::PACK, ACROSS = WIDTH / P, PACKS = COUNT * ACROSS;

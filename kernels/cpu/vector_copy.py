@@ -6,8 +6,8 @@ one: 34 ns for 26 of them, where two masked vectors take 3.
 
 from __future__ import annotations
 
+from .gather_gemm import lanes
 from .jit import extension
-from .scattered import lanes
 
 
 def lay(target, to, width, source, start, low, high, step):

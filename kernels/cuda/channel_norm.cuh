@@ -1,13 +1,13 @@
-// planes.cuh - norms of images (images, channels, hw): batch and group norm, where a plane of hw
-// numbers has one weight. Sums are taken in two steps: of parts of planes, or of columns where
-// planes are small, and then of those parts, which stand as (outer, channels, inner).
-#include "columns.cuh"
+// channel_norm.cuh - norms with a weight for each channel, of images (images, channels, hw): batch
+// and group norm. Reductions take two passes: partial sums of parts of a plane, or of columns where
+// planes are small, and then the sum of those, which are (outer, channels, inner).
+#include "column_sums.cuh"
 #include "vectors.cuh"
 
-// The place of number i, for loops that go on by a fixed step without dividing.
-struct Walk {
+// The image, channel and offset of element i, for grid-stride loops that advance without dividing.
+struct Position {
   Index image, channel, at;
-  __device__ Walk(Index i, Index step, Index channels, Index hw)
+  __device__ Position(Index i, Index step, Index channels, Index hw)
       : image(i / hw / channels), channel(i / hw % channels), at(i % hw), channels(channels),
         hw(hw), by_image(step / hw / channels), by_channel(step / hw % channels),
         by_at(step % hw) {}
@@ -224,7 +224,7 @@ __global__ void normalise(const T* __restrict__ x, const Wide<T>* __restrict__ m
                           const T* __restrict__ bias, T* __restrict__ y, Index size, Index channels,
                           Index hw, int has_weight, int has_bias) {
   using A = Wide<T>;
-  Walk place(first() * V, stride() * V, channels, hw);
+  Position place(first() * V, stride() * V, channels, hw);
   for (Index i = first() * V; i < size; i += stride() * V, place.next()) {
     const Index c = place.channel;
     const A mu = mean[c], scale = rstd[c], w = has_weight ? load(weight, c) : A(1);
@@ -240,7 +240,7 @@ __global__ void channel_affine(const T* __restrict__ x, const T* __restrict__ sc
                                const T* __restrict__ shift, T* __restrict__ y, Index size,
                                Index channels, Index hw, int has_scale, int has_shift) {
   using A = Wide<T>;
-  Walk place(first() * V, stride() * V, channels, hw);
+  Position place(first() * V, stride() * V, channels, hw);
   for (Index i = first() * V; i < size; i += stride() * V, place.next()) {
     const A a = has_scale ? load(scale, place.channel) : A(1);
     const A b = has_shift ? load(shift, place.channel) : A(0);
@@ -259,7 +259,7 @@ __global__ void normalise_grad(const T* __restrict__ g, const T* __restrict__ x,
                                Index size, Index channels, Index hw, Index together,
                                int has_weight) {
   using A = Wide<T>;
-  Walk place(first() * V, stride() * V, channels, hw);
+  Position place(first() * V, stride() * V, channels, hw);
   for (Index i = first() * V; i < size; i += stride() * V, place.next()) {
     const Index s = statistics_of(place.image, place.channel, channels, together);
     const A w = has_weight ? load(weight, place.channel) : A(1);

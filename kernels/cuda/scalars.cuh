@@ -1,6 +1,6 @@
-// activations.cuh - the formulas of one number, named as the ops. `p` is the parameter of those
-// that have one (slope, alpha). A gradient's second number is the output y or the input x, as in
-// the op's signature.
+// scalars.cuh - scalar functions, named as the elementwise ops that map them. `p` is the parameter
+// of those that have one (slope, alpha). A gradient's second argument is the output y or the input
+// x, as in the op's signature.
 #include "common.cuh"
 
 #define UNARY(NAME, FORMULA) \

@@ -1,5 +1,5 @@
-// columns.cuh - sums over the rows of a matrix, in two steps and always in the same order: partial
-// sums of `per` rows each, blocks of 32 columns by 8 threads, and then the sum of those.
+// column_sums.cuh - deterministic sums over the rows of a matrix in two passes: partial sums of
+// `per` rows each, by blocks of 32 columns x 8 threads, and then the sum of those, in order.
 #include "common.cuh"
 
 // The block's 8 partial sums of each column, added up and stored.

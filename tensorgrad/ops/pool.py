@@ -1,0 +1,140 @@
+"""Pooling of images (n, channels, height, width).
+
+A maximum is found together with its place, so that its gradient is a scatter, whose adjoint is a
+gather; average pooling is linear. Each pair has one another as gradients: derivatives of any order
+need no further formula.
+"""
+
+from ..backend import namespace
+from ..core import op
+from .conv import check_images, extent, padded, shifts
+from .reduce import narrow, widened
+from .samples import Sample, draw, integers
+
+_POOLS = (
+    ((2, 3, 4, 6), {"size": (2, 2)}),
+    ((1, 2, 5, 5), {"size": (3, 2), "stride": (2, 1)}),
+    ((2, 1, 5, 4), {"size": (3, 3), "stride": (2, 2), "padding": (1, 1)}),
+    ((1, 1, 1, 1), {"size": (1, 1)}),
+    ((0, 2, 4, 4), {"size": (2, 2)}),
+)
+
+
+def _pool_extent(x, size, stride, padding):
+    check_images("x", x)
+    if any(2 * p > k for p, k in zip(padding, size, strict=True)):
+        raise ValueError(f"padding {padding} is more than half of the window {size}")
+    return extent(x.shape[2:], size, stride, padding)
+
+
+def _planes(a):
+    """(n, c, h, w) -> (n * c, h * w)."""
+    return a.reshape(a.shape[0] * a.shape[1], a.shape[2] * a.shape[3])
+
+
+def _gather_samples():
+    return [
+        Sample((draw((2, 3, 4, 5)), integers((2, 3, 2, 2), 20))),
+        Sample((draw((1, 1, 1, 1)), integers((1, 1, 3, 1), 1))),
+        Sample((draw((0, 2, 3, 3)), integers((0, 2, 1, 2), 9))),
+    ]
+
+
+@op(
+    x=lambda g, x_shape, where: scatter_places(g, where, size=x_shape[2:]),
+    samples=_gather_samples,
+    kind="shape",
+    fixed=("where",),
+)
+def gather_places(x, where):
+    """From each plane of x (n, c, h, w) the numbers at the places `where` (n, c, oh, ow), counted
+    row by row -> (n, c, oh, ow)."""
+    rows = namespace(x).arange(x.shape[0] * x.shape[1])[:, None]
+    return _planes(x)[rows, _planes(where)].reshape(where.shape)
+
+
+@op(
+    x=lambda g, where: gather_places(g, where),
+    samples=lambda: [
+        Sample((draw(s.args[1].shape, seed=1), s.args[1]), {"size": s.args[0].shape[2:]})
+        for s in _gather_samples()
+    ],
+    kind="shape",
+    fixed=("where",),
+)
+def scatter_places(x, where, *, size):
+    """The adjoint of gather_places: planes of zeros (n, c, *size) with the numbers of x added at
+    the places `where`, in float32 for halves."""
+    xp, planes = namespace(x), x.shape[0] * x.shape[1]
+    out = xp.zeros((planes, size[0] * size[1]), dtype=widened(x).dtype)
+    xp.add.at(out, (xp.arange(planes)[:, None], _planes(where)), widened(_planes(x)))
+    return narrow(out.reshape(*x.shape[:2], *size), x)
+
+
+@op(
+    joint=lambda g, x_shape, where, needs: (scatter_places(g[0], where, size=x_shape[2:]),),
+    outputs=("y", "where"),
+    samples=lambda: [Sample((draw(shape),), params) for shape, params in _POOLS],
+    kind="reduce",
+)
+def max_pool2d(x, *, size, stride=None, padding=(0, 0)):
+    """The largest number in each window of x (n, c, h, w), the first of several, NaN where there
+    is one; and its place in the plane (int32). `stride` is the window's size if left out."""
+    stride = size if stride is None else stride
+    out = _pool_extent(x, size, stride, padding)
+    xp, (h, w), wide = namespace(x), x.shape[2:], padded(x, padding, -float("inf"))
+    places = xp.arange(h * w, dtype="int32").reshape(1, 1, h, w)
+    places, y, where = padded(places, padding, -1), None, None
+    for _, _, window in shifts(size, out, stride):
+        value, place = wide[window], xp.broadcast_to(places[window], (*x.shape[:2], *out))
+        if y is None:
+            y, where = value, place
+        else:  # written so that NaN counts as larger, and the first NaN stays
+            larger = ~(value <= y) & (y == y) | (where < 0)
+            y, where = xp.where(larger, value, y), xp.where(larger, place, where)
+    return y, where
+
+
+@op(
+    x=lambda g, x_shape, size, stride, padding: avg_pool2d_grad(
+        g, plane=x_shape[2:], size=size, stride=stride, padding=padding
+    ),
+    samples=lambda: [Sample((draw(shape),), params) for shape, params in _POOLS],
+    kind="reduce",
+)
+def avg_pool2d(x, *, size, stride=None, padding=(0, 0)):
+    """The mean of each window of x (n, c, h, w), with the zeros of the padding counted, as in
+    PyTorch. `stride` is the window's size if left out."""
+    stride = size if stride is None else stride
+    out = _pool_extent(x, size, stride, padding)
+    wide = padded(widened(x), padding)
+    total = sum([wide[window] for _, _, window in shifts(size, out, stride)])
+    return narrow(total * (1 / (size[0] * size[1])), x)
+
+
+def _spread_samples():
+    made = []
+    for shape, params in _POOLS:
+        params = {"stride": None, "padding": (0, 0), **params}
+        y = avg_pool2d(draw(shape), **params)
+        made.append(Sample((draw(y.shape),), {"plane": shape[2:], **params}))
+    return made
+
+
+@op(
+    x=lambda g, size, stride, padding: avg_pool2d(g, size=size, stride=stride, padding=padding),
+    samples=_spread_samples,
+    kind="reduce",
+)
+def avg_pool2d_grad(x, *, plane, size, stride, padding):
+    """The adjoint of avg_pool2d: each number of x (n, c, oh, ow) spread evenly over its window in
+    planes of (h, w) = `plane`."""
+    stride = size if stride is None else stride
+    out, (ph, pw), (h, w) = extent(plane, size, stride, padding), padding, plane
+    if x.shape[2:] != out:
+        raise ValueError(f"x has shape {x.shape}; planes of {plane} have {out} windows")
+    share = widened(x) * (1 / (size[0] * size[1]))
+    wide = namespace(x).zeros((*x.shape[:2], h + 2 * ph, w + 2 * pw), dtype=share.dtype)
+    for _, _, window in shifts(size, out, stride):
+        wide[window] += share
+    return narrow(wide[:, :, ph : ph + h, pw : pw + w], x)

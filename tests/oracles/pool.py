@@ -1,0 +1,54 @@
+"""Pooling, one window after the other."""
+
+import numpy as np
+
+from .conv import extent, windows
+
+
+def _max_pool(x, *, size, stride=None, padding=(0, 0)):
+    stride, (h, w) = stride or size, x.shape[2:]
+    y = np.full((*x.shape[:2], *extent(h, w, size, stride, padding)), -np.inf)
+    where = np.zeros(y.shape, np.int32)
+    for oy, ox, py, px, _, _ in windows(h, w, size, stride, padding, (1, 1)):
+        larger = x[:, :, py, px] > y[:, :, oy, ox]
+        y[:, :, oy, ox][larger] = x[:, :, py, px][larger]
+        where[:, :, oy, ox][larger] = py * w + px
+    return y, where
+
+
+def _avg_pool(x, *, size, stride=None, padding=(0, 0)):
+    stride, (h, w) = stride or size, x.shape[2:]
+    y = np.zeros((*x.shape[:2], *extent(h, w, size, stride, padding)))
+    for oy, ox, py, px, _, _ in windows(h, w, size, stride, padding, (1, 1)):
+        y[:, :, oy, ox] += x[:, :, py, px] / (size[0] * size[1])
+    return y
+
+
+def _avg_pool_grad(x, *, plane, size, stride, padding):
+    g = np.zeros((*x.shape[:2], *plane))
+    for oy, ox, py, px, _, _ in windows(*plane, size, stride or size, padding, (1, 1)):
+        g[:, :, py, px] += x[:, :, oy, ox] / (size[0] * size[1])
+    return g
+
+
+def _gather(x, where):
+    y = np.zeros(where.shape)
+    for place in np.ndindex(where.shape):
+        y[place] = x[place[:2]].ravel()[where[place]]
+    return y
+
+
+def _scatter(x, where, *, size):
+    y = np.zeros((*x.shape[:2], *size))
+    for place in np.ndindex(where.shape):
+        y[place[:2]].reshape(-1)[where[place]] += x[place]
+    return y
+
+
+ORACLES = {
+    "max_pool2d": _max_pool,
+    "avg_pool2d": _avg_pool,
+    "avg_pool2d_grad": _avg_pool_grad,
+    "gather_places": _gather,
+    "scatter_places": _scatter,
+}
