@@ -1,5 +1,5 @@
-"""Call forms of NumPy and of other frameworks that are not taken: one error of ours each, that names
-the argument and what to write instead."""
+"""Call forms that are not taken, of NumPy and of other frameworks: one error of ours each, that
+names the argument and what to write instead."""
 
 import numpy as np
 import pytest
