@@ -177,18 +177,7 @@ class Plain(np.ndarray):
     numpy = detach
 
 
-HARMLESS = (
-    "(k",
-    "[k",
-    "_like(",
-    "math.",
-    "tolist",
-    "float(",
-    "float64(",
-    "max(",
-    "fromiter",
-    "v > 1",
-)
+HARMLESS = """(k [k _like( math. tolist map(float float64( max( fromiter where(""".split()
 REFUSED = [p for p in NUMPY if not any(word in p for word in HARMLESS)]
 
 
