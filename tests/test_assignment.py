@@ -145,7 +145,7 @@ def test_an_assignment_that_does_not_fit_changes_nothing(name):
 
 
 def test_nothing_is_deleted_from_a_tensor():
-    with pytest.raises(TypeError):
+    with pytest.raises((TypeError, AttributeError)):
         del tg.tensor(A)[0]
 
 
