@@ -7,8 +7,7 @@ from typing import Any, Literal, overload
 from ..core import Tensor
 from ..errors import ArgumentError
 from ..ops import conv as ops
-from ..ops import pool
-from ..ops import shape
+from ..ops import pool, shape
 from ..ops.matmul import ACTIVATIONS
 from ..typing import ArrayLike, Size
 from ..words import explains_names
