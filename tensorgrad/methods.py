@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import functions as F
 from .core import Tensor
-from .typing import ArrayLike, Axes, Axis, DType, Shape
+from .typing import ArrayLike, Axes, Axis, DType, Shape, SupportsArray
 from .words import explains_names
 
 
-class Methods:
+if TYPE_CHECKING:  # what the methods are put on
+    Base = SupportsArray
+else:
+    Base = object
+
+
+class Methods(Base):
     """Each is the function `tg.<name>`, where it is described."""
 
     __slots__ = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from .errors import DTypeError, GraphError, ShapeError
 from .ops import discrete, elementwise, matmul
 from .ownership import shares_memory
 from .switches import switches
-from .typing import ArrayLike
+from .typing import ArrayLike, SupportsArray
 
 _KNOWN: set[type] = {Tensor, np.ndarray, list, tuple, *NUMBERS}
 
@@ -73,7 +73,13 @@ def _updated(x: Any, operation: Callable[..., Any], other: Any, sign: str) -> An
     return x
 
 
-class Operators:
+if TYPE_CHECKING:  # what the operators are put on
+    Base = SupportsArray
+else:
+    Base = object
+
+
+class Operators(Base):
     """What they do not know is left to the other operand's type."""
 
     __slots__ = ()

@@ -12,7 +12,7 @@ from ..backend import is_floating, is_half, namespace
 from ..core import Tensor
 from ..creation import asarray
 from ..errors import ArgumentError, GraphError, IndexingError, ShapeError
-from ..ops import elementwise, reduce
+from ..ops import discrete, elementwise, reduce
 from ..ops import shape as ops
 from ..typing import ArrayLike
 from ..words import explains_names
@@ -219,7 +219,7 @@ def _with_statistics(
             exact = near if is_floating(x.dtype) else near.astype("float64")
             exact = _median(exact, axis) if mode == "median" else exact
             value = reduce.mean(exact, axis=axis, keepdims=True)
-            value = value if is_floating(x.dtype) else elementwise.round_(value).astype(x.dtype)
+            value = value if is_floating(x.dtype) else discrete.round_(value).astype(x.dtype)
         parts.append(ops.broadcast_to(value, shape=(*x.shape[:axis], width, *x.shape[axis + 1 :])))
     return ops.concat(parts[0], x, parts[1], axis=axis)
 
@@ -248,6 +248,6 @@ def _with_ramps(x: Tensor, axis: int, widths: tuple[int, int], ends: list[Any]) 
         count = count.reshape(-1, *(1,) * (x.ndim - axis - 1))
         steps = asarray(count, dtype, x.backend)
         ramp = steps * ((outermost.astype(dtype) - end) / max(width, 1)) + end
-        ramp = ramp if is_floating(x.dtype) else elementwise.floor(ramp)
+        ramp = ramp if is_floating(x.dtype) else discrete.floor(ramp)
         parts.append(ramp if ramp.dtype == x.dtype else ramp.astype(x.dtype))
     return ops.concat(parts[0], x, parts[1], axis=axis)

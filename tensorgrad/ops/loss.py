@@ -86,7 +86,7 @@ def _tiny(x):
         lambda: (draw((), 0.05, 0.95), draw((), 0, 1, 1)),
         lambda: (draw((0, 1)), draw((0, 1))),
     ),
-    extreme=calls((np.array([0.0, 1.0, 0.0, 1.0]), np.array([0.0, 1.0, 1.0, 0.0]))),
+    extreme=calls(lambda: (np.array([0.0, 1.0, 0.0, 1.0]), np.array([0.0, 1.0, 1.0, 0.0]))),
     kind="map",
     precision="single",
 )
