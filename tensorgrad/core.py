@@ -67,10 +67,10 @@ class Out(Node):
 class Tensor(TensorMethods):
     """An array and its place on the tape. `data` is the NumPy or CuPy array itself."""
 
-    __slots__ = ("__weakref__", "_data", "grad", "node")
+    __slots__ = ("__weakref__", "_data", "_grad", "node")
 
     def __init__(self, data: Array, node: Any = None):
-        self._data, self.node, self.grad = data, node, None
+        self._data, self.node, self._grad = data, node, None
 
     @property
     def data(self) -> Array:

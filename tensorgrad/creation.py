@@ -25,6 +25,7 @@ from .errors import (
 from .ops import random as _random  # noqa: F401  (registers advance_random)
 from .switches import switches
 from .typing import ArrayLike, DType, Number, Shape
+from .words import explains_names
 
 
 def asarray(value: ArrayLike, dtype: DType = None, backend: str | None = None) -> Tensor:
@@ -49,7 +50,7 @@ def asarray(value: ArrayLike, dtype: DType = None, backend: str | None = None) -
             return cast if backend is None else cast.to(backend)
         value = value._data
     elif isinstance(value, (list, tuple)):
-        if switches.recording and _tracked(value):
+        if switches.recording and tracked(value):
             joined = OPS["stack"](*[asarray(v) for v in value])
             joined = joined if dtype is None else joined.astype(dtype)
             return joined if backend is None else joined.to(backend)
@@ -67,6 +68,7 @@ def beside(value: Any, x: Tensor) -> Tensor:
     return Tensor(made._data.copy()) if switches.recording and made._data is value else made
 
 
+@explains_names
 def tensor(
     value: ArrayLike,
     dtype: DType = None,
@@ -83,7 +85,7 @@ def tensor(
     >>> tensor([[1, 2], [3, 4]]).shape
     (2, 2)
     """
-    if isinstance(value, (list, tuple)) and switches.recording and _tracked(value):
+    if isinstance(value, (list, tuple)) and switches.recording and tracked(value):
         raise GraphError(
             "tensor() copies numbers, which would cut the gradients of the tensors in the list: "
             "tg.stack(list) keeps them; .detach() the tensors if they are not wanted"
@@ -105,10 +107,10 @@ def track(t: Tensor) -> Tensor:
     return t
 
 
-def _tracked(value: Any) -> bool:
+def tracked(value: Any) -> bool:
     """Whether there is a Tensor that requires gradients somewhere in nested lists."""
     if isinstance(value, (list, tuple)):
-        return any(map(_tracked, value))
+        return any(map(tracked, value))
     return isinstance(value, Tensor) and value.node is not None
 
 
@@ -150,10 +152,12 @@ def _filled(name: str, shape: Any, value: Any, dtype: Any, backend: Any, leaf: b
     if type(dtype) is int:
         raise ArgumentError(f"{name}: a shape is one argument: write ({shape}, {dtype})")
     home = backends.default() if backend is None else backends.get(backend)
-    made = _made(name, home.xp.full, _shape(shape), value, dtype=backends.dtype_of(dtype))
+    wanted = backends.dtype_of(dtype)
+    made = _made(name, lambda shape: home.xp.full(shape, value, dtype=wanted), _shape(shape))
     return track(Tensor(made)) if leaf else Tensor(made)
 
 
+@explains_names
 def zeros(
     shape: Shape, dtype: DType = None, backend: str | None = None, *, requires_grad: bool = False
 ) -> Tensor:
@@ -165,6 +169,7 @@ def zeros(
     return _filled("zeros", shape, 0, dtype, backend, requires_grad)
 
 
+@explains_names
 def ones(
     shape: Shape, dtype: DType = None, backend: str | None = None, *, requires_grad: bool = False
 ) -> Tensor:
@@ -176,6 +181,7 @@ def ones(
     return _filled("ones", shape, 1, dtype, backend, requires_grad)
 
 
+@explains_names
 def full(
     shape: Shape,
     value: Number,
@@ -194,6 +200,7 @@ def full(
     return _filled("full", shape, value, dtype, backend, requires_grad)
 
 
+@explains_names
 def zeros_like(x: ArrayLike, dtype: DType = None) -> Tensor:
     """Zeros of x's shape and backend, and of its dtype unless another is given.
 
@@ -203,6 +210,7 @@ def zeros_like(x: ArrayLike, dtype: DType = None) -> Tensor:
     return full_like(x, 0, dtype)
 
 
+@explains_names
 def ones_like(x: ArrayLike, dtype: DType = None) -> Tensor:
     """Ones of x's shape and backend, and of its dtype unless another is given.
 
@@ -212,6 +220,7 @@ def ones_like(x: ArrayLike, dtype: DType = None) -> Tensor:
     return full_like(x, 1, dtype)
 
 
+@explains_names
 def full_like(x: ArrayLike, value: Number, dtype: DType = None) -> Tensor:
     """One value everywhere in x's shape and backend, in its dtype unless another is given.
 
@@ -222,6 +231,7 @@ def full_like(x: ArrayLike, value: Number, dtype: DType = None) -> Tensor:
     return made if dtype is None else made.astype(dtype)
 
 
+@explains_names
 def arange(
     start: Number,
     stop: Number | None = None,
@@ -243,6 +253,7 @@ def arange(
     return asarray(numbers.astype(backends.dtype_of(dtype or kind)), None, backend or _home())
 
 
+@explains_names
 def linspace(
     start: Number, stop: Number, num: int = 50, dtype: DType = None, backend: str | None = None
 ) -> Tensor:
@@ -255,6 +266,7 @@ def linspace(
     return asarray(numbers.astype(backends.dtype_of(dtype)), None, backend or _home())
 
 
+@explains_names
 def eye(n: int, m: int | None = None, dtype: DType = None, backend: str | None = None) -> Tensor:
     """The identity matrix of n rows and m (n) columns. `dtype` None is float32.
 
@@ -294,6 +306,7 @@ class _Stream:
     lock = threading.Lock()  # two threads must not take the same words
 
 
+@explains_names
 def seed(value: int) -> None:
     """Start all random streams anew: weights, dropout and loaders of a run follow from `value`.
     Without it each process draws its own.
@@ -386,6 +399,7 @@ _OTHERS = """checkpoint: the function drew other random numbers when it was run 
 call layers that find their size at the first call once before, draw in one thread at a time"""
 
 
+@explains_names
 def rand(
     *shape: Any, dtype: DType = None, backend: str | None = None, requires_grad: bool = False
 ) -> Tensor:
@@ -400,6 +414,7 @@ def rand(
     return track(made) if requires_grad else made
 
 
+@explains_names
 def randn(
     *shape: Any, dtype: DType = None, backend: str | None = None, requires_grad: bool = False
 ) -> Tensor:

@@ -73,8 +73,8 @@ def _held() -> Iterator[Held]:
                 yield Held(owner.nbytes, owner, role)
 
     for t in tensors:
-        if t.grad is not None:
-            yield from new(t.grad._data, "gradients")
+        if t._grad is not None:
+            yield from new(t._grad._data, "gradients")
     for t in tensors:
         if type(t.node) is Leaf:
             yield from new(t._data, "parameters")

@@ -10,7 +10,6 @@ from .core import Tensor
 from .typing import ArrayLike, Axes, Axis, DType, Shape, SupportsArray
 from .words import explains_names
 
-
 if TYPE_CHECKING:  # what the methods are put on
     Base = SupportsArray
 else:

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from . import creation
 from . import functions as F
 from .core import Tensor
 from .errors import GraphError
+from .words import NAMES
 
 _OTHER_NAMES = {
     "absolute": "abs",
@@ -29,9 +31,22 @@ _OTHER_NAMES = {
 _OTHER_WORDS = {"a_min": "min", "a_max": "max", "a": "x", "arr": "x", "arrays": "arrays"}
 
 
+# What needs no op, and no gradient.
+_ATTRIBUTES: dict[str, Callable[..., Any]] = {
+    "shape": lambda x: x.shape,
+    "ndim": lambda x: x.ndim,
+    "size": lambda x, axis=None: x.size if axis is None else x.shape[axis],
+    "zeros_like": creation.zeros_like,
+    "ones_like": creation.ones_like,
+    "full_like": creation.full_like,
+    "copy": lambda x: x.copy(),
+    "ravel": lambda x: x.ravel(),
+}
+
+
 def _ours(name: str) -> Callable[..., Any] | None:
     name = _OTHER_NAMES.get(name, name)
-    return getattr(F, name) if name in F.__all__ else None
+    return getattr(F, name) if name in F.__all__ else _ATTRIBUTES.get(name)
 
 
 def call_of_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -70,9 +85,11 @@ def _on_arrays(name: str, func: Callable[..., Any], args: Any, kwargs: dict[str,
     def plain(value: Any) -> Any:
         if isinstance(value, Tensor):
             if value.node is not None:
+                hint = NAMES["tensorgrad"].get(name.partition(".")[0], "")
                 raise GraphError(
-                    f"np.{name} has no op here, so no gradient: call it on tensor.detach() or "
-                    "tensor.numpy() if none is needed"
+                    f"np.{name} has no op here, so no gradient: "
+                    + (f"write {hint}, or " if hint else "")
+                    + "call it on tensor.detach() or tensor.numpy() if none is needed"
                 )
             return value._data
         if type(value) in (list, tuple):

@@ -65,10 +65,10 @@ def gradient_of(p: Any) -> Array:
 
 def _holders(p: Any) -> tuple[int, int]:
     """How many refer to p's gradient, and to the array in that."""
-    return getrefcount(p.grad), getrefcount(p.grad._data)
+    return getrefcount(p._grad), getrefcount(p._grad._data)
 
 
 _probe: Any = Tensor([])
 _HELD = getrefcount(_probe._data)  # what `unshared` counts where the tensor alone holds it
-_probe.grad = Tensor([])
+_probe._grad = Tensor([])
 _ONE = _holders(_probe)

@@ -86,7 +86,7 @@ _PLAIN = """{cast}{short}
     node, z = Node(), new(Tensor)  # half the time of two constructors
     node.op, node.parents, node.saved, node.params = op, ({nodes}), ({saved}), {params}
     node.seq, node.shape, node.dtype = next_seq(), y.shape, y.dtype
-    z._data, z.node, z.grad = y, node, None
+    z._data, z.node, z._grad = y, node, None
     return z"""
 _LAW = """
     if y.dtype is not like.dtype:

@@ -7,6 +7,7 @@ and ops, and are put on that class at the end of this file. Each is the function
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -60,8 +61,8 @@ class TensorMethods(Operators, Methods):
 
     __slots__ = ()
     _data: Array
+    _grad: Any
     node: Any
-    grad: Tensor | None
 
     # --- what it is ---
 
@@ -113,6 +114,21 @@ class TensorMethods(Operators, Methods):
             self.node = None
         elif self.node is not None:
             raise GraphError("only a leaf can stop requiring grad; use .detach() for a result")
+
+    @property
+    def grad(self) -> Tensor | None:
+        """What `backward` added up for this leaf, in its dtype; None before, and for results."""
+        if self._grad is None and self.node is not None and type(self.node) is not Leaf:
+            warnings.warn(
+                "the .grad of a tensor that is the result of an op is None: backward fills leaves. "
+                "tg.grad, or a GradientTape, gives the gradient of any tensor",
+                stacklevel=2,
+            )
+        return self._grad  # type: ignore[no-any-return]
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        self._grad = value
 
     # --- to other places, types and worlds ---
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -193,7 +194,10 @@ NAMES: dict[str, dict[str, str]] = {
         "save": "np.savez(file, **model.state_dict())",
         "mm": "tg.matmul(a, b)",
         "bmm": "tg.matmul(a, b)",
-        "dot": "tg.matmul(a, b), or a @ b",
+        **dict.fromkeys(("dot", "inner", "einsum"), "tg.matmul(a, b), or a @ b"),
+        "norm": "tg.sqrt(tg.sum(x * x))",
+        **dict.fromkeys(("vstack", "hstack"), "tg.concatenate(list, axis)"),
+        "copy": "x.copy()",
         "unsqueeze": "tg.expand_dims(x, axis)",
         "clamp": "tg.clip(x, min, max)",
         "permute": "tg.transpose(x, axes)",
@@ -365,4 +369,10 @@ def instead(word: str, known: list[str]) -> str:
 
 def missing(where: str, name: str, known: Iterable[str]) -> str:
     """What to write for a name that `where`, a part of the package or a kind of object, has not."""
-    return f"here it is {NAMES[where][name]}" if name in NAMES[where] else suggest(name, set(known))
+    if name in NAMES[where]:
+        return f"here it is {NAMES[where][name]}"
+    known = set(known)
+    if len(known) < 40:
+        return suggest(name, known)
+    near = get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else "see dir()"

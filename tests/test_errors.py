@@ -23,7 +23,7 @@ CASES = {
     ),
     "reshape": (lambda: tg.asarray(x23).reshape(4), tg.ShapeError, "reshape.*shape"),
     "concat shapes": (lambda: tg.concat([x23, x4]), tg.ShapeError, "concat"),
-    "concat of nothing": (lambda: tg.concat([]), tg.ShapeError, "at least one"),
+    "concat of nothing": (lambda: tg.concat([]), tg.ArgumentError, "at least one"),
     "axis too large": (lambda: tg.sum(x23, axis=2), tg.IndexingError, "sum.*axis"),
     "index too large": (lambda: tg.asarray(x23)[5], tg.IndexingError, "getitem.*out of bounds"),
     "too many indices": (lambda: tg.asarray(x23)[0, 0, 0], tg.IndexingError, "getitem"),
@@ -37,7 +37,7 @@ CASES = {
     "bad shape": (lambda: tg.zeros("ab"), tg.ShapeError, "a shape is an int"),
     "bool of many": (lambda: bool(tg.asarray(x4)), tg.ShapeError, "ambiguous"),
     "item of many": (lambda: tg.asarray(x4).item(), tg.ShapeError, "more than one"),
-    "iterate a number": (lambda: list(tg.tensor(1.0)), tg.DTypeError, "len"),
+    "iterate a number": (lambda: list(tg.tensor(1.0)), tg.DTypeError, "iterated over"),
     # dtypes and types
     "float index": (lambda: tg.asarray(x4)[np.ones(2)], tg.DTypeError, "float64; indices are"),
     "text": (lambda: tg.tensor(["a"]), tg.DTypeError, "arrays hold numbers"),
@@ -45,43 +45,47 @@ CASES = {
     "object": (lambda: tg.tensor(object()), tg.DTypeError, "arrays hold numbers"),
     "set": (lambda: tg.exp({1.0}), tg.DTypeError, "arrays hold numbers"),
     "dates": (lambda: tg.tensor(np.array(["2020"], "M8[D]")), tg.DTypeError, "arrays hold num"),
-    "unknown array": (lambda: tg.ones(2) * [1.0, 2.0], tg.DTypeError, "multiply: builtins.list"),
+    "unknown array": (
+        lambda: tg.multiply(tg.ones(2), "ab"),
+        tg.DTypeError,
+        "multiply: builtins.str",
+    ),
     "dtype name": (lambda: tg.zeros(2, dtype="flaot32"), tg.DTypeError, "did you mean 'float32'"),
     "integer leaf": (lambda: tg.tensor([1], requires_grad=True), tg.DTypeError, "int64"),
     "grad of integers": (lambda: tg.grad(lambda x: x * x)(2), tg.DTypeError, "2.0, not 2"),
     "float labels": (
-        lambda: tg.softmax_cross_entropy(x23, np.array([0.0, 1.0])),
+        lambda: tg.cross_entropy(x23, np.array([0.5, 1.0])),
         tg.DTypeError,
         "integer class",
     ),
     "seed": (lambda: tg.seed(-1), tg.DTypeError, "whole number"),
     # words
-    "dim": (lambda: tg.sum(x23, dim=0), tg.DTypeError, "write axis="),
-    "keepdim": (lambda: tg.asarray(x23).sum(keepdim=True), tg.DTypeError, "write keepdims="),
-    "unknown keyword": (lambda: tg.softmax(x23, axes=1), tg.DTypeError, "did you mean 'axis'"),
-    "missing argument": (lambda: tg.matmul(x23), tg.DTypeError, "'b' is missing"),
-    "missing metadata": (lambda: tg.broadcast_to(x23), tg.DTypeError, "'shape' is missing"),
-    "too many arguments": (lambda: tg.exp(x23, x23), tg.DTypeError, "more arguments"),
-    "axis of text": (lambda: tg.sum(x23, axis="rows"), tg.DTypeError, "whole numbers"),
+    "dim": (lambda: tg.sum(x23, dim=0), tg.ArgumentError, "it is axis="),
+    "keepdim": (lambda: tg.asarray(x23).sum(keepdim=True), tg.ArgumentError, "it is keepdims="),
+    "unknown keyword": (lambda: tg.softmax(x23, axes=1), tg.ArgumentError, "did you mean 'axis'"),
+    "missing argument": (lambda: tg.sum(), tg.ArgumentError, "missing .* 'x'"),
+    "missing metadata": (lambda: tg.broadcast_to(x23), tg.ArgumentError, "missing .* 'shape'"),
+    "too many arguments": (lambda: tg.softmax(x23, 0, 1), tg.ArgumentError, "3 were given"),
+    "axis of text": (lambda: tg.sum(x23, axis="rows"), tg.ArgumentError, "whole number"),
     "activation": (
         lambda: tg.dense(x23, np.ones((3, 1)), activation="rleu"),
-        tg.ShapeError,
+        tg.ArgumentError,
         "did you mean 'relu'",
     ),
     "kernels mode": (lambda: tg.use_kernels("fast").__enter__(), tg.BackendError, "reference"),
     # labels
     "label too large": (
-        lambda: tg.softmax_cross_entropy(x23, np.array([0, 3])),
+        lambda: tg.cross_entropy(x23, np.array([0, 3])),
         tg.ShapeError,
         "outside the classes 0..2",
     ),
     "negative label": (
-        lambda: tg.softmax_cross_entropy(x23, np.array([0, -1])),
+        lambda: tg.cross_entropy(x23, np.array([0, -1])),
         tg.ShapeError,
         "outside the classes",
     ),
     "label shape": (
-        lambda: tg.softmax_cross_entropy(x23, np.array([[0], [1]])),
+        lambda: tg.cross_entropy(x23, np.array([0, 1, 1])),
         tg.ShapeError,
         r"one label for each row.*\(2,\)",
     ),
@@ -149,11 +153,11 @@ def test_numpys_out_and_missing_functions_say_what_to_write():
     (w * w).sum().backward()
     with pytest.raises(tg.GraphError, match=r"w.data -= lr \* w.grad.data"):
         w.data -= 0.1 * w.grad
-    for f, hint in ((lambda: np.dot(w, w), "use a @ b"), (lambda: np.linalg.norm(w), "use square")):
-        with pytest.raises(tg.DTypeError, match=hint):
+    for f, hint in ((lambda: np.dot(w, w), "a @ b"), (lambda: np.linalg.norm(w), "sum")):
+        with pytest.raises(tg.GraphError, match=hint):
             f()
-    with pytest.raises(tg.DTypeError, match="argument 'oops': Known: none"):
-        tg.add(w, w, oops=1)
+    with pytest.raises(tg.ArgumentError, match="argument 'oops': Known: axis"):
+        tg.softmax(w, oops=1)
     with pytest.raises(tg.ShapeError, match=r"format '.3f' is for one number"):
         f"{w:.3f}"
 
@@ -161,9 +165,9 @@ def test_numpys_out_and_missing_functions_say_what_to_write():
 def test_names_of_other_libraries_lead_to_ours():
     x = tg.tensor([1.0])
     for name, ours in (("view", "reshape"), ("numel", "size"), ("clamp", "clip"), ("cuda", "cupy")):
-        with pytest.raises(AttributeError, match=rf"no attribute '{name}': write .*{ours}"):
+        with pytest.raises(AttributeError, match=rf"no attribute '{name}': here it is .*{ours}"):
             getattr(x, name)
-    with pytest.raises(AttributeError, match=r"no attribute 'oops'$"):
+    with pytest.raises(AttributeError, match=r"no attribute 'oops'"):
         x.oops  # noqa: B018
     assert not hasattr(x, "__cuda_array_interface__")
 
@@ -172,10 +176,10 @@ def test_odd_arguments_end_in_errors_of_ours():
     t, key = tg.ones((2, 3)), np.array([1, 0], dtype="uint64")
     for call in (
         lambda: 2 @ t,
-        lambda: tg.softmax_cross_entropy(t[0], 2),
-        lambda: tg.softmax_cross_entropy(2.0, t),
+        lambda: tg.cross_entropy(t[0], [2, 1]),
+        lambda: tg.cross_entropy(2.0, t),
         lambda: tg.layer_norm(t, 2.0),
-        lambda: tg.dropout(t, key, p=1.0),
+        lambda: tg.dropout(t, 1.0, state=key),
         lambda: tg.std(t, dim=0),
         lambda: tg.reshape(t, (3, 2), order="F"),
         lambda: np.std(t, 0, None, None, 1),

@@ -129,7 +129,7 @@ class _Capture:
         self.pool = cuda.MemoryPool(_allocator(cuda))  # nobody else gets blocks that the graph uses
         self.pool.set_limit(size=0)
         self.each_time: list[Callable[[], None]] = []
-        before = [(t, t._data, t.node, t.grad) for t in _tensors(array_type)]
+        before = [(t, t._data, t.node, t._grad) for t in _tensors(array_type)]
         start = next_seq()
         used: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
@@ -167,8 +167,8 @@ class _Capture:
         # Python's share: what it did once to the tensors that were there, each launch does again
         self.held = [(t, a, node) for t, a, node, _ in before if id(a) in used]
         self.kept = list(used.values())
-        self.grads = [(t, t.grad) for t, _, _, grad in before if t.grad is not grad]
-        self.fresh = [t for t, _, _, grad in before if grad is None and t.grad is not None]
+        self.grads = [(t, t._grad) for t, _, _, grad in before if t._grad is not grad]
+        self.fresh = [t for t, _, _, grad in before if grad is None and t._grad is not None]
         leaves = [node for _, _, node, _ in before if type(node) is Leaf]
         self.written = [leaf for leaf in leaves if leaf.written > start]
 
@@ -176,7 +176,7 @@ class _Capture:
         """Whether the step would now do something else: a tensor has another array, or has begun or
         ceased to require gradients, or there are gradients where there were none."""
         return any(t._data is not a or t.node is not node for t, a, node in self.held) or any(
-            t.grad is not None for t in self.fresh
+            t._grad is not None for t in self.fresh
         )
 
     def launch(self) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..backend import NUMBERS, is_floating
 from ..core import Tensor
-from ..creation import asarray
+from ..creation import asarray, tracked
 from ..errors import ArgumentError, DTypeError, GraphError, suggest
 from ..switches import switches
 
@@ -34,9 +34,12 @@ def floating(x: Any) -> Any:
 
 
 def operands(*xs: Any) -> list[Any]:
-    """Tensors of arrays and lists. Numbers, and None, stay what they are beside one, so that they
-    do not widen it; numbers alone become Tensors."""
-    made = [x if x is None or isinstance(x, (Tensor, *NUMBERS)) else asarray(x) for x in xs]
+    """The inputs of an op of several: Tensors where there is none among them. Beside a Tensor all
+    stays what it is, for the op to settle dtypes and copies, but for lists of tensors on the tape.
+    """
+    if any(isinstance(x, Tensor) for x in xs):
+        return [asarray(x) if isinstance(x, (list, tuple)) and tracked(x) else x for x in xs]
+    made = [x if x is None or isinstance(x, NUMBERS) else asarray(x) for x in xs]
     if not any(isinstance(x, Tensor) for x in made):
         made = [x if x is None else asarray(x) for x in made]
     return made

@@ -12,7 +12,7 @@ from ..backend import is_floating, is_half, namespace
 from ..core import Tensor
 from ..creation import asarray
 from ..errors import ArgumentError, GraphError, IndexingError, ShapeError
-from ..ops import discrete, elementwise, reduce
+from ..ops import discrete, reduce
 from ..ops import shape as ops
 from ..typing import ArrayLike
 from ..words import explains_names
