@@ -16,7 +16,7 @@ from .errors import DTypeError, GraphError, ShapeError
 from .functions import stack
 from .ops.shape import identity
 from .switches import recording, switches
-from .tensor import seed_cotangent
+from .tensor_methods import seed_cotangent
 
 
 def no_grad() -> AbstractContextManager:

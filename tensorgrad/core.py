@@ -22,7 +22,7 @@ from .rules import Compiled
 from .switches import switches
 
 if TYPE_CHECKING:
-    from .tensor import TensorMethods  # which it puts on Tensor
+    from .tensor_methods import TensorMethods  # which it puts on Tensor
 else:
     TensorMethods = object
 new = object.__new__

@@ -474,7 +474,7 @@ def test_no_gradient_is_lost_on_the_way_into_an_op():
     for call in (
         lambda: tg.leaky_relu(x, slope=a),
         lambda: tg.elu(x, alpha=a),
-        lambda: tg.pad(x, ((1, 1),), value=a),
+        lambda: tg.pad(x, 1, constant_values=a),
         lambda: tg.layer_norm(x, eps=a),
     ):
         with pytest.raises(tg.GraphError, match="plain number"):
@@ -506,8 +506,8 @@ def test_shortcuts_are_recorded_as_the_simpler_op():
     for square in (lambda x: x * x, lambda x: x**2, lambda x: x**2.0, lambda x: tg.power(x, 2)):
         assert square(x).node.op.name == "square"
         first = tg.grad(lambda x, f=square: f(x).sum())
-        np.testing.assert_array_equal(first(x), [4, -6])
-        np.testing.assert_array_equal(tg.grad(lambda x, f=first: f(x).sum())(x), [2, 2])
+        np.testing.assert_array_equal(first(x).numpy(), [4, -6])
+        np.testing.assert_array_equal(tg.grad(lambda x, f=first: f(x).sum())(x).numpy(), [2, 2])
     for y in (x * (x + 0), x**3, x ** tg.tensor(2.0)):
         assert y.node.op.name != "square"
     for whole in (np.array([1, 2]), np.array([True, False]), np.array([7], "uint8"), np.array(3)):

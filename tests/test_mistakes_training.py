@@ -607,7 +607,7 @@ def test_models_are_copied_and_sent(name, how):
         model(*inputs)
     twin = COPIES[how](model)
     if name != "unbuilt":
-        np.testing.assert_array_equal(twin.eval()(*inputs), model.eval()(*inputs))
+        np.testing.assert_array_equal(twin.eval()(*inputs).numpy(), model.eval()(*inputs).numpy())
     assert [p.requires_grad for p in twin.parameters()] == [
         p.requires_grad for p in model.parameters()
     ]

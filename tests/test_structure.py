@@ -22,7 +22,7 @@ LAYERS = [
     {"creation"},
     {"functions"},
     {"methods", "operators", "numpy_protocol"},
-    {"tensor"},
+    {"tensor_methods"},
     {"autograd", "anomaly", "precision", "memory", "cuda", "recompute"},
     {"testing", "nn", "losses", "optim"},
     {"data", "train"},

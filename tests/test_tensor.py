@@ -92,7 +92,7 @@ def test_basic_indexing_and_its_gradient_are_numpys(x, data):
 def test_dropout_drops_its_share_and_keeps_the_mean(seed, n, p):
     tg.seed(seed)
     state = tg.creation.random_state("numpy", n)
-    y = tg.dropout(np.ones(n), state, p=p)
+    y = tg.dropout(np.ones(n), p, state=state)
     kept = y.numpy() != 0
     # Bernstein: farther than that once in 30 million
     assert abs(kept.mean() - (1 - p)) <= 6 * math.sqrt(p * (1 - p) / n) + 12 / n
@@ -125,9 +125,9 @@ def test_numpy_functions_return_tensors():
     for y in results:
         assert isinstance(y, tg.Tensor)
         assert y.requires_grad
-    with pytest.raises(tg.DTypeError, match=r"np.arctan has no op.*\.numpy\(\)"):
+    with pytest.raises(tg.GraphError, match=r"np.arctan has no op.*\.numpy\(\)"):
         np.arctan(x)
-    with pytest.raises(tg.DTypeError, match=r"np.add.reduce"):
+    with pytest.raises(tg.GraphError, match=r"np.add.reduce"):
         np.add.reduce(x)
     assert np.asarray(x.detach()).sum() == 6
 
