@@ -75,14 +75,14 @@ def facts(x: Tensor) -> str:
     assert_type(x.dtype, np.dtype[Any])
     assert_type(x.requires_grad, bool)
     assert_type(x.backend, str)
-    assert_type(x.numpy(), NDArray[Any])
     assert_type(len(x), int)
     assert_type(float(x.sum()), float)
     assert_type(int(x.argmax()), int)
     assert_type(bool((x > 0).all()), bool)
     value: float = x.mean().item()
+    array: NDArray[np.float32] = x.numpy()
     numbers: list[float] = x[0].tolist()
-    return f"{value:.3f} {x.sum():.1f} {numbers}"
+    return f"{value:.3f} {x.sum():.1f} {numbers} {array.max()}"
 
 
 def methods(x: Tensor) -> None:
@@ -153,9 +153,9 @@ def between_numpy_and_tensors(a: NDArray[np.float64]) -> float:
     back = np.asarray(x)
     assert_type(x * np.pi + np.float32(2), Tensor)
     assert_type(x @ np.eye(x.shape[1]), Tensor)
-    y: Tensor = np.exp(x)
-    z: Tensor = np.sum(y, axis=0)
-    return float(z.sum()) + float(back.max())
+    y = tg.exp(x).sum(axis=0)
+    assert_type(y, Tensor)
+    return float(y.sum()) + float(back.max())
 
 
 # --- gradients ------------------------------------------------------------------------------------
