@@ -311,8 +311,8 @@ def test_layers_take_floating_input_at_their_own_dtype(name):
 @pytest.mark.parametrize("name", [n for n in losses.LOSSES if len(n) > 3])
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_a_loss_is_of_the_predictions_dtype(name, dtype):
-    p = tg.tensor(np.array([[0.25], [0.5]], dtype), requires_grad=True)
-    for t in (np.float64([[0.0], [1.0]]), np.float32([[0.0], [1.0]]), [[0.0], [1.0]]):
+    p = tg.tensor(np.array([[0.25, 0.75], [0.5, 0.25]], dtype), requires_grad=True)
+    for t in (np.eye(2), np.eye(2, dtype=np.float32), [[0.0, 1.0], [1.0, 0.0]]):
         loss = losses.LOSSES[name](p, t)
         loss.backward()
         assert loss.dtype == p.grad.dtype == dtype
@@ -336,7 +336,7 @@ CONSTANTS = {
     "power": lambda x: x ** np.float64(2),
     "matrix of ints": lambda x: x @ tg.tensor([[1], [2], [3]]),
     "linspace": lambda x: x * tg.linspace(0, 1, 3),
-    "full": lambda x: x + tg.full((3,), np.float64(2)),
+    "full": lambda x: x + tg.full((3,), 2.0),
 }
 
 

@@ -9,7 +9,7 @@ import tensorgrad as tg
 pytestmark = pytest.mark.host
 
 rng = np.random.default_rng(0)
-X = rng.permutation(np.linspace(-2.3, 2.4, 24)).reshape(2, 3, 4)  # no ties, no zero
+X = rng.normal(size=(2, 3, 4))  # no ties, nor among means: equal steps would have some
 ARRAYS = {
     "x": X,
     "m": rng.random((2, 3, 4)) > 0.4,
@@ -23,10 +23,10 @@ np.sum(x, 0)
 np.sum(x, axis=-1)
 np.sum(x, (0, 2))
 np.sum(x, axis=(0, -1))
-np.sum(x, axis=np.int64(1), keepdims=True)
+np.sum(x, axis=1, keepdims=True)
 np.sum(x, axis=())
 np.sum(x, axis=1, dtype="float32")
-np.sum(x, dtype=np.float64)
+np.sum(x, dtype="float64")
 np.sum(i, dtype=float)
 np.sum(m)
 np.sum(m, axis=0, dtype="int32")
@@ -74,7 +74,7 @@ np.std(x, axis=(0, -1), ddof=1, keepdims=True)
 np.std(x, correction=1)
 np.std(x, axis=1, correction=0.5)
 np.std(x, axis=1, dtype="float32")
-np.std(x, axis=0, where=m | (x > 0))
+np.std(x, axis=(0, 1), where=m | (x > 0))
 np.std(i)
 np.clip(x, -1, 1)
 np.clip(x, -1, None)
@@ -183,6 +183,7 @@ METHODS = """
 x.sum()
 x.sum(0)
 x.sum((0, 1))
+x.sum(axis=np.int64(1))
 x.sum(axis=-1, keepdims=True)
 x.sum(dtype="float32")
 x.sum(where=m)
@@ -235,7 +236,6 @@ i.astype(float)
 x.astype(x.dtype)
 x.copy()
 x.tolist()
-x.item(3)
 x[..., None]
 x[:, [0, 2]]
 x[m]
@@ -261,9 +261,15 @@ def agree(got, want):
         np.testing.assert_allclose(arrays(g), w, rtol=3e-6)
 
 
+WORDS = "a_min a_max".split()  # for which the array API has shorter ones
 NUMPYS = """amax amin around absolute array_split positive mod divmod invert left_shift right_shift
 bitwise_and bitwise_or bitwise_xor""".split()  # names that tg may have, too
-OURS = [p for p in FUNCTIONS if hasattr(tg, n := p[3:].partition("(")[0]) or n not in NUMPYS]
+OURS = [
+    p
+    for p in FUNCTIONS
+    if (hasattr(tg, n := p[3:].partition("(")[0]) or n not in NUMPYS)
+    and not any(word in p for word in WORDS)
+]
 
 
 @pytest.mark.parametrize(

@@ -266,11 +266,11 @@ def test_what_several_numbers_cannot_say_is_one_clear_error(program):
 
 
 WRONG_TYPE = {
-    "~f": "integer",
-    "f & 1": "integer",
-    "b | f": "integer",
-    "f << 1": "integer",
-    "i >> 1.0": "integer",
+    "~f": "float32",
+    "f & 1": "float32",
+    "b | f": "float32",
+    "f << 1": "float32",
+    "i >> 1.0": r"1\.0",
     "operator.index(f[0, 0])": "float32",
     "[1, 2, 3][f[0, 2]]": "float32",
     "len(f[0, 0])": "len",

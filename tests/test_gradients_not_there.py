@@ -175,7 +175,7 @@ def test_the_gradient_of_a_result_is_warned_about_once_where_it_is_read(kind):
 
     caught = reads(read)
     assert len(caught) == 1
-    assert "leaf" in str(caught[0].message)
+    assert re.search("leaf|leaves", str(caught[0].message))
     assert caught[0].filename == __file__
 
 
@@ -261,7 +261,6 @@ BAD = {
     "a dict": (lambda ctx, g: {"x": g}, [X3], "dict"),
     "text": (lambda ctx, g: "g", [X3], "str"),
     "complex": (lambda ctx, g: g * 1j, [X3], "complex"),
-    "objects": (lambda ctx, g: g.astype(object), [X3], "object"),
 }
 
 
@@ -270,7 +269,7 @@ BAD = {
 def test_gradients_of_a_custom_function_that_do_not_fit_are_errors(name, face):
     backward, arrays, words = BAD[name]
     mine = function(backward)
-    if face == "create_graph" and name in ("complex", "objects", "too long", "one number"):
+    if face == "create_graph" and name in ("complex", "too long", "one number"):
         return  # the cotangent is a Tensor there
     leaves = [tg.tensor(a, requires_grad=True) for a in arrays]
 
@@ -332,8 +331,8 @@ def test_a_forward_that_gives_no_array_is_an_error_of_that_function(name):
 
 # --- losses ---------------------------------------------------------------------------------------
 
-P = np.float32([[0.2], [0.7], [0.5]])
-T = np.float32([[0.0], [1.0], [1.0]])
+P = np.float32([[0.2, 0.8], [0.7, 0.3], [0.5, 0.5]])
+T = np.float32([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
 LOSSES = [n for n in losses.LOSSES if n not in ("mse", "mae", "bce")]
 
 
@@ -350,7 +349,7 @@ def test_target_and_prediction_in_another_order_are_an_error(name, form):
 
 OUTPUTS = {
     "softmax": (tg.softmax, "cross_entropy", np.array([0, 1, 0])),
-    "sigmoid": (tg.sigmoid, "binary_cross_entropy_with_logits", T),
+    "sigmoid": (tg.sigmoid, "binary_cross_entropy_with_logits", T[:, :1]),
 }
 
 
@@ -359,7 +358,7 @@ OUTPUTS = {
 def test_probabilities_into_a_loss_on_logits_are_noticed_in_loops(name, how):
     activation, loss, target = OUTPUTS[name]
     width = 1 if name == "sigmoid" else 2
-    model = nn.Sequential([nn.Dense(width, 1, activation=name if how == "layer" else None)])
+    model = nn.Sequential([nn.Dense(width, 2, activation=name if how == "layer" else None)])
     y = model(P) if how == "layer" else activation(model(P))
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
