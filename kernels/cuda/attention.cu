@@ -4,8 +4,8 @@
 // gradient of the queries and one for those of keys and values. Halves are in attention_mma.cuh.
 #include "attention_mma.cuh"
 
-// Two GEMMs in a row, the result of the first staged in shared memory as operand of the second. HEAD
-// is the largest width of an operand.
+// Two GEMMs in a row, the result of the first staged in shared memory as operand of the second.
+// HEAD is the largest width of an operand.
 template <class T, int HEAD, int N> struct Work {
   using A = Wide<T>;
   static constexpr int P = Tile<A>::PACK, DEPTH = Tile<A>::DEPTH, DOWN = THREADS / 32;

@@ -6,8 +6,8 @@
 #include "column_sums.cuh"
 #include "mma.cuh"
 
-// Along one axis: `places` windows begin at i * step + from; tap number a of `count` sees, from there
-// on, first + a * tap; and what window i gives goes to i * spread + at.
+// Along one axis: `places` windows begin at i * step + from; tap number a of `count` sees, from
+// there on, first + a * tap; and what window i gives goes to i * spread + at.
 struct Axis {
   int places, step, from, count, tap, first, spread, at;
 };

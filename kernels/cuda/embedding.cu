@@ -1,6 +1,7 @@
-// embedding.cu - gather of rows by their ids (L: int or long long), and its adjoint, a deterministic
-// segment sum: ids are sorted together with their positions, so that the order of addition follows
-// from the ids alone, and then summed in tiles of 32, so that a frequent id is shared by many warps.
+// embedding.cu - gather of rows by their ids (L: int or long long), and its adjoint, a
+// deterministic segment sum: ids are sorted together with their positions, so that the order of
+// addition follows from the ids alone, and then summed in tiles of 32, so that a frequent id is
+// shared by many warps.
 #include "vectors.cuh"
 
 // An id outside the table gives NaN: to raise an error, the host would have to wait.

@@ -95,8 +95,8 @@ template <class T, int ROWS, int WIDTH> struct alignas(16) HalfTile {
   T at[ROWS * STEP];
 };
 
-// Asynchronous copies of rows of x from `row` on and columns from `column` on to a tile, zero-padded
-// beyond the end of x: see wait_for_copies.
+// Asynchronous copies of rows of x from `row` on and columns from `column` on to a tile,
+// zero-padded beyond the end of x: see wait_for_copies.
 template <class T, int ROWS, int WIDTH>
 __device__ __forceinline__ void fetch(HalfTile<T, ROWS, WIDTH>& tile, const Rows<T>& x, int row,
                                       int column = 0) {

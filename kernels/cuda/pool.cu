@@ -97,9 +97,9 @@ __global__ void gather_places(const T* __restrict__ x, const L* __restrict__ whe
 constexpr int BAND = 2048;                    // places of a plane that a block owns
 constexpr int NONE = 0x7fffffff;
 
-// A deterministic scatter-add: each round adds one element to every place, the first that is left, so
-// sums have the order of the input and need no floating-point atomics. There are as many rounds as
-// windows that share a place.
+// A deterministic scatter-add: each round adds one element to every place, the first that is left,
+// so sums have the order of the input and need no floating-point atomics. There are as many rounds
+// as windows that share a place.
 template <class T, class L>
 __global__ void scatter_places(const T* __restrict__ x, const L* __restrict__ where,
                                T* __restrict__ y, Index planes, int n, Index plane) {
