@@ -1,4 +1,4 @@
-"""Shapes: arrays of any shape as matrices, and which shapes go together. For every library.
+"""Shapes: arrays of any shape as matrices, and which shapes an op takes. For every array library.
 
 The `fits` are what `@accepts(when=...)` asks: a call that does not fit goes to the reference,
 which broadcasts it or says what is wrong with it.
@@ -46,7 +46,7 @@ def any_numbers(x: Array, *_: Array, **__: Any) -> bool:
 
 
 def reduction(shape: tuple[int, ...], axis: Any) -> tuple[int, int, int] | None:
-    """The shape as (before, reduced, after) where the reduced axes lie side by side, else None."""
+    """The shape as (before, reduced, after) where the reduced axes are adjacent, else None."""
     ndim = len(shape)
     axes = tuple(range(ndim)) if axis is None else normalize_axis_tuple(axis, ndim)
     first, last = min(axes, default=0), max(axes, default=-1) + 1
@@ -65,12 +65,12 @@ def reduced_shape(shape: tuple[int, ...], axis: Any, keepdims: bool) -> list[int
 
 
 def one_reduction(x: Array, *, axis: Any = None, keepdims: bool = False) -> bool:
-    """Some numbers to sum, over axes that lie side by side."""
+    """Not empty, and reduced over adjacent axes."""
     return x.size > 0 and reduction(x.shape, axis) is not None
 
 
 def sums_to(x: Array, *, shape: tuple[int, ...], dtype: Any) -> bool:
-    """Some numbers to sum, over leading axes only."""
+    """Not empty, and reduced over leading axes only."""
     extra = x.ndim - len(shape)
     return x.size > 0 and extra > 0 and x.shape[extra:] == tuple(shape)
 
@@ -268,7 +268,7 @@ def spread_fits(x: Array, *, plane: Any, size: Any, stride: Any, padding: Any) -
 
 
 def places_fit(x: Array, where: Array, *, size: Any = None) -> bool:
-    """Whole numbers for the same planes; as many as x has where x is what lies there."""
+    """Integers for the same planes; of x's shape where x is what is scattered to them."""
     if x.ndim != 4 or where.ndim != 4 or where.dtype.kind != "i" or x.shape[:2] != where.shape[:2]:
         return False
     return size is None or x.shape == where.shape

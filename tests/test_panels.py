@@ -42,12 +42,12 @@ def test_multiply_adds_a_product(shape, dtype):
 
 @jit.jit
 def _lay(target, to, width, source, start, low, high, step):
-    vector_copy.lay(target, to, width, source, start, low, high, step)
+    vector_copy.copy_padded(target, to, width, source, start, low, high, step)
 
 
 @jit.jit
 def _add(target, to, step, width, source, start):
-    vector_copy.add(target, to, step, width, source, start)
+    vector_copy.add_strided(target, to, step, width, source, start)
 
 
 @pytest.mark.parametrize("step", [1, 2, 3])
@@ -59,10 +59,10 @@ def test_rows_move_in_masked_vectors(dtype, width, step):
     parts = {(0, width), (min(1, width), width), (width // 2, width // 2), (0, width // 3)}
     for low, high in parts:
         _lay(whole, 5, width, source, 9, low, high, step)
-        vector_copy.lay(plain, 5, width, source, 9, low, high, step)
+        vector_copy.copy_padded(plain, 5, width, source, 9, low, high, step)
         np.testing.assert_array_equal(whole, plain)
     _add(whole, 5, step, width, source, 9)
-    vector_copy.add(plain, 5, step, width, source, 9)
+    vector_copy.add_strided(plain, 5, step, width, source, 9)
     np.testing.assert_array_equal(whole, plain)
 
 

@@ -1,8 +1,8 @@
-"""Attention in blocks that stay in cache (Dao et al. 2022): scores, softmax and products of a few
-query rows and some hundred keys at a time, on one thread; heads and blocks on all of them.
+"""Flash attention (Dao et al. 2022): the matrix of scores is never materialised. A thread takes a
+few query rows of one head, and loops over some hundred keys at a time, which stay in cache.
 
-Queries, keys and values may be strided views, such as the heads within one projection; results
-lie in memory in the order of the input they belong to, so that joining the heads copies nothing.
+Queries, keys and values may be strided views, such as the heads within one projection; a result has
+the memory layout of the input that it belongs to, so that merging the heads copies nothing.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ SMALL = 1 << 16
 # Rows of queries and of keys in a block: two blocks of scores in float32 take 512 KB of cache.
 # KEYS is a multiple of ROWS: a causal row then sees something of every block it meets.
 ROWS, KEYS = 128, 256
-_PARTS = 64  # scratch memory is taken once for each part of the heads and blocks
+_PARTS = 64  # scratch memory is allocated once for each part of the heads and blocks
 
 
 @s.scalar
 def _top(bits, i, n):
-    """The largest of the first n numbers of row i, from their bits; see reduce.largest."""
+    """The maximum of the first n elements of row i, from their bits; see reduce.largest."""
     top = s.ordered(bits[i, 0])
     for j in range(1, n):
         top = max(top, s.ordered(bits[i, j]))
@@ -117,7 +117,7 @@ def _attention_grad(g, q, k, v, mask, y, lse, gq, gk, gv, masked, scale, causal,
 
 
 def _head_grad(of_rows, arrays, results, scratch, masked, scale, causal, needs):
-    """One head: the sums over its rows are taken here, block after block in their order."""
+    """One head: gradients of keys and values accumulate here, block after block, in order."""
     (g, q, y, lse), (k, v, mask) = of_rows, arrays
     (gq, gk, gv), (p, gs, along) = results, scratch
     number, nothing = q.dtype.type, q.dtype.type(-np.inf)
@@ -179,19 +179,19 @@ def _heads(x, writeable=False):
 
 
 def _has_rows(x):
-    """Whether each row lies in one piece, and the rows of a matrix behind one another."""
+    """Whether rows are contiguous, and ascend in memory."""
     line, step = x.strides[-2:]
     apart = line >= x.shape[-1] * x.itemsize and line % x.itemsize == 0
     return (apart or x.shape[-2] == 1) and (step == x.itemsize or x.shape[-1] == 1)
 
 
 def _in_rows(*arrays):
-    """The arrays, copied where a product cannot take them as they lie."""
+    """The arrays, made contiguous where GEMM cannot take their layout."""
     return [_heads(x if _has_rows(x) else np.ascontiguousarray(x)) for x in arrays]
 
 
 def _like(x, columns):
-    """Room for a result, in memory in the order of x where that has rows."""
+    """An uninitialised result with the memory layout of x, where that has rows."""
     shape = (*x.shape[:-1], columns)
     made = np.empty_like(x, shape=shape)
     return made if x.ndim <= 4 and _has_rows(made) else np.empty(shape, x.dtype)

@@ -56,7 +56,7 @@ def tiled() -> bool:
 
 
 def describe() -> str:
-    """Which way products take, for `python -m tensorgrad doctor`."""
+    """Which GEMM is used, for `python -m tensorgrad doctor`."""
     if not tiled():
         return "np.matmul, on the BLAS library's own threads: loops run serially"
     kind = "NumPy's OpenBLAS" if borrowed() else "own register tiles"
@@ -131,7 +131,7 @@ def gemm(a, b, c, beta):
 
 
 def rows_of(a):
-    """Whether the rows of a are contiguous, and how many numbers lie between two of its lines."""
+    """Whether the rows of a are contiguous, and its leading dimension."""
     if a.strides[1] == a.itemsize or a.shape[1] == 1:
         step = a.strides[0] // a.itemsize if a.shape[0] > 1 else 0
         return products.PLAIN, max(step, a.shape[1], 1)
@@ -141,8 +141,8 @@ def rows_of(a):
 
 @extension
 def _register(numba):
-    """Make `gemm` known to Numba. It is called by a symbol, not by its address of this process:
-    machine code that holds the symbol can be cached."""
+    """Register `gemm` with Numba. It is called by a symbol, not by its address in this process:
+    machine code that refers to the symbol can be cached."""
     from numba import extending, types
 
     extending.register_jitable(forceinline=True)(rows_of)

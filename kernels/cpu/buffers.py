@@ -1,9 +1,9 @@
-"""Memory for large results, which is used again as soon as the last array in it is gone.
+"""A memory pool for large results: a block is reused as soon as the last array in it is freed.
 
-Fresh pages cost more than the arithmetic done in them: the kernel clears each before its first use
-(the sum of a product of 10M float32: 41 of 79 ms on a 2-core server), and the C library gives
-large arrays back to it every time. A block handed out here comes back when its array dies, by
-reference count, and the next result of about that size takes it over.
+Page faults cost more than the arithmetic: the operating system clears each fresh page before its
+first use (the sum of a product of 10M float32: 41 of 79 ms on a 2-core server), and the C library
+unmaps large arrays every time. A block returns to the pool when its array dies, by reference count,
+and the next result of about that size reuses it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Lease(np.ndarray):
 
 
 class _Pool:
-    """Free blocks, the one that lay longest first."""
+    """Free blocks, the least recently used first."""
 
     def __init__(self) -> None:
         self.free: OrderedDict[int, Any] = OrderedDict()  # id -> memory
@@ -68,7 +68,7 @@ class _Pool:
             self._shrink(0)
 
     def _shrink(self, coming: int) -> None:
-        """Give memory back to the system, so that a program whose sizes change does not hoard."""
+        """Return memory to the system, so that a program whose sizes change does not hoard."""
         allowed = _SLACK * max(self.most, self.used + coming)
         while self.free and self.used + self.at_hand + coming > allowed:
             self.at_hand -= len(self.free.popitem(last=False)[1])
@@ -90,7 +90,7 @@ if hasattr(os, "register_at_fork"):  # another thread may have held the lock
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """`np.empty`, from memory that was used before when it is large."""
+    """`np.empty`, from the pool when it is large."""
     dtype, count = np.dtype(dtype), 1
     for n in shape:
         count *= n
@@ -109,12 +109,12 @@ def empty_like(x: np.ndarray) -> np.ndarray:
 
 
 def trim() -> None:
-    """Give all free blocks back to the system."""
+    """Return all free blocks to the system."""
     with _pool.lock:
         _pool.free.clear()
         _pool.at_hand, _pool.most = 0, _pool.used
 
 
 def facts() -> dict[str, int]:
-    """Bytes in use, at hand, and the most that were in use at once."""
+    """Bytes in use, in the pool, and the peak of those in use."""
     return {"used": _pool.used, "at hand": _pool.at_hand, "most used": _pool.most}

@@ -18,19 +18,19 @@ from . import scalars as s
 from . import vector_copy
 from .buffers import empty, empty_like
 from .conv_tiles import add_back, copy_in, list_places, plan_of, rounded, up
-from .gather_gemm import VECTORS, panel, turn
+from .gather_gemm import VECTORS, panel, transpose_square
 from .jit import jit, prange
 
 # 1x2x24x24 with 4 3x3 filters takes 16 us here and 19 in the reference, its gradients 38 and 60
 # (2-core AVX-512 server). The size spares small programs the import of Numba.
 SMALL = 1024
-_CHUNK = 128  # columns that are turned at a time
-_SUMMED = 1 << 22  # numbers in all partial sums of the weights' gradient
+_CHUNK = 128  # columns that are transposed at a time
+_SUMMED = 1 << 22  # elements in all partial sums of the weights' gradient
 
 
 def _forward(formula: Callable) -> Callable:
-    """y becomes formula(windows of x times w, + b). w is (groups, panels, channels and places,
-    rows of a panel), flat from the second axis on."""
+    """y = formula(w @ im2col(x) + b), the formula being the epilogue. w is packed: (groups, panels,
+    channels and places, rows of a panel), flat from the second axis on."""
 
     @jit(parallel=True)
     def loop(y, x, w, b, plan, phase, down, across):
@@ -70,27 +70,27 @@ def _forward(formula: Callable) -> Callable:
 
 @s.scalar
 def _add_weights(gw, copy, starts, z, plane, used, out, shape):
-    """Adds to gw (places, outputs) the products of what they see with z, the gradients of the
-    outputs, a row of a plane each, of which the first `used` numbers are not all zero. Some
-    columns of z at a time are turned, and stay in cache."""
+    """gw (places, outputs) += im2col(copy) @ z.T, with z the cotangents of the outputs, a row of a
+    plane each, which are zero from element `used` on. z is transposed some columns at a time, which
+    stay in cache."""
     (height, width), n = shape, gw.shape[1]
-    lanes, turned = width // VECTORS, np.zeros(_CHUNK * n, z.dtype)
+    lanes, transposed = width // VECTORS, np.zeros(_CHUNK * n, z.dtype)
     lines = np.arange(_CHUNK) * n
     for first in range(0, used, _CHUNK):
         size = min(_CHUNK, used - first)
         for p in range(0, size, lanes):
             for o in range(0, out, lanes):
-                turn(turned, p * n + o, n, z, o * plane + first + p, plane)
+                transpose_square(transposed, p * n + o, n, z, o * plane + first + p, plane)
         seen = copy[first:]
         for m in range(0, starts.size, height):
             for o in range(0, n, width):
-                panel(gw, m, o, seen, starts[m : m + height], 1, turned, o, lines[:size])
+                panel(gw, m, o, seen, starts[m : m + height], 1, transposed, o, lines[:size])
 
 
 @s.scalar
 def _sum_images(copy, w, steps, order, ends, z, margin, plane, c, out, shape):
-    """Phase by phase, what each number of a copy contributes to: the sum over outputs, and over
-    the places in which windows see that phase, of w times z, from which they look back."""
+    """The cotangent of a copy, phase by phase: for each element the sum over outputs, and over the
+    places of a window that see that phase, of w times z."""
     (height, width), phases, done = shape, ends.size, 0
     sums = np.empty((up(c, height), up(plane, width)), z.dtype)
     places, even = np.empty(out * steps.size, np.int64), np.arange(height)
@@ -105,18 +105,19 @@ def _sum_images(copy, w, steps, order, ends, z, margin, plane, c, out, shape):
                 weights, used = w[m, out * done * height :], places[: out * taps.size]
                 panel(sums, m * height, p, weights, even, height, z, margin + p, used)
         for i in range(c):
-            vector_copy.lay(
+            vector_copy.copy_padded(
                 copy, (i * phases + f) * plane, plane, sums, i * sums.shape[1], 0, plane, 1
             )
         done = ends[f]
 
 
 def _backward(formula: Callable) -> Callable:
-    """Gradients from z = formula(g, y): gx, if it is not empty; and in row p of gw, if that is not
-    empty, and of gb the sums over the p-th part of the images.
+    """Gradients from z = formula(g, y), the cotangent of the activation's input: gx, if it is not
+    empty; and in row p of gw, if that is not empty, and of gb the partial sums over the p-th part
+    of the images.
 
-    w is (groups, panels of channels, outputs and places by phase, rows of a panel); gw is (parts,
-    groups, channels and places, outputs), both rounded up to panels.
+    w is packed: (groups, panels of channels, outputs and places by phase, rows of a panel); gw is
+    (parts, groups, channels and places, outputs); both are padded to whole panels.
     """
 
     @jit(parallel=True, reassociate=True)
@@ -144,7 +145,7 @@ def _backward(formula: Callable) -> Callable:
                 plane = own * (last - first)  # numbers of a phase
                 if top == 0 and gx.size:
                     gx[first:last] = 0
-                # What z holds beyond its rows and columns is zero, so that windows may reach there
+                # z is zero-padded beyond its rows and columns, where windows reach, too
                 z[:] = 0
                 copy[c * phases * plane :] = 0
                 for k in range(groups):
@@ -195,7 +196,7 @@ _BACKWARD = {name: _backward(formula) for name, formula in _SLOPES.items()}
 
 
 def _panels(w, height):
-    """Matrices (groups, rows, k) cut into panels of rows: (groups, panels, k * height)."""
+    """Matrices (groups, rows, k) packed into panels of rows: (groups, panels, k * height)."""
     groups, rows, k = w.shape
     whole = rounded(rows, height)
     if whole != rows:
@@ -225,11 +226,11 @@ def conv2d_grad(g, x, w, y, *, stride, padding, dilation, groups, activation, ne
     gx: Any = empty_like(x) if needs[0] else np.empty((0, 0, 0, 0), x.dtype)
     matrices = np.empty((groups, 0, 0), x.dtype)
     if needs[0]:  # by phase, output, place
-        turned = w.reshape(groups, out // groups, inner, kh * kw).transpose(0, 2, 1, 3)
-        cuts = np.split(turned[..., places.order], places.ends[:-1], axis=-1)
+        transposed = w.reshape(groups, out // groups, inner, kh * kw).transpose(0, 2, 1, 3)
+        cuts = np.split(transposed[..., places.order], places.ends[:-1], axis=-1)
         cuts = [part.reshape(groups, inner, -1) for part in cuts]
         matrices = _panels(np.concatenate(cuts, axis=-1), height)
-    # Few enough parts that they are no burden beside the weights, enough for many threads
+    # Few enough partial sums to be cheap beside the weights, enough for many threads
     parts = min(-(-x.shape[0] // plan.images), max(4, min(32, _SUMMED // w.size)))
     sums = (groups, rounded(inner * kh * kw, height), rounded(out // groups, width))
     gw: Any = empty((parts, *sums) if needs[1] else (0, *sums), x.dtype)

@@ -1,10 +1,11 @@
-"""Images in tiles, in which all windows lie alike: what a convolution works on.
+"""Zero-padded copies of images, tile by tile, in which every window has the same offsets: the
+operand of implicit GEMM.
 
-A tile is some rows of one image, or several images where these are small. It is copied once, with
-its padding. In a copy whose rows are `pitch` numbers long, the windows of output p all begin at p:
-what place (i, j) of a window sees lies i * pitch + j numbers further on. The few outputs that this
-makes up between the ends of rows are dropped. A stride of 2 splits the image into the even and the
-odd rows and columns, its phases, in each of which windows move by one.
+A tile is some rows of one image, or several images where these are small. In a copy whose row
+pitch is `pitch`, the window of output p begins at p, and its place (i, j) is at offset
+i * pitch + j. The few outputs that this computes between the ends of rows are dropped. A stride of
+2 splits the image into its even and odd rows and columns, the phases, in each of which windows have
+stride 1.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from ..shapes import extent
 from . import gather_gemm, vector_copy
 from . import scalars as s
 
-_TILE = 1 << 14  # numbers in the copy or outputs of a tile of images: 64 KB of float32
-_WHOLE = 1 << 18  # numbers in the copy of an image that is not cut
+_TILE = 1 << 14  # elements in the copy or outputs of a tile of images: 64 KB of float32
+_WHOLE = 1 << 18  # elements in the copy of an image that is not split
 _LONG = 256  # outputs in a tile, at least: many for each weight that is read
 
 
 class Plan(NamedTuple):
-    """How a convolution is cut into tiles, and where its numbers lie in them."""
+    """How a convolution is tiled, and the layout of a tile."""
 
     images: int  # in a tile
     rows: int  # of outputs in a tile of one image
@@ -36,19 +37,19 @@ class Plan(NamedTuple):
     padding: tuple[int, int]
     counts: tuple[int, int]  # of outputs, down and across
     beyond: tuple[int, int]  # how many more rows and columns of a phase there are than outputs
-    reach: tuple[int, int]  # how many rows and columns windows are larger than one number
+    reach: tuple[int, int]  # how many rows and columns windows are larger than one element
     phases: int
 
 
 class Places(NamedTuple):
-    """Where the places of a window lie in a tile: the phase and the rows and columns further on,
-    in the order of the weights; and the weights by phase."""
+    """The offsets of a window's places in a tile: phase, rows and columns, in the order of the
+    weights; and the weights sorted by phase."""
 
     phase: np.ndarray
     down: np.ndarray
     across: np.ndarray
     order: np.ndarray
-    ends: np.ndarray  # how many weights lie in the first, the first two, ... phases
+    ends: np.ndarray  # how many weights the first, the first two, ... phases have
 
 
 @functools.lru_cache(maxsize=256)
@@ -94,8 +95,8 @@ def inside(start, stride, width, n):
     return low, max(low, min(n, (width - 1 - start) // stride + 1))
 
 
-def _walk(move: Callable) -> Callable:
-    """`move` for every row of every phase of a tile: the part of an image's row that is in it."""
+def _for_each_row(move: Callable) -> Callable:
+    """A loop: `move` for every row of every phase of a tile, with its part of an image."""
 
     @s.scalar
     def loop(copy, x, channels, top, rows, pitch, stride, padding):
@@ -119,20 +120,20 @@ def _walk(move: Callable) -> Callable:
 
 @s.scalar
 def _take(copy, at, pitch, x, seen, low, high, step):
-    vector_copy.lay(copy, at, pitch, x, seen, low, high, step)
+    vector_copy.copy_padded(copy, at, pitch, x, seen, low, high, step)
 
 
 @s.scalar
 def _give(copy, at, pitch, x, seen, low, high, step):
-    vector_copy.add(x, seen, step, high - low, copy, at + low)
+    vector_copy.add_strided(x, seen, step, high - low, copy, at + low)
 
 
-copy_in, add_back = _walk(_take), _walk(_give)
+copy_in, add_back = _for_each_row(_take), _for_each_row(_give)
 
 
 @s.scalar
 def list_places(places, phase, down, across, phases, plane, pitch):
-    """Where the windows of output 0 see each place in each channel of a copy."""
+    """The offsets of each place in each channel, for the window of output 0."""
     for i in range(places.size // phase.size):
         for m in range(phase.size):
             at = (i * phases + phase[m]) * plane + down[m] * pitch + across[m]

@@ -1,5 +1,5 @@
-"""Arithmetic on large arrays, on all threads and in memory that was used before; activations and
-their gradients in one pass over memory, where NumPy takes one for each operation."""
+"""Arithmetic on large arrays, on all threads and in pooled memory (buffers.py); activations and
+their gradients fused into one pass over memory, where NumPy takes one for each operation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LARGE = 2 * PARALLEL  # NumPy's own is one vectorised pass: only threads and use
 
 
 def unary(formula: Callable) -> Callable:
-    """A loop that takes the formula of each number of `x`, `p` being its further parameters."""
+    """A loop that maps the scalar formula over `x`, `p` being its further parameters."""
 
     @jit(parallel_from=PARALLEL)
     def loop(x, y, p):
@@ -33,7 +33,7 @@ def unary(formula: Callable) -> Callable:
 
 
 def binary(formula: Callable) -> Callable:
-    """The same for each pair of numbers of two arrays."""
+    """A loop that maps the scalar formula over two arrays of one shape."""
 
     @jit(parallel_from=PARALLEL)
     def loop(a, b, y, p):
@@ -44,7 +44,7 @@ def binary(formula: Callable) -> Callable:
 
 
 def turned(formula: Callable) -> Callable:
-    """A loop that takes the formula of one number and each of `x`."""
+    """A loop that maps the scalar formula over a number on the left, broadcast, and `x`."""
 
     @jit(parallel_from=PARALLEL)
     def loop(x, y, p):
@@ -66,7 +66,7 @@ def apply(loop: Callable, *arrays: np.ndarray, p: tuple = ()) -> np.ndarray:
 
 
 def _pairs(formula: Callable) -> Callable:
-    """The formula for two arrays, or on either side a number, or a row for each of the other's."""
+    """The formula for two arrays, or with a number or a row on either side that is broadcast."""
     both, right, left = binary(formula), unary(formula), turned(formula)
 
     @jit(parallel_from=PARALLEL)

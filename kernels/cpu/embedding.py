@@ -1,4 +1,4 @@
-"""Rows of a table, copied by several threads; their gradients, summed in the order of the ids."""
+"""Embedding: a gather of rows on all threads; its gradient, a deterministic segment sum by id."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TASKS = 64
 
 @jit(parallel_from=PARALLEL)
 def _gather(y, weight, ids):
-    """The first argument decides what runs on all threads: the result."""
+    """The result is the first argument, whose size decides whether all threads run."""
     outside = 0
     for i in prange(y.shape[0]):
         row = ids[i]
@@ -29,8 +29,8 @@ def _gather(y, weight, ids):
 
 @jit
 def _sorted(ids, starts, order):
-    """Counting sort: the places where id k stands become order[starts[k] : starts[k + 1]], in
-    their order. (starts[k + 1] is first the number of k's, then where the next k goes.)"""
+    """A stable counting sort: the positions of id k become order[starts[k] : starts[k + 1]].
+    (starts[k + 1] is first the count of k, then where its next position goes.)"""
     outside, count = 0, starts.shape[0] - 1
     for k in range(count + 1):
         starts[k] = 0

@@ -1,9 +1,9 @@
-"""The innermost product in vector instructions: a few rows by two vectors of sums, in registers.
+"""The micro-kernel of a gather-GEMM in vector instructions: a register tile of a few rows by two
+vectors, whose operands are read through lists of offsets instead of strides.
 
-Neither operand need lie evenly in memory: a list says where each row begins. So the windows of an
-image are multiplied where they lie, without being laid out first, and the vectors are as wide as
-the processor has them (OpenBLAS takes half of that on AMD's: 111 GFLOP/s where this reaches 270,
-64 x 288 times 288 x 624 in float32 on one core of an EPYC 9005).
+So the windows of an image are multiplied where they are, without materialising them (im2col), and
+the vectors are as wide as the processor has them (OpenBLAS takes half of that on AMD's: 111 GFLOP/s
+where this reaches 270, 64 x 288 times 288 x 624 in float32 on one core of an EPYC 9005).
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import functools
 
 from .jit import extension
 
-VECTORS = 2  # side by side
+VECTORS = 2  # of a row of the register tile
 
 
 @functools.cache
 def shape(itemsize: int) -> tuple[int, int]:
-    """Rows and columns of a panel of numbers of that size: what the registers hold."""
+    """Rows and columns of the register tile (a panel) for elements of that size."""
     from llvmlite import binding
 
     features = binding.get_host_cpu_features()
@@ -27,16 +27,16 @@ def shape(itemsize: int) -> tuple[int, int]:
 
 
 def lanes(itemsize: int) -> int:
-    """Numbers of that size in one vector."""
+    """Elements of that size in a vector register."""
     return shape(itemsize)[1] // VECTORS
 
 
 def panel(c, row, column, a, starts, step, b, start, places):
-    """Adds to a panel of c, from (row, column) on, the sum over k of the column of numbers
-    a[starts + k * step] times the row of numbers from b[start + places[k]] on.
+    """The tile of c from (row, column) on += the sum over k of the outer products of the column
+    a[starts + k * step] and the row b[start + places[k] :].
 
-    a and b are flat. Called in compiled loops. Nothing is checked: a and b must hold whatever is
-    read, which is a whole panel even where less of it is wanted.
+    a and b are flat. Called in compiled loops, without bounds checks: a and b must hold what a
+    whole tile reads, even where less of it is used.
     """
     rows, columns = shape(c.itemsize)
     for k, place in enumerate(places):
@@ -44,16 +44,16 @@ def panel(c, row, column, a, starts, step, b, start, places):
         c[row : row + rows, column : column + columns] += a[starts + k * step][:, None] * line
 
 
-def turn(target, to, width, source, start, step):
-    """Transposes a square as wide as one vector: target[to + i * width + j] becomes
-    source[start + j * step + i]. Both are flat, and nothing is checked."""
+def transpose_square(target, to, width, source, start, step):
+    """Transposes a square as wide as one vector: target[to + i * width + j] =
+    source[start + j * step + i]. Both are flat; bounds are not checked."""
     for i in range(lanes(target.itemsize)):
         for j in range(lanes(target.itemsize)):
             target[to + i * width + j] = source[start + j * step + i]
 
 
 def _transposed(builder, ir, lines):
-    """Vectors whose lanes are exchanged with their numbers: pairs of ever larger blocks."""
+    """A square of vectors transposed in registers, by shuffles of ever larger blocks."""
     lines, every, size = list(lines), range(len(lines)), 1
     while size < len(lines):
         for i in every:
@@ -96,8 +96,8 @@ def _register(numba):
         whole = types.intp
         return types.void(target, whole, whole, source, whole, whole), generate
 
-    @extending.overload(turn, jit_options={"forceinline": True})
-    def _turn(target, to, width, source, start, step):
+    @extending.overload(transpose_square, jit_options={"forceinline": True})
+    def _transpose_square(target, to, width, source, start, step):
         def run(target, to, width, source, start, step):
             square(target, to, width, source, start, step)
 

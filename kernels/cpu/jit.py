@@ -157,7 +157,7 @@ def jit(
 
 
 def scalar(function: Callable | None = None, **by_dtype: Callable) -> Any:
-    """Make a plain function of numbers usable inside compiled loops.
+    """Make a scalar function usable inside compiled loops.
 
     `float32=f, float64=g` give the versions for these types; in plain Python the function itself
     runs, as the definition of what they compute.

@@ -1,4 +1,4 @@
-"""Softmax cross-entropy: neither the softmax nor a one-hot matrix is ever stored."""
+"""Softmax cross-entropy, fused: neither the softmax nor a one-hot matrix is materialised."""
 
 from __future__ import annotations
 

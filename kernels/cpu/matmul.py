@@ -1,6 +1,6 @@
-"""Products, and the dense layer: its product, bias and activation a tile at a time.
+"""Matrix products, and the dense layer, with bias and activation as the epilogue of each tile.
 
-A large product is cut into as many tiles as there are threads, each a product on one thread
+A large product is split into as many tiles as there are threads, each a single-threaded GEMM
 (blas.py says why). Small ones are left to `np.matmul`, which then takes one thread, too.
 """
 
@@ -55,7 +55,7 @@ def tile(shape, down, across, t):
 
 @jit.jit(parallel=True)
 def _products(c, a, turn_a, b, turn_b, down, across):
-    """c[i] = a[i] @ b[i] for stacks of matrices; where told to turn, of the transposed ones."""
+    """c[i] = a[i] @ b[i] for stacks of matrices, each transposed where its flag says so."""
     per, zero = down * across, c.dtype.type(0)
     for t in prange(c.shape[0] * per):
         i = t // per
@@ -72,8 +72,8 @@ def _products(c, a, turn_a, b, turn_b, down, across):
 
 
 def _stored(a: np.ndarray) -> tuple[np.ndarray, bool] | None:
-    """The contiguous array that a matrix or stack of matrices is kept in, and whether a shows it
-    with its last two axes exchanged. None where there is none."""
+    """The contiguous array behind a matrix or stack of matrices, and whether a is its transpose.
+    None where there is none."""
     if a.flags.c_contiguous:
         return a, False
     a = a.swapaxes(-1, -2)
@@ -107,7 +107,7 @@ def matmul(a, b):
 
 
 def _activated(formula: Callable) -> Callable:
-    """z becomes formula(z + b), row by row in place."""
+    """z = formula(z + b), row by row in place."""
 
     @jit.jit(parallel_from=PARALLEL)
     def loop(z, b):
@@ -119,7 +119,7 @@ def _activated(formula: Callable) -> Callable:
 
 
 def _tiled(formula: Callable) -> Callable:
-    """z becomes formula(x @ w + b)."""
+    """z = formula(x @ w + b)."""
 
     @jit.jit(parallel=True)
     def loop(z, x, w, b, down, across):
@@ -134,7 +134,7 @@ def _tiled(formula: Callable) -> Callable:
 
 
 def _activated_beside(formula: Callable) -> Callable:
-    """z becomes z + b and y formula(z + b)."""
+    """z = z + b and y = formula(z)."""
 
     @jit.jit(parallel_from=PARALLEL)
     def loop(z, b, y):
@@ -148,7 +148,7 @@ def _activated_beside(formula: Callable) -> Callable:
 
 
 def _graded(formula: Callable) -> Callable:
-    """gz becomes formula(g, y), and row c of `sums` the sum of its c-th part of the rows."""
+    """gz = formula(g, y), and row c of `sums` is the partial sum over its c-th part of the rows."""
 
     @jit.jit(parallel_from=PARALLEL)
     def loop(g, y, gz, sums):
@@ -167,7 +167,7 @@ def _graded(formula: Callable) -> Callable:
 
 @jit.jit(parallel=True)
 def _both(gx, gw, gz, x, w, down_x, across_x, down_w, across_w):
-    """gx = gz @ w.T and gw = x.T @ gz, in one go."""
+    """gx = gz @ w.T and gw = x.T @ gz, in one parallel loop."""
     first, zero = down_x * across_x, gx.dtype.type(0)
     for t in prange(first + down_w * across_w):
         if t < first:

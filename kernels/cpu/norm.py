@@ -1,9 +1,9 @@
-"""Norms: statistics, result and gradients in as few passes over memory as there can be.
+"""Norms: statistics, result and gradients fused into as few passes over memory as possible.
 
-Layer, RMS and group norms are one loop over rows. Batch norm has two layouts. With many numbers
-in each image of a channel, a channel is one task: its numbers stay in the cache from the first
-pass to the last. With few, rows are whole examples, and sums are kept for each column.
-Nothing here depends on the number of threads: partial sums follow the shape alone.
+Layer, RMS and group norms are one loop over rows. Batch norm has two schedules. With many elements
+in each image of a channel, a channel is one task, and stays in cache from the first pass to the
+last. With few, rows are whole examples, and sums are accumulated for each column. Nothing here
+depends on the number of threads: the split into partial sums follows from the shape alone.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _LONG = 64  # numbers of an image of one channel from which a loop over them is 
 
 
 def _parts(size, rows, row):
-    """How many parts of the rows get sums of their own, each of `row` numbers: so many that the
-    sums are little beside the numbers, and at most 64."""
+    """Into how many partial sums, each of `row` elements, the rows are split: so few that these are
+    small beside the data, and at most 64."""
     return max(1, min(size // max(_PARTIAL, 8 * row), rows, 64))
 
 
 def _given(a, fill, n, x):
-    """A weight or bias of n numbers, or the one that changes nothing."""
+    """A weight or bias of n elements, or the identity (ones or zeros)."""
     return np.full(n, fill, x.dtype) if a is None else a
 
 
@@ -53,7 +53,7 @@ def _needed(grads, needs):
 
 @jit(parallel_from=PARALLEL, reassociate=True)
 def _rows(x, weight, bias, y, mean, rstd, eps, centre):
-    """Row i is multiplied by row i % groups of the weights (groups, numbers of a row)."""
+    """Row i is scaled by row i % groups of the weights (groups, elements of a row)."""
     n, groups = x.dtype.type(x.shape[1]), weight.shape[0]
     for i in prange(x.shape[0]):
         k, mu, total = i % groups, x.dtype.type(0), x.dtype.type(0)
@@ -72,8 +72,8 @@ def _rows(x, weight, bias, y, mean, rstd, eps, centre):
 
 @jit(parallel_from=PARALLEL, reassociate=True)
 def _rows_grad(g, x, weight, mean, rstd, gx, gweight, gbias, sums, centre):
-    """`sums` (2, parts, groups, numbers of a row) keeps the sums of each part of the rows. A number
-    of gweight (groups, channels of a group) and gbias is the sum over its channel's columns."""
+    """`sums` (2, parts, groups, elements of a row) holds the partial sums of each part of the rows.
+    gweight (groups, channels of a group) and gbias are sums of it over each channel's columns."""
     groups, parts, rows, n = weight.shape[0], sums.shape[1], g.shape[0], g.shape[1]
     per = g.dtype.type(1) / g.dtype.type(n)
     for c in prange(parts):
@@ -113,7 +113,7 @@ def _rows_grad(g, x, weight, mean, rstd, gx, gweight, gbias, sums, centre):
 
 
 def _spread(a, fill, rows, groups, repeat):
-    """A weight or bias as (groups, numbers of a row), each number `repeat` times."""
+    """A weight or bias as (groups, elements of a row), each element repeated `repeat` times."""
     a = _given(a, fill, groups * rows.shape[1] // repeat, rows)
     return (a.repeat(repeat) if repeat > 1 else a).reshape(groups, -1)
 
@@ -177,8 +177,8 @@ def group_norm_grad(g, x, weight, mean, rstd, *, needs):
 
 @jit(parallel_from=PARALLEL, reassociate=True)
 def _batch_norm(x, weight, bias, y, mean, rstd, means, eps):
-    """The variance comes from that of each image around its own mean and that of these means:
-    the first pass over memory is enough for it. `means` (channels, images) is for keeping them."""
+    """The variance is that within images plus that of their means, so that one pass over memory
+    computes it. `means` (channels, images) is scratch memory."""
     images, n = x.shape[0], x.dtype.type(x.shape[2])
     count = x.dtype.type(images) * n
     for c in prange(x.shape[1]):
@@ -227,9 +227,9 @@ def _batch_norm_grad(g, x, weight, mean, rstd, gx, gweight, gbias):
 
 @jit(parallel_from=PARALLEL, reassociate=True)
 def _columns(x, weight, bias, y, mean, rstd, sums, wide, eps):
-    """x is (batch, all numbers of an example): as many neighbouring columns for each channel as it
-    has numbers. Each part of the rows sums its columns, and their squared deviations from its own
-    mean; `sums` (2, parts, columns) and `wide` (3, columns) are for keeping them."""
+    """x is (batch, all elements of an example): neighbouring columns belong to a channel. Each part
+    of the rows sums its columns, and their squared deviations from its own mean; `sums` (2, parts,
+    columns) and `wide` (3, columns) are scratch memory."""
     parts, rows, columns, n = sums.shape[1], x.shape[0], x.shape[1], x.shape[1] // weight.size
     for c in prange(parts):
         start, end = c * rows // parts, (c + 1) * rows // parts
@@ -244,7 +244,7 @@ def _columns(x, weight, bias, y, mean, rstd, sums, wide, eps):
             for j in range(columns):
                 centred = x[i, j] - sums[0, c, j] * per
                 sums[1, c, j] += centred * centred
-    for c in range(1, parts):  # squares around a common mean (Chan et al. 1979)
+    for c in range(1, parts):  # merges variances (Chan et al. 1979)
         before, end = x.dtype.type(c * rows // parts), x.dtype.type((c + 1) * rows // parts)
         per, size = x.dtype.type(1) / before, end - before
         share, own = before * size / end, x.dtype.type(1) / size
@@ -337,7 +337,7 @@ def batch_norm_grad(g, x, weight, mean, rstd, *, needs):
 
 
 def _scratch(x, wide):
-    """x's shape as a matrix of examples, and memory for sums and as many wide rows."""
+    """x's shape as a matrix of examples, and scratch memory for sums and as many wide rows."""
     rows, columns = len(x), x.size // len(x)
     parts = _parts(x.size, rows, columns)
     return (rows, columns), (

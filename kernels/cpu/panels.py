@@ -1,13 +1,13 @@
-"""Products of a few rows with one matrix, again and again: what a recurrent step is.
+"""GEMM of a few rows with a packed matrix, for products with the same matrix again and again, as in
+the steps of a recurrent layer; and the micro-kernel of products.py.
 
-BLAS copies the right matrix into an order of its own on every call. For 16 rows that costs more
-than the product; a recurrent layer has the same matrix in every step, so here it is brought into
-panels once. A panel is as wide as two vector registers. A tile of the result, that wide and a few
-rows high, stays in registers for the whole sum. Numba would not keep it there, so the tile is
-written in LLVM's own instructions: 16x256x1024 in float32 runs at 230 GFLOP/s a core where
+BLAS packs the right matrix on every call. For 16 rows that costs more than the product; here it is
+packed into panels once. A panel is as wide as two vector registers. A register tile, that wide and
+a few rows high, accumulates the whole sum. Numba would spill it, so the micro-kernel is written in
+LLVM's own instructions: 16x256x1024 in float32 runs at 230 GFLOP/s a core where
 OpenBLAS reaches 76 (AVX-512 server, AMD Zen 5).
 
-Each number is one sum from first to last, whatever the rows around it and the threads.
+Each element is one sum from first to last, whatever the other rows and the number of threads.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from .jit import extension, prange
 
 ROWS = 8  # the rows of a product are a multiple of this
 _VECTORS = 2  # to a panel
-DEEP = 256  # rows of a panel that stay in the first cache
+DEEP = 256  # rows of a panel that stay in the L1 cache
 
 
 @functools.cache
 def _registers() -> tuple[int, int]:
-    """Bytes of a vector register, and the rows of a tile that fits into all of them."""
+    """Bytes of a vector register, and the rows of a register tile that fits into all of them."""
     from llvmlite import binding
 
     features = binding.get_host_cpu_features()
@@ -46,7 +46,7 @@ def _up(n: int, step: int) -> int:
 
 
 def panels(b: np.ndarray) -> np.ndarray:
-    """The columns of b (k, n) in panels (n / width, k, width), the last one filled with zeros."""
+    """b (k, n) packed into panels of columns (n / width, k, width), the last one zero-padded."""
     (k, n), width = b.shape, width_of(b.dtype)
     count, full = _up(n, width) // width, n // width
     room = np.empty(count * k * width + 64 // b.itemsize, b.dtype)
@@ -60,14 +60,14 @@ def panels(b: np.ndarray) -> np.ndarray:
 
 
 def multiply(a, b, c):
-    """c += a @ b, where b (p, k, width) is in panels. a and c have a multiple of ROWS rows, a at
+    """c += a @ b, where b (p, k, width) is packed. a and c have a multiple of ROWS rows, a at
     least k columns, of which the first k count, and c the p * width columns of all panels."""
     c += a[:, : b.shape[1]] @ b.transpose(1, 0, 2).reshape(b.shape[1], -1)
 
 
 @jit.jit(parallel=True)
 def _across(c, a, first, b, width):
-    """c += a[:, first:].T @ b, a panel of c after the other; the last may be narrower in b."""
+    """c += a[:, first:].T @ b, panel by panel of c; the last may be narrower in b."""
     high, n = c.shape[0], b.shape[1]
     for p in prange(c.shape[1] // width):
         left = p * width
@@ -101,7 +101,7 @@ def copy_lines(source, target):
 
 @extension
 def _register(numba):
-    """Make `multiply` and `copy_lines` known to Numba."""
+    """Register `multiply` and `copy_lines` with Numba."""
     from llvmlite import ir
     from numba import extending, types
     from numba.core import cgutils

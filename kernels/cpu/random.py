@@ -1,4 +1,4 @@
-"""Philox 4x32-10 block by block; the same words as the reference, which holds them all at once."""
+"""Philox 4x32-10 block by block: the words of the reference, which materialises all at once."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Recurrent layers: a whole sequence in one compiled call.
 
-The rows of a batch have nothing to do with each other, so a thread takes some of them through all
-steps, and no thread ever waits for another. Per step that is the products with both weights, in
-panels, and one pass over the gates while they are in the cache. The weights' gradients are
-products over all steps at once.
+The rows of a batch are independent, so a thread takes a block of them through all steps, and
+threads never synchronise. A step is the products with both weights, packed into panels, and one
+fused pass over the gates while they are in cache. The weights' gradients are products over all
+steps at once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PADDED = 16  # rows a power of two apart would share few lines of the cache
 
 
 def _gates(x, *others):
-    """How many numbers all gates are: others end with w, u and the biases."""
+    """The width of all gates together, from w, u and the biases."""
     return x.size // max(1, x.shape[-1]) * max([a.shape[-1] for a in others if a is not None])
 
 

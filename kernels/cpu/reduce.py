@@ -1,5 +1,5 @@
-"""Sums of large arrays on all threads; softmax and its family a row at a time, in cache, instead
-of in five passes over everything."""
+"""Sums of large arrays on all threads; softmax and its family fused, a row at a time, instead of
+in five passes over memory."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ PARALLEL = 1 << 14  # an exponential each: threads pay off four times sooner tha
 
 
 LARGE = 1 << 17  # numbers to sum: NumPy's one thread needs 20 us for so many
-_RUN = 1 << 13  # numbers of a row that are summed at a time
-_WIDTH = 1 << 11  # columns that are summed at a time: their sums stay in the first cache
+_RUN = 1 << 13  # elements of a row in a partial sum
+_WIDTH = 1 << 11  # columns that are summed at a time: their sums stay in the L1 cache
 _PARTS = 64  # of a long column: enough for many threads
 
 # --- sums ---------------------------------------------------------------------------------------
-# Each is cut into parts that follow from the shape alone, so that it always rounds alike.
+# Sums are split by the shape alone, so that they are deterministic.
 
 
 @jit(parallel=True, reassociate=True)
 def _sum_rows(x, sums):
-    """sums[i, p] is the sum of part p of row i."""
+    """sums[i, p] is the partial sum over part p of row i."""
     parts = sums.shape[1]
     for t in prange(sums.size):
         i, p = t // parts, t % parts
@@ -42,7 +42,7 @@ def _sum_rows(x, sums):
 
 @jit(parallel=True)
 def _sum_columns(x, sums):
-    """sums[i, p] holds the sums of the columns of part p of x[i]."""
+    """sums[i, p] holds the partial sums of the columns over part p of x[i]."""
     rows, width, parts = x.shape[1], x.shape[2], sums.shape[1]
     strips = (width + _WIDTH - 1) // _WIDTH
     for t in prange(x.shape[0] * parts * strips):
@@ -92,9 +92,9 @@ def sum_to(x, *, shape, dtype):
 
 @s.scalar
 def largest(bits, i, x):
-    """The largest number of row i of x, 0 if that is not finite; NaN if there is one.
+    """The maximum of row i of x, 0 if that is not finite; NaN if there is one.
 
-    Taken from the numbers' bits, whose order as integers is made that of the floats: Numba turns
+    Found in the floats' bits, whose order as integers is made that of the floats: Numba turns
     a float maximum into one comparison after the other (0.55 against 0.03 ns a number).
     """
     top = s.ordered(bits[i, 0])
@@ -105,7 +105,7 @@ def largest(bits, i, x):
 
 
 def as_bits(x):
-    """The numbers of x as integers of the same size, without a copy."""
+    """x reinterpreted as integers of the same size, a view."""
     return x.view(f"i{x.itemsize}")
 
 

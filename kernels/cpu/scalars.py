@@ -1,9 +1,9 @@
-"""The formulas of one number that compiled loops are made of, each written once.
+"""Scalar functions that compiled loops inline, each written once.
 
-They are plain Python, so they run (slowly) as they stand. Constants take the type of the number
-they meet: Numba would widen a float32 beside a Python number to float64.
+They are plain Python, so they run (slowly) as they stand. Constants have the type of the argument:
+Numba would promote a float32 beside a Python number to float64.
 
-Numba's own exp and tanh call a library number by number (2.3 and 14.5 ns in float32); the ones
+Numba's own exp and tanh call a library element by element (2.3 and 14.5 ns in float32); the ones
 here are polynomials that become vector instructions (0.13 and 0.2 ns, AVX-512 server).
 """
 

@@ -1,7 +1,7 @@
-"""Short rows of numbers moved a vector at a time, the last one in part.
+"""Short rows copied and added by masked vector instructions, strided ones by gather and scatter.
 
-As a plain loop such a row is a call of memcpy, another of memset for its padding, or numbers one by
-one: 34 ns for 26 of them, where two masked vectors take 3.
+As a plain loop such a row is a call of memcpy, another of memset for its padding, or a scalar loop:
+34 ns for 26 numbers, where two masked vectors take 3.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from .gather_gemm import lanes
 from .jit import extension
 
 
-def lay(target, to, width, source, start, low, high, step):
-    """target[to : to + width] becomes zero, and from `low` to `high` source[start::step]. Both are
-    flat; called in compiled loops, where nothing is checked."""
+def copy_padded(target, to, width, source, start, low, high, step):
+    """A zero-padded row: target[to : to + width] = 0, except from `low` to `high`
+    source[start::step]. Both are flat; called in compiled loops, without bounds checks."""
     target[to : to + width] = 0
     target[to + low : to + high] = source[start : start + (high - low) * step : step]
 
 
-def add(target, to, step, width, source, start):
-    """target[to::step], of `width` numbers, += source[start:]. Both are flat, and nothing is
+def add_strided(target, to, step, width, source, start):
+    """target[to::step] += source[start:], for `width` elements. Both are flat; bounds are not
     checked."""
     target[to : to + width * step : step] += source[start : start + width]
 
@@ -30,7 +30,7 @@ def _register(numba):
     from numba.core import cgutils
 
     def across(context, builder, signature, args, width, move):
-        """`move(load, store, below, q)` for each vector of a row, its first number being q."""
+        """`move(load, store, below, q)` for each vector of a row, q being its first element."""
         bits, number = signature.args[0].dtype.bitwidth, signature.args[0].dtype
         n = lanes(bits // 8)
         i64, some = ir.IntType(64), ir.VectorType(ir.IntType(1), n)
@@ -43,7 +43,7 @@ def _register(numba):
             return cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.{name}")
 
         def place(i, first, step):
-            """Where the numbers of a vector lie: the first one, or where a step is given, each."""
+            """A vector's address, or where a step is given, that of each element."""
             array = context.make_array(signature.args[i])(context, builder, args[i])
             at = builder.gep(array.data, [first])
             if step is None:
@@ -73,7 +73,7 @@ def _register(numba):
             return builder.shuffle_vector(first, first, every)
 
         def below(first, end):
-            """Which lanes, of numbers from `first` on, come before `end`."""
+            """The mask of lanes, numbered from `first` on, that come before `end`."""
             left = spread(builder.trunc(builder.sub(end, first), ir.IntType(32)))
             return builder.icmp_signed("<", ir.Constant(left.type, list(range(n))), left)
 
@@ -83,7 +83,7 @@ def _register(numba):
             move(load, store, below, q)
 
     def either(builder, step, move):
-        """`move` with vectors side by side, or a step apart."""
+        """`move` with contiguous vectors, or strided ones."""
         alone = builder.icmp_signed("==", step, ir.Constant(step.type, 1))
         with builder.if_else(alone) as (then, otherwise):
             with then:
@@ -132,15 +132,15 @@ def _register(numba):
         whole = types.intp
         return types.void(target, whole, whole, whole, source, whole), generate
 
-    @extending.overload(lay, jit_options={"forceinline": True})
-    def _lay(target, to, width, source, start, low, high, step):
+    @extending.overload(copy_padded, jit_options={"forceinline": True})
+    def _copy_padded(target, to, width, source, start, low, high, step):
         def run(target, to, width, source, start, low, high, step):
             laid(target, to, width, source, start, low, high, step)
 
         return run
 
-    @extending.overload(add, jit_options={"forceinline": True})
-    def _add(target, to, step, width, source, start):
+    @extending.overload(add_strided, jit_options={"forceinline": True})
+    def _add_strided(target, to, step, width, source, start):
         def run(target, to, step, width, source, start):
             added(target, to, step, width, source, start)
 

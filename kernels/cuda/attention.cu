@@ -4,7 +4,8 @@
 // gradient of the queries and one for those of keys and values. Halves are in attention_mma.cuh.
 #include "attention_mma.cuh"
 
-// One product after the other, through shared memory. HEAD is the largest width of an operand.
+// Two GEMMs in a row, the result of the first staged in shared memory as operand of the second.
+// HEAD is the largest width of an operand.
 template <class T, int HEAD, int N> struct Work {
   using A = Wide<T>;
   static constexpr int P = Tile<A>::PACK, DEPTH = Tile<A>::DEPTH, DOWN = THREADS / 32;
@@ -25,7 +26,7 @@ template <class T, int HEAD, int N> struct Work {
   }
   __device__ __forceinline__ int column(int j) const { return column(at, j); }
 
-  // square = rows of a, from `line` on, times those of b, from `column` on.
+  // square = rows of a, from `line` on, @ rows of b, from `column` on, transposed.
   __device__ __forceinline__ void product(Square& square, const Rows<T>& a, int line,
                                           const Rows<T>& b, int column) {
 #pragma unroll
@@ -53,7 +54,8 @@ template <class T, int HEAD, int N> struct Work {
       Pack<A> lines;
 #pragma unroll
       for (int i = 0; i < P; i++) lines.at[i] = square[i][j];
-      store_pack(memory.between + column(j) * LINES + swapped<A, LINES>(at.line, column(j)), lines);
+      const int place = column(j) * LINES + swizzled<A, LINES>(at.line, column(j));
+      store_pack(memory.between + place, lines);
     }
     const int count = b.count - row < COLUMNS ? b.count - row : COLUMNS;
     for (int k = 0; k < count; k += DEPTH) {
@@ -100,7 +102,7 @@ attention(const T* __restrict__ q, const T* __restrict__ k, const T* __restrict_
   const Rows<T> ks = task.rows(k, s.k, s.keys, s.depth, s);
   const Rows<T> vs = task.rows(v, s.v, s.keys, s.columns, s);
   typename W::Sums sums = {};
-  A top[W::P], total[W::P];                   // of each line: the largest score, the sum so far
+  A top[W::P], total[W::P];                   // of each line: running maximum and sum
 #pragma unroll
   for (int i = 0; i < W::P; i++) {
     top[i] = minus_infinity<A>();
@@ -142,7 +144,7 @@ attention(const T* __restrict__ q, const T* __restrict__ k, const T* __restrict_
   }
 }
 
-// Each row's sum of g * y, a warp a row.
+// along = the sum of g * y over each row, a warp a row.
 template <class T>
 __global__ void attention_along(const T* __restrict__ g, const T* __restrict__ y,
                                 Wide<T>* __restrict__ along, Index size, Shape s) {
@@ -208,7 +210,7 @@ attention_grad_q(const T* __restrict__ g, const T* __restrict__ q, const T* __re
   }
 }
 
-// Here the block's lines are keys, and its columns the queries that it walks through.
+// Here the block's lines are keys, and its columns the queries that it loops over.
 template <class T, int HEAD>
 __global__ void __launch_bounds__(THREADS, 2)
 attention_grad_kv(const T* __restrict__ g, const T* __restrict__ q, const T* __restrict__ k,

@@ -1,7 +1,8 @@
-"""Attention without the matrix of all scores: one launch forward, one for each side backward.
+"""Flash attention (attention.cu), or by cuDNN where it is installed (cudnn.py): one launch forward,
+backward one for queries and one for keys and values.
 
-Queries, keys and values may be strided views, such as the heads within one projection; results
-lie in memory in the order of the input they belong to, so that joining the heads copies nothing.
+Queries, keys and values may be strided views, such as the heads within one projection; a result has
+the memory layout of the input that it belongs to, so that merging the heads copies nothing.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def _lines(x):
 
 
 def _heads(x):
-    """x (..., T, D) as (batch, heads, T, D) with rows in one piece; a view where it can be."""
+    """x (..., T, D) as (batch, heads, T, D) with contiguous rows; a view where possible."""
     if x.ndim != 4:
         lead = x.shape[:-2]
         x = x.reshape(math.prod(lead[:-1]), lead[-1] if lead else 1, *x.shape[-2:])
@@ -78,7 +79,7 @@ def _heads(x):
 
 
 def _like(x, columns):
-    """Room for a result, with the rows of all heads side by side in memory if x has them so."""
+    """An uninitialised result, with the heads interleaved in memory if those of x are."""
     xp, (batch, heads, rows, _) = device(x).xp, x.shape
     if x.strides[1] < x.strides[2]:
         return xp.empty((batch, rows, heads, columns), x.dtype).swapaxes(1, 2)
@@ -86,7 +87,7 @@ def _like(x, columns):
 
 
 def _packed(*arrays):
-    """Whether every row begins at a multiple of 16 bytes and is as long as one."""
+    """Whether every row is aligned to 16 bytes and a multiple of that long."""
     for x in arrays:
         steps = [step for step, n in zip(x.strides[:-1], x.shape[:-1], strict=True) if n > 1]
         if any(n % 16 for n in (x.data.ptr, x.shape[-1] * x.itemsize, *steps)):
@@ -95,7 +96,7 @@ def _packed(*arrays):
 
 
 def _shape(q, k, v, mask, causal, **others):
-    """What kernels are told: of all arrays the strides, in numbers."""
+    """The struct Shape of attention_common.cuh: sizes, and strides in elements."""
     arrays = {"q": q, "k": k, "v": v, **others}
     shape = np.zeros((), _SHAPE)
     for name, x in arrays.items():

@@ -29,12 +29,12 @@ __device__ __forceinline__ void take(unsigned (&to)[WIDTH / 16][M][4], const Row
   __syncthreads();
 }
 
-// Products of queries and keys become scores. Lines are queries, or if TURNED keys.
-template <bool TURNED, class T, int M, int N>
+// Products of queries and keys become scores. Lines are queries, or if TRANSPOSED keys.
+template <bool TRANSPOSED, class T, int M, int N>
 __device__ __forceinline__ void score(float (&p)[M][N][4], const Scores<T>& scores, int first,
                                       int begin) {
   const Lane<M> at;
-  const bool whole = TURNED ? scores.whole(begin, 8 * N, first, at.LINES)
+  const bool whole = TRANSPOSED ? scores.whole(begin, 8 * N, first, at.LINES)
                             : scores.whole(first, at.LINES, begin, 8 * N);
   if (whole) {
 #pragma unroll
@@ -52,7 +52,7 @@ __device__ __forceinline__ void score(float (&p)[M][N][4], const Scores<T>& scor
         for (int i = 0; i < 4; i++) {
           const int line = first + at.line + m * 16 + i / 2 * 8;
           const int column = begin + n * 8 + at.column + i % 2;
-          p[m][n][i] = TURNED ? scores.of(p[m][n][i], column, line)
+          p[m][n][i] = TRANSPOSED ? scores.of(p[m][n][i], column, line)
                               : scores.of(p[m][n][i], line, column);
         }
     __syncwarp();                             // a mask may have parted it, and mma takes all lanes

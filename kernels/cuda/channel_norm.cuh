@@ -35,7 +35,7 @@ __device__ __forceinline__ Index at_most(Index n, Index most) { return n < most 
 
 // ---------------------------------------------------------------------------------- sums of parts
 
-// Mean and sum of squared deviations from it, of `per` numbers of a plane.
+// Mean and sum of squared deviations from it, of `per` elements of a plane.
 template <class T, int V>
 __global__ void plane_statistics(const T* __restrict__ x, Wide<T>* __restrict__ means,
                                  Wide<T>* __restrict__ squares, Index planes, Index hw, Index inner,
@@ -136,8 +136,8 @@ __global__ void column_sums(const T* __restrict__ g, const T* __restrict__ x,
 // ----------------------------------------------------------------------------- sums of those sums
 // Blocks of (32, 32): a column of threads for each channel.
 
-// Parts are of `per` numbers of `whole`, the last of the rest: those along the outer axis, or those
-// along the inner. Squares around a common mean: Chan et al. 1979.
+// Parts are of `per` elements of `whole`, the last of the rest: those along the outer axis, or
+// those along the inner. Variances are merged as in Chan et al. 1979.
 template <class T>
 __global__ void finish_statistics(const Wide<T>* __restrict__ means,
                                   const Wide<T>* __restrict__ squares, Wide<T>* __restrict__ mean,

@@ -62,7 +62,7 @@ struct Max {
   template <class A> static __device__ __forceinline__ A of(A x, A y) { return m::max(x, y); }
 };
 
-// The values of a team's threads combined, the same in all of them.
+// All-reduce over a team's threads: warp shuffles, then shared memory.
 template <class Combine, class A> __device__ A over_row(A value) {
   for (int lanes = 16; lanes; lanes /= 2)
     value = Combine::of(value, __shfl_xor_sync(0xffffffffu, value, lanes));
@@ -77,7 +77,7 @@ template <class Combine, class A> __device__ A over_row(A value) {
   return value;
 }
 
-// The sum over the THREADS of a block (32, THREADS) that share a column, the same in all of them.
+// All-reduce: the sum over the THREADS of a block (32, THREADS) that share a column.
 template <int THREADS, class A> __device__ A over_column(A value) {
   __shared__ A parts[THREADS][33];
   __syncthreads();                            // what an earlier call left there has been read

@@ -6,8 +6,8 @@
 #include "column_sums.cuh"
 #include "mma.cuh"
 
-// Along one axis: `places` windows lie at i * step + from; tap number a of `count` sees, from there
-// on, first + a * tap; and what window i gives goes to i * spread + at.
+// Along one axis: `places` windows begin at i * step + from; tap number a of `count` sees, from
+// there on, first + a * tap; and what window i gives goes to i * spread + at.
 struct Axis {
   int places, step, from, count, tap, first, spread, at;
 };
@@ -42,7 +42,7 @@ __device__ __forceinline__ Tap tap_of(int k, int steps, const Conv& s, const Axi
   return {(channel * s.height + row) * s.width + column, row, column, 0};
 }
 
-// Window i of all images, and where in its image's result it stands.
+// The image, row and column of window i of the batch.
 struct Found {
   int image, row, column;
   __device__ __forceinline__ Found(int i, const Axis& rows, const Axis& columns) {
@@ -80,8 +80,8 @@ template <class A> __device__ __forceinline__ A activated(int activation, A x) {
 
 // The GEMM of a block: accumulators in registers, operands staged in shared memory, DEPTH k-steps
 // at a time. A thread's register tile is H x W, of which P neighbours are consecutive columns. The
-// right operand is staged with k outermost, or transposed if TURNED.
-template <class T, int M, int DOWN, bool TURNED, bool HALVES = sizeof(T) == 2> struct Product {
+// right operand is staged with k outermost, or transposed if TRANSPOSED.
+template <class T, int M, int DOWN, bool TRANSPOSED, bool HALVES = sizeof(T) == 2> struct Product {
   using A = Wide<T>;
   static constexpr int P = Tile<A>::PACK, H = M * P, W = 2 * P, DEPTH = Tile<A>::DEPTH;
   static constexpr int LINES = Spot<DOWN>::LINES * H, COLUMNS = Spot<DOWN>::COLUMNS * W;
@@ -99,7 +99,7 @@ template <class T, int M, int DOWN, bool TURNED, bool HALVES = sizeof(T) == 2> s
     return (w / P * Spot<DOWN>::COLUMNS + spot.column) * P + w % P;
   }
   __device__ __forceinline__ A at(int h, int w) const { return sums[h][w]; }
-  // Does any thread of this warp have a number to sum?
+  // Does any thread of this warp have an element of the result?
   __device__ __forceinline__ bool used(int lines, int columns) const {
     return spot.line / 4 * 4 * P < lines && spot.column / 8 * 8 * P < columns;
   }
@@ -108,7 +108,7 @@ template <class T, int M, int DOWN, bool TURNED, bool HALVES = sizeof(T) == 2> s
   }
   __device__ __forceinline__ void wait() const {}
   __device__ __forceinline__ void set_line(int line, int k, T value) {
-    memory.lines[k * LINES + swapped<A, LINES>(line / P, k) + line % P] = A(value);
+    memory.lines[k * LINES + swizzled<A, LINES>(line / P, k) + line % P] = A(value);
   }
   template <int V>
   __device__ __forceinline__ void set_line(int line, int k, const Pack<T, V>& values) {
@@ -117,21 +117,21 @@ template <class T, int M, int DOWN, bool TURNED, bool HALVES = sizeof(T) == 2> s
   }
   __device__ __forceinline__ void set_column(int column, int k, T value) {
     const int pack = column / P;
-    memory.columns[k * COLUMNS + (TURNED ? swapped<A, COLUMNS>(pack, k) : pack * P) + column % P] =
-        A(value);
+    const int at = TRANSPOSED ? swizzled<A, COLUMNS>(pack, k) : pack * P;
+    memory.columns[k * COLUMNS + at + column % P] = A(value);
   }
   __device__ __forceinline__ void add(int steps) {
-    multiply<M, 2, DOWN, TURNED>(sums, memory.lines, memory.columns, steps);
+    multiply<M, 2, DOWN, TRANSPOSED>(sums, memory.lines, memory.columns, steps);
   }
 };
 
 // The same for halves on tensor cores: a warp tile is 16 M lines by 64 columns.
-template <class T, int M, int DOWN, bool TURNED> struct Product<T, M, DOWN, TURNED, true> {
+template <class T, int M, int DOWN, bool TRANSPOSED> struct Product<T, M, DOWN, TRANSPOSED, true> {
   static constexpr int P = 2, H = 2 * M, W = 16, DEPTH = 32;
   static constexpr int LINES = 16 * M * DOWN, COLUMNS = 64 * (THREADS / 32 / DOWN);
   struct Memory {
     HalfTile<T, LINES, DEPTH> lines;
-    HalfTile<T, TURNED ? COLUMNS : DEPTH, TURNED ? DEPTH : COLUMNS> columns;
+    HalfTile<T, TRANSPOSED ? COLUMNS : DEPTH, TRANSPOSED ? DEPTH : COLUMNS> columns;
   };
   Memory& memory;
   const int lane = threadIdx.x % 32, line_of_warp = threadIdx.x / 32 % DOWN * 16 * M;
@@ -162,7 +162,7 @@ template <class T, int M, int DOWN, bool TURNED> struct Product<T, M, DOWN, TURN
   }
   __device__ __forceinline__ void set_column(int column, int k, T value) {
     auto& tile = memory.columns;
-    tile.at[TURNED ? column * tile.STEP + k : k * tile.STEP + column] = value;
+    tile.at[TRANSPOSED ? column * tile.STEP + k : k * tile.STEP + column] = value;
   }
   __device__ __forceinline__ void add(int steps) {
 #pragma unroll
@@ -174,12 +174,12 @@ template <class T, int M, int DOWN, bool TURNED> struct Product<T, M, DOWN, TURN
 #pragma unroll
       for (int n = 0; n < 8; n += 2) {
         const int column = column_of_warp + n * 8;
-        if constexpr (TURNED) read<false>(b, memory.columns, column, k);
+        if constexpr (TRANSPOSED) read<false>(b, memory.columns, column, k);
         else read<true>(b, memory.columns, k, column);
 #pragma unroll
         for (int m = 0; m < M; m++) {
-          mma<T>(sums[m][n], a[m], b[0], b[TURNED ? 2 : 1]);
-          mma<T>(sums[m][n + 1], a[m], b[TURNED ? 1 : 2], b[3]);
+          mma<T>(sums[m][n], a[m], b[0], b[TRANSPOSED ? 2 : 1]);
+          mma<T>(sums[m][n + 1], a[m], b[TRANSPOSED ? 1 : 2], b[3]);
         }
       }
     }
@@ -282,7 +282,7 @@ struct Order {
   int height, width, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, every_h, every_w;
 };
 template <class T>
-__global__ void turn_filters(const T* __restrict__ w, T* __restrict__ filters, Index size,
+__global__ void reorder_filters(const T* __restrict__ w, T* __restrict__ filters, Index size,
                              const Order o, const Conv s) {
   for (Index i = first(); i < size; i += stride()) {
     const int taps = o.height * o.width, place = int(i % taps);

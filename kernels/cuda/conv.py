@@ -44,7 +44,7 @@ SOURCE = Source(
         for t in TYPES.values()
         for m, down in _TILES
     ]
-    + [f"{name}<{t}>" for name in ("turn_filters", "add_parts") for t in TYPES.values()]
+    + [f"{name}<{t}>" for name in ("reorder_filters", "add_parts") for t in TYPES.values()]
     + [f"graded<{t}, {v}>" for t, v in PACKED],
 )
 _AXIS = np.dtype(
@@ -154,7 +154,7 @@ def _images_grad(dy, w, size, groups, stride, padding, dilation):
     every = [d // math.gcd(d, e) for d, e in zip(stride, dilation, strict=True)]
     order = np.array((*window, *stride, *padding, *dilation, *every), _ORDER)[()]
     args = (w, filters, *sizes(w.size), order, s[()])
-    device(w).launch(SOURCE, f"turn_filters<{ctype(w)}>", blocks(w.size), (BLOCK,), args)
+    device(w).launch(SOURCE, f"reorder_filters<{ctype(w)}>", blocks(w.size), (BLOCK,), args)
     s["packed"] = packs(inner, filters) > 1
     s["whole"] = len(taps) == 1 and packs(math.prod(size), gx) > 1
     return _convolve(dy, filters, None, gx, s)

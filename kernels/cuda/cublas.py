@@ -2,8 +2,8 @@
 
 CuPy's own binding refuses to run while a stream is captured, widens batches of float16 and fails on
 those of bfloat16. cuBLASLt is handed the stream and memory to work in with every call, and finds
-the algorithm before. Its matrices lie by columns, so what it computes is y.T = b.T @ a.T: where
-memory is concerned, our matrices are its transposes.
+the algorithm before. Its matrices are column-major, so what it computes is y.T = b.T @ a.T: our
+row-major matrices are its transposes, of the same memory.
 """
 
 from __future__ import annotations
@@ -163,21 +163,21 @@ class Descriptor:
         getattr(self.lt, f"cublasLt{self.kind}Destroy")(self.at)
 
 
-# --- how matrices lie ---------------------------------------------------------------------------
+# --- layouts ------------------------------------------------------------------------------------
 
 
 class Matrices(NamedTuple):
-    """How the matrices of an array lie, in numbers: by columns or by rows, how far those are apart,
-    and how far one matrix is from the next."""
+    """The layout of an array's matrices: whether transposed, the leading dimension, and the stride
+    from one matrix to the next; in elements."""
 
-    turned: bool
-    apart: int
-    step: int
+    transposed: bool
+    leading: int
+    stride: int
 
 
-def lying(rows: int, columns: int, down: int, across: int) -> tuple[bool, int] | None:
-    """The first two of that from a matrix' strides; None where it lies neither way, its numbers
-    overlap, or it runs backwards."""
+def order_of(rows: int, columns: int, down: int, across: int) -> tuple[bool, int] | None:
+    """The first two of that from a matrix' strides; None where neither rows nor columns are
+    contiguous, elements overlap, or a stride is negative."""
     if (across == 1 or columns == 1) and (down >= columns or rows == 1):
         return False, columns if rows == 1 else down
     if (down == 1 or rows == 1) and (across >= rows or columns == 1):
@@ -185,33 +185,33 @@ def lying(rows: int, columns: int, down: int, across: int) -> tuple[bool, int] |
     return None
 
 
-def step(batch: Sequence[int], shape: Sequence[int], strides: Sequence[int]) -> int | None:
-    """The third from the leading axes, when they are broadcast to `batch`: 0 for a matrix that
-    serves them all, None where they are not evenly spaced."""
-    apart, end = 0, None
+def batch_stride(batch: Sequence[int], shape: Sequence[int], strides: Sequence[int]) -> int | None:
+    """The third from the leading axes, broadcast to `batch`: 0 for a matrix that is broadcast over
+    all, None where matrices are not evenly spaced."""
+    found, end = 0, None
     for i in range(1, len(batch) + 1):
         if batch[-i] > 1:
             stride = strides[-i] if i <= len(shape) and shape[-i] > 1 else 0
             if stride < 0 or end not in (None, stride):
                 return None
-            apart, end = stride if end is None else apart, stride * batch[-i]
-    return apart
+            found, end = stride if end is None else found, stride * batch[-i]
+    return found
 
 
-def placed(x: Array, batch: Sequence[int]) -> Matrices | None:
-    """How the matrices of an array lie, None where cuBLASLt cannot be told."""
+def layout_of(x: Array, batch: Sequence[int]) -> Matrices | None:
+    """The layout of an array's matrices, None where cuBLASLt has none for it."""
     strides, rest = zip(*[divmod(s, x.itemsize) for s in x.strides], strict=True)
-    matrix = lying(*x.shape[-2:], *strides[-2:])
-    apart = step(batch, x.shape[:-2], strides[:-2])
-    return None if any(rest) or matrix is None or apart is None else Matrices(*matrix, apart)
+    order = order_of(*x.shape[-2:], *strides[-2:])
+    stride = batch_stride(batch, x.shape[:-2], strides[:-2])
+    return None if any(rest) or order is None or stride is None else Matrices(*order, stride)
 
 
 # --- products -----------------------------------------------------------------------------------
 
 
 class Plan:
-    """A product of arrays that lie in a certain way, and its algorithm; calling it is one launch.
-    `status` is that of the search for the algorithm."""
+    """A product of arrays of certain layouts, and its algorithm; calling it is one launch. `status`
+    is that of the search for the algorithm."""
 
     def __init__(
         self,
@@ -233,8 +233,9 @@ class Plan:
         self.one, self.zero = [C.addressof(factor) for factor in FACTORS[scale]]
 
         self.operation = operation = Descriptor(lt, "MatmulDesc", compute, scale)
-        operation[CUBLASLT_MATMUL_DESC_TRANSA] = CUBLAS_OP_T if matrices[1].turned else CUBLAS_OP_N
-        operation[CUBLASLT_MATMUL_DESC_TRANSB] = CUBLAS_OP_T if matrices[0].turned else CUBLAS_OP_N
+        codes = [CUBLAS_OP_T if of.transposed else CUBLAS_OP_N for of in matrices]
+        operation[CUBLASLT_MATMUL_DESC_TRANSA] = codes[1]
+        operation[CUBLASLT_MATMUL_DESC_TRANSB] = codes[0]
         operation[CUBLASLT_MATMUL_DESC_EPILOGUE] = epilogue
         for attribute, pointer in (pointers or {}).items():  # the search looks at their alignment
             operation[attribute] = pointer
@@ -242,18 +243,18 @@ class Plan:
                 operation[CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD] = n
 
         self.layouts = []
-        for (rows, columns), lies in zip(((m, inner), (inner, n), (m, n)), matrices, strict=True):
-            sides = (rows, columns) if lies.turned else (columns, rows)
-            layout = Descriptor(lt, "MatrixLayout", number, *sides, lies.apart)
+        for (rows, columns), of in zip(((m, inner), (inner, n), (m, n)), matrices, strict=True):
+            sides = (rows, columns) if of.transposed else (columns, rows)
+            layout = Descriptor(lt, "MatrixLayout", number, *sides, of.leading)
             layout[CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT] = math.prod(batch)
-            layout[CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET] = lies.step
+            layout[CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET] = of.stride
             self.layouts.append(layout)
         self.a, self.b, self.y = [layout.at for layout in self.layouts]
 
         preference, self.found, count = Descriptor(lt, "MatmulPreference"), Found(), C.c_int()
         preference[CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES] = WORKSPACE
-        # Parts of a sum are added in the type of sums and in a fixed order. The other ways round
-        # them to halves, or add them as they come.
+        # Split-K's partial sums are added in the compute type and in a fixed order. Other schemes
+        # round them to halves, or add them as they arrive.
         preference[CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK] = (
             CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE
         )
@@ -323,8 +324,8 @@ class Context:
 
 
 class CublasLt:
-    """Products of CuPy's arrays, as `Blas` in device.py says. How to compute them is found out once
-    for all arrays that lie alike."""
+    """Products of CuPy's arrays, as `Blas` in device.py says. The search for an algorithm runs once
+    for each layout of the operands."""
 
     def __init__(self, cupy: Any):
         self.cupy, self.lock = cupy, threading.Lock()
@@ -337,7 +338,7 @@ class CublasLt:
 
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
         """`a @ b` for two or more dimensions, the leading ones broadcast. Operands whose matrices
-        lie neither by rows nor by columns, or are not evenly spaced, are copied first."""
+        are neither row- nor column-major, or not evenly spaced, are made contiguous first."""
         bits = a.data.ptr | b.data.ptr
         key: tuple = (a.shape, a.strides, a.dtype, b.shape, b.strides, b.dtype)
         if out is not None:
@@ -398,7 +399,7 @@ class CublasLt:
     def _plan(
         self, a: Array, b: Array, out: Array | None, alignment: int
     ) -> Callable[[Array, Array, Array | None], Array]:
-        """What computes a @ b for arrays that lie like these."""
+        """What computes a @ b for arrays of these layouts."""
         xp, (m, k), n, dtype = self.cupy, a.shape[-2:], b.shape[-1], a.dtype
         if dtype != b.dtype or dtype.name not in TYPES:
             raise TypeError(f"cuBLASLt multiplies floats of one dtype, not {words(a, b)}")
@@ -413,11 +414,11 @@ class CublasLt:
             return lambda a, b, out: written(xp.empty(shape, dtype) if out is None else out, 0)
         if count > MOST_MATRICES:
             return functools.partial(self._in_parts, batch)
-        left, right = placed(a, batch), placed(b, batch)
+        left, right = layout_of(a, batch), layout_of(b, batch)
         if left is None or right is None:
             return lambda a, b, out: self.matmul(self._even(a, batch), self._even(b, batch), out)
-        to = Matrices(False, n, m * n) if out is None else placed(out, batch)
-        if to is None or to.turned or (count > 1 and to.step < m * to.apart):
+        to = Matrices(False, n, m * n) if out is None else layout_of(out, batch)
+        if to is None or to.transposed or (count > 1 and to.stride < m * to.leading):
             return lambda a, b, out: written(out, self.matmul(a, b))
         plan = Plan(self, dtype, alignment, shape, k, (left, right, to))
         check(self.library, plan.status, words(a, b))
@@ -427,14 +428,14 @@ class CublasLt:
         self, epilogue: str, a: Array, b: Array, pointers: dict[int, int], alignment: int
     ) -> Plan | None:
         (m, k), n, dtype = a.shape, b.shape[1], a.dtype
-        left, right, to = placed(a, ()), placed(b, ()), Matrices(False, n, 0)
+        left, right, to = layout_of(a, ()), layout_of(b, ()), Matrices(False, n, 0)
         if not (m and n and k) or left is None or right is None:
             return None
         if epilogue == "bias":
             code = CUBLASLT_EPILOGUE_BIAS
-        elif epilogue == "bias_grad":  # smaller products are better cut along what is summed
+        elif epilogue == "bias_grad":  # for smaller products split-K is better
             code = CUBLASLT_EPILOGUE_BGRADA
-            if m * n < FILLING or right.turned:
+            if m * n < FILLING or right.transposed:
                 return None
         else:  # of halves only: of how many digits its tanh is, nobody says
             has_bias = CUBLASLT_MATMUL_DESC_BIAS_POINTER in pointers
@@ -448,16 +449,16 @@ class CublasLt:
         return plan
 
     def _even(self, x: Array, batch: tuple[int, ...]) -> Array:
-        """The same numbers, lying as cuBLASLt wants them."""
-        if placed(x, batch):
+        """x, or a copy in a layout that cuBLASLt takes."""
+        if layout_of(x, batch):
             return x
         whole = self.cupy.ascontiguousarray(x)
-        if placed(whole, batch):
+        if layout_of(whole, batch):
             return whole
         return self.cupy.ascontiguousarray(self.cupy.broadcast_to(x, (*batch, *x.shape[-2:])))
 
     def _in_parts(self, batch: tuple[int, ...], a: Array, b: Array, out: Array | None) -> Array:
-        """A large batch, so many matrices at a time."""
+        """A large batch, MOST_MATRICES at a time."""
         xp, count = self.cupy, math.prod(batch)
         a, b = [xp.broadcast_to(x, (*batch, *x.shape[-2:])) for x in (a, b)]
         a, b = [x.reshape(count, *x.shape[-2:]) for x in (a, b)]

@@ -1,10 +1,10 @@
 """Convolution and attention by cuDNN, where NVIDIA's frontend for Python is installed.
 
-cuDNN is shown an operation as a graph of tensors, of which it is told shape, strides and dtype, and
-its heuristics say which of its engines computes it best on this GPU. Nothing is timed, so the
-choice is always the same one; running it is one call on CuPy's current stream. Engines are left out
-that give other bits every time, add up halves in halves, spread a NaN over a tile of the image, or
-round float32 unasked. What cuDNN has no engine for is left to our own kernels.
+An operation is a graph of tensors with shape, strides and dtype, for which cuDNN's heuristics
+choose an engine on this GPU. Nothing is timed, so the choice is deterministic; running it is one
+call on CuPy's current stream. Engines are excluded that are not deterministic, accumulate halves in
+halves, spread a NaN over a tile of the image, or round float32 unasked. What cuDNN has no engine
+for is left to our own kernels.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OLDEST = 91600  # until then attention copied lengths from the host, which a cap
 WORKSPACE = 1 << 30  # bytes that an engine may ask for
 MOST_PLANS = 4096
 LEAST = 64  # rows of attention; making a plan for the gradient of a single one crashes (9.28)
-ALIGNMENT = 16  # bytes, at a multiple of which arrays are to begin
+ALIGNMENT = 16  # bytes that arrays are to be aligned to
 HALVES = {"__half": "HALF", "__nv_bfloat16": "BFLOAT16"}  # by the CUDA C type, which is at hand
 TYPES = {**HALVES, "float": "FLOAT"}
 # Engines are left out by what NVIDIA notes about them.
@@ -67,8 +67,8 @@ GRAPHS: dict[str, Callable[..., list]] = {
 }
 
 
-def lying(cudnn: Any, x: Array) -> dict[str, Any]:
-    """What cuDNN is told of an array."""
+def described(cudnn: Any, x: Array) -> dict[str, Any]:
+    """The attributes of an array in a graph."""
     return {
         "dim": list(x.shape),
         "stride": [step // x.itemsize for step in x.strides],
@@ -81,7 +81,7 @@ class CudnnError(RuntimeError):
 
 
 class Plan:
-    """An operation on arrays that lie like these, and the engine for it; RuntimeError where there
+    """An operation on arrays of certain layouts, and the engine for it; RuntimeError where there
     is none. `where` is the handle of a GPU, or what describes one that is not there."""
 
     def __init__(
@@ -97,12 +97,12 @@ class Plan:
         if ctype(outputs[0]) == "float" and not cublas.tf32:
             notes += ROUNDING
         graph = cudnn.pygraph(intermediate_data_type=wide, compute_data_type=wide, **where)
-        given = [None if x is None else graph.tensor(**lying(cudnn, x)) for x in inputs]
+        given = [None if x is None else graph.tensor(**described(cudnn, x)) for x in inputs]
         made = GRAPHS[op](graph, *given, **how)
         for tensor, y in zip(made, outputs, strict=True):
-            lies = lying(cudnn, y)
-            tensor.set_output(True).set_data_type(lies["data_type"])
-            tensor.set_dim(lies["dim"]).set_stride(lies["stride"])
+            attributes = described(cudnn, y)
+            tensor.set_output(True).set_data_type(attributes["data_type"])
+            tensor.set_dim(attributes["dim"]).set_stride(attributes["stride"])
         try:
             graph.validate()
             graph.build_operation_graph()
@@ -134,8 +134,8 @@ class Plan:
 
 
 class Cudnn:
-    """cuDNN for the arrays of one module. It has a handle for each GPU, of which one thread at a
-    time makes use, and finds out once how to compute what lies alike. Plans are kept for good, as
+    """cuDNN for the arrays of one module. It has a handle for each GPU, which one thread at a time
+    uses, and asks the heuristics once for each layout. Plans are kept for good, as
     captured graphs run their kernels; these are made before a capture, never in one."""
 
     def __init__(self, cupy: Any, library: Any):

@@ -197,7 +197,7 @@ _ctypes = _CTypes()
 
 
 def ctype(x: Array) -> str:
-    """The CUDA C type of an array's numbers."""
+    """The CUDA C type of an array's elements."""
     return _ctypes[x.dtype]
 
 
@@ -207,17 +207,17 @@ def wide(x: Array) -> Any:
 
 
 def sizes(*numbers: int) -> list[np.int64]:
-    """Array extents as kernels take them: `Index` of common.cuh."""
+    """Sizes as kernels take them: `Index` of common.cuh."""
     return [np.int64(n) for n in numbers]
 
 
 def either(a: Array | None, other: Array) -> Array:
-    """An input, or where it is left out another array, whose numbers the kernel will not use."""
+    """An optional input, or where it is left out another array, which the kernel will not use."""
     return other if a is None else a
 
 
 def given(*arrays: Array | None) -> list[np.int32]:
-    """What tells the kernel which of its inputs are there."""
+    """The flags that tell a kernel which of its optional inputs are there."""
     return [np.int32(a is not None) for a in arrays]
 
 
@@ -227,8 +227,8 @@ def blocks(n: int) -> tuple[int]:
 
 
 def packs(n: int, *arrays: Array) -> int:
-    """How many numbers a thread may take at a time: 16 bytes of them where rows of n numbers
-    all begin at a multiple of that, otherwise one."""
+    """The width of vectorised loads in elements: 16 bytes where all rows of n elements are aligned
+    to that, otherwise one."""
     v = 16 // arrays[0].itemsize
     if n % v:
         return 1
@@ -239,23 +239,23 @@ def packs(n: int, *arrays: Array) -> int:
 
 
 def row_launch(rows: int, n: int, v: int = 1) -> tuple[tuple[int], tuple[int, int]]:
-    """Grid and block for a kernel that goes over rows of n numbers, v at a time: short rows take
+    """Grid and block for a kernel over rows of n elements, v at a time: short rows take
     a warp each, four to a block, longer ones a block of their own."""
     if n <= 512:
         return (min(-(-rows // 4), 1 << 16),), (32, 4)
     return (min(rows, 1 << 16),), (min(1024, 32 * -(-n // (32 * max(4, v)))), 1)
 
 
-TILE = (32, 8)  # threads of a kernel that walks a matrix in tiles of 32 columns
+TILE = (32, 8)  # threads of a kernel that covers a matrix in tiles of 32 columns
 
 
 def tile_grid(rows: int, n: int) -> tuple[int, int]:
-    """The grid of a kernel that walks a matrix with blocks of TILE."""
+    """The grid of a kernel that covers a matrix with blocks of TILE."""
     return -(-n // TILE[0]), max(1, min(-(-rows // TILE[1]), MOST_BLOCKS))
 
 
 def parts_of(rows: int) -> tuple[int, int]:
-    """Into how many parts of how many rows a sum over the rows of a matrix is cut. It follows
-    from the shape alone, so the sum always rounds alike."""
+    """Into how many partial sums of how many rows a sum over the rows of a matrix is split. It
+    follows from the shape alone, so the sum is deterministic."""
     per = max(64, -(-rows // 256))
     return -(-rows // per), per

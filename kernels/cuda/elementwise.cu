@@ -24,7 +24,7 @@ __global__ void binary(const T* __restrict__ a, const T* __restrict__ b, T* __re
   }
 }
 
-// F of each number and one more: `value`, or where it lies on the device *number.
+// F of each element and a scalar: `value`, or *number where it is on the device.
 template <class F, class T, int V>
 __global__ void with_number(const T* __restrict__ x, const T* __restrict__ number,
                             T* __restrict__ y, Index n, Wide<T> value, int on_device) {
@@ -36,8 +36,8 @@ __global__ void with_number(const T* __restrict__ x, const T* __restrict__ numbe
   }
 }
 
-// F of each row of x and the one row, of which n is a multiple. One division finds a thread's place
-// in it; from there it goes on by what a stride leaves over.
+// F of x and a row that is broadcast over it; n is a multiple of the row. One division finds a
+// thread's offset in the row; it then advances by the stride modulo the row.
 template <class F, class T, int V>
 __global__ void with_row(const T* __restrict__ x, const T* __restrict__ row, T* __restrict__ y,
                          Index n, Index width) {

@@ -1,5 +1,5 @@
-"""Arithmetic, activations and their gradients: one launch each, 16 bytes at a time where rows and
-arrays begin at multiples of that."""
+"""Arithmetic, activations and their gradients: one launch each, with vectorised loads of 16 bytes
+where rows and arrays are aligned to that."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _UNARY = ("tanh", "sigmoid", "relu", "leaky_relu", "elu", "gelu", "silu", "softp
 _UNARY += ("negative", "square", "sqrt")
 _BINARY = ("tanh_grad", "sigmoid_grad", "relu_grad", "leaky_relu_grad", "elu_grad", "gelu_grad")
 _BINARY += ("silu_grad", "square_grad", "add", "subtract", "multiply", "divide")
-# From the other side: what is taken from b, and what b is divided by.
+# The operands exchanged: b - g, and b / g.
 _TURNED = {
     "add": "add",
     "subtract": "subtract_from",
     "multiply": "multiply",
     "divide": "divide_into",
 }
-# Below, what counts is the host's time, of which CuPy's own arithmetic takes less than a kernel.
+# Below, launch overhead on the host dominates, of which CuPy's own arithmetic has less.
 LARGE = 1 << 17
 SOURCE = Source(
     "elementwise",
@@ -35,14 +35,14 @@ SOURCE = Source(
 
 
 def apply(name, *arrays, p=0.0):
-    """The formula `name` of each number of one array, or of each pair of two."""
+    """The scalar function `name` mapped over one array, or over two of one shape."""
     x = arrays[0]
     kernel = "unary" if len(arrays) == 1 else "binary"
     return _launched(kernel, name, x.size, arrays, (*sizes(x.size), wide(x)(p)))
 
 
 def _launched(kernel, name, row, arrays, numbers):
-    """A new array like the first, filled by a kernel that takes rows of so many numbers."""
+    """A new array like the first, filled by a kernel over rows of so many elements."""
     x = arrays[0]
     xp, launch, _ = device(x)
     y = xp.empty(x.shape, x.dtype)
@@ -57,7 +57,7 @@ def _launched(kernel, name, row, arrays, numbers):
 
 
 def _pairs(name, a, b):
-    """The formula for two arrays, or on either side a number, or a row for each of the other's."""
+    """The function for two arrays, or with a number or a row on either side that is broadcast."""
     if is_number(a) or (not is_number(b) and a.ndim < b.ndim):
         name, a, b = _TURNED[name], b, a
     if type(b) in NUMBERS:

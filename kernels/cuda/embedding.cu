@@ -1,7 +1,7 @@
-// embedding.cu - rows of a table by their numbers (L: int or long long), and the sums of gradients
-// over equal numbers. Those are sorted with their places first, so that the order in which rows are
-// added follows from the ids alone, and then summed in tiles of 32: a frequent id is the work of
-// many warps.
+// embedding.cu - gather of rows by their ids (L: int or long long), and its adjoint, a
+// deterministic segment sum: ids are sorted together with their positions, so that the order of
+// addition follows from the ids alone, and then summed in tiles of 32, so that a frequent id is
+// shared by many warps.
 #include "vectors.cuh"
 
 // An id outside the table gives NaN: to raise an error, the host would have to wait.
@@ -20,13 +20,13 @@ __global__ void embedding(const T* __restrict__ weight, const L* __restrict__ id
 
 // ----------------------------------------------------------------------------------------- sorting
 
-typedef unsigned long long Key;               // the id above, the place where it stands below
+typedef unsigned long long Key;               // the id in the upper half, its position in the lower
 constexpr int SORTED = 2048;                  // keys that a block of half as many threads sorts
 constexpr unsigned NO_ID = 0xffffffffu;
 
 __device__ __forceinline__ unsigned id_of(Key key) { return unsigned(key >> 32); }
 
-// Bitonic sort (Batcher 1968). Ids outside the table become `count`: they stand last.
+// Bitonic sort (Batcher 1968). Ids outside the table become `count`: they sort last.
 template <class L>
 __global__ void sort_chunks(const L* __restrict__ ids, Key* __restrict__ keys, Index n,
                             Index count) {
@@ -65,7 +65,7 @@ __device__ __forceinline__ Index below(const Key* keys, Index n, Key key) {
   return low;
 }
 
-// Neighbouring runs of `run` sorted keys become one: no two keys are the same.
+// Merges neighbouring runs of `run` sorted keys; keys are unique.
 __global__ void merge_runs(const Key* __restrict__ from, Key* __restrict__ to, Index n, Index run) {
   for (Index i = first(); i < n; i += stride()) {
     const Index pair = i / (2 * run) * 2 * run, next = pair + run;
@@ -85,7 +85,7 @@ __global__ void sum_tiles(const T* __restrict__ g, const Key* __restrict__ keys,
                           T* __restrict__ out, Wide<T>* __restrict__ partial, Index n,
                           Index features, Index count) {
   using A = Wide<T>;
-  constexpr int AHEAD = V > 4 ? 2 : 4;        // rows on their way at a time
+  constexpr int AHEAD = V > 4 ? 2 : 4;        // loads in flight
   const Index tiles = (n + 31) / 32, bands = (features + 32 * V - 1) / (32 * V);
   for (Index w = first_row(); w < tiles * bands; w += row_stride()) {
     const Index tile = w / bands, j = (w % bands * 32 + threadIdx.x) * V, begin = tile * 32;

@@ -1,4 +1,4 @@
-"""Rows of a table by their numbers; gradients by sorting the numbers, without any atomics."""
+"""Embedding: a gather of rows by id; its gradient, a segment sum over sorted ids, no atomics."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def embedding_grad(g, ids, *, count):
 
 
 def _sorted(ids, count):
-    """The ids with the places where they stand, as sorted keys."""
+    """Ids and their positions as sorted keys."""
     xp, launch, _ = device(ids)
     n, (ids, kind) = ids.size, _typed(ids)
     keys, other = xp.empty((n,), np.uint64), None

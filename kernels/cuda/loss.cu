@@ -17,7 +17,7 @@ __global__ void cross_entropy(const T* __restrict__ logits, const L* __restrict_
   }
 }
 
-// g is read with a step of 0 where one number stands for the gradients of all examples.
+// g is broadcast by a stride of 0 where all examples share one cotangent.
 template <class T, class L, int V>
 __global__ void cross_entropy_grad(const T* __restrict__ g, Index g_step,
                                    const T* __restrict__ logits, const L* __restrict__ labels,

@@ -2,7 +2,7 @@
 #include "scalars.cuh"
 #include "column_sums.cuh"
 
-// z = F(z + b), in tiles of 32 columns. Without a bias b is not read.
+// In place, z = F(z + b), in tiles of 32 columns. Without a bias b is not read.
 template <class F, class T>
 __global__ void activate(const T* __restrict__ b, T* z, Index rows, Index n, int has_bias) {
   const Index j = blockIdx.x * Index(32) + threadIdx.x;
@@ -29,7 +29,7 @@ __global__ void activate_beside(const T* __restrict__ b, T* z, T* __restrict__ y
 template <class F> struct Writes { static constexpr bool gz = true; };
 template <> struct Writes<f::none_grad> { static constexpr bool gz = false; };
 
-// gz = F(g, y), and its sums over `per` rows at a time.
+// gz = F(g, y), and its partial sums over `per` rows.
 template <class F, class T>
 __global__ void graded(const T* __restrict__ g, const T* __restrict__ y, T* __restrict__ gz,
                        Wide<T>* __restrict__ sums, Index rows, Index n, Index per) {

@@ -1,4 +1,4 @@
-"""Products through the device's BLAS, and all that surrounds those of a dense layer in one pass."""
+"""Matrix products by the device's BLAS; epilogue and backward of a dense layer in one pass each."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def dense_gelu(x, w, b=None):
 def dense_grad(g, x, w, y, *, activation, needs):
     xp, _, blas = device(g)
     gz, rows, gw, gb = flat_rows(g), flat_rows(x), None, None
-    if needs[1] and needs[2] and activation == "none":  # else the sum is taken in passing
+    if needs[1] and needs[2] and activation == "none":  # else _graded sums, too
         gb = xp.empty(gz.shape[1:], g.dtype)
         gw = blas.fused("bias_grad", rows.T, gz, gb)
     if gw is None:
@@ -95,7 +95,7 @@ def dense_grad(g, x, w, y, *, activation, needs):
 
 
 def _graded(g, y, activation):
-    """The gradient before the activation, and its sum over the rows."""
+    """The cotangent of the activation's input, and its sum over the rows (the bias' gradient)."""
     xp, launch, _ = device(g)
     (rows, n), t = g.shape, ctype(g)
     parts, per = parts_of(rows)

@@ -1,4 +1,4 @@
-// mma.cuh - tensor cores, for a warp at a time: products of tiles of halves, summed in float.
+// mma.cuh - tensor cores: warp-level products of tiles of halves (mma.sync), accumulated in float.
 //
 // The instructions are those of the PTX ISA from sm_80 on. A warp's 32 threads hold a matrix
 // between them. With g = lane / 4 and t = lane % 4, a register of two halves, and a pair of floats:
@@ -30,12 +30,12 @@ MMA(__nv_bfloat16, "bf16")
 #undef MMA
 
 // Four 8 x 8 matrices of halves from shared memory, one to a register: lane i gives the address of
-// row i % 8 of matrix i / 8, 16 bytes, and gets columns 2t and 2t + 1 of row g, or if TURNED
+// row i % 8 of matrix i / 8, 16 bytes, and gets columns 2t and 2t + 1 of row g, or if TRANSPOSED
 // rows 2t and 2t + 1 of column g.
-template <bool TURNED>
+template <bool TRANSPOSED>
 __device__ __forceinline__ void ldmatrix(unsigned (&to)[4], const void* row) {
   const unsigned at = unsigned(__cvta_generic_to_shared(row));
-  if constexpr (TURNED)
+  if constexpr (TRANSPOSED)
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(at) : "memory");
   else
@@ -89,14 +89,14 @@ __device__ __forceinline__ void rounded(unsigned (&a)[4], const float (&left)[4]
 
 // ------------------------------------------------------------------- operands from shared memory
 
-// Rows of WIDTH halves, with 16 bytes between them: so eight rows' packs lie in different banks.
+// Rows of WIDTH halves, padded by 16 bytes, so that eight rows' packs are in different banks.
 template <class T, int ROWS, int WIDTH> struct alignas(16) HalfTile {
   static constexpr int STEP = WIDTH + 8;
   T at[ROWS * STEP];
 };
 
-// Rows of x from `row` on and columns from `column` on, zeros beyond its end, on their way to a
-// tile: see wait_for_copies.
+// Asynchronous copies of rows of x from `row` on and columns from `column` on to a tile,
+// zero-padded beyond the end of x: see wait_for_copies.
 template <class T, int ROWS, int WIDTH>
 __device__ __forceinline__ void fetch(HalfTile<T, ROWS, WIDTH>& tile, const Rows<T>& x, int row,
                                       int column = 0) {
@@ -124,11 +124,11 @@ __device__ __forceinline__ void fetch(HalfTile<T, ROWS, WIDTH>& tile, const Rows
 }
 
 // The warp's 16 x 16 halves from a row and a column on: an operand a, or two b side by side.
-template <bool TURNED, class T, int ROWS, int WIDTH>
+template <bool TRANSPOSED, class T, int ROWS, int WIDTH>
 __device__ __forceinline__ void read(unsigned (&to)[4], const HalfTile<T, ROWS, WIDTH>& tile,
                                      int row, int column) {
   const int lane = threadIdx.x % 32;
-  ldmatrix<TURNED>(to, tile.at + (row + lane % 16) * tile.STEP + column + lane / 16 * 8);
+  ldmatrix<TRANSPOSED>(to, tile.at + (row + lane % 16) * tile.STEP + column + lane / 16 * 8);
 }
 
 // sum += a times columns k and the 15 after it of b's rows, which are the columns of the product:

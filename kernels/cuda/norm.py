@@ -1,6 +1,6 @@
-"""Norms: rows by teams of threads, and for batch norm sums of parts of channels, then of those.
+"""Norms: a team of threads a row, and for batch norm two-pass reductions over channels.
 
-Which numbers a partial sum holds follows from shape and alignment alone: sums round alike always.
+The split into partial sums follows from shape and alignment alone: results are deterministic.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ SOURCE = Source(
         for t in TYPES.values()
     ],
 )
-_PART = 1 << 14  # numbers of a plane in one partial sum, a multiple of every pack
-_SMALL = 64  # planes of fewer numbers are summed as columns
+_PART = 1 << 14  # elements of a plane in one partial sum, a multiple of every pack
+_SMALL = 64  # planes of fewer elements are summed as columns
 
 
 # --- rows: layer and RMS norm -------------------------------------------------------------------
@@ -130,8 +130,8 @@ def rms_norm_grad(g, x, weight, rstd, *, needs):
 
 
 class _Parts(NamedTuple):
-    """How the numbers of channels are cut into parts: (outer, channels, inner) of them, of `per`
-    numbers each of `whole` along the outer axis or along the inner."""
+    """How channels are split into partial sums: (outer, channels, inner) of them, of `per` elements
+    each of `whole` along the outer axis or along the inner."""
 
     outer: int
     channels: int
@@ -146,7 +146,7 @@ class _Parts(NamedTuple):
 
 
 def _images(x):
-    """x as images (images, channels, numbers of a plane)."""
+    """x as images (images, channels, elements of a plane)."""
     return len(x), x.shape[1], math.prod(x.shape[2:])
 
 
@@ -178,13 +178,13 @@ def _sum_parts(kernel, x, cut, arrays, *channels):
 
 
 def _add_parts(kernel, x, cut, args):
-    """The second step: a column of threads for each channel adds up its parts."""
+    """The second step: a column of threads for each channel reduces its partial sums."""
     grid = (-(-cut.channels // 32),)
     device(x).launch(SOURCE, f"{kernel}<{ctype(x)}>", grid, (32, 32), args)
 
 
 def _each(kernel, args, *like_x):
-    """The third step: a pass over all numbers of the arrays like x, which are among `args`."""
+    """The third step: an elementwise pass over the arrays like x, which are among `args`."""
     x = like_x[0]
     v = packs(_images(x)[2], *like_x)
     grid = blocks(-(-x.size // v))

@@ -22,7 +22,7 @@ __device__ __forceinline__ Span covering(int i, int out, int size, int stride, i
   return {below < 0 ? 0 : below / stride + 1, smaller(last / stride + 1, out)};
 }
 
-// The first of several largest numbers, NaN being larger than any, and its place.
+// The maximum and its place; the first of equal ones, and NaN counts as the largest.
 template <class T>
 __global__ void max_pool2d(const T* __restrict__ x, T* __restrict__ y, int* __restrict__ where,
                            Index size, Windows of) {
@@ -63,7 +63,7 @@ __global__ void avg_pool2d(const T* __restrict__ x, T* __restrict__ y, Index siz
   }
 }
 
-// Each place of the planes y collects from the windows that cover it.
+// A gather instead of a scatter: each element of y sums over the windows that cover it.
 template <class T>
 __global__ void avg_pool2d_grad(const T* __restrict__ x, T* __restrict__ y, Index size, Windows of,
                                 Wide<T> share) {
@@ -94,16 +94,17 @@ __global__ void gather_places(const T* __restrict__ x, const L* __restrict__ whe
   }
 }
 
-constexpr int BAND = 2048;                    // places of a plane that a block takes
+constexpr int BAND = 2048;                    // places of a plane that a block owns
 constexpr int NONE = 0x7fffffff;
 
-// In each round one number a place is added, the first that was not: so its sum needs no atomics
-// and has the order of the numbers. There are as many rounds as windows that share a place.
+// A deterministic scatter-add: each round adds one element to every place, the first that is left,
+// so sums have the order of the input and need no floating-point atomics. There are as many rounds
+// as windows that share a place.
 template <class T, class L>
 __global__ void scatter_places(const T* __restrict__ x, const L* __restrict__ where,
                                T* __restrict__ y, Index planes, int n, Index plane) {
   __shared__ Wide<T> sums[BAND];
-  __shared__ int added[BAND], next[BAND];     // of each place: the last number added, and the next
+  __shared__ int added[BAND], next[BAND];     // of each place: the last element added, and the next
   const Index bands = (plane + BAND - 1) / BAND;
   for (Index w = blockIdx.x; w < planes * bands; w += gridDim.x) {
     const Index begin = w % bands * BAND, from = w / bands * n, to = w / bands * plane + begin;

@@ -40,7 +40,7 @@ def _places_fit(x, where, *, size=None):
 
 
 def _counted(plane):
-    """May its places be counted by an int?"""
+    """Do its offsets fit an int?"""
     return math.prod(plane) < 2**31
 
 

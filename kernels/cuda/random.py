@@ -1,4 +1,4 @@
-"""Philox 4x32-10 from a state in device memory: no launch waits for the host to know it."""
+"""Philox 4x32-10, with its state in device memory: no launch synchronises with the host."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-// recurrent.cu - one step of a recurrent layer, a thread for each number of the state, between the
-// products with its weights. `k` is the step; sequences are (n, steps, ...), states (n, hidden).
+// recurrent.cu - the fused gates of one step of a recurrent layer, between the products with its
+// weights: a thread for each element of the state. `k` is the step; sequences are (n, steps, ...),
+// states (n, hidden).
 #include "scalars.cuh"
 
 // Where number i of a state is: in row r of the batch, column j; and in sequences at step k.

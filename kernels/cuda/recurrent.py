@@ -1,5 +1,5 @@
 """Recurrent layers: the product of all inputs at once, then for each step one product with the
-state and one launch for all the rest; backward the same, and the weights' products at the end."""
+state and one launch of the fused gates; backward alike, and the weights' gradients at the end."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _backward(kernel, gh, u, now, arrays, need_h0, flags):
 
 
 def _whole(gy):
-    """The cotangent of the sequence, without strides."""
+    """The cotangent of the sequence, contiguous."""
     return None if gy is None else device(gy).xp.ascontiguousarray(gy)
 
 

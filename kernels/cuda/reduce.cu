@@ -3,8 +3,8 @@
 #include "softmax.cuh"
 
 // ------------------------------------------------------------------------------------------- sums
-// Of numbers X, in Wide<X>, as numbers Y. A long sum is cut into parts of `per` numbers, whose sums
-// another launch adds up. The last launch divides, for a mean.
+// From dtype X, accumulated in Wide<X>, to dtype Y. A long sum is split into partial sums of `per`
+// elements, which a second launch reduces. The last launch divides, for a mean.
 
 // y (rows, parts) from x (rows, n).
 template <class X, class Y, int V>

@@ -1,4 +1,4 @@
-"""Sums over rows and columns, in two steps where one would keep few threads busy; softmax and its
+"""Sums over rows and columns, in two passes where one would occupy few threads; softmax and its
 family: one launch, a row a team of threads."""
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ _PER, _ROWS, _BUSY = 1 << 12, 64, 2048
 
 
 def _cut(n, least, others):
-    """Into how many parts of how many numbers, a multiple of every pack, a sum is cut, beside
-    `others` like it."""
+    """Into how many partial sums of how many elements, a multiple of every pack, a sum is split,
+    beside `others` like it."""
     parts = max(1, min(n // least, _BUSY // others))
     per = -(-n // parts)
     per = -(-per // 8) * 8

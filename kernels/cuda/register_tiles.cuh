@@ -5,7 +5,7 @@
 // doubles), so that loads from shared memory are vectorised. A warp is 4 x 8 threads; DOWN of the 4
 // warps are below one another, the others beside them. Both operands are staged in shared memory
 // with k outermost: [k][line] and [k][column]. An operand whose rows run along k is transposed for
-// that, and its packs are swizzled by k (`swapped`), so that neither writing nor reading it has
+// that, and its packs are swizzled by k (`swizzled`), so that neither writing nor reading it has
 // bank conflicts.
 #include "vectors.cuh"
 
@@ -28,14 +28,14 @@ template <int DOWN> struct Spot {
 };
 
 // The swizzle: where pack `pack` of step k is in a transposed operand of SIZE lines or columns.
-template <class A, int SIZE> __device__ __forceinline__ int swapped(int pack, int k) {
+template <class A, int SIZE> __device__ __forceinline__ int swizzled(int pack, int k) {
   constexpr int P = Tile<A>::PACK, AROUND = SIZE / P < 8 ? SIZE / P : 8;
   return (pack ^ k / P % AROUND) * P;
 }
 
 // sum += a * b over `steps` k-steps (rounded up to a pack): a register tile of M packs of lines by
 // N of columns.
-template <int M, int N, int DOWN, bool TURNED_B, class A, int H, int W>
+template <int M, int N, int DOWN, bool TRANSPOSED_B, class A, int H, int W>
 __device__ __forceinline__ void multiply(A (&sum)[H][W], const A* a, const A* b, int steps) {
   using S = Spot<DOWN>;
   constexpr int P = Tile<A>::PACK, LINES = M * S::LINES * P, COLUMNS = N * S::COLUMNS * P;
@@ -49,12 +49,12 @@ __device__ __forceinline__ void multiply(A (&sum)[H][W], const A* a, const A* b,
       Pack<A> x[M], y[N];
 #pragma unroll
       for (int m = 0; m < M; m++)
-        x[m] = load_pack<P>(a + (k + i) * LINES + swapped<A, LINES>(m * S::LINES + at.line, k));
+        x[m] = load_pack<P>(a + (k + i) * LINES + swizzled<A, LINES>(m * S::LINES + at.line, k));
 #pragma unroll
       for (int n = 0; n < N; n++) {
         const int pack = n * S::COLUMNS + at.column;
         y[n] = load_pack<P>(b + (k + i) * COLUMNS +
-                            (TURNED_B ? swapped<A, COLUMNS>(pack, k) : pack * P));
+                            (TRANSPOSED_B ? swizzled<A, COLUMNS>(pack, k) : pack * P));
       }
 #pragma unroll
       for (int h = 0; h < H; h++)
@@ -81,13 +81,13 @@ template <class T> struct Rows {
 
 // Stages rows of x from `row` on and columns from `column` on in shared memory, zero-padded beyond
 // its end: as they are, or transposed. Several loads are issued before the first store, to overlap.
-template <int COUNT, int WIDTH, bool TURNED, class A>
+template <int COUNT, int WIDTH, bool TRANSPOSED, class A>
 __device__ __forceinline__ void stage(A* to, const Rows<A>& x, int row, int column) {
   constexpr int P = Tile<A>::PACK, ACROSS = WIDTH / P, PACKS = COUNT * ACROSS;
   constexpr int EACH = (PACKS + THREADS - 1) / THREADS, SOME = EACH * P > 16 ? 16 / P : EACH;
   static_assert(PACKS <= THREADS || PACKS % (SOME * THREADS) == 0, "as many for each thread");
   auto place = [](int r, int c) {
-    return TURNED ? c * COUNT + swapped<A, COUNT>(r / P, c) + r % P : r * WIDTH + c;
+    return TRANSPOSED ? c * COUNT + swizzled<A, COUNT>(r / P, c) + r % P : r * WIDTH + c;
   };
   if (!x.packed) {
 #pragma unroll 1
@@ -108,8 +108,8 @@ __device__ __forceinline__ void stage(A* to, const Rows<A>& x, int row, int colu
 #pragma unroll
     for (int i = 0; i < SOME; i++) {
       const int p = begin + i * THREADS, r = p / ACROSS, c = p % ACROSS * P;
-      if constexpr (!TURNED) store_pack(to + place(r, c), got[i]);
-      if constexpr (TURNED)
+      if constexpr (!TRANSPOSED) store_pack(to + place(r, c), got[i]);
+      if constexpr (TRANSPOSED)
 #pragma unroll
         for (int j = 0; j < P; j++) to[place(r, c + j)] = got[i].at[j];
     }

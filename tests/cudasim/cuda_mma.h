@@ -73,7 +73,7 @@ template <class T> inline void mma(float (&sum)[4], const unsigned (&a)[4], unsi
   }
 }
 
-template <bool TURNED> inline void ldmatrix(unsigned (&to)[4], const void* row) {
+template <bool TRANSPOSED> inline void ldmatrix(unsigned (&to)[4], const void* row) {
   cudacpu::check_shared(row, 16, __LINE__);
   float mine[4];                              // eight halves, as bits
   memcpy(mine, row, 16);
@@ -82,7 +82,7 @@ template <bool TURNED> inline void ldmatrix(unsigned (&to)[4], const void* row) 
   for (int matrix = 0; matrix < 4; matrix++) {
     unsigned short half[2];
     for (int i = 0; i < 2; i++) {
-      const int r = TURNED ? thread * 2 + i : group, c = TURNED ? group : thread * 2 + i;
+      const int r = TRANSPOSED ? thread * 2 + i : group, c = TRANSPOSED ? group : thread * 2 + i;
       memcpy(&half[i], reinterpret_cast<const char*>(warp[matrix * 8 + r]) + 2 * c, 2);
     }
     to[matrix] = half[0] | unsigned(half[1]) << 16;

@@ -14,13 +14,13 @@ __global__ void product(const unsigned* a, const unsigned* b, float* sum) {
   for (int i = 0; i < 4; i++) sum[lane * 4 + i] = sums[i];
 }
 
-template <bool TURNED> __global__ void matrices(const unsigned* rows, unsigned* y) {
+template <bool TRANSPOSED> __global__ void matrices(const unsigned* rows, unsigned* y) {
   __shared__ Words at[32];
   const int lane = threadIdx.x;
   for (int i = 0; i < 4; i++) at[lane].at[i] = rows[lane * 4 + i];
   __syncwarp();
   unsigned got[4];
-  ldmatrix<TURNED>(got, at + lane);
+  ldmatrix<TRANSPOSED>(got, at + lane);
   for (int i = 0; i < 4; i++) y[lane * 4 + i] = got[i];
 }
 
