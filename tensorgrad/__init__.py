@@ -167,9 +167,13 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(f"{__name__}.{_FROM[name]}"), name)
     from .words import missing
 
-    raise AttributeError(
-        f"module 'tensorgrad' has no attribute {name!r}: {missing('tensorgrad', name, __all__)}"
-    )
+    places = [place for place in ("nn", "optim", "losses", "data") if name in _names_of(place)]
+    hint = f"here it is tg.{places[0]}.{name}" if places else missing("tensorgrad", name, __all__)
+    raise AttributeError(f"module 'tensorgrad' has no attribute {name!r}: {hint}")
+
+
+def _names_of(place: str) -> list[str]:
+    return getattr(importlib.import_module(f"{__name__}.{place}"), "__all__", [])
 
 
 def __dir__() -> list[str]:

@@ -260,6 +260,10 @@ def make(value: Any, dtype: Any = None, backend: str | None = None) -> Array:
     if kind in BY_TYPE or isinstance(value, (np.ndarray, np.generic)) or _is_cupy(kind):
         array, home = value, BY_TYPE[kind]
         if home.name == "numpy" and type(array) is not np.ndarray:
+            if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+                raise DTypeError(
+                    "a masked array: its mask would be lost; fill it first, .filled(0)"
+                )
             array = np.asarray(array)  # memory maps and other subclasses: their plain view
     else:
         to, home = to or default(), BACKENDS["numpy"]

@@ -185,7 +185,7 @@ class Op:
         if not self.outputs:
             return y if y is None else Tensor(y)
         y = [a if a is None or type(a) in BY_TYPE else make(a) for a in y]
-        y = [a if a is None else relabelled(self, a, arrays, lambda *_, a=a: a)[0] for a in y]
+        y = [a if a is None else relabelled(self, a, arrays)[0] for a in y]
         if parents is None:
             return tuple([None if a is None else Tensor(a) for a in y])
         saved = self.rules.pick(tuple(y), arrays)

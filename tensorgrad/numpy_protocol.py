@@ -39,7 +39,6 @@ _ATTRIBUTES: dict[str, Callable[..., Any]] = {
     "zeros_like": creation.zeros_like,
     "ones_like": creation.ones_like,
     "full_like": creation.full_like,
-    "copy": lambda x: x.copy(),
     "ravel": lambda x: x.ravel(),
 }
 
@@ -64,7 +63,7 @@ def call_of_function(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     """np.<function>(...) with a Tensor among the arguments."""
     kwargs = _given(func.__name__, kwargs)
     function = _ours(func.__name__)
-    if function is None:
+    if function is None or (func is np.where and len(args) == 1):
         return _on_arrays(func.__name__, func, args, kwargs)
     return function(*args, **{_OTHER_WORDS.get(word, word): v for word, v in kwargs.items()})
 

@@ -3,7 +3,7 @@
 - Floating Tensors among themselves promote as NumPy's arrays do.
 - Between a floating Tensor and anything else (an array, a NumPy scalar, a number, an integer
   Tensor) the Tensor's dtype wins: no constant makes a float32 model a float64 one.
-- Integers whose function is not whole (a / b, mean, cos) give the default dtype.
+- Integers whose function is not whole (a / b, mean, cos) are computed in the default dtype.
 
 What says something of its own (indices, masks, random state) is `fixed` in the op table. Operations
 on raw arrays alone are the array library's, as rules need them.
@@ -50,18 +50,20 @@ def _settle(a: Any, node: Any, free: bool, dtype: np.dtype | None, save: bool) -
     return a.copy() if save and node is False and type(a) not in WEAK else a
 
 
-def relabelled(op: Any, y: Array, arrays: list, run: Any) -> tuple[Array, list]:
-    """A result whose dtype is not that of the last Tensor, and its inputs: computed again where
-    the law says so, or cast where it came of integers alone."""
+def relabelled(op: Any, y: Array, arrays: list, run: Any = None) -> tuple[Array, list]:
+    """A result whose dtype is not that of the last Tensor, and the inputs that it came of: computed
+    again by `run` where the law has other dtypes for them, such as floating ones for integers whose
+    function is not whole (NumPy takes bytes for halves there)."""
     if not is_floating(y.dtype):
         return y, arrays
-    lawful = settled(op, arrays, [None] * len(arrays))
-    if any(a is not b for a, b in zip(arrays, lawful, strict=True)):
-        return run(*lawful), lawful
+    nodes = [None] * len(arrays)
+    lawful = settled(op, arrays, nodes)
     names = op.names(len(arrays))
-    if any(
-        type(a) not in WEAK and is_floating(a.dtype) and n not in op.fixed
-        for a, n in zip(arrays, names, strict=True)
-    ):
+    free = [type(a) not in WEAK and n not in op.fixed for a, n in zip(arrays, names, strict=True)]
+    if not any(f and is_floating(a.dtype) for a, f in zip(arrays, free, strict=True)):
+        lawful = [a.astype(DEFAULT_DTYPE) if f else a for a, f in zip(arrays, free, strict=True)]
+        if run is None:
+            return y.astype(DEFAULT_DTYPE), arrays
+    if run is None or all(a is b for a, b in zip(arrays, lawful, strict=True)):
         return y, arrays
-    return y.astype(DEFAULT_DTYPE), arrays
+    return run(*lawful), lawful

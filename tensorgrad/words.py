@@ -203,6 +203,7 @@ NAMES: dict[str, dict[str, str]] = {
         "permute": "tg.transpose(x, axes)",
         "reduce_sum": "tg.sum(x, axis)",
         "reduce_mean": "tg.mean(x, axis)",
+        **dict.fromkeys(("sort", "argsort", "unique"), "np.sort and its like, on x.numpy()"),
         "device": "tg.set_backend('numpy' or 'cupy')",
         "Module": "tg.nn.Module",
         "Sequential": "tg.nn.Sequential",
@@ -243,6 +244,7 @@ NAMES: dict[str, dict[str, str]] = {
         "assign": ".data = values",
         "assign_sub": "x -= u under tg.no_grad()",
         "get": ".numpy()",
+        **dict.fromkeys(("sort", "argsort", "unique"), "np.sort and its like, on .numpy()"),
     },
     "losses": {
         **dict.fromkeys(("MSELoss", "mse_loss", "MeanSquaredError"), "mean_squared_error"),
@@ -284,6 +286,7 @@ NAMES: dict[str, dict[str, str]] = {
         "functional": "tg: tg.relu, tg.softmax, tg.losses.cross_entropy",
     },
     "optim": {
+        **dict.fromkeys(("RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam"), "Adam, or AdamW"),
         "lr_scheduler": "schedules: Adam(lr=schedules.cosine(1e-3, steps=1000))",
         "GradScaler": "LossScale",
         **dict.fromkeys(("Optimiser", "optimizers"), "Optimizer"),
@@ -355,6 +358,8 @@ def _explained(function: Callable, args: tuple, kwargs: dict, error: TypeError) 
         if word not in known and (ours or not takes_more):
             return ArgumentError(f"{name}: argument {word!r}: {instead(word, known)}")
     text = str(error).partition("() ")[2] or str(error)
+    if known[:1] == ["arrays"]:
+        text += f"; the arrays are one sequence: {name}([a, b])"
     return ArgumentError(f"{name}({', '.join(known)}): {text}")
 
 
@@ -371,6 +376,8 @@ def missing(where: str, name: str, known: Iterable[str]) -> str:
     """What to write for a name that `where`, a part of the package or a kind of object, has not."""
     if name in NAMES[where]:
         return f"here it is {NAMES[where][name]}"
+    if where == "nn" and name in NAMES["losses"]:
+        return f"here it is tg.losses.{NAMES['losses'][name]}"
     known = set(known)
     if len(known) < 40:
         return suggest(name, known)

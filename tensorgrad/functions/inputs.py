@@ -78,7 +78,8 @@ def choice(name: str, value: Any, choices: Iterable[str]) -> str:
 
 def _several(value: Any) -> bool:
     """Whether there are several numbers: lists and arrays, though an array may have no axis."""
-    return isinstance(value, Iterable) and getattr(value, "ndim", 1) > 0
+    several = isinstance(value, Iterable) and not isinstance(value, str)
+    return several and getattr(value, "ndim", 1) > 0
 
 
 def axes_of(name: str, value: Any) -> Any:

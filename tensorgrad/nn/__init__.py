@@ -1,5 +1,8 @@
 """Layers and models."""
 
+from typing import Any
+
+from ..words import missing
 from . import init
 from .activation import (
     ELU,
@@ -63,3 +66,8 @@ __all__ = [
     "concatenate",
     "init",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    hint = missing("nn", name, __all__)
+    raise AttributeError(f"module 'tensorgrad.nn' has no attribute {name!r}: {hint}")
