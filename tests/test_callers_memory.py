@@ -65,7 +65,7 @@ def gradients(op, sample, place, tracked, view, again):
     return [None if w.grad is None else w.grad.numpy() for w in leaves]
 
 
-@pytest.mark.parametrize(("op", "sample", "raw", "tracked"), cases())
+@pytest.mark.parametrize(("op", "sample", "raw", "tracked"), list(cases()))
 def test_an_array_given_raw_to_an_op_is_safe(op, sample, raw, tracked):
     for place in raw:
         rest = [k for k in tracked if k != place]

@@ -221,7 +221,7 @@ def test_a_floating_tensor_keeps_its_dtype_beside_anything_else(how, dtype):
             assert got.dtype == dtype, f"Tensor of {whole}"
 
 
-@pytest.mark.parametrize(("one", "two"), itertools.product(FLOATS, FLOATS))
+@pytest.mark.parametrize(("one", "two"), list(itertools.product(FLOATS, FLOATS)))
 @pytest.mark.parametrize("how", [*OPERATORS, *FUNCTIONS])
 def test_two_floating_tensors_promote_as_in_numpy(how, one, two):
     a = tg.tensor(np.ones((2, 3), one), requires_grad=True)
@@ -246,7 +246,7 @@ def test_an_integer_tensor_beside_python_numbers(how, dtype):
         assert got.dtype == np.float32
 
 
-@pytest.mark.parametrize(("one", "two"), itertools.product(WHOLE[1:], WHOLE[1:]))
+@pytest.mark.parametrize(("one", "two"), list(itertools.product(WHOLE[1:], WHOLE[1:])))
 @pytest.mark.parametrize("how", OPERATORS)
 def test_integers_promote_as_in_numpy_and_divide_to_the_default_float(how, one, two):
     a, b = tg.tensor(np.ones((2, 3), one)), np.ones((2, 3), two)
