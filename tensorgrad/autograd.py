@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from typing import Any
 
-from .backend import namespace
+from .backend import make, namespace
 from .backward import backprop
 from .core import Node, Tensor, next_seq, noted
-from .creation import asarray, track, zeros_like
+from .creation import asarray, owned, track, zeros_like
 from .errors import DTypeError, GraphError, ShapeError
 from .functions import stack
 from .ops.shape import identity
@@ -90,7 +90,7 @@ def _numbers(argnums: int | Sequence[int], args: tuple, name: str) -> tuple[int,
 
 def _fresh(value: Any, name: str) -> tuple[Tensor, Tensor]:
     """The caller's tensor and the same under a node of its own."""
-    given = asarray(value)
+    given = owned(value)
     if given._data.dtype.kind in "biu":
         raise DTypeError(
             f"{name}: cannot differentiate with respect to {given._data.dtype} numbers; "
@@ -328,7 +328,7 @@ class Function:
     @classmethod
     def apply(cls, *args: Any, **params: Any) -> Tensor:
         """Call the function on tensors, arrays or numbers; the result is on the tape."""
-        inputs = [asarray(a) for a in args]
+        inputs = [owned(a) for a in args]
         arrays = [t._data for t in inputs]
         for i, a in enumerate(arrays):  # one array twice: two views, to tell what was saved
             if any(a is b for b in arrays[:i]):
@@ -336,7 +336,10 @@ class Function:
         ctx = cls()
         ctx.xp = namespace(*arrays)
         raw = cls.forward(ctx, *arrays, **params)  # static methods, as PyTorch has them, too
-        y = asarray(raw)._data
+        try:
+            y = make(raw)
+        except DTypeError as error:
+            raise DTypeError(f"{cls.__name__}.forward gave no array: {error}") from None
         parents = [t.node for t in inputs]
         if not (switches.recording and any(n is not None for n in parents)):
             return Tensor(y)

@@ -249,9 +249,12 @@ def dtype_of(dtype: Any) -> np.dtype:
 # --- making arrays ------------------------------------------------------------------------------
 
 
-def make(value: Any, dtype: Any = None, backend: str | None = None) -> Array:
+def make(
+    value: Any, dtype: Any = None, backend: str | None = None, floats: np.dtype = DEFAULT_DTYPE
+) -> Array:
     """An array from an array, number or nested list, on `backend` (default: where it is, else
-    the default backend). Floats written in Python become float32; arrays keep their dtype.
+    the default backend). Floats written in Python become float32, or another dtype for `floats`;
+    arrays keep their dtype.
 
     Raises DTypeError for values that are not numbers.
     """
@@ -272,7 +275,7 @@ def make(value: Any, dtype: Any = None, backend: str | None = None) -> Array:
         except (ValueError, TypeError) as error:
             raise DTypeError(f"cannot make an array of {kind.__name__}: {error}") from error
         if dtype is None and array.dtype == np.float64 and not _from_arrays(value):
-            array = array.astype(DEFAULT_DTYPE)
+            array = array.astype(floats)
     if array.dtype.kind not in "biuf" and not is_floating(array.dtype):
         raise DTypeError(
             f"arrays hold numbers; got dtype {array.dtype} from {kind.__name__} "
@@ -301,11 +304,11 @@ def operand(value: Any, others: tuple) -> Any:
         )
     if isinstance(value, np.ndarray):
         return make(value)
-    for other in others:
-        kind = type(getattr(other, "_data", other))
-        if kind in BY_TYPE:
-            return make(value, None, BY_TYPE[kind].name)
-    return make(value)
+    arrays = [getattr(other, "_data", other) for other in others if other is not value]
+    arrays = [a for a in arrays if type(a) in BY_TYPE]
+    floats = [a.dtype for a in arrays if is_floating(a.dtype)] or [DEFAULT_DTYPE]
+    home = BY_TYPE[type(arrays[0])].name if arrays else None
+    return make(value, None, home, np.result_type(*floats))
 
 
 def _from_arrays(value: Any) -> bool:

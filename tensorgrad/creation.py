@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import backend as backends
-from .backend import BY_TYPE, Array, is_floating
+from .backend import BY_TYPE, NUMBERS, Array, is_floating
 from .core import OPS, Leaf, Tensor
 from .errors import (
     ArgumentError,
@@ -55,17 +55,28 @@ def asarray(value: ArrayLike, dtype: DType = None, backend: str | None = None) -
             joined = joined if dtype is None else joined.astype(dtype)
             return joined if backend is None else joined.to(backend)
         value = _untensor(value)
-    return Tensor(backends.make(value, dtype, backend))
+    made = backends.make(value, dtype, backend)
+    return Tensor(made.view() if made is value else made)  # a view: `+=` tells that it is shared
+
+
+def owned(value: Any, backend: str | None = None) -> Tensor:
+    """`asarray`, with a copy of memory that the caller goes on to own while ops are recorded: one
+    of them may save it, and its owner may write to it before backward."""
+    if isinstance(value, Tensor):
+        return value
+    made = asarray(value, None, backend)
+    a = made._data
+    if not switches.recording or isinstance(value, (list, tuple, *NUMBERS, np.generic)):
+        return made
+    apart = isinstance(value, np.ndarray) and not (
+        type(a) is np.ndarray and np.may_share_memory(a, value)
+    )
+    return made if apart else Tensor(a.copy())
 
 
 def beside(value: Any, x: Tensor) -> Tensor:
-    """A Tensor of `value`, where x is: a NumPy array or a list goes there. An array is copied while
-    ops are recorded, since one may save it and its owner write to it before backward."""
-    if isinstance(value, Tensor):
-        return value
-    home = x.backend if isinstance(value, (np.ndarray, list)) else None
-    made = asarray(value, None, home)
-    return Tensor(made._data.copy()) if switches.recording and made._data is value else made
+    """A Tensor of `value` where x is: a NumPy array or a list goes there."""
+    return owned(value, x.backend if isinstance(value, (np.ndarray, list)) else None)
 
 
 @explains_names

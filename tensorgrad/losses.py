@@ -15,7 +15,7 @@ import numpy as np
 
 from .backend import BY_TYPE, is_floating
 from .core import Tensor
-from .creation import asarray
+from .creation import asarray, owned
 from .errors import ArgumentError, DTypeError, ShapeError
 from .ops import elementwise, loss, reduce
 from .switches import switches
@@ -199,7 +199,7 @@ def _both(name: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
     p = asarray(prediction)
     if not isinstance(target, Tensor):
         there = BY_TYPE[type(target)].name if type(target) in BY_TYPE else "numpy"
-        target = asarray(target, None, p.backend if there == "numpy" else None)
+        target = owned(target, p.backend if there == "numpy" else None)
     if target.node is not None and p.node is None and switches.recording:
         raise ArgumentError(
             f"{name}: the target requires a gradient and the prediction does not: prediction "

@@ -7,8 +7,9 @@ from typing import Any
 from weakref import ref
 
 from .autograd import leaves, refill
+from .backend import BY_TYPE
 from .core import Leaf, Node, Tensor, next_seq, noted
-from .creation import Draws
+from .creation import Draws, owned
 from .errors import ArgumentError, GraphError
 from .switches import recording, switches
 
@@ -34,7 +35,10 @@ def checkpoint(f: Callable, /, *args: Any, **kwargs: Any) -> Any:
         raise ArgumentError(f"checkpoint: give a function and its arguments, got {f!r}")
     if not switches.recording:
         return f(*args, **kwargs)
-    start, again = next_seq(), _Again(f, (args, kwargs))  # before f may change what it was given
+    given = (args, kwargs)  # arrays of the caller's may be written to before backward
+    given = refill(given, iter([owned(a) if type(a) in BY_TYPE else a for a in leaves(given)]))
+    args, kwargs = given
+    start, again = next_seq(), _Again(f, given)  # before f may change what it was given
     saved = tuple([a._data for a in leaves((args, kwargs)) if isinstance(a, Tensor)])
     with again.draws.noted():
         result = f(*args, **kwargs)

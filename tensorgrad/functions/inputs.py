@@ -10,21 +10,11 @@ from ..backend import NUMBERS, is_floating
 from ..core import Tensor
 from ..creation import asarray, tracked
 from ..errors import ArgumentError, DTypeError, GraphError, suggest
-from ..switches import switches
 
 
 def as_tensor(x: Any) -> Tensor:
     """x itself, or a Tensor of an array, a number or a list."""
     return x if isinstance(x, Tensor) else asarray(x)
-
-
-def owned(x: Any) -> Tensor:
-    """`as_tensor` for functions that return a view of x: a view of the caller's own array could be
-    saved for backward and then change with that array, so it is copied while ops are recorded."""
-    made = as_tensor(x)
-    if not switches.recording or isinstance(x, (Tensor, list, tuple, *NUMBERS)):
-        return made
-    return Tensor(made.data.copy())
 
 
 def floating(x: Any) -> Any:

@@ -10,13 +10,13 @@ import numpy as np
 
 from ..backend import is_floating, is_half, namespace
 from ..core import Tensor
-from ..creation import asarray
+from ..creation import asarray, owned
 from ..errors import ArgumentError, GraphError, IndexingError, ShapeError
 from ..ops import discrete, reduce
 from ..ops import shape as ops
 from ..typing import ArrayLike
 from ..words import explains_names
-from .inputs import as_tensor, choice, owned, whole
+from .inputs import as_tensor, choice, whole
 
 PadMode: TypeAlias = Literal[
     "constant",

@@ -11,12 +11,12 @@ from typing import Any
 
 from ..backend import NUMBERS, is_floating
 from ..core import Tensor
-from ..creation import asarray
+from ..creation import asarray, owned
 from ..errors import ArgumentError, IndexingError
 from ..ops import shape as ops
 from ..typing import ArrayLike, Axes, Axis, Shape
 from ..words import explains_names
-from .inputs import axes_of, operands, owned, whole
+from .inputs import axes_of, operands, whole
 
 # --- axes and shapes ------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..backend import BY_TYPE, default, dtype_of, get, is_floating
 from ..core import Leaf, Tensor, stamp
-from ..creation import asarray, track
+from ..creation import asarray, owned, track
 from ..errors import ArgumentError, DTypeError, GraphError, ShapeError, TensorgradError
 from ..words import NAMES, explains_names, missing
 from .symbol import Symbol, symbolic_call
@@ -397,7 +397,7 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 def _lift(x: Any) -> Any:
     """An argument of a module: NumPy arrays become tensors on the default backend."""
-    return asarray(x, None, default().name) if isinstance(x, np.ndarray) else x
+    return owned(x, default().name) if isinstance(x, np.ndarray) else x
 
 
 def locate(error: TensorgradError, outer: Module) -> None:

@@ -334,7 +334,7 @@ def sigmoid(x):
     """Logistic function 1 / (1 + exp(-x)), computed as exp(min(x, 0)) / (1 + exp(-|x|)), in which
     nothing overflows."""
     xp, (zero, one) = namespace(x), zero_and_one(x)
-    return xp.exp(xp.minimum(x, zero)) / (one + xp.exp(-xp.abs(x)))
+    return xp.exp(xp.minimum(x, zero)) / (one + xp.exp(zero - xp.abs(x)))  # -x is not of bools
 
 
 @op(samples=same(2), kind="map", scalar="where(y > 0, g, 0)")
@@ -440,4 +440,4 @@ def silu(x):
 def softplus(x):
     """log(1 + exp(x)), computed so that nothing overflows."""
     xp = namespace(x)
-    return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
+    return xp.maximum(x, 0) + xp.log1p(xp.exp(0 - xp.abs(x)))
