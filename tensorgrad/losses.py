@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -106,7 +106,10 @@ def binary_cross_entropy(
     """
     name = "binary_cross_entropy"
     p, t = _pair(name, prediction, target)
-    _within(name, "prediction", p, "end with a sigmoid, or use binary_cross_entropy_with_logits")
+    if _maker(p) not in ("sigmoid", "softmax"):
+        _within(
+            name, "prediction", p, "end with a sigmoid, or use binary_cross_entropy_with_logits"
+        )
     _within(name, "target", t, "classes are 0 and 1, or probabilities")
     return _reduced(name, loss.binary_cross_entropy(p, t), reduction)
 
@@ -309,6 +312,8 @@ def get(name: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
     return LOSSES[name]
 
 
-def __getattr__(name: str) -> Any:
-    hint = f": {missing('losses', name, ())}" if name in NAMES["losses"] else ""
-    raise AttributeError(f"module 'tensorgrad.losses' has no attribute {name!r}{hint}")
+if not TYPE_CHECKING:  # else every name would be one for type checkers
+
+    def __getattr__(name: str) -> Any:
+        hint = f": {missing('losses', name, ())}" if name in NAMES["losses"] else ""
+        raise AttributeError(f"module 'tensorgrad.losses' has no attribute {name!r}{hint}")

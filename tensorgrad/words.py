@@ -207,6 +207,10 @@ NAMES: dict[str, dict[str, str]] = {
         "Dropout2d": "Dropout",
         "ModuleList": "a list: self.layers = [...]",
         "ModuleDict": "a dict: self.heads = {...}",
+        **dict.fromkeys(
+            ("CrossEntropyLoss", "NLLLoss", "BCELoss", "BCEWithLogitsLoss", "MSELoss", "L1Loss"),
+            "a function of tg.losses, such as cross_entropy(prediction, target)",
+        ),
         "functional": "tg: tg.relu, tg.softmax, tg.losses.cross_entropy",
     },
     "optim": {

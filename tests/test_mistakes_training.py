@@ -151,6 +151,11 @@ MISTAKES = {
         "replaced": (lambda: replaced()[1].step(), "Make the optimizer anew"),
         "replaced layer": (lambda: replaced_layer().step(), r"would not train .* \(5, 3\)"),
         "no gradient": (lambda: optim.SGD(net().parameters()).step(), "call backward"),
+        "a schedule not made": (
+            lambda: optim.SGD(lr=optim.schedules.constant),
+            "lr must be a number",
+        ),
+        "half a schedule": (lambda: optim.SGD(lr=optim.schedules.cosine), "'steps'"),
         "learning_rate": (lambda: setattr(optim.SGD(), "learning_rate", 0.1), "is called lr"),
         "class": (lambda: compiled(optimizer=optim.Adam), "make an object of it"),
         "warmup to a number": (lambda: optim.schedules.warmup(3, 0.1), r"constant\(0.1\)"),
@@ -222,6 +227,8 @@ MISTAKES = {
         "restore": (lambda: EarlyStopping(restore_best_weights=True), "is restore_best="),
         "loss of PyTorch": (lambda: losses.CrossEntropyLoss, "cross_entropy, which takes logits"),
         "loss of Keras": (lambda: losses.get("binary_crossentropy"), "is binary_cross_entropy"),
+        "norm": (lambda: nn.BatchNorm2d, "here it is BatchNorm"),
+        "loss layer": (lambda: nn.MSELoss(), "a function of tg.losses"),
         "scheduler": (lambda: optim.lr_scheduler, "here it is schedules"),
     },
     "names and values": {
@@ -233,6 +240,15 @@ MISTAKES = {
         "metric": (lambda: compiled(metrics=["acc"]), "did you mean 'accuracy'"),
         "loss": (lambda: compiled(loss="mes"), "did you mean 'mse'"),
         "optimizer": (lambda: compiled(optimizer="adamm"), "did you mean 'adam'"),
+        "fit of a loader": (
+            lambda: compiled().fit(tg.data.DataLoader((X, LABELS))),
+            r"fit\(\*loader.arrays\)",
+        ),
+        "validation of one": (lambda: fitted(validation_data=X), r"two arrays, \(x, y\)"),
+        "validation weights": (
+            lambda: fitted(validation_data=(X, LABELS, X)),
+            r"two arrays, \(x, y\)",
+        ),
         "epochs": (lambda: fitted(epochs=0), "epochs must be at least 1"),
         "batch_size": (lambda: fitted(batch_size=0), "batch_size must be at least 1"),
         "graphed": (lambda: tg.cuda.graphed(3, X), "the step is a function, got int"),
@@ -278,6 +294,7 @@ ALLOWED = {
     "the end of a softmax of no classes": lambda: ce(leaf()[:, :2], LABELS % 2),
     "a callback alone": lambda: fitted(callbacks=EarlyStopping("loss")),
     "no callbacks": lambda: fitted(callbacks=None),
+    "no metrics": lambda: compiled(metrics=None).fit(X, LABELS, verbose=0),
     "callbacks of a generator": lambda: fitted(callbacks=(Callback() for _ in range(2))),
     "a hook of one's own name": lambda: subclass(Callback, best_epoch=lambda self: 1),
 }

@@ -1,5 +1,8 @@
 """Layers and models."""
 
+from typing import TYPE_CHECKING, Any
+
+from ..words import NAMES, missing
 from . import init
 from .activation import (
     ELU,
@@ -63,3 +66,9 @@ __all__ = [
     "concatenate",
     "init",
 ]
+
+if not TYPE_CHECKING:  # else every name would be one for type checkers
+
+    def __getattr__(name: str) -> Any:
+        hint = f": {missing('nn', name, ())}" if name in NAMES["nn"] else ""
+        raise AttributeError(f"module 'tensorgrad.nn' has no attribute {name!r}{hint}")

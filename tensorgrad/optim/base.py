@@ -10,7 +10,7 @@ import numpy as np
 
 from ..backend import BY_TYPE, namespace
 from ..core import Tensor, stamp
-from ..errors import DTypeError, GraphError, ShapeError
+from ..errors import ArgumentError, GraphError, ShapeError
 from ..ops.update import advance_step, rescale, sum_of_squares, written_if
 from ..ownership import gradient_of
 from ..switches import each_time, switches
@@ -39,6 +39,7 @@ class Optimizer:
                 raise ShapeError(f"{type(self).__name__}: {option} is negative: {options[option]}")
         self.options = {**self.defaults, **options}
         self.start_lr = lr(0) if callable(lr) else float(lr)
+        _check_rate(type(self).__name__, self.start_lr, schedule=False)
         self.steps = 0
         self.groups: list[dict[str, Any]] = []
         self.state: dict[int, tuple] = {}  # by the parameter's place in params()
@@ -52,7 +53,10 @@ class Optimizer:
             extra = {k: v for k, v in group.items() if k not in ("params", "lr")}
             unknown = set(extra) - set(self.options)
             if unknown:
-                raise DTypeError(f"{type(self).__name__}: unknown options {sorted(unknown)}")
+                raise ArgumentError(
+                    f"{type(self).__name__}: a group has the unknown options {sorted(unknown)}; "
+                    f"known are params, lr, {', '.join(self.options)}"
+                )
             _check_rate(type(self).__name__, rate := group.get("lr", self.start_lr))
             own = group.get("lr", self.schedule)  # a group's rate replaces the optimizer's
             schedule = own if callable(own) else None
@@ -264,8 +268,8 @@ def rescaled(arrays: list, by: Any) -> Any:
     return math.prod(flags[1:], start=flags[0])
 
 
-def _check_rate(name: str, lr: Any) -> None:
-    if callable(lr):
+def _check_rate(name: str, lr: Any, schedule: bool = True) -> None:
+    if callable(lr) and schedule:
         return
     if not isinstance(lr, (int, float, np.number)) or not lr >= 0:
-        raise ShapeError(f"{name}: lr must be a number >= 0 or a schedule, got {lr!r}")
+        raise ArgumentError(f"{name}: lr must be a number >= 0 or a schedule, got {lr!r}")
