@@ -105,12 +105,11 @@ def binary_cross_entropy(
     0.6931
     """
     name = "binary_cross_entropy"
-    p, t = _pair(name, prediction, target)
+    p, t = _binary(name, prediction, target)
     if _maker(p) not in ("sigmoid", "softmax"):
         _within(
             name, "prediction", p, "end with a sigmoid, or use binary_cross_entropy_with_logits"
         )
-    _within(name, "target", t, "classes are 0 and 1, or probabilities")
     return _reduced(name, loss.binary_cross_entropy(p, t), reduction)
 
 
@@ -129,12 +128,11 @@ def binary_cross_entropy_with_logits(
     0.3466
     """
     name = "binary_cross_entropy_with_logits"
-    p, t = _pair(name, prediction, target)
+    p, t = _binary(name, prediction, target)
     if (maker := _maker(p)) in ("sigmoid", "softmax"):
         raise ArgumentError(f"{name} takes logits, {_given(maker)}, or use binary_cross_entropy")
     if maker == "relu":
         _doubt(f"{name}: the logits come from a relu, so no probability is below one half")
-    _within(name, "target", t, "classes are 0 and 1, or probabilities")
     return _reduced(name, loss.binary_cross_entropy_with_logits(p, t), reduction)
 
 
@@ -227,6 +225,14 @@ def _pair(name: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
     if not is_floating(p.dtype):  # else the target would be cut to whole numbers
         p = p.astype(t.dtype if is_floating(t.dtype) else "float32")
     return p, t if t.dtype == p.dtype else t.astype(p.dtype)
+
+
+def _binary(name: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
+    """A pair whose target is yes or no, or a probability."""
+    p, t = _pair(name, prediction, target)
+    if getattr(target, "dtype", None) != np.dtype("bool"):
+        _within(name, "target", t, "classes are 0 and 1, or probabilities")
+    return p, t
 
 
 def _reduced(name: str, values: Tensor, reduction: str) -> Tensor:

@@ -120,6 +120,7 @@ in_features, in_channels or features, or begin the Sequential with nn.Input(shap
 # ... or why there is none, and what to do.
 REFUSED: dict[str, str] = {
     "out": "ops write into no array, which the tape would not see: use the result",
+    "inplace": "ops write into no array, which the tape would not see: use the result",
     "from_logits": "a loss takes one of them: binary_cross_entropy probabilities, cross_entropy "
     "and binary_cross_entropy_with_logits logits",
     "label_smoothing": "give smoothed probabilities as the target: y * (1 - s) + s / classes",

@@ -14,6 +14,7 @@ import tensorgrad as tg
 from tensorgrad import losses, nn, optim
 from tensorgrad.train import Callback, EarlyStopping
 
+pytestmark = pytest.mark.host
 rng = np.random.default_rng(0)
 X = rng.normal(size=(12, 4)).astype(np.float32)
 Y = X[:, :1].copy()
@@ -571,6 +572,19 @@ def test_layers_compute_in_their_own_dtype(name, dtype):
         assert leaf.grad.dtype == dtype
 
 
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_cast_where_their_weights_are(name, gpu):
+    make, x = LAYERS[name]
+    tg.set_backend(gpu.name)
+    try:
+        leaf = tg.tensor(x.astype("float64"), requires_grad=True, backend=gpu.name)
+        y = make()(leaf)
+        y.sum().backward()
+    finally:
+        tg.set_backend("numpy")
+    assert (y.backend, y.dtype, leaf.grad.dtype) == (gpu.name, np.float32, np.float64)
+
+
 def test_float64_layers_take_float32():
     assert nn.Dense(3, dtype="float64")(X).dtype == np.float64
 
@@ -581,6 +595,20 @@ def test_masks_states_and_positions_do_not_widen():
     assert attention(x, mask=np.zeros((5, 5))).dtype == np.float32
     assert lstm(x, (np.zeros((2, 3)), np.zeros((2, 3)))).dtype == np.float32
     assert nn.PositionalEmbedding(8, 4)(x).dtype == np.float32
+
+
+def test_states_and_masks_go_where_the_input_is(gpu):
+    tg.set_backend(gpu.name)
+    try:
+        x, zeros = rng.normal(size=(2, 5, 4)), np.zeros((2, 3))
+        outputs = [
+            nn.LSTM(3)(x, (zeros, zeros)),
+            nn.GRU(3)(x, zeros),
+            nn.MultiHeadAttention(2)(x, mask=np.zeros((5, 5))),
+        ]
+    finally:
+        tg.set_backend("numpy")
+    assert {(y.backend, y.dtype.name) for y in outputs} == {(gpu.name, "float32")}
 
 
 def test_autocast_still_chooses():

@@ -75,7 +75,8 @@ class LazyLayer(Module):
                 f"{type(self).__name__}({self.describe()}) was made for {self.sized_by} = {own}, "
                 f"the length of axis {self.axis}; its {name} has shape {x.shape}"
             )
-        return in_dtype_of(self.weight, x)
+        weight = self.weight
+        return x if x._data.dtype == weight._data.dtype else in_dtype_of(weight, x)
 
 
 def in_dtype_of(weight: Tensor, x: Tensor) -> Tensor:
