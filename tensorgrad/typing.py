@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class SupportsArray(Protocol):
     """What NumPy can make an array of: NumPy's own arrays and scalars, tensors, data frames."""
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self) -> np.ndarray[Any, Any]:
         """Its numbers."""
 
 

@@ -28,8 +28,8 @@ class LazyLayer(Module):
 
     sized_by = "in_features"
     axis = -1  # of the input
-    weight: Any = None  # Parameters once the number is known
-    bias: Any = None
+    weight: Parameter = None  # type: ignore[assignment]  # until the number is known
+    bias: Parameter | None = None
 
     def start(self, length: Any, dtype: Any) -> None:
         """Note the number, and make the weights if it is one. The last line of `__init__`."""
