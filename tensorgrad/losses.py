@@ -160,6 +160,8 @@ def cross_entropy(
     x, t = _both("cross_entropy", prediction, target)
     if not x.shape:
         raise ShapeError("cross_entropy takes logits (..., classes), got a single number")
+    if not is_floating(x.dtype):
+        x = x.astype("float32")
     if (maker := _maker(x)) == "softmax":
         raise ArgumentError(f"cross_entropy takes logits, {_given(maker)}")
     if maker == "sigmoid":
@@ -187,7 +189,7 @@ def cross_entropy(
     if not is_floating(t.dtype):
         _one_hot(t)
     if t.dtype != x.dtype:
-        t = t.astype(x.dtype if is_floating(x.dtype) else "float32")
+        t = t.astype(x.dtype)
     rows = reduce.sum_(t * reduce.log_softmax(x), axis=-1)
     return _reduced("cross_entropy", -rows, reduction)
 

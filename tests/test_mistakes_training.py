@@ -290,6 +290,7 @@ ALLOWED = {
     "both require gradients": lambda: losses.mean_squared_error(leaf(), leaf(LOGITS + 1)),
     "a tracked target in evaluation": lambda: no_grad_loss(),
     "softmax and squared error": lambda: losses.mean_squared_error(tg.softmax(leaf()), LOGITS),
+    "whole logits": lambda: ce([[1, 2, 3]] * 12, LABELS),
     "probabilities": lambda: bce(tg.sigmoid(leaf(Y)), YES),
     "probabilities, rounded": lambda: bce(tg.tensor([1.0000001, 0.0]), [1, 0]),
     "the end of a softmax of no classes": lambda: ce(leaf()[:, :2], LABELS % 2),
