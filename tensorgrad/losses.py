@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -105,9 +105,11 @@ def binary_cross_entropy(
     0.6931
     """
     name = "binary_cross_entropy"
-    p, t = _pair(name, prediction, target)
-    _within(name, "prediction", p, "end with a sigmoid, or use binary_cross_entropy_with_logits")
-    _within(name, "target", t, "classes are 0 and 1, or probabilities")
+    p, t = _binary(name, prediction, target)
+    if _maker(p) not in ("sigmoid", "softmax"):
+        _within(
+            name, "prediction", p, "end with a sigmoid, or use binary_cross_entropy_with_logits"
+        )
     return _reduced(name, loss.binary_cross_entropy(p, t), reduction)
 
 
@@ -126,12 +128,11 @@ def binary_cross_entropy_with_logits(
     0.3466
     """
     name = "binary_cross_entropy_with_logits"
-    p, t = _pair(name, prediction, target)
+    p, t = _binary(name, prediction, target)
     if (maker := _maker(p)) in ("sigmoid", "softmax"):
         raise ArgumentError(f"{name} takes logits, {_given(maker)}, or use binary_cross_entropy")
     if maker == "relu":
         _doubt(f"{name}: the logits come from a relu, so no probability is below one half")
-    _within(name, "target", t, "classes are 0 and 1, or probabilities")
     return _reduced(name, loss.binary_cross_entropy_with_logits(p, t), reduction)
 
 
@@ -159,6 +160,8 @@ def cross_entropy(
     x, t = _both("cross_entropy", prediction, target)
     if not x.shape:
         raise ShapeError("cross_entropy takes logits (..., classes), got a single number")
+    if not is_floating(x.dtype):
+        x = x.astype("float32")
     if (maker := _maker(x)) == "softmax":
         raise ArgumentError(f"cross_entropy takes logits, {_given(maker)}")
     if maker == "sigmoid":
@@ -186,7 +189,7 @@ def cross_entropy(
     if not is_floating(t.dtype):
         _one_hot(t)
     if t.dtype != x.dtype:
-        t = t.astype(x.dtype if is_floating(x.dtype) else "float32")
+        t = t.astype(x.dtype)
     rows = reduce.sum_(t * reduce.log_softmax(x), axis=-1)
     return _reduced("cross_entropy", -rows, reduction)
 
@@ -224,6 +227,14 @@ def _pair(name: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
     if not is_floating(p.dtype):  # else the target would be cut to whole numbers
         p = p.astype(t.dtype if is_floating(t.dtype) else "float32")
     return p, t if t.dtype == p.dtype else t.astype(p.dtype)
+
+
+def _binary(name: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
+    """A pair whose target is yes or no, or a probability."""
+    p, t = _pair(name, prediction, target)
+    if getattr(target, "dtype", None) != np.dtype("bool"):
+        _within(name, "target", t, "classes are 0 and 1, or probabilities")
+    return p, t
 
 
 def _reduced(name: str, values: Tensor, reduction: str) -> Tensor:
@@ -309,6 +320,8 @@ def get(name: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
     return LOSSES[name]
 
 
-def __getattr__(name: str) -> Any:
-    hint = f": {missing('losses', name, ())}" if name in NAMES["losses"] else ""
-    raise AttributeError(f"module 'tensorgrad.losses' has no attribute {name!r}{hint}")
+if not TYPE_CHECKING:  # else every name would be one for type checkers
+
+    def __getattr__(name: str) -> Any:
+        hint = f": {missing('losses', name, ())}" if name in NAMES["losses"] else ""
+        raise AttributeError(f"module 'tensorgrad.losses' has no attribute {name!r}{hint}")

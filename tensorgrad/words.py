@@ -101,7 +101,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "T_max": ("steps",),
     "eta_min": ("end",),
     "warmup_steps": ("steps",),
-    "max_norm": ("most",),
+    "clip_norm": ("max_norm", "most"),
     "init_scale": ("start",),
     "growth_interval": ("interval",),
     "growth_factor": ("factor",),
@@ -132,6 +132,7 @@ in_features, in_channels or features, or begin the Sequential with nn.Input(shap
 # ... or why there is none, and what to do.
 REFUSED: dict[str, str] = {
     "out": "ops write into no array, which the tape would not see: use the result",
+    "inplace": "ops write into no array, which the tape would not see: use the result",
     "from_logits": "a loss takes one of them: binary_cross_entropy probabilities, cross_entropy "
     "and binary_cross_entropy_with_logits logits",
     "label_smoothing": "give smoothed probabilities as the target: y * (1 - s) + s / classes",
@@ -159,9 +160,9 @@ REFUSED: dict[str, str] = {
     "amsgrad": "there is no such variant",
     "dampening": "there is none: momentum is as in Sutskever et al. 2013 and in PyTorch's default",
     "maximize": "there is none: minimize the negative",
-    "clipnorm": "optimizer.clip_grad_norm(most), between backward() and step()",
-    "global_clipnorm": "optimizer.clip_grad_norm(most), between backward() and step()",
-    "clipvalue": "there is none: clip p.grad yourself, or see optimizer.clip_grad_norm(most)",
+    "clipnorm": "optimizer.clip_grad_norm(1.0), between backward() and step()",
+    "global_clipnorm": "optimizer.clip_grad_norm(1.0), between backward() and step()",
+    "clipvalue": "there is none: clip p.grad yourself, or see optimizer.clip_grad_norm(1.0)",
     "validation_split": "not there yet: cut the arrays, and give validation_data=(x[n:], y[n:])",
     "steps_per_epoch": "an epoch is one pass over the arrays",
     "initial_epoch": "not there: fit goes on from the weights as they are",
@@ -283,6 +284,10 @@ NAMES: dict[str, dict[str, str]] = {
         "Dropout2d": "Dropout",
         "ModuleList": "a list: self.layers = [...]",
         "ModuleDict": "a dict: self.heads = {...}",
+        **dict.fromkeys(
+            ("CrossEntropyLoss", "NLLLoss", "BCELoss", "BCEWithLogitsLoss", "MSELoss", "L1Loss"),
+            "a function of tg.losses, such as cross_entropy(prediction, target)",
+        ),
         "functional": "tg: tg.relu, tg.softmax, tg.losses.cross_entropy",
     },
     "optim": {

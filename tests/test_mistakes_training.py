@@ -14,6 +14,7 @@ import tensorgrad as tg
 from tensorgrad import losses, nn, optim
 from tensorgrad.train import Callback, EarlyStopping
 
+pytestmark = pytest.mark.host
 rng = np.random.default_rng(0)
 X = rng.normal(size=(12, 4)).astype(np.float32)
 Y = X[:, :1].copy()
@@ -151,6 +152,11 @@ MISTAKES = {
         "replaced": (lambda: replaced()[1].step(), "Make the optimizer anew"),
         "replaced layer": (lambda: replaced_layer().step(), r"would not train .* \(5, 3\)"),
         "no gradient": (lambda: optim.SGD(net().parameters()).step(), "call backward"),
+        "a schedule not made": (
+            lambda: optim.SGD(lr=optim.schedules.constant),
+            "lr must be a number",
+        ),
+        "half a schedule": (lambda: optim.SGD(lr=optim.schedules.cosine), "'steps'"),
         "learning_rate": (lambda: setattr(optim.SGD(), "learning_rate", 0.1), "is called lr"),
         "class": (lambda: compiled(optimizer=optim.Adam), "make an object of it"),
         "warmup to a number": (lambda: optim.schedules.warmup(3, 0.1), r"constant\(0.1\)"),
@@ -222,6 +228,8 @@ MISTAKES = {
         "restore": (lambda: EarlyStopping(restore_best_weights=True), "is restore_best="),
         "loss of PyTorch": (lambda: losses.CrossEntropyLoss, "cross_entropy, which takes logits"),
         "loss of Keras": (lambda: losses.get("binary_crossentropy"), "is binary_cross_entropy"),
+        "norm": (lambda: nn.BatchNorm2d, "here it is BatchNorm"),
+        "loss layer": (lambda: nn.MSELoss(), "a function of tg.losses"),
         "scheduler": (lambda: optim.lr_scheduler, "here it is schedules"),
     },
     "names and values": {
@@ -233,6 +241,15 @@ MISTAKES = {
         "metric": (lambda: compiled(metrics=["acc"]), "did you mean 'accuracy'"),
         "loss": (lambda: compiled(loss="mes"), "did you mean 'mse'"),
         "optimizer": (lambda: compiled(optimizer="adamm"), "did you mean 'adam'"),
+        "fit of a loader": (
+            lambda: compiled().fit(tg.data.DataLoader((X, LABELS))),
+            r"fit\(\*loader.arrays\)",
+        ),
+        "validation of one": (lambda: fitted(validation_data=X), r"two arrays, \(x, y\)"),
+        "validation weights": (
+            lambda: fitted(validation_data=(X, LABELS, X)),
+            r"two arrays, \(x, y\)",
+        ),
         "epochs": (lambda: fitted(epochs=0), "epochs must be at least 1"),
         "batch_size": (lambda: fitted(batch_size=0), "batch_size must be at least 1"),
         "graphed": (lambda: tg.cuda.graphed(3, X), "the step is a function, got int"),
@@ -273,11 +290,13 @@ ALLOWED = {
     "both require gradients": lambda: losses.mean_squared_error(leaf(), leaf(LOGITS + 1)),
     "a tracked target in evaluation": lambda: no_grad_loss(),
     "softmax and squared error": lambda: losses.mean_squared_error(tg.softmax(leaf()), LOGITS),
+    "whole logits": lambda: ce([[1, 2, 3]] * 12, LABELS),
     "probabilities": lambda: bce(tg.sigmoid(leaf(Y)), YES),
     "probabilities, rounded": lambda: bce(tg.tensor([1.0000001, 0.0]), [1, 0]),
     "the end of a softmax of no classes": lambda: ce(leaf()[:, :2], LABELS % 2),
     "a callback alone": lambda: fitted(callbacks=EarlyStopping("loss")),
     "no callbacks": lambda: fitted(callbacks=None),
+    "no metrics": lambda: compiled(metrics=None).fit(X, LABELS, verbose=0),
     "callbacks of a generator": lambda: fitted(callbacks=(Callback() for _ in range(2))),
     "a hook of one's own name": lambda: subclass(Callback, best_epoch=lambda self: 1),
 }
@@ -554,6 +573,19 @@ def test_layers_compute_in_their_own_dtype(name, dtype):
         assert leaf.grad.dtype == dtype
 
 
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_cast_where_their_weights_are(name, gpu):
+    make, x = LAYERS[name]
+    tg.set_backend(gpu.name)
+    try:
+        leaf = tg.tensor(x.astype("float64"), requires_grad=True, backend=gpu.name)
+        y = make()(leaf)
+        y.sum().backward()
+    finally:
+        tg.set_backend("numpy")
+    assert (y.backend, y.dtype, leaf.grad.dtype) == (gpu.name, np.float32, np.float64)
+
+
 def test_float64_layers_take_float32():
     assert nn.Dense(3, dtype="float64")(X).dtype == np.float64
 
@@ -564,6 +596,20 @@ def test_masks_states_and_positions_do_not_widen():
     assert attention(x, mask=np.zeros((5, 5))).dtype == np.float32
     assert lstm(x, (np.zeros((2, 3)), np.zeros((2, 3)))).dtype == np.float32
     assert nn.PositionalEmbedding(8, 4)(x).dtype == np.float32
+
+
+def test_states_and_masks_go_where_the_input_is(gpu):
+    tg.set_backend(gpu.name)
+    try:
+        x, zeros = rng.normal(size=(2, 5, 4)), np.zeros((2, 3))
+        outputs = [
+            nn.LSTM(3)(x, (zeros, zeros)),
+            nn.GRU(3)(x, zeros),
+            nn.MultiHeadAttention(2)(x, mask=np.zeros((5, 5))),
+        ]
+    finally:
+        tg.set_backend("numpy")
+    assert {(y.backend, y.dtype.name) for y in outputs} == {(gpu.name, "float32")}
 
 
 def test_autocast_still_chooses():

@@ -1,6 +1,6 @@
 """Layers and models."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..words import missing
 from . import init
@@ -67,7 +67,8 @@ __all__ = [
     "init",
 ]
 
+if not TYPE_CHECKING:  # else every name would be one for type checkers
 
-def __getattr__(name: str) -> Any:
-    hint = missing("nn", name, __all__)
-    raise AttributeError(f"module 'tensorgrad.nn' has no attribute {name!r}: {hint}")
+    def __getattr__(name: str) -> Any:
+        hint = missing("nn", name, __all__)
+        raise AttributeError(f"module 'tensorgrad.nn' has no attribute {name!r}: {hint}")

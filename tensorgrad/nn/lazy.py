@@ -28,8 +28,8 @@ class LazyLayer(Module):
 
     sized_by = "in_features"
     axis = -1  # of the input
-    weight: Any = None  # Parameters once the number is known
-    bias: Any = None
+    weight: Parameter = None  # type: ignore[assignment]  # until the number is known
+    bias: Parameter | None = None
 
     def start(self, length: Any, dtype: Any) -> None:
         """Note the number, and make the weights if it is one. The last line of `__init__`."""
@@ -75,7 +75,8 @@ class LazyLayer(Module):
                 f"{type(self).__name__}({self.describe()}) was made for {self.sized_by} = {own}, "
                 f"the length of axis {self.axis}; its {name} has shape {x.shape}"
             )
-        return in_dtype_of(self.weight, x)
+        weight = self.weight
+        return x if x._data.dtype == weight._data.dtype else in_dtype_of(weight, x)
 
 
 def in_dtype_of(weight: Tensor, x: Tensor) -> Tensor:

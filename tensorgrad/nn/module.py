@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import numpy as np
 
@@ -11,8 +11,13 @@ from ..backend import BY_TYPE, default, dtype_of, get, is_floating
 from ..core import Leaf, Tensor, stamp
 from ..creation import asarray, owned, track
 from ..errors import ArgumentError, DTypeError, GraphError, ShapeError, TensorgradError
+from ..typing import DType
 from ..words import NAMES, explains_names, missing
 from .symbol import Symbol, symbolic_call
+
+if TYPE_CHECKING:
+    from ..train.loop import History
+T = TypeVar("T")
 
 
 class Parameter(Tensor):
@@ -63,14 +68,14 @@ def parts_of(value: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield from parts_of(part, f"{path}[{key!r}]")
 
 
-class Computed:
+class Computed(Generic[T]):
     """An attribute computed when asked for, which an instance may replace by one of its own."""
 
-    def __init__(self, value: Callable[[Any], Any]):
+    def __init__(self, value: Callable[[Any], T]):
         self.value, self.__doc__ = value, value.__doc__
 
-    def __get__(self, module: Any, owner: type) -> Any:
-        return self if module is None else self.value(module)
+    def __get__(self, module: Any, owner: type) -> T:
+        return self if module is None else self.value(module)  # type: ignore[return-value]
 
 
 class Module:
@@ -231,13 +236,13 @@ class Module:
         """The parameters that require gradients."""
         return [p for p in self.parameters() if p.requires_grad]
 
-    def train(self, on: bool = True) -> Module:
+    def train(self, on: bool = True) -> Self:
         """Set training behaviour (dropout drops) here and in all modules inside."""
         for module in self.modules():
             module.training = on
         return self
 
-    def eval(self) -> Module:
+    def eval(self) -> Self:
         """Set evaluation behaviour here and in all modules inside."""
         return self.train(False)
 
@@ -246,7 +251,7 @@ class Module:
         for _, p in self.named_parameters():
             p.grad = None
 
-    def to(self, backend: str) -> Module:
+    def to(self, backend: str) -> Self:
         """Move all parameters and buffers to another backend, in place."""
         target = get(backend)
         self.parameters()  # says which layers have none yet
@@ -256,7 +261,7 @@ class Module:
             stamp(p)
         return self
 
-    def astype(self, dtype: Any) -> Module:
+    def astype(self, dtype: DType) -> Self:
         """Cast all parameters and floating buffers to another floating dtype, in place."""
         wanted = dtype_of(dtype)
         if not is_floating(wanted):
@@ -346,7 +351,7 @@ class Module:
         loss: Any = "mse",
         metrics: Iterable = (),
         graphed: bool = False,
-    ) -> Module:
+    ) -> Self:
         """Say how to train: an optimizer and a loss, by object or name, and metrics to watch. With
         `graphed`, `fit` on a GPU launches each step as one CUDA graph; see `cuda.graphed`."""
         from ..train import loop
@@ -354,7 +359,7 @@ class Module:
         return loop.compile(self, optimizer, loss, metrics, graphed)
 
     @explains_names
-    def fit(self, x: Any, y: Any = None, **options: Any) -> Any:
+    def fit(self, x: Any, y: Any = None, **options: Any) -> History:
         """Train on arrays; see `train.loop.fit` for the options. Returns a History."""
         from ..train import loop
 

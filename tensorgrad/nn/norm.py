@@ -12,7 +12,7 @@ from ..ops import norm
 from ..switches import recording, switches
 from .init import initial
 from .lazy import LazyLayer, size
-from .module import Buffer
+from .module import Buffer, Parameter
 
 
 class Norm(LazyLayer):
@@ -21,6 +21,7 @@ class Norm(LazyLayer):
 
     sized_by = "features"
     biased = True
+    bias: Parameter = None  # type: ignore[assignment]
 
     def __init__(self, features: int | None, eps: float, dtype: Any):
         super().__init__()
@@ -123,8 +124,8 @@ class BatchNorm(Norm):
     """
 
     axis = 1
-    running_mean: Any = None  # Buffers, made after weight and bias and so listed after them
-    running_var: Any = None
+    running_mean: Buffer = None  # type: ignore[assignment]  # made after weight and bias, and
+    running_var: Buffer = None  # type: ignore[assignment]  # so listed after them
 
     def __init__(
         self,

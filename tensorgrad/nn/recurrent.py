@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import OPS, Tensor
-from ..creation import asarray
+from ..creation import asarray, beside
 from ..errors import ArgumentError, GraphError, ShapeError, suggest
 from ..ops.recurrent import ACTIVATIONS
 from .init import initial
@@ -71,17 +71,18 @@ class Recurrent(LazyLayer):
                 + (hint if len(x.shape) == 2 else "")
             )
         x = self.checked(x)
-        y, *rest = self.run(x, self._given(state, (x.shape[0], self.units), name))
+        y, *rest = self.run(x, self._given(state, x, name))
         last = rest[: len(self.states)]
         y = y if self.return_sequences else last[0]
         return (y, *last) if self.return_state else y
 
-    def _given(self, state: Any, shape: tuple[int, int], name: str) -> list[Tensor | None]:
-        """The states to begin with as tensors of that shape, None for zeros."""
+    def _given(self, state: Any, x: Tensor, name: str) -> list[Tensor | None]:
+        """The states to begin with as tensors (n, units) beside x, None for zeros."""
+        shape = (x.shape[0], self.units)
         if state is None:
             return [None] * len(self.states)
         several = isinstance(state, (tuple, list))
-        given = [asarray(s) for s in (state if several else [state])]
+        given = [beside(s, x) for s in (state if several else [state])]
         if len(given) != len(self.states) or any(s.shape != shape for s in given):
             raise ShapeError(
                 f"{name}: state is ({', '.join(self.states)}), each of shape {shape} here; "

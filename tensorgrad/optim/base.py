@@ -45,6 +45,7 @@ class Optimizer:
                 )
         self.options = {**self.defaults, **options}
         self.start_lr = lr(0) if callable(lr) else float(lr)
+        _check_rate(type(self).__name__, self.start_lr, schedule=False)
         self.steps = 0
         self.groups: list[dict[str, Any]] = []
         self.state: dict[int, tuple] = {}  # by the parameter's index in params()
@@ -277,8 +278,8 @@ def rescaled(arrays: list, by: Any) -> Any:
     return math.prod(flags[1:], start=flags[0])
 
 
-def _check_rate(name: str, lr: Any) -> None:
-    if callable(lr):
+def _check_rate(name: str, lr: Any, schedule: bool = True) -> None:
+    if callable(lr) and schedule:
         return
     if not isinstance(lr, (int, float, np.number)) or not lr >= 0:
         raise ArgumentError(f"{name}: lr must be a number >= 0 or a schedule, got {lr!r}")

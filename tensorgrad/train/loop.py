@@ -67,7 +67,7 @@ class History:
 
 def compile(model: Any, optimizer: Any, loss: Any, metrics: Iterable, graphed: bool) -> Any:
     """Set the model's plan for training; names are looked up now, so misspellings end here."""
-    metrics = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics
+    metrics = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics or ()
     loss = losses.get(loss)
     named: dict[str, Any] = {}
     for m in metrics:
@@ -93,6 +93,11 @@ def _dtype(model: Any) -> Any:
 
 def _check(x: Any, y: Any, loss: Any) -> tuple[Any, Any]:
     """x and y as arrays, or one error about what is wrong with them."""
+    if isinstance(x, DataLoader) or hasattr(x, "__next__"):
+        raise ArgumentError(
+            f"fit and evaluate take arrays, fit(x, y), and cut batches themselves; got a "
+            f"{type(x).__name__}: fit(*loader.arrays), or a loop of your own"
+        )
     if y is None:
         raise ArgumentError("fit and evaluate need targets: fit(x, y)")
     x, y = arrays_of((x, y))
@@ -193,6 +198,8 @@ def fit(
     callbacks = checked(callbacks)
     output = _trial(model, plan, x, y)
     if validation_data is not None:
+        if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
+            raise ArgumentError("fit: validation_data is a tuple of two arrays, (x, y)")
         validation_data = _check(*validation_data, plan.loss)
         _trial(model, plan, *validation_data)
     dtype = _dtype(model)
