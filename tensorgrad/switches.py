@@ -26,7 +26,7 @@ switches = _Switches()
 
 def each_time(effect: Callable[[], None]) -> None:
     """Do what the host has to do in every step. A captured step does it before each launch, since
-    its Python runs but once (cuda.py)."""
+    its Python runs but once (cuda/graph.py)."""
     if switches.each_time is None:
         effect()
     else:
