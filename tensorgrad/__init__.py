@@ -160,16 +160,18 @@ __all__ = [
 __all__ += functions.__all__
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name in _FROM:
-        return getattr(importlib.import_module(f"{__name__}.{_FROM[name]}"), name)
-    from .words import missing
+if not TYPE_CHECKING:  # else every name would be there for type checkers
 
-    raise AttributeError(
-        f"module 'tensorgrad' has no attribute {name!r}: {missing('tensorgrad', name, __all__)}"
-    )
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return importlib.import_module(f"{__name__}.{name}")
+        if name in _FROM:
+            return getattr(importlib.import_module(f"{__name__}.{_FROM[name]}"), name)
+        from .words import missing
+
+        raise AttributeError(
+            f"module 'tensorgrad' has no attribute {name!r}: {missing('tensorgrad', name, __all__)}"
+        )
 
 
 def __dir__() -> list[str]:

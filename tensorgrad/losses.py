@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -309,6 +309,8 @@ def get(name: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
     return LOSSES[name]
 
 
-def __getattr__(name: str) -> Any:
-    hint = f": {missing('losses', name, ())}" if name in NAMES["losses"] else ""
-    raise AttributeError(f"module 'tensorgrad.losses' has no attribute {name!r}{hint}")
+if not TYPE_CHECKING:  # else every name would be there for type checkers
+
+    def __getattr__(name: str) -> Any:
+        hint = f": {missing('losses', name, ())}" if name in NAMES["losses"] else ""
+        raise AttributeError(f"module 'tensorgrad.losses' has no attribute {name!r}{hint}")

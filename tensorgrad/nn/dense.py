@@ -10,6 +10,7 @@ from ..core import Tensor
 from ..creation import asarray
 from ..errors import ArgumentError, ShapeError
 from ..ops import matmul
+from ..typing import ActivationLike, ArrayLike, DType, Initializer
 from . import activation as activations
 from .init import uniform
 from .lazy import LazyLayer, size
@@ -25,15 +26,17 @@ class Dense(LazyLayer):
     (1, 3)
     """
 
+    in_features: int | None
+
     def __init__(
         self,
         units: int,
         in_features: int | None = None,
-        activation: Any = None,
+        activation: ActivationLike = None,
         bias: bool = True,
-        weight_init: Any = "xavier_uniform",
-        bias_init: Any = "zeros",
-        dtype: Any = "float32",
+        weight_init: Initializer = "xavier_uniform",
+        bias_init: Initializer = "zeros",
+        dtype: DType = "float32",
     ):
         super().__init__()
         if isinstance(in_features, str):
@@ -50,7 +53,7 @@ class Dense(LazyLayer):
         if self.use_bias:
             self.bias = self.drawn(self.inits[1], self.units)
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: ArrayLike) -> Tensor:
         x = asarray(x)
         if not x.shape:
             raise ShapeError("Dense takes arrays of one axis or more, got a single number")

@@ -1,6 +1,6 @@
 """Optimizers and learning-rate schedules."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ArgumentError, suggest
 from ..words import NAMES, missing
@@ -28,6 +28,8 @@ def get(optimizer: Any) -> Optimizer:
 __all__ = ["SGD", "Adam", "AdamW", "LossScale", "Optimizer", "get", "schedules"]
 
 
-def __getattr__(name: str) -> Any:
-    hint = f": {missing('optim', name, ())}" if name in NAMES["optim"] else ""
-    raise AttributeError(f"module 'tensorgrad.optim' has no attribute {name!r}{hint}")
+if not TYPE_CHECKING:  # else every name would be there for type checkers
+
+    def __getattr__(name: str) -> Any:
+        hint = f": {missing('optim', name, ())}" if name in NAMES["optim"] else ""
+        raise AttributeError(f"module 'tensorgrad.optim' has no attribute {name!r}{hint}")

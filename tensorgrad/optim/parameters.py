@@ -25,7 +25,7 @@ def groups_of(name: str, params: Any, known: Iterable[Tensor]) -> list[dict[str,
         )
     if isinstance(params, dict):
         params = [params] if "params" in params else params.values()
-    given = [params] if isinstance(params, Tensor) else list(params)
+    given: list[Any] = [params] if isinstance(params, Tensor) else list(params)
     several = bool(given) and isinstance(given[0], dict)
     groups = [dict(group) for group in given] if several else [{"params": given}]
     taken = {id(p) for p in known}

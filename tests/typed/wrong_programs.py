@@ -1,0 +1,29 @@
+"""Mistakes that a type checker must see before the program runs: each line marked `# wrong` is an
+error of mypy --strict, and no other line is (tests/test_typing.py)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import tensorgrad as tg
+from tensorgrad import Tensor, losses, nn
+
+
+def mistakes(x: Tensor, model: nn.Sequential) -> None:
+    tg.sum(x, axis="rows")  # wrong
+    tg.softmax(x, dim=-1)  # wrong
+    x.sum(dim=0)  # wrong
+    x.foo()  # wrong
+    tg.no_such_function(x)  # wrong
+    tg.softmax()  # wrong
+    tg.zeros("ab")  # wrong
+    tg.conv2d(x, x, stride="two")  # wrong
+    n: int = x.sum()  # wrong
+    a: np.ndarray = tg.exp(x)  # wrong
+    losses.mean_squared_error(x)  # wrong
+    losses.mean_squared_error(x, x, reduction="average")  # wrong
+    nn.Linear("3", 2)  # wrong
+    nn.Linear(3)  # wrong
+    tg.optim.Adam(model.parameters(), learning_rate=0.1)  # wrong
+    text: str = model(x)  # wrong
+    print(n, a, text)
