@@ -292,7 +292,7 @@ class GradientTape:
     def __exit__(self, *error: Any) -> None:
         self._block.__exit__(*error)
 
-    def watch(self, *tensors: Tensor) -> None:
+    def watch(self, *tensors: Tensor | Tree) -> None:
         """Make these tensors ones that gradients can be asked for."""
         for t in leaves(tensors):
             track(t)

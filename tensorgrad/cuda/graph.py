@@ -24,7 +24,7 @@ from ..core import Leaf, Tensor, next_seq
 from ..dispatch import watched
 from ..errors import ArgumentError, GraphError, TensorgradError, user_line
 from ..switches import switches
-from ..typing import Result
+from ..typing import ArrayLike, Result
 
 _NO_MEMORY = 2  # cudaErrorMemoryAllocation
 _PACKAGE = str(Path(__file__).parent.parent)
@@ -32,7 +32,7 @@ _PACKAGE = str(Path(__file__).parent.parent)
 
 def graphed(
     step: Callable[..., Result],
-    sample_batch: Tensor | tuple[Tensor, ...],
+    sample_batch: ArrayLike | tuple[ArrayLike, ...],
     warmup: int = 3,
 ) -> Callable[..., Result]:
     """A function that does what `step(*batch)` does, to the last bit, by launching a CUDA graph.

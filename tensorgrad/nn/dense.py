@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any
 
 from ..core import Tensor
 from ..creation import asarray
@@ -78,9 +77,15 @@ class Linear(Dense):
     (2, 3)
     """
 
-    def __init__(self, in_features: int, out_features: int, bias: bool = True, **options: Any):
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        activation: ActivationLike = None,
+        dtype: DType = "float32",
+    ):
         bound = 1 / math.sqrt(size("Linear: in_features", in_features))
         draw = partial(uniform, bound)
-        super().__init__(
-            out_features, in_features, bias=bias, weight_init=draw, bias_init=draw, **options
-        )
+        super().__init__(out_features, in_features, activation, bias, draw, draw, dtype)

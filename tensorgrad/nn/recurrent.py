@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypedDict, Unpack
 
 from ..core import OPS, Tensor
 from ..creation import asarray
@@ -141,6 +141,18 @@ class GRU(Recurrent):
         return OPS["gru"](x, *states, self.weight, self.recurrent_weight, *more)
 
 
+class RecurrentOptions(TypedDict, total=False):
+    """The keywords that `SimpleRNN` hands on."""
+
+    return_sequences: bool
+    return_state: bool
+    bias: bool
+    weight_init: Initializer
+    recurrent_init: Initializer
+    bias_init: Initializer
+    dtype: DType
+
+
 class SimpleRNN(Recurrent):
     """Simple recurrence (Elman 1990): h = activation(x_t @ weight + h @ recurrent_weight + bias),
     where the activation is tanh or relu.
@@ -153,8 +165,8 @@ class SimpleRNN(Recurrent):
         self,
         units: int,
         in_features: int | None = None,
-        activation: str = "tanh",
-        **options: Any,
+        activation: Literal["tanh", "relu"] = "tanh",
+        **options: Unpack[RecurrentOptions],
     ):
         if activation not in ACTIVATIONS:
             raise ArgumentError(

@@ -12,7 +12,7 @@ from .scale import LossScale
 OPTIMIZERS = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
 
 
-def get(optimizer: Any) -> Optimizer:
+def get(optimizer: Optimizer | str) -> Optimizer:
     """An optimizer from itself or its name; ArgumentError for unknown names."""
     if isinstance(optimizer, Optimizer):
         return optimizer
