@@ -14,7 +14,7 @@ X = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]])
 Y = np.array([[1.0], [1.0], [2.0], [2.0]])
 
 
-def run(seed: int = 0, epochs: int = 500) -> tuple[float, list]:
+def run(seed: int = 0, epochs: int = 500) -> tuple[float, list[list[tuple[int, ...]]]]:
     """Train; returns the final loss and, for each layer, the shapes of its weights."""
     tg.seed(seed)
     x = (X - X.mean(0)) / X.std(0)

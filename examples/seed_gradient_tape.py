@@ -14,16 +14,18 @@ import tensorgrad as tg
 class NeuralNetwork(tg.nn.Module):
     """Two dense layers; the last gives a probability."""
 
-    def __init__(self, units: int):
+    def __init__(self, units: int) -> None:
         super().__init__()
         self.fc1 = tg.nn.Dense(units, activation="tanh")
         self.fc2 = tg.nn.Dense(1, activation="sigmoid")
 
-    def forward(self, x):
+    def forward(self, x: tg.Tensor) -> tg.Tensor:
         return self.fc2(self.fc1(x))
 
 
-def train_step(model, optimizer, x, y):
+def train_step(
+    model: NeuralNetwork, optimizer: tg.optim.Optimizer, x: tg.Tensor, y: tg.Tensor
+) -> tg.Tensor:
     """One update; returns the loss before it."""
     with tg.GradientTape() as tape:
         loss = tg.losses.binary_cross_entropy(model(x), y)

@@ -20,14 +20,16 @@ def run(seed: int = 0, hidden: int = 2, bias: bool = False, steps: int = 10_000)
     update does; returns the final mean squared error."""
     rng = np.random.default_rng(seed)
     w0, w1 = 2 * rng.random((2, hidden)) - 1, 2 * rng.random((hidden, 1)) - 1
-    ws = [w0, w1] + ([np.zeros(hidden), np.zeros(1)] if bias else [])
+    start = [w0, w1] + ([np.zeros(hidden), np.zeros(1)] if bias else [])
 
-    def error(w0, w1, b0=0.0, b1=0.0):
+    def error(
+        w0: tg.Tensor, w1: tg.Tensor, b0: tg.Tensor | float = 0.0, b1: tg.Tensor | float = 0.0
+    ) -> tg.Tensor:
         output = tg.sigmoid(tg.sigmoid(X @ w0 + b0) @ w1 + b1)
         return 0.5 * ((output - Y) ** 2).sum()
 
-    step = tg.value_and_grad(error, argnums=tuple(range(len(ws))))
-    ws = [tg.asarray(w) for w in ws]
+    step = tg.value_and_grad(error, argnums=tuple(range(len(start))))
+    ws = [tg.asarray(w) for w in start]
     for _ in range(steps):
         value, gs = step(*ws)
         ws = [w - g for w, g in zip(ws, gs, strict=True)]

@@ -160,20 +160,24 @@ __all__ = [
 __all__ += functions.__all__
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name in _FROM:
-        return getattr(importlib.import_module(f"{__name__}.{_FROM[name]}"), name)
+if not TYPE_CHECKING:  # else every name would be there for type checkers
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return importlib.import_module(f"{__name__}.{name}")
+        if name in _FROM:
+            return getattr(importlib.import_module(f"{__name__}.{_FROM[name]}"), name)
+        raise AttributeError(f"module 'tensorgrad' has no attribute {name!r}: {_hint(name)}")
+
+
+def _hint(name: str) -> str:
+    """What to write for a name that is not here, but perhaps one level below."""
     from .words import missing
 
-    places = [place for place in ("nn", "optim", "losses", "data") if name in _names_of(place)]
-    hint = f"here it is tg.{places[0]}.{name}" if places else missing("tensorgrad", name, __all__)
-    raise AttributeError(f"module 'tensorgrad' has no attribute {name!r}: {hint}")
-
-
-def _names_of(place: str) -> list[str]:
-    return getattr(importlib.import_module(f"{__name__}.{place}"), "__all__", [])
+    for place in ("nn", "optim", "losses", "data"):
+        if name in getattr(importlib.import_module(f"{__name__}.{place}"), "__all__", ()):
+            return f"here it is tg.{place}.{name}"
+    return missing("tensorgrad", name, __all__)
 
 
 def __dir__() -> list[str]:

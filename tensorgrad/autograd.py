@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from copy import copy
-from typing import Any
+from typing import Any, Literal, overload
 
 from .backend import make, namespace
 from .backward import backprop
@@ -17,9 +17,10 @@ from .functions import stack
 from .ops.shape import identity
 from .switches import recording, switches
 from .tensor_methods import seed_cotangent
+from .typing import ArrayLike, Gradient, Tree, ValueAndGradient
 
 
-def no_grad() -> AbstractContextManager:
+def no_grad() -> recording:
     """Nothing is recorded within the block, or in the decorated function, in this thread.
 
     >>> w = tensor([1.0], requires_grad=True)
@@ -29,7 +30,7 @@ def no_grad() -> AbstractContextManager:
     return recording(False)
 
 
-def enable_grad() -> AbstractContextManager:
+def enable_grad() -> recording:
     """Ops are recorded within the block, even inside a `no_grad` one."""
     return recording(True)
 
@@ -101,7 +102,19 @@ def _fresh(value: Any, name: str) -> tuple[Tensor, Tensor]:
     return given, Tensor(data, node)
 
 
-def value_and_grad(f: Callable, argnums: int | Sequence[int] = 0) -> Callable:
+@overload
+def value_and_grad(f: Callable[..., Tensor], argnums: Literal[0] = 0) -> ValueAndGradient: ...
+@overload
+def value_and_grad(
+    f: Callable[..., Tensor], argnums: int
+) -> Callable[..., tuple[Tensor, Tensor]]: ...
+@overload
+def value_and_grad(
+    f: Callable[..., Tensor], argnums: Sequence[int]
+) -> Callable[..., tuple[Tensor, tuple[Tensor, ...]]]: ...
+def value_and_grad(
+    f: Callable[..., Tensor], argnums: int | Sequence[int] = 0
+) -> Callable[..., Any]:
     """A function giving f's value and its gradients; see `grad`."""
 
     def value_and_gradient(*args: Any, create_graph: bool | None = None, **kwargs: Any) -> Any:
@@ -143,7 +156,13 @@ def _result(found: dict[Node, Any], inner: Tensor, given: Tensor) -> Tensor:
     return g if isinstance(g, Tensor) else Tensor(g)
 
 
-def grad(f: Callable, argnums: int | Sequence[int] = 0) -> Callable:
+@overload
+def grad(f: Callable[..., Tensor], argnums: Literal[0] = 0) -> Gradient: ...
+@overload
+def grad(f: Callable[..., Tensor], argnums: int) -> Callable[..., Tensor]: ...
+@overload
+def grad(f: Callable[..., Tensor], argnums: Sequence[int]) -> Callable[..., tuple[Tensor, ...]]: ...
+def grad(f: Callable[..., Tensor], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """The gradient of a function that returns a single number, as a function.
 
     Arguments may be numbers, arrays, tensors, or lists and dicts of them; `argnums` says which
@@ -155,7 +174,7 @@ def grad(f: Callable, argnums: int | Sequence[int] = 0) -> Callable:
     >>> grad(grad(grad(f)))(2.0).item()
     48.0
     """
-    both = value_and_grad(f, argnums)
+    both: Callable[..., Any] = value_and_grad(f, argnums)
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
         return both(*args, **kwargs)[1]
@@ -163,7 +182,9 @@ def grad(f: Callable, argnums: int | Sequence[int] = 0) -> Callable:
     return gradient
 
 
-def vjp(f: Callable, *primals: Any) -> tuple[Tensor, Callable]:
+def vjp(
+    f: Callable[..., Tensor], *primals: ArrayLike
+) -> tuple[Tensor, Callable[..., tuple[Tensor, ...]]]:
     """f(*primals), and a function from a cotangent of its shape to cotangents of the primals.
 
     >>> y, pull = vjp(lambda x: x * x, tensor([1.0, 3.0]))
@@ -177,7 +198,7 @@ def vjp(f: Callable, *primals: Any) -> tuple[Tensor, Callable]:
     if not isinstance(y, Tensor):
         raise GraphError(f"vjp: the function returned {type(y).__name__}, not a tensor")
 
-    def pull(cotangent: Any, create_graph: bool | None = None) -> tuple[Tensor, ...]:
+    def pull(cotangent: ArrayLike, create_graph: bool | None = None) -> tuple[Tensor, ...]:
         g = asarray(cotangent)
         if create_graph is None:
             create_graph = switches.differentiating > 0 or g.node is not None
@@ -192,7 +213,9 @@ def vjp(f: Callable, *primals: Any) -> tuple[Tensor, Callable]:
     return y.detach() if switches.differentiating == 0 else y, pull
 
 
-def jvp(f: Callable, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Tensor, Tensor]:
+def jvp(
+    f: Callable[..., Tensor], primals: Sequence[ArrayLike], tangents: Sequence[ArrayLike]
+) -> tuple[Tensor, Tensor]:
     """f(*primals), and its directional derivative along the tangents.
 
     By two reverse passes: the pull-back is linear in its cotangent, and pulling the tangents back
@@ -218,14 +241,14 @@ def jvp(f: Callable, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[T
     return y, grad(pulled)(cotangent)
 
 
-def jacobian(f: Callable) -> Callable:
+def jacobian(f: Callable[..., Tensor]) -> Callable[[ArrayLike], Tensor]:
     """The Jacobian of a function of one tensor, as a function: shape = f's shape + x's shape.
 
     >>> jacobian(lambda x: x * x)(tensor([1.0, 3.0])).tolist()
     [[2.0, 0.0], [0.0, 6.0]]
     """
 
-    def jac(x: Any) -> Tensor:
+    def jac(x: ArrayLike) -> Tensor:
         x = asarray(x)
         y, pull = vjp(f, x)
         basis = namespace(y._data).eye(y.size, dtype=y.dtype).reshape(y.size, *y.shape)
@@ -235,7 +258,7 @@ def jacobian(f: Callable) -> Callable:
     return jac
 
 
-def hessian(f: Callable) -> Callable:
+def hessian(f: Callable[..., Tensor]) -> Callable[[ArrayLike], Tensor]:
     """The matrix of second derivatives of a function from one tensor to a number, as a function.
 
     >>> hessian(lambda x: (x ** 3).sum())(tensor([1.0, 2.0])).tolist()
@@ -269,12 +292,34 @@ class GradientTape:
     def __exit__(self, *error: Any) -> None:
         self._block.__exit__(*error)
 
-    def watch(self, *tensors: Tensor) -> None:
+    def watch(self, *tensors: Tensor | Tree) -> None:
         """Make these tensors ones that gradients can be asked for."""
         for t in leaves(tensors):
             track(t)
 
-    def gradient(self, target: Tensor, sources: Any, cotangent: Any = None) -> Any:
+    @overload
+    def gradient(
+        self, target: Tensor, sources: Tensor, cotangent: ArrayLike | None = None
+    ) -> Tensor | None: ...
+    @overload
+    def gradient(  # type: ignore[overload-overlap]  # a tuple is a Sequence, too
+        self,
+        target: Tensor,
+        sources: tuple[Tensor, ...],
+        cotangent: ArrayLike | None = None,
+    ) -> tuple[Tensor | None, ...]: ...
+    @overload
+    def gradient(
+        self,
+        target: Tensor,
+        sources: Sequence[Tensor],
+        cotangent: ArrayLike | None = None,
+    ) -> list[Tensor | None]: ...
+    @overload
+    def gradient(
+        self, target: Tensor, sources: Tree, cotangent: ArrayLike | None = None
+    ) -> Tree: ...
+    def gradient(self, target: Tensor, sources: Any, cotangent: ArrayLike | None = None) -> Any:
         """d(target)/d(source) for each source, in their structure; None where there is no path.
 
         Inside another tape or `grad` the result is itself differentiable.
@@ -310,7 +355,7 @@ class Function:
     [2.0]
     """
 
-    saved: tuple = ()
+    saved: tuple[Any, ...] = ()
     xp: Any = None
 
     def save(ctx, *arrays: Any) -> None:

@@ -27,7 +27,7 @@ def backprop(
     oldest: int = 0,
     create_graph: bool = False,
     retain: bool = False,
-) -> dict[Node, Any]:
+) -> dict[Any, Any]:
     """Cotangents of all leaves and `wanted` nodes from those of the roots.
 
     Nodes older than `oldest` are not visited. Gradients are raw arrays, or Tensors on a new tape
@@ -42,12 +42,7 @@ def backprop(
 
 
 def _walk(
-    roots: list,
-    wanted: Iterable[Node],
-    oldest: int,
-    create_graph: bool,
-    retain: bool,
-    anomaly: Any,
+    roots: list, wanted: Iterable, oldest: int, create_graph: bool, retain: bool, anomaly: Any
 ) -> dict[Node, Any]:
     grads: dict[Node, Any] = {}  # cotangents not yet passed on
     found: dict[Node, Any] = {}

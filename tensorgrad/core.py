@@ -8,14 +8,14 @@ records a `Node`, which holds what the rules will need.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from numpy import ndarray  # noqa: F401  (in the calls that rules.py makes)
 
 from .backend import BY_TYPE, RAW, WEAK, Array, is_floating, make, operand
-from .dispatch import Kernels, explain
+from .dispatch import COMPLAINTS, Kernels, explain
 from .errors import DTypeError, GraphError
 from .promotion import relabelled, settled
 from .rules import Compiled
@@ -33,6 +33,13 @@ class Node:
     """One recorded call. It holds arrays and older nodes, never a Tensor: no cycles."""
 
     __slots__ = ("dtype", "op", "params", "parents", "saved", "seq", "shape")
+    op: Any  # what was called; None for a leaf, and for one output of several
+    parents: Sequence[Any]  # the node of each input, or None
+    saved: Any  # a tuple of what the rules need; None once backward has passed
+    params: dict[str, Any]
+    seq: int
+    shape: Any  # of the result; their number, where there are several
+    dtype: Any
     written = 0  # only leaves are ever written to
 
 
@@ -100,8 +107,6 @@ OPS: dict[str, Op] = {}
 _FACTS = """samples extreme scalar kind outputs inplace differentiable fixed precision
 shortcut""".split()
 on_autocast: list[Callable] = []  # what casts the inputs of an op with a `precision` (precision.py)
-_COMPLAINTS = (ValueError, TypeError, IndexError, AttributeError, ArithmeticError, MemoryError,
-               RuntimeError)  # fmt: skip
 
 
 class Op:
@@ -160,8 +165,8 @@ class Op:
             arrays = settled(self, arrays, parents)
             parents = [n or None for n in parents]
         try:
-            y = self.kernels[type(arrays[0])](*arrays, **params)
-        except _COMPLAINTS as error:
+            y = (run := self.kernels[type(arrays[0])])(*arrays, **params)
+        except COMPLAINTS as error:
             raise explain(self.name, self.inputs, arrays, params, error) from error
         if like is None:
             return y
@@ -170,7 +175,6 @@ class Op:
         if type(y) not in BY_TYPE:
             y = make(y)  # NumPy's scalars back to 0-d arrays
         if y.dtype != like.dtype:
-            run = self.kernels[type(arrays[0])]
             y, arrays = relabelled(self, y, arrays, lambda *arrays: run(*arrays, **params))
         if not tracked:
             return Tensor(y)
@@ -193,8 +197,8 @@ class Op:
         return tuple([output_of(node, i, a) for i, a in enumerate(y)])
 
 
-def op(joint: Callable | None = None, **given) -> Callable[[Callable], Op]:
-    """Register the decorated reference as an op.
+def op(joint: Callable | None = None, **given) -> Any:
+    """Register the decorated reference as an `Op`. (Any, as rules name ops that are yet to come.)
 
     Keywords named as an input are rules for it, functions whose argument names say what to save
     (see rules.py); `joint` is one rule for all inputs. Facts: `samples` and `extreme` (inputs to

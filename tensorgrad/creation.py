@@ -412,7 +412,7 @@ call layers that find their size at the first call once before, draw in one thre
 
 @explains_names
 def rand(
-    *shape: Any, dtype: DType = None, backend: str | None = None, requires_grad: bool = False
+    *shape: Shape, dtype: DType = None, backend: str | None = None, requires_grad: bool = False
 ) -> Tensor:
     """Uniform numbers in [0, 1): `rand(2, 3)` and `rand((2, 3))` are the same, `rand()` is one.
     `dtype` None is float32.
@@ -427,7 +427,7 @@ def rand(
 
 @explains_names
 def randn(
-    *shape: Any, dtype: DType = None, backend: str | None = None, requires_grad: bool = False
+    *shape: Shape, dtype: DType = None, backend: str | None = None, requires_grad: bool = False
 ) -> Tensor:
     """Normal numbers of mean 0 and variance 1: `randn(2, 3)` and `randn((2, 3))` are the same,
     `randn()` is one. `dtype` None is float32.

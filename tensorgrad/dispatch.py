@@ -188,6 +188,17 @@ def _clear() -> None:
         table.clear()
 
 
+COMPLAINTS = (  # of array libraries and kernels
+    ValueError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+    RuntimeError,
+)
+
+
 def explain(name: str, inputs: tuple, arrays: list, params: dict, error: Exception) -> Exception:
     """The array library's complaint as one of our errors: op, operands, place, remedy. Any other is
     raised as it is."""

@@ -320,7 +320,7 @@ def get(name: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
     return LOSSES[name]
 
 
-if not TYPE_CHECKING:  # else every name would be one for type checkers
+if not TYPE_CHECKING:  # else every name would be there for type checkers
 
     def __getattr__(name: str) -> Any:
         hint = f": {missing('losses', name, ())}" if name in NAMES["losses"] else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import functions as F
 from .core import Tensor
@@ -272,15 +272,15 @@ class Methods(Base):
         """log(sum(exp(x))) over `axis`. See `tg.logsumexp`."""
         return F.logsumexp(self, axis, keepdims=keepdims)
 
-    def reshape(self, *shape: Any) -> Tensor:
+    def reshape(self, *shape: Shape) -> Tensor:
         """The same numbers under another shape: `x.reshape(2, 3)` or `x.reshape((2, 3))`; one entry
         may be -1. See `tg.reshape`."""
-        return F.reshape(self, shape[0] if len(shape) == 1 else shape)
+        return F.reshape(self, shape[0] if len(shape) == 1 else shape)  # type: ignore[arg-type]
 
-    def transpose(self, *axes: Any) -> Tensor:
+    def transpose(self, *axes: Axes) -> Tensor:
         """Axes permuted: `x.transpose(1, 0)` or `x.transpose((1, 0))`; reversed without any. See
         `tg.transpose`."""
-        return F.transpose(self, axes[0] if len(axes) == 1 else axes or None)
+        return F.transpose(self, axes[0] if len(axes) == 1 else axes or None)  # type: ignore[arg-type]
 
     def flatten(self) -> Tensor:
         """One axis with all numbers in row-major order, as `x.reshape(-1)`."""

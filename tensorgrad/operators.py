@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -214,41 +214,41 @@ class Operators(Base):
 
     # --- operators in place: new numbers for the same tensor (see `_updated`) ---
 
-    def __iadd__(self, other: ArrayLike) -> Tensor:
+    def __iadd__(self, other: ArrayLike) -> Self:
         return _updated(self, elementwise.add, other, "+=")
 
-    def __isub__(self, other: ArrayLike) -> Tensor:
+    def __isub__(self, other: ArrayLike) -> Self:
         return _updated(self, elementwise.subtract, other, "-=")
 
-    def __imul__(self, other: ArrayLike) -> Tensor:
+    def __imul__(self, other: ArrayLike) -> Self:
         return _updated(self, elementwise.multiply, other, "*=")
 
-    def __itruediv__(self, other: ArrayLike) -> Tensor:
+    def __itruediv__(self, other: ArrayLike) -> Self:
         return _updated(self, elementwise.divide, other, "/=")
 
-    def __ifloordiv__(self, other: ArrayLike) -> Tensor:
+    def __ifloordiv__(self, other: ArrayLike) -> Self:
         return _updated(self, discrete.floor_divide, other, "//=")
 
-    def __imod__(self, other: ArrayLike) -> Tensor:
+    def __imod__(self, other: ArrayLike) -> Self:
         return _updated(self, discrete.remainder, other, "%=")
 
-    def __ipow__(self, other: ArrayLike) -> Tensor:
+    def __ipow__(self, other: ArrayLike) -> Self:
         return _updated(self, elementwise.power, other, "**=")
 
-    def __imatmul__(self, other: ArrayLike) -> Tensor:
+    def __imatmul__(self, other: ArrayLike) -> Self:
         return _updated(self, matmul.matmul, other, "@=")
 
-    def __iand__(self, other: ArrayLike) -> Tensor:
+    def __iand__(self, other: ArrayLike) -> Self:
         return _updated(self, discrete.bitwise_and, other, "&=")
 
-    def __ior__(self, other: ArrayLike) -> Tensor:
+    def __ior__(self, other: ArrayLike) -> Self:
         return _updated(self, discrete.bitwise_or, other, "|=")
 
-    def __ixor__(self, other: ArrayLike) -> Tensor:
+    def __ixor__(self, other: ArrayLike) -> Self:
         return _updated(self, discrete.bitwise_xor, other, "^=")
 
-    def __ilshift__(self, other: ArrayLike) -> Tensor:
+    def __ilshift__(self, other: ArrayLike) -> Self:
         return _updated(self, discrete.bitwise_left_shift, other, "<<=")
 
-    def __irshift__(self, other: ArrayLike) -> Tensor:
+    def __irshift__(self, other: ArrayLike) -> Self:
         return _updated(self, discrete.bitwise_right_shift, other, ">>=")

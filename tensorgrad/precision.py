@@ -16,6 +16,7 @@ from .backend import dtype_of, is_floating, is_half
 from .core import OPS, Tensor, on_autocast
 from .errors import DTypeError, suggest
 from .switches import switches
+from .typing import DType
 
 _SINGLE = np.dtype("float32")
 
@@ -34,7 +35,7 @@ class autocast(ContextDecorator):
     dtype('float16')
     """
 
-    def __init__(self, dtype: Any = "bfloat16"):
+    def __init__(self, dtype: DType = "bfloat16"):
         self.dtype = None if dtype is None else dtype_of(dtype)
         if self.dtype is not None and not is_half(self.dtype):
             known = ("bfloat16", "float16")
@@ -67,7 +68,7 @@ def _inputs(op: Any, args: tuple) -> tuple:
     return tuple([_cast(a, dtype) if isinstance(a, Tensor) else a for a in args])
 
 
-def _cast(a: Tensor, dtype: np.dtype) -> Tensor:
+def _cast(a: Tensor, dtype: np.dtype[Any]) -> Tensor:
     known = a.dtype == _SINGLE or (is_floating(a.dtype) and is_half(a.dtype))
     return OPS["cast"](a, dtype=dtype) if known and a.dtype != dtype else a
 

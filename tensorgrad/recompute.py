@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, overload
 from weakref import ref
 
 from .autograd import leaves, refill
@@ -12,9 +12,14 @@ from .core import Leaf, Node, Tensor, next_seq, noted
 from .creation import Draws, owned
 from .errors import ArgumentError, GraphError
 from .switches import recording, switches
+from .typing import Computes, Result
 
 
-def checkpoint(f: Callable, /, *args: Any, **kwargs: Any) -> Any:
+@overload
+def checkpoint(f: Computes[Result], /, *args: Any, **kwargs: Any) -> Result: ...
+@overload
+def checkpoint(f: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Result: ...
+def checkpoint(f: Any, /, *args: Any, **kwargs: Any) -> Any:
     """f(*args, **kwargs), keeping for backward the arguments alone (Chen et al. 2016).
 
     When backward comes to its results, f runs again, with the random numbers and the precision of

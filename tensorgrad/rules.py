@@ -75,7 +75,7 @@ _PLAIN = """{cast}{short}
         {clear}
     try:
         y = {run}
-    except _COMPLAINTS as error:
+    except COMPLAINTS as error:
         raise {failed}
     if like is None:
         return y
@@ -95,7 +95,7 @@ _RAW_ONLY = """
     if {all_raw}:
         try:
             return {run}
-        except _COMPLAINTS as error:
+        except COMPLAINTS as error:
             raise {failed}
     return op.general({names}{more})"""
 

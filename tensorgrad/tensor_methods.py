@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from .ownership import unshared
 from .switches import recording, switches
 from .typing import ArrayLike, DType
 from .words import missing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def seed_cotangent(y: Any, cotangent: Any, create_graph: bool) -> Any:
@@ -154,7 +157,7 @@ class TensorMethods(Operators, Methods):
             return self  # type: ignore[return-value]
         return shape.move(self, backend=target.name, source=home.name)  # type: ignore[no-any-return]
 
-    def numpy(self) -> np.ndarray[Any, Any]:
+    def numpy(self) -> NDArray[Any]:
         """The numbers as a NumPy array: the array itself on NumPy, a copy from a GPU."""
         return BY_TYPE[type(self._data)].to_host(self._data)
 
@@ -302,7 +305,7 @@ class TensorMethods(Operators, Methods):
 
     # --- NumPy's and others' protocols ---
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         if self.node is not None:
             raise GraphError(
                 "a tensor on the tape is not turned into an array in silence, as no gradient would "

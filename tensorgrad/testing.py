@@ -14,6 +14,7 @@ from .core import Tensor
 from .creation import asarray
 from .errors import DTypeError, TensorgradError
 from .ops.samples import Sample, binary, calls, draw, integers, same, shaped, unary
+from .typing import ArrayLike
 
 __all__ = [
     "GradientError",
@@ -53,8 +54,8 @@ def tolerance(dtype: Any, n: int = 1) -> tuple[float, float]:
 
 
 def gradcheck(
-    f: Callable,
-    inputs: Sequence[Any],
+    f: Callable[..., Any],
+    inputs: Sequence[ArrayLike],
     order: int = 1,
     eps: float = 1e-6,
     rtol: float = 1e-5,
@@ -124,7 +125,7 @@ def _like(t: Tensor, rng: np.random.Generator) -> Tensor:
     return asarray(rng.standard_normal(t.shape), backend=t.backend)
 
 
-def compare(expected: Sequence[Any], actual: Sequence[Any]) -> str:
+def compare(expected: Sequence[ArrayLike], actual: Sequence[ArrayLike]) -> str:
     """A table of two lists of gradients: shape, largest difference, and a warning where one is
     the transpose of the other.
 

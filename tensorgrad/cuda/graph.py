@@ -24,12 +24,17 @@ from ..core import Leaf, Tensor, next_seq
 from ..dispatch import watched
 from ..errors import ArgumentError, GraphError, TensorgradError, user_line
 from ..switches import switches
+from ..typing import ArrayLike, Result
 
 _NO_MEMORY = 2  # cudaErrorMemoryAllocation
 _PACKAGE = str(Path(__file__).parent.parent)
 
 
-def graphed(step: Callable, sample_batch: Any, warmup: int = 3) -> Callable:
+def graphed(
+    step: Callable[..., Result],
+    sample_batch: ArrayLike | tuple[ArrayLike, ...],
+    warmup: int = 3,
+) -> Callable[..., Result]:
     """A function that does what `step(*batch)` does, to the last bit, by launching a CUDA graph.
 
     `sample_batch`, a tensor or a tuple, is a batch such as all will be: its shapes count, not its
@@ -123,7 +128,8 @@ class _Capture:
     """The graph of a step, the memory that it works in, and what its Python did besides."""
 
     def __init__(self, step: Callable, inputs: tuple, home: Backend, stream: Any):
-        cuda, array_type = home.xp.cuda, home.array_type
+        cuda = home.xp.cuda
+        array_type: Any = home.array_type
         gc.collect()
         home.xp.get_default_memory_pool().free_all_blocks(stream)  # what the steps before left
         self.pool = cuda.MemoryPool(_allocator(cuda))  # nobody else gets blocks that the graph uses

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..errors import BackendError
 
-Split = tuple[np.ndarray, np.ndarray]
+Split = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
 
 def load_digits(test_size: float = 0.2, seed: int = 0) -> tuple[Split, Split]:

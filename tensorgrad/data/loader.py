@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Generic, overload
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from ..backend import default, dtype_of, is_floating, make
 from ..core import Tensor
 from ..creation import host_generator
 from ..errors import ArgumentError, ShapeError
+from ..typing import ArrayLike, Batch, DType, Number, SupportsArray
 from ..words import explains_names
 from .prefetch import part, prefetched
 
@@ -37,7 +38,7 @@ def arrays_of(data: Any) -> tuple[Any, ...]:
     return arrays
 
 
-class DataLoader:
+class DataLoader(Generic[Batch]):
     """Iterates over arrays in batches of Tensors on the default backend. Batches of host arrays are
     copied to a GPU while the step before runs.
 
@@ -50,6 +51,33 @@ class DataLoader:
     [[0, 1], [2, 3], [4]]
     """
 
+    @overload
+    def __init__(
+        self: DataLoader[tuple[Tensor, ...]],
+        data: tuple[ArrayLike, ...],
+        batch_size: int = 32,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        dtype: DType = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: DataLoader[Tensor],
+        data: SupportsArray | Sequence[Number] | Sequence[Sequence[Any]],
+        batch_size: int = 32,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        dtype: DType = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: DataLoader[tuple[Tensor, ...]],
+        data: list[Any],
+        batch_size: int = 32,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        dtype: DType = None,
+    ) -> None: ...
     @explains_names
     def __init__(
         self,
@@ -57,8 +85,8 @@ class DataLoader:
         batch_size: int = 32,
         shuffle: bool = False,
         drop_last: bool = False,
-        dtype: Any = None,
-    ):
+        dtype: DType = None,
+    ) -> None:
         if hasattr(batch_size, "shape") and batch_size.shape:
             raise ArgumentError(
                 "DataLoader: several arrays are given as one tuple: DataLoader((x, y))"
@@ -85,7 +113,7 @@ class DataLoader:
         whole, rest = divmod(self.examples, self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Batch]:
         n, home = self.examples, default()
         order = host_generator().permutation(n) if self.shuffle else None
         starts = range(0, len(self) * self.batch_size, self.batch_size)
@@ -98,5 +126,5 @@ class DataLoader:
                 [make(part(a, where), None, home.name) for a in self.arrays] for where in places
             )
         for batch in batches:
-            tensors = tuple([Tensor(a) for a in batch])
+            tensors: Any = tuple([Tensor(a) for a in batch])
             yield tensors[0] if self.single else tensors

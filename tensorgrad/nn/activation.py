@@ -9,6 +9,7 @@ from .. import functions
 from ..core import Tensor
 from ..creation import asarray
 from ..errors import ArgumentError, suggest
+from ..typing import ActivationLike, ArrayLike
 from .module import Module
 
 NAMES: tuple[str, ...] = (
@@ -26,7 +27,7 @@ NAMES += ("log_softmax", "none")
 ALIASES = {None: "none", "linear": "none", "swish": "silu"}
 
 
-def get(activation: Any) -> str | Callable:
+def get(activation: ActivationLike) -> str | Callable[[Tensor], Tensor]:
     """The name of an activation, or the function given; ArgumentError for unknown names."""
     if callable(activation):
         return activation
@@ -36,11 +37,16 @@ def get(activation: Any) -> str | Callable:
     return name
 
 
-def apply(activation: str | Callable, x: Tensor) -> Tensor:
+def apply(activation: str | Callable[..., Tensor], x: Tensor, **options: Any) -> Tensor:
     """The activation of x."""
     if callable(activation):
-        return activation(x)
-    return x if activation == "none" else getattr(functions, activation)(x)
+        return activation(x, **options)
+    run: Callable[..., Tensor] = getattr(functions, activation, _none)
+    return run(x, **options)
+
+
+def _none(x: Tensor) -> Tensor:
+    return x
 
 
 class Activation(Module):
@@ -50,32 +56,68 @@ class Activation(Module):
     [0.0, 1.0]
     """
 
-    name: Any = None
+    name: str | Callable[..., Tensor] = "none"
 
-    def __init__(self, name: Any = None, **options: Any):
+    def __init__(self, name: ActivationLike = None, **options: Any):
         super().__init__()
         self.name, self.options = get(name or self.name), options
 
-    def forward(self, x: Any) -> Tensor:
-        if self.options:
-            return getattr(functions, self.name)(x, **self.options)
-        return apply(self.name, asarray(x))
+    def forward(self, x: ArrayLike) -> Tensor:
+        return apply(self.name, asarray(x), **self.options)
 
     def describe(self) -> str:
         return ", ".join(f"{k}={v}" for k, v in self.options.items())
 
 
-def _layer(class_name: str, name: str) -> type[Activation]:
-    doc = f"The op `{name}` as a layer; options such as `axis` or `slope` go to the op."
-    return type(class_name, (Activation,), {"name": name, "__doc__": doc, "__module__": __name__})
+class ReLU(Activation):
+    """max(x, 0): `tg.relu` as a layer."""
+
+    name = "relu"
 
 
-ReLU = _layer("ReLU", "relu")
-LeakyReLU = _layer("LeakyReLU", "leaky_relu")
-ELU = _layer("ELU", "elu")
-GELU = _layer("GELU", "gelu")
-SiLU = _layer("SiLU", "silu")
-Sigmoid = _layer("Sigmoid", "sigmoid")
-Tanh = _layer("Tanh", "tanh")
-Softplus = _layer("Softplus", "softplus")
-Softmax = _layer("Softmax", "softmax")
+class LeakyReLU(Activation):
+    """x above 0, slope * x below; `slope` is an option: `tg.leaky_relu` as a layer."""
+
+    name = "leaky_relu"
+
+
+class ELU(Activation):
+    """x above 0, alpha (exp(x) - 1) below; `alpha` is an option: `tg.elu` as a layer."""
+
+    name = "elu"
+
+
+class GELU(Activation):
+    """The Gaussian error linear unit, in its tanh form: `tg.gelu` as a layer."""
+
+    name = "gelu"
+
+
+class SiLU(Activation):
+    """x * sigmoid(x): `tg.silu` as a layer."""
+
+    name = "silu"
+
+
+class Sigmoid(Activation):
+    """1 / (1 + exp(-x)): `tg.sigmoid` as a layer."""
+
+    name = "sigmoid"
+
+
+class Tanh(Activation):
+    """The hyperbolic tangent: `tg.tanh` as a layer."""
+
+    name = "tanh"
+
+
+class Softplus(Activation):
+    """log(1 + exp(x)): `tg.softplus` as a layer."""
+
+    name = "softplus"
+
+
+class Softmax(Activation):
+    """exp(x) / sum(exp(x)) along the option `axis`, else the last: `tg.softmax` as a layer."""
+
+    name = "softmax"

@@ -11,6 +11,7 @@ from ..errors import DTypeError, ShapeError
 from ..functions import dense
 from ..ops.attention import scaled_dot_product_attention
 from ..ops.shape import cast, expand_dims, reshape, split, swapaxes
+from ..typing import ActivationLike, ArrayLike, DType
 from .container import Sequential
 from .dense import Dense
 from .dropout import Dropout
@@ -35,6 +36,7 @@ class MultiHeadAttention(LazyLayer):
     """
 
     sized_by = "width"
+    width: int | None
 
     def __init__(
         self,
@@ -42,7 +44,7 @@ class MultiHeadAttention(LazyLayer):
         width: int | None = None,
         causal: bool = False,
         bias: bool = True,
-        dtype: Any = "float32",
+        dtype: DType = "float32",
     ):
         super().__init__()
         self.heads = size("MultiHeadAttention: heads", heads)
@@ -59,7 +61,13 @@ class MultiHeadAttention(LazyLayer):
             self.bias = self.drawn("zeros", 3 * length)
         self.output = Dense(length, length, bias=self.use_bias, dtype=self.dtype)
 
-    def forward(self, query: Any, key: Any = None, value: Any = None, mask: Any = None) -> Tensor:
+    def forward(
+        self,
+        query: ArrayLike,
+        key: ArrayLike | None = None,
+        value: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+    ) -> Tensor:
         query = self._checked("query", query)
         if key is None and value is None:
             projected = split(dense(query, self.weight, self.bias), sections=3, axis=-1)
@@ -70,13 +78,8 @@ class MultiHeadAttention(LazyLayer):
             biases = split(self.bias, sections=3) if self.use_bias else (None,) * 3
             projected = tuple(map(dense, (query, key, value), weights, biases))
         q, k, v = [self._by_head(x) for x in projected]
-        if mask is not None:
-            mask = beside(mask, q)
-            if is_floating(mask.dtype) and mask.dtype != q.dtype:
-                mask = cast(mask, dtype=q.dtype)
-            if mask.ndim == 3:  # one for each example: the same for all heads
-                mask = expand_dims(mask, axis=-3)
-        y = scaled_dot_product_attention(q, k, v, mask, causal=self.causal)[0]
+        fitted = None if mask is None else _fitted(mask, q)
+        y = scaled_dot_product_attention(q, k, v, fitted, causal=self.causal)[0]
         return self.output(reshape(swapaxes(y, axis1=-2, axis2=-3), shape=projected[0].shape))
 
     def _checked(self, name: str, x: Any) -> Tensor:
@@ -98,6 +101,15 @@ class MultiHeadAttention(LazyLayer):
         return f"{self.heads}, width={self.width}{', causal=True' if self.causal else ''}"
 
 
+def _fitted(mask: ArrayLike, q: Tensor) -> Tensor:
+    """The mask beside the queries, in their dtype if it is added to scores, with an axis of heads
+    if there is one for each example."""
+    made = beside(mask, q)
+    if is_floating(made.dtype) and made.dtype != q.dtype:
+        made = cast(made, dtype=q.dtype)
+    return expand_dims(made, axis=-3) if made.ndim == 3 else made
+
+
 class TransformerBlock(Module):
     """x + attention(norm(x)), then x + mlp(norm(x)), with dropout on both branches: the pre-norm
     form of Xiong et al. 2020. (..., T, width) -> (..., T, width).
@@ -116,9 +128,9 @@ class TransformerBlock(Module):
         hidden: int | None = None,
         causal: bool = False,
         dropout: float = 0.0,
-        activation: Any = "gelu",
+        activation: ActivationLike = "gelu",
         eps: float = 1e-5,
-        dtype: Any = "float32",
+        dtype: DType = "float32",
     ):
         super().__init__()
         self.hidden, self.activation, self.dtype = hidden, activation, dtype
@@ -149,7 +161,7 @@ class TransformerBlock(Module):
         if self._frozen:
             self.trainable = False
 
-    def forward(self, x: Any, mask: Any = None) -> Tensor:
+    def forward(self, x: ArrayLike, mask: ArrayLike | None = None) -> Tensor:
         x = asarray(x)
         if x.ndim < 2:
             raise ShapeError(
@@ -171,14 +183,14 @@ class PositionalEmbedding(Module):
     (2, 2)
     """
 
-    def __init__(self, length: int, width: int, dtype: Any = "float32"):
+    def __init__(self, length: int, width: int, dtype: DType = "float32"):
         super().__init__()
         shape = tuple([size(f"PositionalEmbedding: {n}", v)
                        for n, v in (("length", length), ("width", width))])  # fmt: skip
         drawn = 0.02 * host_generator().standard_normal(shape)
         self.weight = Parameter(initial(lambda shape: drawn, shape, dtype))
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: ArrayLike) -> Tensor:
         x = asarray(x)
         length, width = self.weight.shape
         if x.ndim < 2 or x.shape[-1] != width or x.shape[-2] > length:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Generic, TypeAlias, overload
 
+from ..core import Tensor
 from ..errors import ArgumentError, GraphError, ShapeError
 from ..functions import concat
+from ..typing import ArrayLike, Outputs
 from .module import Module, parts_of
 from .symbol import Symbol, symbolic
+
+Step: TypeAlias = "Callable[..., Any] | Symbol"  # a layer, a function, or an Input
 
 
 class Sequential(Module):
@@ -19,10 +23,12 @@ class Sequential(Module):
     (1, 1)
     """
 
-    def __init__(self, *layers: Any):
+    def __init__(self, *layers: Step | Sequence[Step]):
         super().__init__()
-        given = layers[0] if len(layers) == 1 and isinstance(layers[0], (list, tuple)) else layers
-        self.stack: list[Callable] = []
+        given: Any = (
+            layers[0] if len(layers) == 1 and isinstance(layers[0], (list, tuple)) else layers
+        )
+        self.stack: list[Callable[..., Any]] = []
         for layer in given:
             self.add(layer)
         self._build()
@@ -32,7 +38,7 @@ class Sequential(Module):
         if self.stack and isinstance(self.stack[0], InputLayer):
             symbolic(self, [Symbol((None, *self.stack[0].shape))])
 
-    def add(self, layer: Callable) -> None:
+    def add(self, layer: Step) -> None:
         """Put a layer, or any function of one tensor, at the end."""
         if isinstance(layer, Symbol) and isinstance(layer.maker, InputLayer) and not self.stack:
             layer = layer.maker
@@ -43,10 +49,10 @@ class Sequential(Module):
             )
         self.stack.append(layer)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: ArrayLike) -> Tensor:
         for layer in self.stack:
             x = layer(x)
-        return x
+        return x  # type: ignore[return-value]  # whatever the last layer gives
 
     def children(self) -> Iterator[tuple[str, Any]]:
         for i, layer in enumerate(self.stack):
@@ -55,21 +61,21 @@ class Sequential(Module):
     def __len__(self) -> int:
         return len(self.stack)
 
-    def __getitem__(self, i: int) -> Callable:
+    def __getitem__(self, i: int) -> Callable[..., Any]:
         return self.stack[i]
 
-    def __iter__(self) -> Iterator[Callable]:
+    def __iter__(self) -> Iterator[Callable[..., Any]]:
         return iter(self.stack)
 
 
 class InputLayer(Module):
     """The layer of an `Input`: holds a shape and no weights."""
 
-    def __init__(self, shape: tuple):
+    def __init__(self, shape: tuple[int, ...]):
         super().__init__()
         self.shape = shape
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         if tuple(x.shape[1:]) != self.shape:
             raise ShapeError(f"Input{self.shape} got a batch of shape {tuple(x.shape)}")
         return x
@@ -88,6 +94,10 @@ def Input(shape: int | tuple[int, ...]) -> Symbol:
     return Symbol((None, *shape), InputLayer(shape))
 
 
+@overload
+def concatenate(symbols: Sequence[Symbol], axis: int = -1) -> Symbol: ...
+@overload
+def concatenate(symbols: Sequence[ArrayLike], axis: int = -1) -> Tensor: ...
 def concatenate(symbols: Sequence[Any], axis: int = -1) -> Any:
     """Joins tensors, or symbols of a functional model, along an axis other than the batch."""
     if not any(isinstance(s, Symbol) for s in symbols):
@@ -95,8 +105,9 @@ def concatenate(symbols: Sequence[Any], axis: int = -1) -> Any:
     return symbolic(lambda *xs: concat(xs, axis=axis), symbols)
 
 
-class Model(Module):
-    """A model from its input to its output symbols; both may be lists.
+class Model(Module, Generic[Outputs]):
+    """A model from its input to its output symbols; both may be lists. Several outputs are a
+    tuple.
 
     >>> from .dense import Dense
     >>> inp = Input((2,))
@@ -105,11 +116,21 @@ class Model(Module):
     [0, 2, 2]
     """
 
+    @overload
+    def __init__(
+        self: Model[Tensor], inputs: Symbol | Sequence[Symbol], outputs: Symbol
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Model[tuple[Tensor, ...]],
+        inputs: Symbol | Sequence[Symbol],
+        outputs: Sequence[Symbol],
+    ) -> None: ...
     def __init__(self, inputs: Any, outputs: Any):
         super().__init__()
         self.single = isinstance(outputs, Symbol)
-        self._inputs = [inputs] if isinstance(inputs, Symbol) else list(inputs)
-        self._outputs = [outputs] if self.single else list(outputs)
+        self._inputs: list[Symbol] = [inputs] if isinstance(inputs, Symbol) else list(inputs)
+        self._outputs: list[Symbol] = [outputs] if isinstance(outputs, Symbol) else list(outputs)
         for s in (*self._inputs, *self._outputs):
             if not isinstance(s, Symbol):
                 raise ArgumentError(
@@ -141,7 +162,7 @@ class Model(Module):
                 order.append(symbol)
         return order
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: ArrayLike) -> Outputs:
         if len(inputs) == 1 and isinstance(inputs[0], (list, tuple)):
             inputs = tuple(inputs[0])
         if len(inputs) != len(self._inputs):
@@ -150,4 +171,4 @@ class Model(Module):
         for symbol in self._order[len(self._inputs) :]:
             known[id(symbol)] = symbol.run(*[known[id(s)] for s in symbol.inputs])
         results = [known[id(s)] for s in self._outputs]
-        return results[0] if self.single else tuple(results)
+        return results[0] if self.single else tuple(results)  # type: ignore[return-value]

@@ -10,6 +10,7 @@ from ..core import Tensor
 from ..creation import asarray
 from ..errors import ArgumentError, ShapeError
 from ..ops import conv, matmul, pool
+from ..typing import ActivationLike, ArrayLike, DType, Initializer, Size
 from . import activation as activations
 from .lazy import LazyLayer, size
 from .module import Module
@@ -55,21 +56,22 @@ class Conv2d(LazyLayer):
     """
 
     sized_by, axis = "in_channels", 1
+    in_channels: int | None
 
     def __init__(
         self,
         filters: int,
-        kernel_size: Any,
+        kernel_size: Size,
         in_channels: int | None = None,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
+        stride: Size = 1,
+        padding: Size | str = 0,
+        dilation: Size = 1,
         groups: int = 1,
-        activation: Any = None,
+        activation: ActivationLike = None,
         bias: bool = True,
-        weight_init: Any = "xavier_uniform",
-        bias_init: Any = "zeros",
-        dtype: Any = "float32",
+        weight_init: Initializer = "xavier_uniform",
+        bias_init: Initializer = "zeros",
+        dtype: DType = "float32",
     ):
         super().__init__()
         self.filters = size("Conv2d: filters", filters)
@@ -109,7 +111,7 @@ class Conv2d(LazyLayer):
         if self.use_bias:
             self.bias = self.drawn(self.inits[1], self.filters)
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: ArrayLike) -> Tensor:
         x = self.checked(images("Conv2d", x))
         geometry = {k: getattr(self, k) for k in ("stride", "padding", "dilation", "groups")}
         fused = self.activation if self.activation in matmul.ACTIVATIONS else "none"
@@ -122,7 +124,7 @@ class Conv2d(LazyLayer):
 
 
 class _Pool(Module):
-    def __init__(self, size: Any = 2, stride: Any = None, padding: Any = 0):
+    def __init__(self, size: Size = 2, stride: Size | None = None, padding: Size = 0):
         super().__init__()
         name = type(self).__name__
         self.size = pair(f"{name}: size", size)
@@ -141,7 +143,7 @@ class MaxPool2d(_Pool):
     [[[[4.0]]]]
     """
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: ArrayLike) -> Tensor:
         x = images("MaxPool2d", x)
         return pool.max_pool2d(x, size=self.size, stride=self.stride, padding=self.padding)[0]
 
@@ -153,7 +155,7 @@ class AvgPool2d(_Pool):
     [[[[2.5]]]]
     """
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: ArrayLike) -> Tensor:
         x = images("AvgPool2d", x)
         return pool.avg_pool2d(x, size=self.size, stride=self.stride, padding=self.padding)
 
@@ -165,5 +167,5 @@ class GlobalAvgPool2d(Module):
     [[2.5]]
     """
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: ArrayLike) -> Tensor:
         return images("GlobalAvgPool2d", x).mean(axis=(2, 3))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any
 
 from ..core import Tensor
 from ..creation import asarray
 from ..errors import ArgumentError, ShapeError
 from ..ops import matmul
+from ..typing import ActivationLike, ArrayLike, DType, Initializer
 from . import activation as activations
 from .init import uniform
 from .lazy import LazyLayer, size
@@ -25,15 +25,17 @@ class Dense(LazyLayer):
     (1, 3)
     """
 
+    in_features: int | None
+
     def __init__(
         self,
         units: int,
         in_features: int | None = None,
-        activation: Any = None,
+        activation: ActivationLike = None,
         bias: bool = True,
-        weight_init: Any = "xavier_uniform",
-        bias_init: Any = "zeros",
-        dtype: Any = "float32",
+        weight_init: Initializer = "xavier_uniform",
+        bias_init: Initializer = "zeros",
+        dtype: DType = "float32",
     ):
         super().__init__()
         if isinstance(in_features, str):
@@ -50,7 +52,7 @@ class Dense(LazyLayer):
         if self.use_bias:
             self.bias = self.drawn(self.inits[1], self.units)
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: ArrayLike) -> Tensor:
         x = asarray(x)
         if not x.shape:
             raise ShapeError("Dense takes arrays of one axis or more, got a single number")
@@ -75,9 +77,15 @@ class Linear(Dense):
     (2, 3)
     """
 
-    def __init__(self, in_features: int, out_features: int, bias: bool = True, **options: Any):
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        activation: ActivationLike = None,
+        dtype: DType = "float32",
+    ):
         bound = 1 / math.sqrt(size("Linear: in_features", in_features))
         draw = partial(uniform, bound)
-        super().__init__(
-            out_features, in_features, bias=bias, weight_init=draw, bias_init=draw, **options
-        )
+        super().__init__(out_features, in_features, activation, bias, draw, draw, dtype)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..backend import is_floating
 from ..core import Tensor
 from ..creation import asarray, random_state
 from ..errors import ArgumentError
 from ..ops import random
+from ..typing import ArrayLike
 from .module import Module
 
 
@@ -26,7 +25,7 @@ class Dropout(Module):
             raise ArgumentError(f"Dropout: p is a probability below 1, got {p!r}")
         self.p = p
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: ArrayLike) -> Tensor:
         x = asarray(x)
         if not self.training or self.p == 0:
             return x

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..backend import is_floating
 from ..core import Tensor
 from ..creation import asarray, host_generator
 from ..errors import DTypeError
 from ..ops import embedding
+from ..typing import ArrayLike, DType, Initializer
 from .init import initial
 from .lazy import size
 from .module import Module, Parameter
@@ -24,14 +23,20 @@ class Embedding(Module):
     (1, 3, 4)
     """
 
-    def __init__(self, count: int, features: int, weight_init: Any = None, dtype: Any = "float32"):
+    def __init__(
+        self,
+        count: int,
+        features: int,
+        weight_init: Initializer | None = None,
+        dtype: DType = "float32",
+    ):
         super().__init__()
         self.count = size("Embedding: count", count)
         self.features = size("Embedding: features", features)
         init = host_generator().standard_normal if weight_init is None else weight_init
         self.weight = Parameter(initial(init, (self.count, self.features), dtype))
 
-    def forward(self, ids: Any) -> Tensor:
+    def forward(self, ids: ArrayLike) -> Tensor:
         ids = asarray(ids)
         if is_floating(ids.dtype):  # of a table of mixed columns, or a functional model's trial
             whole = ids.detach().astype("int64")

@@ -11,6 +11,7 @@ import numpy as np
 from .. import backend as backends
 from ..creation import host_generator
 from ..errors import ArgumentError, ShapeError, suggest
+from ..typing import DType, Initializer
 
 Shape = tuple[int, ...]
 
@@ -61,7 +62,7 @@ INITIALIZERS: dict[str, Callable[[Shape], np.ndarray]] = {
 ALIASES = {"glorot": "xavier", "kaiming": "he"}
 
 
-def initial(init: str | float | Callable, shape: Shape, dtype: Any = "float32") -> Any:
+def initial(init: Initializer, shape: Shape, dtype: DType = "float32") -> Any:
     """An array of initial weights on the default backend.
 
     `init` is a name of INITIALIZERS ("glorot_uniform" and "kaiming_uniform" are known too), a

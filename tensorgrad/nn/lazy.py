@@ -10,6 +10,7 @@ from ..core import Tensor
 from ..errors import ArgumentError, GraphError, ShapeError
 from ..ops.shape import cast
 from ..switches import switches
+from ..typing import DType
 from .init import initial
 from .module import Module, Parameter
 
@@ -28,10 +29,10 @@ class LazyLayer(Module):
 
     sized_by = "in_features"
     axis = -1  # of the input
-    weight: Parameter = None  # type: ignore[assignment]  # until the number is known
+    weight: Parameter = None  # type: ignore[assignment]  # once the number is known
     bias: Parameter | None = None
 
-    def start(self, length: Any, dtype: Any) -> None:
+    def start(self, length: Any, dtype: DType) -> None:
         """Note the number, and make the weights if it is one. The last line of `__init__`."""
         self.dtype = dtype
         setattr(self, self.sized_by, None)

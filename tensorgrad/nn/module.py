@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Generic, Self, Unpack, overload
 
 import numpy as np
 
@@ -11,13 +11,16 @@ from ..backend import BY_TYPE, default, dtype_of, get, is_floating
 from ..core import Leaf, Tensor, stamp
 from ..creation import asarray, owned, track
 from ..errors import ArgumentError, DTypeError, GraphError, ShapeError, TensorgradError
-from ..typing import DType
+from ..typing import ArrayLike, Computes, DType, Result
 from ..words import NAMES, explains_names, missing
 from .symbol import Symbol, symbolic_call
 
 if TYPE_CHECKING:
-    from ..train.loop import History
-T = TypeVar("T")
+    from numpy.typing import NDArray
+
+    from ..optim import Optimizer
+    from ..train.loop import EvaluateOptions, FitOptions, History
+    from ..train.metrics import Metric
 
 
 class Parameter(Tensor):
@@ -30,7 +33,7 @@ class Parameter(Tensor):
 
     __slots__ = ("successor",)  # what its module has in its place now, or None
 
-    def __init__(self, data: Any):
+    def __init__(self, data: ArrayLike):
         super().__init__(asarray(data)._data.copy())
         self.successor: Parameter | Module | None = None
         track(self)
@@ -46,7 +49,7 @@ class Buffer(Tensor):
 
     __slots__ = ()
 
-    def __init__(self, data: Any):
+    def __init__(self, data: ArrayLike):
         super().__init__(asarray(data)._data.copy())
 
 
@@ -68,14 +71,18 @@ def parts_of(value: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield from parts_of(part, f"{path}[{key!r}]")
 
 
-class Computed(Generic[T]):
+class Computed(Generic[Result]):
     """An attribute computed when asked for, which an instance may replace by one of its own."""
 
-    def __init__(self, value: Callable[[Any], T]):
+    def __init__(self, value: Callable[[Any], Result]):
         self.value, self.__doc__ = value, value.__doc__
 
-    def __get__(self, module: Any, owner: type) -> T:
-        return self if module is None else self.value(module)  # type: ignore[return-value]
+    @overload
+    def __get__(self, module: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, module: object, owner: type) -> Result: ...
+    def __get__(self, module: Any, owner: type) -> Any:
+        return self if module is None else self.value(module)
 
 
 class Module:
@@ -117,13 +124,17 @@ class Module:
                 f"{type(self).__name__} has no attribute {name!r}{hint}", name=name, obj=self
             )
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, **options: Any) -> Any:
         """The module's function."""
         raise GraphError(
             f"{type(self).__name__} has no forward(self, x): that is the name of "
             "the method to write, not call or __call__"
         )
 
+    @overload
+    def __call__(self, x: Symbol, /, *inputs: Any, **options: Any) -> Symbol: ...
+    @overload
+    def __call__(self: Computes[Result], *inputs: Any, **options: Any) -> Result: ...
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         try:
             for x in inputs:
@@ -275,11 +286,11 @@ class Module:
 
     # --- weights ---
 
-    def state_dict(self) -> dict[str, np.ndarray]:
+    def state_dict(self) -> dict[str, NDArray[Any]]:
         """The parameters and buffers as NumPy arrays by path, copied."""
         return {name: p.numpy().copy() for name, p in self.named_state()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
         """Set parameters and buffers from arrays by path; nothing is changed when something is
         wrong. Raises ShapeError that names what is missing, unexpected and mis-shaped.
         """
@@ -301,11 +312,11 @@ class Module:
         for name, p in own.items():
             p.data = asarray(state[name], p.dtype)._data.copy()
 
-    def get_weights(self) -> list[np.ndarray]:
+    def get_weights(self) -> list[NDArray[Any]]:
         """The parameters and buffers as NumPy arrays, copied, in the order they were made."""
         return list(self.state_dict().values())
 
-    def set_weights(self, weights: Iterable[Any]) -> None:
+    def set_weights(self, weights: Iterable[ArrayLike]) -> None:
         """Set parameters and buffers from arrays in the order of `get_weights`."""
         weights, names = list(weights), [name for name, _ in self.named_state()]
         if len(weights) != len(names):
@@ -347,33 +358,38 @@ class Module:
     @explains_names
     def compile(
         self,
-        optimizer: Any = "adam",
-        loss: Any = "mse",
-        metrics: Iterable = (),
+        optimizer: Optimizer | str = "adam",
+        loss: str | Callable[..., Tensor] = "mse",
+        metrics: Metric | Iterable[Metric] = (),
         graphed: bool = False,
     ) -> Self:
         """Say how to train: an optimizer and a loss, by object or name, and metrics to watch. With
         `graphed`, `fit` on a GPU launches each step as one CUDA graph; see `cuda.graphed`."""
         from ..train import loop
 
-        return loop.compile(self, optimizer, loss, metrics, graphed)
+        loop.compile(self, optimizer, loss, metrics, graphed)
+        return self
 
     @explains_names
-    def fit(self, x: Any, y: Any = None, **options: Any) -> History:
+    def fit(
+        self, x: ArrayLike, y: ArrayLike | None = None, **options: Unpack[FitOptions]
+    ) -> History:
         """Train on arrays; see `train.loop.fit` for the options. Returns a History."""
         from ..train import loop
 
         return loop.fit(self, x, y, **options)
 
     @explains_names
-    def evaluate(self, x: Any, y: Any, **options: Any) -> dict[str, float]:
+    def evaluate(
+        self, x: ArrayLike, y: ArrayLike, **options: Unpack[EvaluateOptions]
+    ) -> dict[str, float]:
         """Loss and metrics on arrays, by name."""
         from ..train import loop
 
         return loop.evaluate(self, x, y, **options)
 
     @explains_names
-    def predict(self, x: Any, batch_size: int = 256) -> np.ndarray:
+    def predict(self, x: ArrayLike, batch_size: int = 256) -> NDArray[Any]:
         """The outputs for arrays, as NumPy, in evaluation mode and without recording."""
         from ..train import loop
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from ..core import Tensor
 from ..creation import asarray
 from ..errors import ArgumentError, ShapeError
 from ..ops import norm
 from ..switches import recording, switches
+from ..typing import ArrayLike, DType
 from .init import initial
 from .lazy import LazyLayer, size
 from .module import Buffer, Parameter
@@ -20,10 +20,11 @@ class Norm(LazyLayer):
     `features`, the length of that axis, they are made at the first call."""
 
     sized_by = "features"
+    features: int | None
     biased = True
     bias: Parameter = None  # type: ignore[assignment]
 
-    def __init__(self, features: int | None, eps: float, dtype: Any):
+    def __init__(self, features: int | None, eps: float, dtype: DType):
         super().__init__()
         self.eps = eps
         self.start(features, dtype)
@@ -33,7 +34,7 @@ class Norm(LazyLayer):
         if self.biased:
             self.bias = self.drawn("zeros", length)
 
-    def checked(self, x: Any, name: str = "input") -> Tensor:
+    def checked(self, x: ArrayLike, name: str = "input") -> Tensor:
         """x as a floating tensor that has the features this layer was made for."""
         x, axes = asarray(x), 1 if self.axis == -1 else self.axis + 1
         if len(x.shape) < axes:
@@ -54,10 +55,10 @@ class LayerNorm(Norm):
     [[-1.0, 1.0]]
     """
 
-    def __init__(self, features: int | None = None, eps: float = 1e-5, dtype: Any = "float32"):
+    def __init__(self, features: int | None = None, eps: float = 1e-5, dtype: DType = "float32"):
         super().__init__(features, eps, dtype)
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: ArrayLike) -> Tensor:
         x = self.checked(x)
         return norm.layer_norm(x, self.weight, self.bias, eps=self.eps)[0]
 
@@ -72,10 +73,10 @@ class RMSNorm(Norm):
 
     biased = False
 
-    def __init__(self, features: int | None = None, eps: float = 1e-6, dtype: Any = "float32"):
+    def __init__(self, features: int | None = None, eps: float = 1e-6, dtype: DType = "float32"):
         super().__init__(features, eps, dtype)
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: ArrayLike) -> Tensor:
         x = self.checked(x)
         return norm.rms_norm(x, self.weight, eps=self.eps)[0]
 
@@ -91,7 +92,7 @@ class GroupNorm(Norm):
     axis = 1
 
     def __init__(
-        self, groups: int, channels: int | None = None, eps: float = 1e-5, dtype: Any = "float32"
+        self, groups: int, channels: int | None = None, eps: float = 1e-5, dtype: DType = "float32"
     ):
         self.groups = size("GroupNorm: groups", groups)
         super().__init__(channels, eps, dtype)
@@ -103,7 +104,7 @@ class GroupNorm(Norm):
             )
         super().make(length)
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: ArrayLike) -> Tensor:
         x = self.checked(x)
         return norm.group_norm(x, self.weight, self.bias, groups=self.groups, eps=self.eps)[0]
 
@@ -124,15 +125,17 @@ class BatchNorm(Norm):
     """
 
     axis = 1
-    running_mean: Buffer = None  # type: ignore[assignment]  # made after weight and bias, and
-    running_var: Buffer = None  # type: ignore[assignment]  # so listed after them
+    bias: Parameter
+    # made after weight and bias, and so listed after them
+    running_mean: Buffer = None  # type: ignore[assignment]
+    running_var: Buffer = None  # type: ignore[assignment]
 
     def __init__(
         self,
         features: int | None = None,
         eps: float = 1e-5,
         momentum: float = 0.1,
-        dtype: Any = "float32",
+        dtype: DType = "float32",
     ):
         if not (isinstance(momentum, (int, float)) and 0 <= momentum <= 1):
             raise ArgumentError(f"BatchNorm: momentum is a number from 0 to 1, got {momentum!r}")
@@ -144,7 +147,7 @@ class BatchNorm(Norm):
         self.running_mean = Buffer(initial("zeros", (length,), self.dtype))
         self.running_var = Buffer(initial("ones", (length,), self.dtype))
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: ArrayLike) -> Tensor:
         x = self.checked(x)
         return self._train(x) if self.training else self._evaluate(x)
 

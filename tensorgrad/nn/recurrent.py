@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypedDict, Unpack
 
 from ..core import OPS, Tensor
 from ..creation import asarray, beside
 from ..errors import ArgumentError, GraphError, ShapeError, suggest
 from ..ops.recurrent import ACTIVATIONS
+from ..typing import ArrayLike, DType, Initializer
 from .init import initial
 from .lazy import LazyLayer, in_dtype_of, size
 from .module import Parameter
@@ -17,12 +18,14 @@ class Recurrent(LazyLayer):
     """What LSTM, GRU and SimpleRNN share: they differ in the op, the gates and the states.
 
     `layer(x, state=None)` gives the last output (n, units), or with `return_sequences` the outputs
-    of all steps (n, t, units); with `return_state` the last states after it. The number of
-    features may be left out: the weights are then made at the first call. `weight` is (features,
+    of all steps (n, t, units); with `return_state` a tuple of it and the last states. (Type
+    checkers take that for a Tensor, too: `y, h = layer(x)` is two of them either way.) The number
+    of features may be left out: the weights are then made at the first call. `weight` is (features,
     gates * units), `recurrent_weight` (units, gates * units); each gate's part is drawn as a
     matrix of its own, Xavier-uniform and orthogonal (Saxe et al. 2014), as in Keras.
     """
 
+    in_features: int | None
     gates = 1
     states: tuple[str, ...] = ("h",)
 
@@ -33,10 +36,10 @@ class Recurrent(LazyLayer):
         return_sequences: bool = False,
         return_state: bool = False,
         bias: bool = True,
-        weight_init: Any = "xavier_uniform",
-        recurrent_init: Any = "orthogonal",
-        bias_init: Any = "zeros",
-        dtype: Any = "float32",
+        weight_init: Initializer = "xavier_uniform",
+        recurrent_init: Initializer = "orthogonal",
+        bias_init: Initializer = "zeros",
+        dtype: DType = "float32",
     ):
         super().__init__()
         name = type(self).__name__
@@ -62,7 +65,7 @@ class Recurrent(LazyLayer):
         """The op of the layer: all outputs, the last states, and more."""
         raise GraphError(f"{type(self).__name__} has no run")
 
-    def forward(self, x: Any, state: Any = None) -> Any:
+    def forward(self, x: ArrayLike, state: ArrayLike | None = None) -> Tensor:
         x, name = asarray(x), f"{type(self).__name__}({self.units})"
         if len(x.shape) != 3:
             hint = "; a recurrent layer before it needs return_sequences=True"
@@ -74,7 +77,7 @@ class Recurrent(LazyLayer):
         y, *rest = self.run(x, self._given(state, x, name))
         last = rest[: len(self.states)]
         y = y if self.return_sequences else last[0]
-        return (y, *last) if self.return_state else y
+        return (y, *last) if self.return_state else y  # type: ignore[return-value]
 
     def _given(self, state: Any, x: Tensor, name: str) -> list[Tensor | None]:
         """The states to begin with as tensors (n, units) beside x, None for zeros."""
@@ -139,6 +142,18 @@ class GRU(Recurrent):
         return OPS["gru"](x, *states, self.weight, self.recurrent_weight, *more)
 
 
+class RecurrentOptions(TypedDict, total=False):
+    """The keywords that `SimpleRNN` hands on."""
+
+    return_sequences: bool
+    return_state: bool
+    bias: bool
+    weight_init: Initializer
+    recurrent_init: Initializer
+    bias_init: Initializer
+    dtype: DType
+
+
 class SimpleRNN(Recurrent):
     """Simple recurrence (Elman 1990): h = activation(x_t @ weight + h @ recurrent_weight + bias),
     where the activation is tanh or relu.
@@ -151,8 +166,8 @@ class SimpleRNN(Recurrent):
         self,
         units: int,
         in_features: int | None = None,
-        activation: str = "tanh",
-        **options: Any,
+        activation: Literal["tanh", "relu"] = "tanh",
+        **options: Unpack[RecurrentOptions],
     ):
         if activation not in ACTIVATIONS:
             raise ArgumentError(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..core import Tensor
 from ..creation import asarray
+from ..typing import ArrayLike
 from .module import Module
 
 
 class Flatten(Module):
     """All axes but the first as one: (n, ...) -> (n, product of the rest)."""
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: ArrayLike) -> Tensor:
         x = asarray(x)
         return x.reshape(x.shape[0], -1) if x.size else x.reshape(x.shape[0], 0)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..creation import beside, zeros
 from ..errors import GraphError
 from ..switches import recording
+from ..typing import ArrayLike
 
 
 class Symbol:
@@ -21,7 +22,9 @@ class Symbol:
 
     __array_ufunc__ = None  # NumPy arrays leave their operators to the symbol
 
-    def __init__(self, shape: tuple, maker: Any = None, inputs: Sequence = (), run: Any = None):
+    def __init__(
+        self, shape: tuple[Any, ...], maker: Any = None, inputs: Sequence[Any] = (), run: Any = None
+    ):
         self.shape, self.maker, self.inputs = shape, maker, tuple(inputs)
         self.run = run or maker  # computes the value from those of the inputs
 
@@ -34,11 +37,27 @@ class Symbol:
     def __getitem__(self, key: Any) -> Symbol:
         return symbolic(partial(_item, key), [self])
 
-    def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        raise TypeError(
-            "a symbol of a functional model has no numbers yet: use operators, layers such as "
-            "tg.nn.ReLU()(x), tg.nn.concatenate([a, b]), or a Module of your own"
-        )
+    if TYPE_CHECKING:  # set below
+
+        def __add__(self, other: Symbol | ArrayLike) -> Symbol: ...
+        def __sub__(self, other: Symbol | ArrayLike) -> Symbol: ...
+        def __mul__(self, other: Symbol | ArrayLike) -> Symbol: ...
+        def __truediv__(self, other: Symbol | ArrayLike) -> Symbol: ...
+        def __pow__(self, other: Symbol | ArrayLike) -> Symbol: ...
+        def __matmul__(self, other: Symbol | ArrayLike) -> Symbol: ...
+        def __radd__(self, other: ArrayLike) -> Symbol: ...
+        def __rsub__(self, other: ArrayLike) -> Symbol: ...
+        def __rmul__(self, other: ArrayLike) -> Symbol: ...
+        def __rtruediv__(self, other: ArrayLike) -> Symbol: ...
+        def __rpow__(self, other: ArrayLike) -> Symbol: ...
+
+    else:  # to type checkers a symbol is no array
+
+        def __array__(self, *args: Any, **kwargs: Any) -> Any:
+            raise TypeError(
+                "a symbol of a functional model has no numbers yet: use operators, layers such as "
+                "tg.nn.ReLU()(x), tg.nn.concatenate([a, b]), or a Module of your own"
+            )
 
     def __array_function__(self, func: Any, types: Any, args: tuple, kwargs: dict) -> Any:
         raise GraphError(f"np.{func.__name__} of a symbolic tensor: use layers and operators")

@@ -12,7 +12,7 @@ from .scale import LossScale
 OPTIMIZERS = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
 
 
-def get(optimizer: Any) -> Optimizer:
+def get(optimizer: Optimizer | str) -> Optimizer:
     """An optimizer from itself or its name; ArgumentError for unknown names."""
     if isinstance(optimizer, Optimizer):
         return optimizer
@@ -28,6 +28,8 @@ def get(optimizer: Any) -> Optimizer:
 __all__ = ["SGD", "Adam", "AdamW", "LossScale", "Optimizer", "get", "schedules"]
 
 if not TYPE_CHECKING:  # else every name would be one for type checkers
+
+if not TYPE_CHECKING:  # else every name would be there for type checkers
 
     def __getattr__(name: str) -> Any:
         hint = f": {missing('optim', name, ())}" if name in NAMES["optim"] else ""

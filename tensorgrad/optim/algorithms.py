@@ -9,7 +9,7 @@ from ..backend import namespace
 from ..errors import ArgumentError
 from ..ops.update import adam, sgd
 from ..words import explains_names
-from .base import Optimizer
+from .base import Optimizer, Parameters, Schedule
 
 
 def _zeros(p: Any) -> Any:
@@ -36,8 +36,8 @@ class SGD(Optimizer):
     @explains_names
     def __init__(
         self,
-        params: Any = None,
-        lr: Any = 0.01,
+        params: Parameters | None = None,
+        lr: float | Schedule = 0.01,
         momentum: float = 0.0,
         nesterov: bool = False,
         weight_decay: float = 0.0,
@@ -79,8 +79,8 @@ class Adam(Optimizer):
     @explains_names
     def __init__(
         self,
-        params: Any = None,
-        lr: Any = 1e-3,
+        params: Parameters | None = None,
+        lr: float | Schedule = 1e-3,
         beta1: float = 0.9,
         beta2: float = 0.999,
         eps: float = 1e-8,
@@ -112,8 +112,8 @@ class AdamW(Adam):
     @explains_names
     def __init__(
         self,
-        params: Any = None,
-        lr: Any = 1e-3,
+        params: Parameters | None = None,
+        lr: float | Schedule = 1e-3,
         beta1: float = 0.9,
         beta2: float = 0.999,
         eps: float = 1e-8,

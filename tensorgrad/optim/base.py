@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -14,9 +14,14 @@ from ..errors import ArgumentError, GraphError, ShapeError
 from ..ops.update import advance_step, rescale, sum_of_squares, undone_unless
 from ..ownership import gradient_of
 from ..switches import each_time, switches
+from ..typing import ArrayLike
 from .parameters import check_replaced, groups_of
 
 Schedule = Callable[[int], float]
+# parameters, (name, parameter), groups of them with options, or a dict by name
+Parameters: TypeAlias = (
+    Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]] | dict[str, Any]
+)
 
 
 class Optimizer:
@@ -35,7 +40,9 @@ class Optimizer:
     defaults: dict[str, Any] = {}
     conditional = False  # whether the op of `update` itself does nothing where hyper[2] is 0
 
-    def __init__(self, params: Iterable | None = None, lr: float | Schedule = 1e-3, **options: Any):
+    def __init__(
+        self, params: Parameters | None = None, lr: float | Schedule = 1e-3, **options: Any
+    ):
         _check_rate(type(self).__name__, lr)
         self.schedule: Schedule | None = lr if callable(lr) else None
         for option in ("momentum", "weight_decay", "eps"):
@@ -52,7 +59,7 @@ class Optimizer:
         if params is not None:
             self.bind(params)
 
-    def bind(self, params: Iterable) -> None:
+    def bind(self, params: Parameters) -> None:
         """Add these parameters, or groups of them, to those that are updated."""
         for group in groups_of(type(self).__name__, params, self.params()):
             members = group["params"]
@@ -94,7 +101,8 @@ class Optimizer:
     def _called_lr(self, *value: float) -> Any:
         raise AttributeError(f"{type(self).__name__}: the learning rate is called lr")
 
-    learning_rate = property(_called_lr, _called_lr)  # set, it would change nothing
+    if not TYPE_CHECKING:
+        learning_rate = property(_called_lr, _called_lr)  # set, it would change nothing
 
     def params(self) -> list[Tensor]:
         """The parameters of all groups, in order."""
@@ -113,7 +121,7 @@ class Optimizer:
             check_replaced(type(self).__name__, params)
         self._apply(grads)
 
-    def apply_gradients(self, pairs: Iterable[tuple[Any, Tensor]]) -> None:
+    def apply_gradients(self, pairs: Iterable[tuple[ArrayLike | None, Tensor]]) -> None:
         """Update variables from (gradient, variable) pairs; a gradient of None skips its own.
 
         Raises GraphError when all are None, ShapeError when a shape does not fit.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 
@@ -18,9 +18,32 @@ from ..core import Tensor
 from ..data.loader import DataLoader, arrays_of
 from ..errors import ArgumentError, DTypeError, GraphError, ShapeError
 from ..switches import recording
+from ..typing import ArrayLike
 from ..words import explains_names
 from . import metrics as metric_table
 from .callbacks import Callback, checked
+from .metrics import Metric
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class FitOptions(TypedDict, total=False):
+    """The keywords of `fit`."""
+
+    epochs: int
+    batch_size: int
+    validation_data: tuple[ArrayLike, ArrayLike] | None
+    shuffle: bool
+    verbose: int | Literal["auto"]
+    callbacks: Callback | Iterable[Callback] | None
+
+
+class EvaluateOptions(TypedDict, total=False):
+    """The keywords of `evaluate`."""
+
+    batch_size: int
+    verbose: int
 
 
 @dataclass
@@ -65,12 +88,14 @@ class History:
         return f"History({self.epochs} epochs, last: {last})"
 
 
-def compile(model: Any, optimizer: Any, loss: Any, metrics: Iterable, graphed: bool) -> Any:
+def compile(
+    model: Any, optimizer: Any, loss: Any, metrics: Metric | Iterable[Metric], graphed: bool
+) -> Any:
     """Set the model's plan for training; names are looked up now, so misspellings end here."""
-    metrics = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics or ()
+    several = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics or ()
     loss = losses.get(loss)
     named: dict[str, Any] = {}
-    for m in metrics:
+    for m in several:
         name, metric = metric_table.get(m)
         if name in ("loss", *named):  # a second one of that name
             name = next(other for i in count(2) if (other := f"{name}_{i}") not in named)
@@ -183,7 +208,7 @@ def fit(
     validation_data: tuple[Any, Any] | None = None,
     shuffle: bool = True,
     verbose: int | str = "auto",
-    callbacks: Callback | Sequence[Callback] = (),
+    callbacks: Callback | Iterable[Callback] | None = (),
 ) -> History:
     """Train on arrays for some epochs; returns the History of loss, metrics and their `val_` twins.
 
@@ -339,7 +364,7 @@ def evaluate(
     return scores
 
 
-def predict(model: Any, x: Any, batch_size: int = 256) -> np.ndarray:
+def predict(model: Any, x: ArrayLike, batch_size: int = 256) -> NDArray[Any]:
     """The model's outputs as one NumPy array, in evaluation mode and without recording."""
     (x,) = arrays_of((x,))
     parts = []

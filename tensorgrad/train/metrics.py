@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from .. import losses
 from ..backend import namespace
 from ..core import Tensor
 from ..errors import ArgumentError, ShapeError, suggest
+
+Metric: TypeAlias = "str | Callable[..., Any]"  # by name, or a function of prediction and target
 
 
 def accuracy(prediction: Tensor, target: Tensor) -> Any:
@@ -77,7 +79,7 @@ METRICS: dict[str, Callable] = {
 }
 
 
-def get(metric: Any) -> tuple[str, Callable]:
+def get(metric: Any) -> tuple[str, Callable[..., Any]]:
     """(name, function) of a metric given by name or as a function of tensors."""
     if callable(metric):
         return getattr(metric, "__name__", type(metric).__name__), metric

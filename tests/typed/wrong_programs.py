@@ -26,4 +26,19 @@ def mistakes(x: Tensor, model: nn.Sequential) -> None:
     nn.Linear(3)  # wrong
     tg.optim.Adam(model.parameters(), learning_rate=0.1)  # wrong
     text: str = model(x)  # wrong
+    x.grad.numpy()  # wrong
+    nn.Dense(4, activation=3)  # wrong
+    nn.Linear(3, 2, units=4)  # wrong
+    nn.SimpleRNN(4, activation="sigmoid")  # wrong
+    nn.SimpleRNN(4, hidden=3)  # wrong
+    nn.Conv2d(4)  # wrong
+    tg.exp(nn.Input((3,)))  # wrong
+    model.fit(x, x, epoch=3)  # wrong
+    model.compile(loss=3)  # wrong
+    optimizer = tg.optim.SGD(model.parameters(), lr="fast")  # wrong
+    print(optimizer.learning_rate)  # wrong
+    tg.grad(lambda x: "loss")  # wrong
+    tg.grad(tg.exp, argnums="x")  # wrong
+    tg.losses.no_such_loss(x, x)  # wrong
+    tg.data.DataLoader((x, x), batch=3)  # wrong
     print(n, a, text)
