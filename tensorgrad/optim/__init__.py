@@ -27,7 +27,6 @@ def get(optimizer: Optimizer | str) -> Optimizer:
 
 __all__ = ["SGD", "Adam", "AdamW", "LossScale", "Optimizer", "get", "schedules"]
 
-if not TYPE_CHECKING:  # else every name would be one for type checkers
 
 if not TYPE_CHECKING:  # else every name would be there for type checkers
 
