@@ -55,8 +55,8 @@ def asarray(value: ArrayLike, dtype: DType = None, backend: str | None = None) -
             joined = joined if dtype is None else joined.astype(dtype)
             return joined if backend is None else joined.to(backend)
         value = _untensor(value)
-    made = backends.make(value, dtype, backend)
-    return Tensor(made.view() if made is value else made)  # a view: `+=` tells that it is shared
+    a = backends.make(value, dtype, backend)
+    return Tensor(a.view() if a is value else a)  # a view: `+=` tells that it is shared
 
 
 def owned(value: Any, backend: str | None = None) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import DEFAULT_DTYPE, WEAK, Array, is_floating
+from .backend import BY_TYPE, DEFAULT_DTYPE, WEAK, Array, is_floating, make
 from .switches import switches
 
 
@@ -66,4 +66,5 @@ def relabelled(op: Any, y: Array, arrays: list, run: Any = None) -> tuple[Array,
             return y.astype(DEFAULT_DTYPE), arrays
     if run is None or all(a is b for a, b in zip(arrays, lawful, strict=True)):
         return y, arrays
-    return run(*lawful), lawful
+    y = run(*lawful)
+    return y if type(y) in BY_TYPE else make(y), lawful
