@@ -56,7 +56,8 @@ def asarray(value: ArrayLike, dtype: DType = None, backend: str | None = None) -
             return joined if backend is None else joined.to(backend)
         value = _untensor(value)
     a = backends.make(value, dtype, backend)
-    return Tensor(cast(Any, a).view() if a is value else a)  # a view: `+=` tells that it is shared
+    shared = a is value
+    return Tensor(a.view() if shared else a)  # a view: `+=` tells that it is shared
 
 
 def owned(value: Any, backend: str | None = None) -> Tensor:
