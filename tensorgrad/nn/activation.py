@@ -39,14 +39,10 @@ def get(activation: ActivationLike) -> str | Callable[[Tensor], Tensor]:
 
 def apply(activation: str | Callable[..., Tensor], x: Tensor, **options: Any) -> Tensor:
     """The activation of x."""
-    if callable(activation):
-        return activation(x, **options)
-    run: Callable[..., Tensor] = getattr(functions, activation, _none)
+    if activation == "none":
+        return x
+    run = activation if callable(activation) else getattr(functions, activation)
     return run(x, **options)
-
-
-def _none(x: Tensor) -> Tensor:
-    return x
 
 
 class Activation(Module):

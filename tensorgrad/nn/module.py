@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Generic, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 import numpy as np
 
@@ -71,16 +71,12 @@ def parts_of(value: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield from parts_of(part, f"{path}[{key!r}]")
 
 
-class Computed(Generic[Result]):
+class Computed:
     """An attribute computed when asked for, which an instance may replace by one of its own."""
 
-    def __init__(self, value: Callable[[Any], Result]):
+    def __init__(self, value: Callable[[Any], Any]):
         self.value, self.__doc__ = value, value.__doc__
 
-    @overload
-    def __get__(self, module: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, module: object, owner: type) -> Result: ...
     def __get__(self, module: Any, owner: type) -> Any:
         return self if module is None else self.value(module)
 
@@ -189,10 +185,15 @@ class Module:
         """This module and all inside it."""
         return [m for _, m in self.named_modules()]
 
-    @Computed
-    def layers(self) -> list[Module]:
-        """The modules that this one is made of, in order; yours, if you set such an attribute."""
-        return [m for _, m in self.children() if isinstance(m, Module)]
+    if TYPE_CHECKING:
+        layers: Any  # as an attribute of yours may be anything
+    else:
+
+        @Computed
+        def layers(self) -> list[Module]:
+            """The modules that this one is made of, in order; yours, if you set such an
+            attribute."""
+            return [m for _, m in self.children() if isinstance(m, Module)]
 
     def parameters(self) -> list[Parameter]:
         """All parameters, each once, in the order they were made.

@@ -270,6 +270,19 @@ class Residual(nn.Module):
         return x + self.scale * self.drop(self.second(h))
 
 
+class Stack(nn.Module):
+    """An attribute may be called layers, of whatever type."""
+
+    layers: nn.Sequential
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Dense(4), nn.ReLU())
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x, self.layers(x)
+
+
 class Classifier(nn.Module):
     def __init__(self, features: int, classes: int, depth: int = 2) -> None:
         super().__init__()
@@ -288,6 +301,7 @@ def layers(x: Tensor) -> None:
     model = nn.Sequential([nn.Dense(4, activation="tanh"), nn.Dropout(0.1), nn.Dense(1)])
     assert_type(model(x), Tensor)
     assert_type(nn.Linear(3, 2)(x), Tensor)
+    assert_type(Stack()(x), tuple[Tensor, Tensor])
     assert_type(Classifier(3, 2)(x), Tensor)
     assert_type(Classifier(3, 2)(x, temperature=2.0), Tensor)
     assert_type(model.parameters(), list[nn.Parameter])
@@ -396,7 +410,7 @@ def functional_models(x: NDArray[np.float32]) -> None:
     assert_type(two(x), tuple[Tensor, ...])
     either: nn.Model = model
     assert_type(either.predict(x), NDArray[Any])
-    assert_type(either.layers, list[nn.Module])
+    assert [len(layer.get_weights()) for layer in either.layers] == [0, 2, 2]
 
 
 def more_layers(x: Tensor) -> None:
