@@ -202,7 +202,7 @@ def op(joint: Callable | None = None, **given) -> Any:
 
     Keywords named as an input are rules for it, functions whose argument names say what to save
     (see rules.py); `joint` is one rule for all inputs. Facts: `samples` and `extreme` (inputs to
-    test on), `scalar` (the formula of one element), `kind` (map, reduce, shape, contract, other),
+    test on), `scalar` (the formula of one element), `kind` (map, shape or other),
     `outputs` (their names, when several), `inplace` (inputs written to), `differentiable`,
     `fixed` (inputs whose dtype is their own, such as indices: promotion.py leaves them),
     `precision` ("half" or "single": what precision.py has it computed in).

@@ -104,7 +104,6 @@ def _gradients(g, q, k, v, mask, y, causal, scale, needs):
     joint=_gradients,
     outputs=("y", "lse"),
     samples=_samples,
-    kind="contract",
     precision="half",
     fixed=("mask",),
 )
@@ -132,7 +131,7 @@ def scaled_dot_product_attention(q, k, v, mask=None, *, causal=False, scale=None
     return narrow(y, q), lse
 
 
-@op(samples=_grad_samples, outputs=("gq", "gk", "gv", "gmask"), kind="contract")
+@op(samples=_grad_samples, outputs=("gq", "gk", "gv", "gmask"))
 def attention_grad(g, q, k, v, mask, y, lse, *, causal, scale, needs):
     """Gradients of scaled_dot_product_attention from its results (Dao et al. 2022): with the
     probabilities p = exp(scores - lse), those of the scores are p * (g @ v^T - sum(g * y)).

@@ -152,7 +152,6 @@ def _grad_samples():
         needs=needs,
     ),
     samples=_active_samples,
-    kind="contract",
     precision="half",
 )
 def conv2d(
@@ -184,7 +183,6 @@ def conv2d(
         g, dy, window=w_shape[2:], stride=stride, padding=padding, dilation=dilation, groups=groups
     ),
     samples=_input_samples,
-    kind="contract",
 )
 def conv2d_input(dy, w, *, size, stride, padding, dilation, groups):
     """The adjoint of conv2d in x, also called transposed convolution: dy (n, out, oh, ow) spread
@@ -211,7 +209,6 @@ def conv2d_input(dy, w, *, size, stride, padding, dilation, groups):
         x, g, stride=stride, padding=padding, dilation=dilation, groups=groups
     ),
     samples=_weight_samples,
-    kind="contract",
 )
 def conv2d_weight(x, dy, *, window, stride, padding, dilation, groups):
     """The adjoint of conv2d in w: x (n, c, h, w) with dy (n, out, oh, ow) ->
@@ -228,7 +225,7 @@ def conv2d_weight(x, dy, *, window, stride, padding, dilation, groups):
     return narrow(matmul(rows, columns).reshape(o, c // groups, *window), x)
 
 
-@op(samples=_grad_samples, outputs=("gx", "gw", "gb"), kind="contract")
+@op(samples=_grad_samples, outputs=("gx", "gw", "gb"))
 def conv2d_grad(g, x, w, y, *, stride, padding, dilation, groups, activation, needs):
     """Gradients of conv2d for x, w and b, None where not needed."""
     dy = ACTIVATIONS[activation][1](g, y)

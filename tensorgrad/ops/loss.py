@@ -26,7 +26,6 @@ _WILD = calls(lambda: (draw((4, 5), -1e4, 1e4), integers((4,), 5)))
         lambda: (draw((0,)), draw((0, 5)), integers((0,), 5)),
         lambda: (draw((9,)), draw((9, 67), -3, 3), integers((9,), 67)),
     ),
-    kind="reduce",
     fixed=("labels",),
 )
 def softmax_cross_entropy_grad(g, logits, labels):
@@ -42,7 +41,6 @@ def softmax_cross_entropy_grad(g, logits, labels):
     logits=softmax_cross_entropy_grad,
     samples=_LOGITS,
     extreme=_WILD,
-    kind="reduce",
     fixed=("labels",),
     precision="single",
 )
@@ -123,7 +121,6 @@ def binary_cross_entropy_with_logits(x, t):
         lambda: (draw(()), draw((), seed=1)),
         lambda: (draw((300,)), draw((300,), seed=1)),
     ),
-    kind="reduce",
     precision="single",
 )
 def mean_squared_error(x, t):

@@ -57,7 +57,6 @@ def _matmul_b(g, a, b_shape):
         lambda: (draw((2, 0)), draw((0, 3))),
         lambda: (draw((65, 33)), draw((33, 17))),
     ),
-    kind="contract",
     precision="half",
 )
 def matmul(a, b):
@@ -111,7 +110,7 @@ def _affine(x, w, b):
     return z if b is None else z + b
 
 
-@op(samples=_dense_grad_samples, outputs=("gx", "gw", "gb"), kind="contract")
+@op(samples=_dense_grad_samples, outputs=("gx", "gw", "gb"))
 def dense_grad(g, x, w, y, *, activation, needs):
     """Gradients of dense for x, w and b, None where not needed."""
     gz = ACTIVATIONS[activation][1](g, y)
@@ -129,7 +128,6 @@ def dense_grad(g, x, w, y, *, activation, needs):
 @op(
     joint=dense_grad,
     samples=_dense_samples,
-    kind="contract",
     precision="half",
 )
 def dense(x, w, b=None, *, activation="none"):
@@ -154,7 +152,6 @@ def _dense_gelu_grad(g, x, w, z, needs):
     joint=_dense_gelu_grad,
     outputs=("y", "z"),
     samples=lambda: [s._replace(params={}) for s in _dense_samples()[:: len(ACTIVATIONS)]],
-    kind="contract",
     precision="half",
 )
 def dense_gelu(x, w, b=None):

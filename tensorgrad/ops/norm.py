@@ -146,7 +146,6 @@ def _last(x):
     ),
     outputs=("y", "mean", "rstd"),
     samples=_samples(_ROWS, -1),
-    kind="reduce",
     precision="single",
 )
 def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
@@ -156,7 +155,7 @@ def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
     return _affine(y, weight, bias, x, -1), mean, rstd
 
 
-@op(samples=_grad_samples(layer_norm), outputs=("gx", "gweight", "gbias"), kind="reduce")
+@op(samples=_grad_samples(layer_norm), outputs=("gx", "gweight", "gbias"))
 def layer_norm_grad(g, x, weight, mean, rstd, *, needs):
     """Gradients of layer_norm for x, weight and bias, from the statistics of the forward pass.
     They are inputs like the others: second order flows through them back into layer_norm."""
@@ -169,7 +168,6 @@ def layer_norm_grad(g, x, weight, mean, rstd, *, needs):
     ),
     outputs=("y", "rstd"),
     samples=_samples(_ROWS, -1, biased=False),
-    kind="reduce",
     precision="single",
 )
 def rms_norm(x, weight=None, *, eps=1e-6):
@@ -180,7 +178,7 @@ def rms_norm(x, weight=None, *, eps=1e-6):
     return _affine(wide * rstd, weight, None, x, -1), rstd
 
 
-@op(samples=_grad_samples(rms_norm), outputs=("gx", "gweight"), kind="reduce")
+@op(samples=_grad_samples(rms_norm), outputs=("gx", "gweight"))
 def rms_norm_grad(g, x, weight, rstd, *, needs):
     """Gradients of rms_norm for x and weight."""
     return _backward(g, x, weight, None, rstd, (*needs, False), -1, _last(x), x.shape)[:2]
@@ -195,7 +193,6 @@ def rms_norm_grad(g, x, weight, rstd, *, needs):
     ),
     outputs=("y", "mean", "rstd"),
     samples=_samples(_IMAGES, 1),
-    kind="reduce",
     precision="single",
 )
 def batch_norm(x, weight=None, bias=None, *, eps=1e-5):
@@ -207,7 +204,7 @@ def batch_norm(x, weight=None, bias=None, *, eps=1e-5):
     return _affine(y, weight, bias, x, 1), mean, rstd
 
 
-@op(samples=_grad_samples(batch_norm), outputs=("gx", "gweight", "gbias"), kind="reduce")
+@op(samples=_grad_samples(batch_norm), outputs=("gx", "gweight", "gbias"))
 def batch_norm_grad(g, x, weight, mean, rstd, *, needs):
     """Gradients of batch_norm for x, weight and bias."""
     return _backward(g, x, weight, mean, rstd, needs, 1, _across(x, 1), x.shape)
@@ -224,7 +221,6 @@ def _grouped(x, groups):
     ),
     outputs=("y", "mean", "rstd"),
     samples=_samples(_IMAGES, 1, groups=2),
-    kind="reduce",
     precision="single",
 )
 def group_norm(x, weight=None, bias=None, *, groups, eps=1e-5):
@@ -237,7 +233,7 @@ def group_norm(x, weight=None, bias=None, *, groups, eps=1e-5):
     return _affine(y, weight, bias, x, 1), mean, rstd
 
 
-@op(samples=_grad_samples(group_norm), outputs=("gx", "gweight", "gbias"), kind="reduce")
+@op(samples=_grad_samples(group_norm), outputs=("gx", "gweight", "gbias"))
 def group_norm_grad(g, x, weight, mean, rstd, *, needs):
     """Gradients of group_norm for x, weight and bias."""
     return _backward(g, x, weight, mean, rstd, needs, 1, (2,), _grouped(x, rstd.shape[1]))
@@ -273,7 +269,6 @@ def update_running(running_mean, running_var, mean, rstd, *, count, momentum, ep
     scale=lambda g, x: sum_(widened(g) * widened(x), axis=_across(x, 1)),
     shift=lambda g: sum_(widened(g), axis=_across(g, 1)),
     samples=lambda: [Sample(s.args) for s in batch_norm.samples()[:-1]],
-    kind="reduce",
 )
 def channel_affine(x, scale=None, shift=None):
     """x * scale + shift with one number of each for a channel, axis 1 of x: what batch

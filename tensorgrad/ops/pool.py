@@ -75,7 +75,6 @@ def scatter_places(x, where, *, size):
     joint=lambda g, x_shape, where, needs: (scatter_places(g[0], where, size=x_shape[2:]),),
     outputs=("y", "where"),
     samples=lambda: [Sample((draw(shape),), params) for shape, params in _POOLS],
-    kind="reduce",
 )
 def max_pool2d(x, *, size, stride=None, padding=(0, 0)):
     """The largest number in each window of x (n, c, h, w), the first of several, NaN where there
@@ -100,7 +99,6 @@ def max_pool2d(x, *, size, stride=None, padding=(0, 0)):
         g, plane=x_shape[2:], size=size, stride=stride, padding=padding
     ),
     samples=lambda: [Sample((draw(shape),), params) for shape, params in _POOLS],
-    kind="reduce",
 )
 def avg_pool2d(x, *, size, stride=None, padding=(0, 0)):
     """The mean of each window of x (n, c, h, w), with the zeros of the padding counted, as in
@@ -124,7 +122,6 @@ def _spread_samples():
 @op(
     x=lambda g, size, stride, padding: avg_pool2d(g, size=size, stride=stride, padding=padding),
     samples=_spread_samples,
-    kind="reduce",
 )
 def avg_pool2d_grad(x, *, plane, size, stride, padding):
     """The adjoint of avg_pool2d: each number of x (n, c, oh, ow) spread evenly over its window in

@@ -154,7 +154,6 @@ def _grad_samples(layer, gates, states, biases, **params):
     ),
     outputs=("y", "h", "c", "gates", "cells"),
     samples=_samples(4, 2, 1),
-    kind="contract",
     precision="half",
 )
 def lstm(x, h0, c0, w, u, b=None):
@@ -182,7 +181,6 @@ def lstm(x, h0, c0, w, u, b=None):
 @op(
     outputs=("gx", "gh0", "gc0", "gw", "gu", "gb"),
     samples=lambda: _grad_samples(lstm, 4, 2, 1)(),
-    kind="contract",
 )
 def lstm_grad(
     x, h0, c0, w, u, y, gates, cells, gy=None, gh=None, gc=None, ggates=None, gcells=None, *, needs
@@ -217,7 +215,6 @@ def lstm_grad(
     joint=lambda g, x, h0, w, u, y, needs: gru_grad(x, h0, w, u, y[0], y[2], y[3], *g, needs=needs),
     outputs=("y", "h", "gates", "products"),
     samples=_samples(3, 1, 2),
-    kind="contract",
     precision="half",
 )
 def gru(x, h0, w, u, b=None, bu=None):
@@ -247,7 +244,6 @@ def gru(x, h0, w, u, b=None, bu=None):
 @op(
     outputs=("gx", "gh0", "gw", "gu", "gb", "gbu"),
     samples=lambda: _grad_samples(gru, 3, 1, 2)(),
-    kind="contract",
 )
 def gru_grad(
     x, h0, w, u, y, gates, products, gy=None, gh=None, ggates=None, gproducts=None, *, needs
@@ -292,7 +288,6 @@ def _activation(name):
     ),
     outputs=("y", "h"),
     samples=lambda: _samples(1, 1, 1)() + _samples(1, 1, 1, activation="relu")()[:1],
-    kind="contract",
     precision="half",
 )
 def rnn(x, h0, w, u, b=None, *, activation="tanh"):
@@ -314,7 +309,7 @@ def _rnn_grad_samples():
     return [*made, signs._replace(params={**signs.params, "activation": "relu"})]
 
 
-@op(outputs=("gx", "gh0", "gw", "gu", "gb"), samples=_rnn_grad_samples, kind="contract")
+@op(outputs=("gx", "gh0", "gw", "gu", "gb"), samples=_rnn_grad_samples)
 def rnn_grad(x, h0, w, u, y, gy=None, gh=None, *, activation, needs):
     """Gradients of rnn for its inputs, from its output and the cotangents of its outputs; None
     for the cotangents of outputs not used, and in the result where not needed."""

@@ -64,7 +64,7 @@ def _count(x_shape, axis):
     return max(1, math.prod([n for n, k in zip(x_shape, kept, strict=True) if k == 1]))
 
 
-@op(x=spread, samples=lambda: _AXES() + _EMPTY(), kind="reduce", precision="single")
+@op(x=spread, samples=lambda: _AXES() + _EMPTY(), precision="single")
 def sum_(x, *, axis=None, keepdims=False):
     """Sum over the axes."""
     return narrow(x.sum(axis=axis, keepdims=keepdims, dtype=wide(x)), x)
@@ -75,7 +75,6 @@ def sum_(x, *, axis=None, keepdims=False):
         narrow(widened(g) * (1.0 / _count(x_shape, axis)), g), x_shape, axis, keepdims
     ),
     samples=_AXES,
-    kind="reduce",
     precision="single",
 )
 def mean(x, *, axis=None, keepdims=False):
@@ -92,7 +91,6 @@ def mean(x, *, axis=None, keepdims=False):
         lambda: (draw((2, 3)), {"shape": (2, 3), "dtype": np.dtype("float32")}),
         lambda: (draw((0, 3)), {"shape": (3,), "dtype": np.dtype("float64")}),
     ),
-    kind="reduce",
     fixed=("x",),
 )
 def sum_to(x, *, shape, dtype):
@@ -118,13 +116,13 @@ def _extremum_grad(g, x, y, axis, keepdims):
     return spread(g, x.shape, axis, keepdims) * share
 
 
-@op(x=_extremum_grad, samples=_AXES, kind="reduce")
+@op(x=_extremum_grad, samples=_AXES)
 def max_(x, *, axis=None, keepdims=False):
     """Largest element over the axes; equal ones share the gradient."""
     return x.max(axis=axis, keepdims=keepdims)
 
 
-@op(x=_extremum_grad, samples=_AXES, kind="reduce")
+@op(x=_extremum_grad, samples=_AXES)
 def min_(x, *, axis=None, keepdims=False):
     """Smallest element over the axes; equal ones share the gradient."""
     return x.min(axis=axis, keepdims=keepdims)
@@ -146,7 +144,6 @@ def _var_grad(g, x, axis, keepdims, ddof):
         ((5,), {"axis": 0}),
         ((), {}),
     ),
-    kind="reduce",
     precision="single",
 )
 def var(x, *, axis=None, keepdims=False, ddof=0):
@@ -184,7 +181,6 @@ def _prod_grad(g, x, axis, keepdims):
         *_AXES(),
         Sample((np.array([[1.5, 0.0, 2.0], [0.0, 0.0, 3.0]]),), {"axis": 1}),
     ],
-    kind="reduce",
     precision="single",
 )
 def prod(x, *, axis=None, keepdims=False):
@@ -243,7 +239,7 @@ def _shifted(x, axis):
     return xp, x - top, top
 
 
-@op(samples=same(2, 0.1, 1.0, axis=-1, least=1), kind="reduce")
+@op(samples=same(2, 0.1, 1.0, axis=-1, least=1))
 def softmax_grad(g, y, *, axis):
     """Gradient of softmax from its output: y * (g - sum(g * y))."""
     return y * (g - sum_(g * y, axis=axis, keepdims=True))
@@ -253,7 +249,6 @@ def softmax_grad(g, y, *, axis):
     x=softmax_grad,
     samples=_SOFT,
     extreme=_WILD,
-    kind="reduce",
     precision="single",
 )
 def softmax(x, *, axis=-1):
@@ -263,7 +258,7 @@ def softmax(x, *, axis=-1):
     return narrow(e / e.sum(axis=axis, keepdims=True), x)
 
 
-@op(samples=same(2, -3.0, -0.1, axis=-1, least=1), kind="reduce")
+@op(samples=same(2, -3.0, -0.1, axis=-1, least=1))
 def log_softmax_grad(g, y, *, axis):
     """Gradient of log_softmax from its output: g - exp(y) * sum(g)."""
     return g - exp(y) * sum_(g, axis=axis, keepdims=True)
@@ -273,7 +268,6 @@ def log_softmax_grad(g, y, *, axis):
     x=log_softmax_grad,
     samples=_SOFT,
     extreme=_WILD,
-    kind="reduce",
     precision="single",
 )
 def log_softmax(x, *, axis=-1):
@@ -288,7 +282,7 @@ def _logsumexp_grad(g, x, y, axis, keepdims):
     return spread(g, x.shape, axis, keepdims) * exp(x - spread(y, x.shape, axis, keepdims))
 
 
-@op(x=_logsumexp_grad, samples=_AXES, extreme=_WILD, kind="reduce", precision="single")
+@op(x=_logsumexp_grad, samples=_AXES, extreme=_WILD, precision="single")
 def logsumexp(x, *, axis=None, keepdims=False):
     """log(sum(exp(x))) over the axes, shifted by the maximum so that nothing overflows."""
     xp, shifted, top = _shifted(x, axis)
