@@ -79,6 +79,11 @@ def _quiet_and_seeded():
         yield
 
 
+def pytest_xdist_auto_num_workers(config):
+    """One process for a GPU; else as many as there are cores."""
+    return 0 if config.option.markexpr == "gpu" else None
+
+
 # --- pytest -m gpu: within 8 minutes, and its result on one screen ------------------------------
 
 STARTED = time.monotonic()
