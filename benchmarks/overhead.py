@@ -48,7 +48,11 @@ def repeated(run: Callable[[], list]) -> harness.Start:
         def step():
             result[:] = run()
 
-        return step, lambda: sum(float(np.abs(np.asarray(r)).sum()) for r in result)
+        def magnitude() -> float:
+            plain = [r.detach() if hasattr(r, "detach") else r for r in result]
+            return sum(float(np.abs(np.asarray(r)).sum()) for r in plain)
+
+        return step, magnitude
 
     return start
 

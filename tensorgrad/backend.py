@@ -297,6 +297,8 @@ def operand(value: Any, others: tuple) -> Any:
     `others` (arrays and Tensors) are. UnknownOperand for what is none of these."""
     kind = type(value)
     known = isinstance(value, (np.ndarray, np.generic, list, tuple)) or _is_cupy(kind)
+    if kind is complex:
+        raise DTypeError("tensors hold real numbers, got a complex one")
     if not known and (isinstance(value, str) or not hasattr(kind, "__array__")):
         raise UnknownOperand(
             f"{kind.__module__}.{kind.__qualname__} is not an array of a known backend "

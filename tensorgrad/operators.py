@@ -16,7 +16,7 @@ from .ownership import shares_memory
 from .switches import switches
 from .typing import ArrayLike, SupportsArray
 
-_KNOWN: set[type] = {Tensor, np.ndarray, list, tuple, *NUMBERS}
+_KNOWN: set[type] = {Tensor, np.ndarray, list, tuple, complex, *NUMBERS}  # complex: refused by ops
 
 
 def known(other: Any) -> bool:

@@ -15,8 +15,8 @@ def _sole(a: Array) -> bool:
 
 
 def shares_memory(a: Array) -> bool:
-    """Whether an array is a view of another's memory."""
-    return not _sole(a)
+    """Whether an array is a view of memory that somebody else sees, too."""
+    return not _sole(a) and getrefcount(a.base) != _HELD
 
 
 def unshared(t: Tensor) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .backend import BY_TYPE, DEFAULT_DTYPE, WEAK, Array, is_floating, make
+from .errors import DTypeError
 from .switches import switches
 
 
@@ -44,6 +45,8 @@ def _leading(given: list[tuple[Array, Any]]) -> np.dtype | None:
 
 
 def _settle(a: Any, node: Any, free: bool, dtype: np.dtype | None, save: bool) -> Array:
+    if node is False and a.dtype.kind not in "biuf" and not is_floating(a.dtype):
+        raise DTypeError(f"an operand of dtype {a.dtype}: tensors hold real numbers")
     whole = node is False or (free and not is_floating(a.dtype))
     if free and whole and dtype is not None and np.promote_types(a.dtype, dtype) != dtype:
         return a.astype(dtype)

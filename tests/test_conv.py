@@ -170,7 +170,7 @@ WRONG = {
     "stride": (lambda x: tg.conv2d(x, np.ones((4, 3, 3, 3)), stride=0), "1 or more"),
     "activation": (
         lambda x: tg.conv2d(x, np.ones((4, 3, 3, 3)), activation="softmax"),
-        "is not one of none, relu, sigmoid, tanh",
+        "none, relu, sigmoid, tanh",
     ),
 }
 

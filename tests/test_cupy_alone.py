@@ -57,7 +57,7 @@ def test_products_of_two_dtypes_are_our_own(left, right, no_library):
     """As of data in float64 with weights in float32."""
     a, b = np.arange(6).reshape(2, 3).astype(left), np.arange(12).reshape(3, 4).astype(right)
     y = tg.asarray(a, backend=no_library) @ tg.asarray(b, backend=no_library)
-    assert y.dtype == (a @ b).dtype
+    assert y.dtype == (np.float64 if "float64" in (left, right) else np.float32)
     np.testing.assert_array_equal(y.numpy(), a @ b)
 
 
@@ -72,7 +72,7 @@ def test_recurrent_layers_of_an_empty_batch_are_our_own(layer, no_library):
     made = getattr(nn, layer)(4, 3).to(no_library)
     assert made(tg.zeros((0, 2, 3), backend=no_library)).shape == (0, 4)
     wide = made(tg.zeros((2, 2, 3), "float64", backend=no_library))
-    assert (wide.shape, wide.dtype) == ((2, 4), np.float64)
+    assert (wide.shape, wide.dtype) == ((2, 4), np.float32)  # the layer's own
 
 
 def test_products_of_vectors_are_captured(gpu):

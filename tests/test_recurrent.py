@@ -221,5 +221,5 @@ def test_errors_of_the_ops(name, changed, message):
 
 def test_an_unknown_activation():
     x, h0, _, w, u, b, _ = drawn(1)
-    with pytest.raises(tg.ShapeError, match="activation is 'tanh' or 'relu', got 'gelu'"):
+    with pytest.raises(tg.ArgumentError, match=r"activation='gelu'.*relu, tanh"):
         tg.rnn(x, h0, w, u, b, activation="gelu")

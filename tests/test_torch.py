@@ -41,17 +41,17 @@ PAIRS = {
         [X, rng.normal(size=4), rng.normal(size=4)],
     ),
     "cross_entropy": (
-        lambda x: tg.softmax_cross_entropy(x, LABELS % 4),
+        lambda x: tg.cross_entropy(x, LABELS % 4, reduction="none"),
         lambda x: F.cross_entropy(x, torch.tensor(LABELS % 4), reduction="none"),
         [X],
     ),
     "bce": (
-        lambda p: tg.binary_cross_entropy(p, T),
+        lambda p: tg.binary_cross_entropy(p, T, reduction="none"),
         lambda p: F.binary_cross_entropy(p, torch.tensor(T), reduction="none"),
         [P],
     ),
     "bce with logits": (
-        lambda x: tg.binary_cross_entropy_with_logits(x, T),
+        lambda x: tg.binary_cross_entropy_with_logits(x, T, reduction="none"),
         lambda x: F.binary_cross_entropy_with_logits(x, torch.tensor(T), reduction="none"),
         [rng.normal(size=(5, 3)) * 4],
     ),
