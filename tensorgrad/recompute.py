@@ -9,7 +9,7 @@ from weakref import ref
 from .autograd import leaves, refill
 from .backend import BY_TYPE
 from .core import Leaf, Node, Tensor, next_seq, noted
-from .creation import Draws, owned
+from .creation import Draws
 from .errors import ArgumentError, GraphError
 from .switches import recording, switches
 from .typing import Computes, Result
@@ -41,7 +41,7 @@ def checkpoint(f: Any, /, *args: Any, **kwargs: Any) -> Any:
     if not switches.recording:
         return f(*args, **kwargs)
     given = (args, kwargs)  # arrays of the caller's may be written to before backward
-    given = refill(given, iter([owned(a) if type(a) in BY_TYPE else a for a in leaves(given)]))
+    given = refill(given, iter([a.copy() if type(a) in BY_TYPE else a for a in leaves(given)]))
     args, kwargs = given
     start, again = next_seq(), _Again(f, given)  # before f may change what it was given
     saved = tuple([a._data for a in leaves((args, kwargs)) if isinstance(a, Tensor)])
