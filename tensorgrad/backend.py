@@ -11,6 +11,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -220,6 +221,15 @@ def is_half(dtype: np.dtype) -> bool:
     return dtype.itemsize == 2 and is_floating(dtype)
 
 
+def promoted(a: np.dtype, b: np.dtype) -> np.dtype:
+    """The dtype of two floating ones together, as in NumPy; of float16 and bfloat16, which it
+    refuses, the default."""
+    try:
+        return np.promote_types(a, b)
+    except TypeError:
+        return DEFAULT_DTYPE
+
+
 def dtype_of(dtype: Any) -> np.dtype:
     """A NumPy dtype from a dtype, a type or a name, the default for None; 'bfloat16' needs
     ml_dtypes.
@@ -310,7 +320,7 @@ def operand(value: Any, others: tuple) -> Any:
     arrays = [a for a in arrays if type(a) in BY_TYPE]
     floats = [a.dtype for a in arrays if is_floating(a.dtype)] or [DEFAULT_DTYPE]
     home = BY_TYPE[type(arrays[0])].name if arrays else None
-    return make(value, None, home, np.result_type(*floats))
+    return make(value, None, home, reduce(promoted, floats))
 
 
 def _from_arrays(value: Any) -> bool:

@@ -239,8 +239,8 @@ def full_like(x: ArrayLike, value: Number, dtype: DType = None) -> Tensor:
     >>> full_like([1.0, 2.0], 7.0).tolist()
     [7.0, 7.0]
     """
-    made = OPS["full_like"](asarray(x).detach(), value=value)
-    return made if dtype is None else made.astype(dtype)
+    x = asarray(x).detach()
+    return OPS["full_like"](x if dtype is None else x.astype(dtype), value=value)
 
 
 @explains_names

@@ -20,6 +20,7 @@ from numpy import ndarray
 
 from .backend import BACKENDS, BY_TYPE, NUMBERS, is_floating, on_bfloat16
 from .errors import (
+    AnomalyError,
     BackendError,
     DTypeError,
     IndexingError,
@@ -226,13 +227,23 @@ def _explained(name: str, inputs: tuple, arrays: list, params: dict, error: Exce
             f"{name}({given}){place}: arrays of {' and '.join(sorted(homes))} were mixed; "
             "move one with .to('numpy') or .to('cupy')"
         )
-    if isinstance(error, IndexError):
-        kind: type[TensorgradError] = IndexingError
-    else:
-        kind = DTypeError if isinstance(error, (TypeError, AttributeError)) else ShapeError
+    kind, remedy = next(found for error_type, *found in _KINDS if isinstance(error, error_type))
     if isinstance(error, AttributeError):  # a number or None where the op needs an array
         error = TypeError(f"it takes arrays here ({error})")
-    return kind(f"{name}({given}{options}){place}: {error}")
+    if "negative integer powers" in str(error):
+        kind, remedy = DTypeError, "; make it floating: .astype('float32')"
+    return kind(f"{name}({given}{options}){place}: {error}{remedy}")
+
+
+# A complaint of an array library -> ours, and what to do.
+_KINDS: tuple[tuple[type[Exception], type[TensorgradError], str], ...] = (
+    (IndexError, IndexingError, ""),
+    (TypeError, DTypeError, ""),
+    (AttributeError, DTypeError, ""),
+    (FloatingPointError, AnomalyError, " (np.seterr asks for this error)"),
+    (ArithmeticError, DTypeError, "; a wider dtype holds it: .astype('int64'), .astype('float32')"),
+    (Exception, ShapeError, ""),
+)
 
 
 def _describe(a: Any) -> str:

@@ -10,9 +10,10 @@ import numpy as np
 
 from . import creation
 from . import functions as F
-from .core import Tensor
-from .errors import GraphError
-from .words import NAMES
+from .core import Tensor, stamp
+from .errors import ArgumentError, GraphError
+from .operators import check_writable
+from .words import NAMES, explains_names
 
 _OTHER_NAMES = {
     "absolute": "abs",
@@ -31,16 +32,23 @@ _OTHER_NAMES = {
 _OTHER_WORDS = {"a_min": "min", "a_max": "max", "a": "x", "arr": "x", "arrays": "arrays"}
 
 
+@explains_names
+def _ravel(x: Tensor) -> Tensor:
+    return x.ravel()
+
+
 # What needs no op, and no gradient.
 _ATTRIBUTES: dict[str, Callable[..., Any]] = {
     "shape": lambda x: x.shape,
     "ndim": lambda x: x.ndim,
-    "size": lambda x, axis=None: x.size if axis is None else x.shape[axis],
+    "size": lambda x, axis=None: np.size(x._data, axis),
     "zeros_like": creation.zeros_like,
     "ones_like": creation.ones_like,
     "full_like": creation.full_like,
-    "ravel": lambda x: x.ravel(),
+    "ravel": _ravel,
 }
+# What writes into its first argument.
+_WRITING = {"copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask"}
 
 
 def _ours(name: str) -> Callable[..., Any] | None:
@@ -55,6 +63,8 @@ def call_of_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict
     if function is not None:
         return function(*inputs)
     called = ufunc.__name__ + ("" if method == "__call__" else f".{method}")
+    if method == "at" and isinstance(inputs[0], Tensor):
+        return _written(called, ufunc.at, inputs, kwargs)
     y = _on_arrays(called, getattr(ufunc, method), inputs, kwargs)
     return Tensor(y) if isinstance(y, np.ndarray) else y
 
@@ -63,17 +73,39 @@ def call_of_function(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     """np.<function>(...) with a Tensor among the arguments."""
     kwargs = _given(func.__name__, kwargs)
     function = _ours(func.__name__)
+    writes = func.__name__ in _WRITING or (func is np.nan_to_num and kwargs.get("copy") is False)
+    if writes and args and isinstance(args[0], Tensor):
+        return _written(func.__name__, func, args, kwargs)
     if function is None or (func is np.where and len(args) == 1):
         return _on_arrays(func.__name__, func, args, kwargs)
-    return function(*args, **{_OTHER_WORDS.get(word, word): v for word, v in kwargs.items()})
+    try:
+        return function(*args, **{_OTHER_WORDS.get(word, word): v for word, v in kwargs.items()})
+    except ArgumentError as error:  # NumPy has arguments, and orders of them, that we have not
+        try:
+            y = _on_arrays(func.__name__, func, args, kwargs)
+        except Exception:
+            raise error from None
+        return Tensor(y) if isinstance(y, np.ndarray) else y
+
+
+def _written(name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
+    """NumPy's function, the first argument of which it writes into: new numbers for that tensor, as
+    by x[i] = v, so that graphs recorded before keep theirs."""
+    x, *others = args
+    check_writable(x, f"np.{name}(x, ...)", "tg.where(mask, v, x) gives a new tensor")
+    data = x._data.copy()
+    y = _on_arrays(name, func, (data, *others), kwargs)
+    x._data = data
+    stamp(x)
+    return x if y is data else y
 
 
 def _given(name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
     """The keywords that say something; `out` is refused."""
     if kwargs.get("out") is not None:
         raise GraphError(
-            f"np.{name}(..., out=...): ops write into no array. To update one in place, take "
-            "arrays only: w.data -= lr * w.grad.data"
+            f"np.{name}(..., out=...), as in array += tensor: ops write into no array. To update "
+            "one in place, take arrays only: w.data -= lr * w.grad.data, array += t.numpy()"
         )
     return {word: v for word, v in kwargs.items() if v is not np._NoValue and word != "out"}
 

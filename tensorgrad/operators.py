@@ -46,7 +46,8 @@ def check_writable(x: Any, what: str, instead: str) -> None:
     if shares_memory(x._data):
         raise GraphError(
             f"{what}: x is a view of the memory of another tensor or array, which would not see "
-            f"the new numbers: write to that one (x[i] = v), or to a .copy(); {instead}"
+            "the new numbers: write to that one (x[i] = v, and x[i] = x[i] + u for x[i] += u), or to "
+            f"a .copy(); {instead}"
         )
 
 

@@ -11,11 +11,12 @@ on raw arrays alone are the array library's, as rules need them.
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
-from .backend import BY_TYPE, DEFAULT_DTYPE, WEAK, Array, is_floating, make
+from .backend import BY_TYPE, DEFAULT_DTYPE, WEAK, Array, is_floating, make, promoted
 from .errors import DTypeError
 from .switches import switches
 
@@ -25,10 +26,11 @@ def settled(op: Any, arrays: list, nodes: list) -> list:
     raw: what the op saves of these is copied, as their owner may write to them before backward."""
     names = op.names(len(arrays))
     free = [type(a) not in WEAK and n not in op.fixed for a, n in zip(arrays, names, strict=True)]
-    dtype = _leading([(a, n) for a, n, is_free in zip(arrays, nodes, free, strict=True) if is_free])
-    record = switches.recording and any(nodes)
+    given = [(a, n) for a, n, is_free in zip(arrays, nodes, free, strict=True) if is_free]
+    dtype, record = _leading(given), switches.recording and any(nodes)
+    held = any(a.dtype == dtype for a, _ in given)  # else none of them would lead NumPy to it
     return [
-        _settle(a, node, is_free, dtype, record and name in op.rules.slots)
+        _settle(a, node, is_free, dtype, held, record and name in op.rules.slots)
         for a, node, is_free, name in zip(arrays, nodes, free, names, strict=True)
     ]
 
@@ -40,15 +42,23 @@ def _leading(given: list[tuple[Array, Any]]) -> np.dtype | None:
     arrays = [a.dtype for a, node in floats if node is not False]
     arrays = arrays or [a.dtype for a, _ in floats if a.shape]
     if arrays:
-        return np.result_type(*arrays)
+        return reduce(promoted, arrays)
     return DEFAULT_DTYPE if floats else None
 
 
-def _settle(a: Any, node: Any, free: bool, dtype: np.dtype | None, save: bool) -> Array:
+def _leads_to(dtype: np.dtype, a: np.dtype) -> bool:
+    """Whether NumPy itself takes numbers of `a` beside `dtype` for the latter."""
+    try:
+        return np.promote_types(a, dtype) == dtype
+    except TypeError:  # bfloat16, of which it does not know how it compares to others
+        return False
+
+
+def _settle(a: Any, node: Any, free: bool, dtype: np.dtype | None, held: bool, save: bool) -> Array:
     if node is False and a.dtype.kind not in "biuf" and not is_floating(a.dtype):
         raise DTypeError(f"an operand of dtype {a.dtype}: tensors hold real numbers")
     whole = node is False or (free and not is_floating(a.dtype))
-    if free and whole and dtype is not None and np.promote_types(a.dtype, dtype) != dtype:
+    if free and whole and dtype is not None and not (held and _leads_to(dtype, a.dtype)):
         return a.astype(dtype)
     return a.copy() if save and node is False and type(a) not in WEAK else a
 
@@ -65,7 +75,7 @@ def relabelled(op: Any, y: Array, arrays: list, run: Any = None) -> tuple[Array,
     free = [type(a) not in WEAK and n not in op.fixed for a, n in zip(arrays, names, strict=True)]
     if not any(f and is_floating(a.dtype) for a, f in zip(arrays, free, strict=True)):
         lawful = [a.astype(DEFAULT_DTYPE) if f else a for a, f in zip(arrays, free, strict=True)]
-        if run is None:
+        if run is None or not any(free):  # where(mask, 1.0, 0.0): nothing but numbers
             return y.astype(DEFAULT_DTYPE), arrays
     if run is None or all(a is b for a, b in zip(arrays, lawful, strict=True)):
         return y, arrays

@@ -112,8 +112,9 @@ def generated(source: str, name: str, scope: dict[str, Any]) -> Any:
     linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file
     if source.startswith("lambda"):
         return eval(compile(source, file, "eval"), scope)
-    exec(compile(source, file, "exec"), scope)
-    return scope["call"]
+    made: dict[str, Any] = {}  # not into the scope, which other threads read
+    exec(compile(source, file, "exec"), scope, made)
+    return made["call"]
 
 
 class Compiled:
@@ -195,7 +196,6 @@ class Compiled:
 
         def compile_call() -> None:
             made = generated(self._source_of_call(op, plain), self.name, scope)
-            scope["call"] = call  # not `made`: whoever holds `call` goes on with it
             call.__defaults__, call.__code__ = made.__defaults__, made.__code__
 
         scope.update(call=call, compile_call=compile_call, shortcut=(op.shortcut or (0, 0))[1])

@@ -253,7 +253,8 @@ class TensorMethods(Operators, Methods):
         return (self[i] for i in range(len(self)))
 
     def __contains__(self, value: ArrayLike) -> bool:
-        return bool((self == value).any())
+        same = self == value  # False alone for what is no number
+        return bool(same.any()) if isinstance(same, Tensor) else same
 
     # --- one number ---
 

@@ -62,7 +62,7 @@ WRITABLE = {
     "Parameter, no_grad": (lambda: nn.Parameter(A), tg.no_grad),
     "frozen Parameter": (lambda: frozen(nn.Parameter(A)), tg.enable_grad),
     "Buffer": (lambda: nn.Buffer(A), tg.enable_grad),
-    "asarray": (lambda: tg.asarray(A.copy()), tg.enable_grad),
+    "asarray of a list": (lambda: tg.asarray(A.tolist(), A.dtype), tg.enable_grad),
     "gradient": (lambda: gradient(), tg.enable_grad),
     "copy": (lambda: (tg.tensor(A, requires_grad=True) * 1.0).detach().copy(), tg.enable_grad),
 }

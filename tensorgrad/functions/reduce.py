@@ -40,7 +40,8 @@ def sum(
         keepdims: whether the reduced axes stay, of length 1.
         initial: a number that is added.
         where: which numbers count, as truth values; all where left out.
-    Returns: the dtype of x; int64 for smaller integers and truth values.
+    Returns: the dtype of x; int64 for smaller integers and truth values, the default float for
+        them with a floating `initial`.
     Raises: IndexingError if x has no such axis, ShapeError if one is named twice, or if `where`
         does not broadcast to x.
 
@@ -75,7 +76,8 @@ def prod(
         keepdims: whether the reduced axes stay, of length 1.
         initial: a number that the product is multiplied by.
         where: which numbers count, as truth values; all where left out.
-    Returns: the dtype of x; int64 for smaller integers and truth values.
+    Returns: the dtype of x; int64 for smaller integers and truth values, the default float for
+        them with a floating `initial`.
     Raises: IndexingError if x has no such axis, ShapeError if one is named twice, or if `where`
         does not broadcast to x.
 
@@ -220,7 +222,7 @@ def max(
         keepdims: whether the reduced axes stay, of length 1.
         initial: the least that the result may be, and the result of no numbers at all.
         where: which numbers count, as truth values; needs `initial`, for where there are none.
-    Returns: the dtype of x.
+    Returns: the dtype of x; the default float for integers with a floating `initial`.
     Raises: IndexingError if x has no such axis; ShapeError if one is named twice, if there are no
         numbers and no `initial`, or if `where` does not broadcast to x; ArgumentError if `where`
         comes without `initial`.
