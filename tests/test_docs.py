@@ -8,6 +8,7 @@ import math
 import pkgutil
 import re
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -52,6 +53,35 @@ def test_public_names_have_docstrings(name):
                 marks = "".join(map(ast.dump, f.decorator_list))
                 bare = "setter" in marks or "overload" in marks  # whose text stands elsewhere
                 assert ast.get_docstring(f) or bare, f"{path.name}:{f.lineno} {f.name}"
+
+
+def offered():
+    """{where it is found: a public class or function}, but for modules and exceptions."""
+    found = {}
+    for place in ("", "nn", "optim", "losses", "data", "train", "testing", "cuda"):
+        module = getattr(tg, place) if place else tg
+        names = getattr(module, "__all__", None) or [f.__name__ for f in tg.losses.LOSSES.values()]
+        for name in names:
+            thing = getattr(module, name)
+            if not isinstance(thing, ModuleType) and not is_exception(thing):
+                found[f"{module.__name__}.{name}"] = thing
+    return found
+
+
+def is_exception(thing):
+    return isinstance(thing, type) and issubclass(thing, BaseException)
+
+
+OFFERED = offered()
+
+
+@pytest.mark.parametrize("name", sorted(OFFERED))
+def test_public_names_have_an_example(name):
+    doc = OFFERED[name].__doc__ or ""
+    examples = doctest.DocTestParser().get_examples(doc)
+    assert any(e.want for e in examples), f"{name} has no example that shows a result"
+    short = name.rpartition(".")[2]
+    assert any(short in e.source for e in examples), f"the example of {name} does not use it"
 
 
 def test_the_readmes_program_runs(capsys):

@@ -214,7 +214,7 @@ def test_summary_and_repr(capsys):
     text = model.summary()
     assert text in capsys.readouterr().out
     assert "(2, 3) (3,)" in text
-    assert "9 numbers in all" in text
+    assert text.endswith("\n9 parameters")
     assert "Dense(3, in_features=2, activation='relu')" in repr(model)
 
 

@@ -132,9 +132,9 @@ def test_data_is_cast_to_the_dtype_of_the_model():
 
 
 @pytest.mark.host
-def test_a_widening_model_is_warned_about():
+def test_a_promoting_model_is_warned_about():
     model = tg.nn.Sequential(tg.nn.Dense(1, 4), lambda x: x.astype("float64")).compile("sgd", "mse")
-    with pytest.warns(UserWarning, match="widens"):
+    with pytest.warns(UserWarning, match="promotes"):
         model.fit(X, Y, verbose=0)
 
 

@@ -1,4 +1,4 @@
-"""What is particular to CUDA: a training step as one graph."""
+"""What is specific to CUDA: capturing a training step in a CUDA graph."""
 
 from .graph import graphed
 

@@ -1,9 +1,9 @@
-"""CUDA graphs: a whole training step, forward, backward and update, as one launch.
+"""CUDA graphs: a whole training step (forward, backward and update) captured once and replayed.
 
-A step of small layers is a few hundred launches, each of which the host prepares in Python. A graph
-is those launches recorded once, with the memory that they read and write, and made again by one
-call. What changes from step to step therefore lives in that memory: batch, learning rate, step
-count, loss scale, random state.
+A step of small layers is a few hundred kernel launches, each prepared by the host in Python. A
+CUDA graph is a recording of these launches with the addresses they read and write, and is replayed
+by one call. All state that changes from step to step must therefore be in device memory at fixed
+addresses: batch, learning rate, step count, loss scale, random state.
 """
 
 from __future__ import annotations
@@ -35,21 +35,24 @@ def graphed(
     sample_batch: ArrayLike | tuple[ArrayLike, ...],
     warmup: int = 3,
 ) -> Callable[..., Result]:
-    """A function that does what `step(*batch)` does, to the last bit, by launching a CUDA graph.
+    """`step`, captured in a CUDA graph: a function that replays it, bit for bit the same.
 
-    `sample_batch`, a tensor or a tuple, is a batch such as all will be: its shapes count, not its
-    numbers. The first `warmup` calls run the step as it is, on their own batches, and the next one
-    captures it; so parameters, optimizer and random state are at each moment as after as many calls
-    of `step`. A batch of other shapes, such as a ragged last one, runs the step as it is.
+    Args:
+        step: a function of the batch that computes on the device only.
+        sample_batch: a tensor or a tuple of them, with the shapes and dtypes of every batch; its
+            values do not matter.
+        warmup: how many calls run eagerly, on their own batches, before the capture.
+    Returns: a function of a batch. After n calls of it, parameters, optimizer and random state are
+        as after n calls of `step`. A batch of another shape, such as a smaller last one, runs
+        eagerly. Results are new tensors, off the tape.
+    Raises: GraphError naming the op that copies to or from the host, which a graph cannot; for
+        inputs that require gradients; for gradients that are accumulated over several calls.
 
-    The step may be any function of the batch that computes on the device alone: `GraphError` names
-    the op that copies to or from the host. Its Python runs once, in the capture: branches, modes
-    and numbers are those of then. Learning rates, with their schedules, loss scales, dropout and
-    `tg.seed` are not. Gradients are cleared (`zero_grad`) within the step or before each call.
-    Results are new tensors, off the tape; `.grad` of the parameters is the graph's own memory: the
-    next call overwrites it. A parameter whose `data` was replaced is captured anew.
-
-    On NumPy this is the step itself.
+    The step's Python runs once, at the capture: its branches, modes and Python numbers are frozen
+    into the graph. Learning rates and their schedules, loss scales, dropout and `tg.seed` are not.
+    Clear gradients (`zero_grad`) within the step or before each call; `.grad` of the parameters is
+    memory of the graph, which the next call overwrites. If a parameter's `data` was replaced, the
+    step is captured again. On NumPy this is the step itself.
 
     >>> import tensorgrad as tg
     >>> w = tg.Parameter([1.0, 2.0]); sgd = tg.optim.SGD([w], lr=0.5)
@@ -78,11 +81,11 @@ def graphed(
 
 
 class Graphed:
-    """A step and, once it has run a few times, its graph."""
+    """A step and, after the warmup, its graph."""
 
     def __init__(self, step: Callable, sample: tuple, warmup: int, home: Backend):
         self.step, self.warmup, self.home = step, warmup, home
-        self.stream = home.xp.cuda.Stream(non_blocking=True)  # the default stream captures nothing
+        self.stream = home.xp.cuda.Stream(non_blocking=True)  # the default one cannot be captured
         sample = tuple([self._lift(a) for a in sample])
         self.form = [_form(a) for a in sample]
         self.inputs = tuple(
@@ -107,7 +110,7 @@ class Graphed:
             self.warmup -= 1
             return _map(Tensor.copy, result)
         if self.graph is not None and self.graph.stale():
-            self.graph = None  # and its memory is free for the next
+            self.graph = None  # frees its memory before the next capture
         if self.graph is None:
             self.graph = _Capture(self.step, self.inputs, self.home, self.stream)
         return self.graph.launch()
@@ -125,13 +128,13 @@ class Graphed:
 
 
 class _Capture:
-    """The graph of a step, the memory that it works in, and what its Python did besides."""
+    """The graph of a step, its memory pool, and the side effects of its Python."""
 
     def __init__(self, step: Callable, inputs: tuple, home: Backend, stream: Any):
         cuda = home.xp.cuda
         array_type: Any = home.array_type
         gc.collect()
-        home.xp.get_default_memory_pool().free_all_blocks(stream)  # what the steps before left
+        home.xp.get_default_memory_pool().free_all_blocks(stream)  # of the warmup steps
         self.pool = cuda.MemoryPool(_allocator(cuda))  # nobody else gets blocks that the graph uses
         self.pool.set_limit(size=0)
         self.each_time: list[Callable[[], None]] = []
@@ -170,7 +173,7 @@ class _Capture:
                 raise
             finally:
                 switches.each_time = None
-        # Python's share: what it did once to the tensors that were there, each launch does again
+        # What the step's Python did to existing tensors, once, is to be repeated at each launch
         self.held = [(t, a, node) for t, a, node, _ in before if id(a) in used]
         self.kept = list(used.values())
         self.grads = [(t, t._grad) for t, _, _, grad in before if t._grad is not grad]
@@ -179,14 +182,14 @@ class _Capture:
         self.written = [leaf for leaf in leaves if leaf.written > start]
 
     def stale(self) -> bool:
-        """Whether the step would now do something else: a tensor has another array, or has begun or
-        ceased to require gradients, or there are gradients where there were none."""
+        """Whether the step must be captured again: a tensor has another array or another
+        `requires_grad`, or there are gradients where there were none."""
         return any(t._data is not a or t.node is not node for t, a, node in self.held) or any(
             t._grad is not None for t in self.fresh
         )
 
     def launch(self) -> Any:
-        """Do the step on what the inputs hold; its results, copied."""
+        """Replay the step on the contents of the inputs; returns copies of its results."""
         for effect in self.each_time:
             effect()
         self.graph[0].launch()
@@ -200,7 +203,8 @@ class _Capture:
 
 @contextmanager
 def _aside(cuda: Any, stream: Any) -> Iterator[None]:
-    """Work in the block goes to `stream`, between what the current one did and what it will do."""
+    """Within the block work goes to `stream`, ordered after earlier and before later work of the
+    current stream."""
     here = cuda.get_current_stream()
     stream.wait_event(here.record())
     try:
@@ -212,7 +216,7 @@ def _aside(cuda: Any, stream: Any) -> Iterator[None]:
 
 @contextmanager
 def _capturing(stream: Any) -> Iterator[list]:
-    """Record what goes to the stream in the block; its graph is put into the list afterwards."""
+    """Capture the block's work on the stream; the graph is appended to the list at its end."""
     graph: list[Any] = []
     stream.begin_capture()
     try:
@@ -225,8 +229,8 @@ def _capturing(stream: Any) -> Iterator[list]:
 
 
 def _allocator(cuda: Any) -> Callable[[int], Any]:
-    """Memory for a pool that will not try again when there is none: CuPy's pool would first give
-    back its free blocks, and the graph goes on using those."""
+    """An allocator whose failure is final: on CUDA's own error CuPy's pool would free its unused
+    blocks and retry, but the graph still uses those."""
 
     def allocate(size: int) -> Any:
         try:
@@ -240,28 +244,28 @@ def _allocator(cuda: Any) -> Callable[[int], Any]:
 
 
 def _check(before: list, used: Any) -> None:
-    """GraphError for what a step must not do, because a graph would go on with the old memory."""
+    """GraphError for a step whose replay would use stale memory."""
     for t, data, _, grad in before:
         if t._data is not data:
             raise GraphError(
-                f"graphed: the step gave a tensor of shape {t.shape} new data, and a graph goes on "
-                "with the old: write into the array, t.data[...] = value"
+                f"graphed: the step gave a tensor of shape {t.shape} new data, but a graph replays "
+                "with the old array: write into that, t.data[...] = value"
             )
         if grad is not None and id(grad._data) in used:
             raise GraphError(
                 f"graphed: the step reads a gradient of shape {grad.shape} from before it, as when "
-                "gradients add up over several calls: call zero_grad() before backward()"
+                "gradients accumulate over several calls: call zero_grad() before backward()"
             )
 
 
 def _tensors(array_type: type) -> list[Tensor]:
-    """All living tensors on a backend."""
+    """All live tensors with arrays of this type."""
     found = [o for o in gc.get_objects() if issubclass(type(o), Tensor)]
     return [t for t in found if type(getattr(t, "_data", None)) is array_type]
 
 
 def _home(a: Any) -> Backend | None:
-    """Where a part of a batch is computed on; None for what is no array."""
+    """The backend on which an array of a batch is computed; None for what is no array."""
     if isinstance(a, Tensor):
         return BY_TYPE[type(a._data)]
     if isinstance(a, np.ndarray):
@@ -270,12 +274,12 @@ def _home(a: Any) -> Backend | None:
 
 
 def _form(a: Any) -> tuple:
-    """What must not change from batch to batch."""
+    """What all batches have in common: type, shape and dtype; the value of what is no array."""
     return (type(a._data), a.shape, a.dtype) if isinstance(a, Tensor) else (type(a), a)
 
 
 def _map(f: Callable, value: Any) -> Any:
-    """f of all tensors in nested tuples, lists and dicts; and copies of the arrays there."""
+    """Nested tuples, lists and dicts with f applied to tensors, and arrays copied."""
 
     def of(part: Any) -> Any:
         return (

@@ -1,4 +1,4 @@
-"""Data sets and the loader."""
+"""Data sets, and the loader that makes mini-batches of them."""
 
 from .datasets import load_digits
 from .loader import DataLoader

@@ -1,4 +1,4 @@
-"""Real data that comes with scikit-learn: nothing is downloaded."""
+"""Data sets that come with scikit-learn: nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ Split = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
 
 def load_digits(test_size: float = 0.2, seed: int = 0) -> tuple[Split, Split]:
-    """Handwritten digits of 8 x 8 pixels: ((x, y) to train on, (x, y) to test on).
+    """scikit-learn's 1,797 handwritten digits of 8 x 8 pixels: ((x, y) for training, (x, y) for
+    testing). x is float32 (n, 64) in [0, 1], y int64 class labels (n,). The split is stratified by
+    class and determined by `seed`.
 
-    x is float32 (n, 64) in [0, 1], y int64 class numbers (n,). The split is stratified by class
-    and fixed by `seed`. Needs scikit-learn (BackendError says how to install it).
+    Raises: BackendError where scikit-learn is not installed.
+
+    >>> (x, y), (x_test, y_test) = load_digits()
+    >>> x.shape, y.shape, x_test.shape
+    ((1437, 64), (1437,), (360, 64))
     """
     try:
         from sklearn import datasets

@@ -1,4 +1,4 @@
-"""Batches of arrays, shuffled anew each epoch."""
+"""Mini-batches of arrays, shuffled each epoch."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .prefetch import part, prefetched
 
 
 def several(data: Any) -> bool:
-    """Whether this is several arrays: a tuple, or a list of arrays; lists of numbers are one."""
+    """Whether this is several arrays, a tuple or a list of arrays; a list of numbers is one."""
     return isinstance(data, tuple) or (
         isinstance(data, list) and bool(data) and all(hasattr(a, "shape") for a in data)
     )
 
 
 def arrays_of(data: Any) -> tuple[Any, ...]:
-    """The arrays of a data set, checked to be of one length above zero."""
+    """The arrays of a data set; ShapeError unless they have one length, above 0."""
     given = data if several(data) else (data,)
     arrays = tuple([a._data if isinstance(a, Tensor) else make(a) for a in given])
     for a in arrays:
@@ -39,13 +39,17 @@ def arrays_of(data: Any) -> tuple[Any, ...]:
 
 
 class DataLoader(Generic[Batch]):
-    """Iterates over arrays in batches of Tensors on the default backend. Batches of host arrays are
-    copied to a GPU while the step before runs.
+    """Iterates over arrays in mini-batches of Tensors on the default backend. For a GPU, batches of
+    host arrays are prefetched: the next is copied while the current step runs.
 
-    `data` is one array, or a tuple such as (x, y) whose first axes have one length. Shuffling
-    draws a new order for each pass from the stream that `tg.seed` sets. `dtype` casts floating
-    arrays. Raises ShapeError for empty data and lengths that differ, ArgumentError for batch sizes
-    below 1.
+    Args:
+        data: one array, or a tuple such as (x, y) of arrays with first axes of one length.
+        batch_size: examples in a batch.
+        shuffle: whether each epoch has a new random order, from the generator that `tg.seed` seeds.
+        drop_last: whether a last, smaller batch is left out.
+        dtype: to which floating arrays are cast.
+    Raises: ShapeError for empty data and for lengths that differ; ArgumentError for a batch size
+        below 1, and for a dtype that is not floating.
 
     >>> [x.tolist() for x in DataLoader(np.arange(5), batch_size=2)]
     [[0, 1], [2, 3], [4]]
@@ -106,7 +110,7 @@ class DataLoader(Generic[Batch]):
 
     @property
     def examples(self) -> int:
-        """How many examples there are."""
+        """The number of examples."""
         return len(self.arrays[0])
 
     def __len__(self) -> int:

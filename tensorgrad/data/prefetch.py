@@ -1,4 +1,4 @@
-"""Batches on their way to a GPU while it computes."""
+"""Prefetching: the next batch is copied to the GPU while it computes on the current one."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ..backend import BY_TYPE, Array, Backend, make
 
 
 def part(a: Array, where: Any) -> Array:
-    """The examples of an array at a place: a slice, or numbers on the host."""
+    """The examples of an array at `where`: a slice, or an index array on the host."""
     here = BY_TYPE[type(a)]
     return a[where if here.kernels == "cpu" or type(where) is slice else here.from_host(where)]
 
 
 def prefetched(arrays: tuple, places: Iterator[Any], home: Backend) -> Iterator[list[Array]]:
-    """The parts of the arrays at the places, on a CUDA-like backend. What is on the host goes there
-    from pinned memory on a stream of its own, one batch ahead of the one that is yielded: the copy
-    runs while the device is busy with that."""
+    """The batches of the arrays at `places`, on a CUDA-like backend. Host arrays are copied
+    asynchronously, from pinned memory on a separate stream, one batch ahead of the one that is
+    yielded: the copy overlaps with the computation on that one."""
     slots = [_Slot(home), _Slot(home)]
     stream = home.xp.cuda.Stream(non_blocking=True)
     before: tuple[_Slot, list[Array]] | None = None
@@ -32,19 +32,19 @@ def prefetched(arrays: tuple, places: Iterator[Any], home: Backend) -> Iterator[
             before = sent
         if before is not None:
             yield _received(*before, home)
-    finally:  # the pinned memory, and that of a batch nobody fetched, go back to where it came from
+    finally:  # pinned memory, and a batch nobody fetched, are freed only after the copies from them
         for slot in slots:
             slot.wait()
 
 
 def _received(slot: _Slot, batch: list[Array], home: Backend) -> list[Array]:
-    """The batch: what is asked of the current stream from now on comes after its copy."""
+    """The batch, once the current stream is ordered after its copy."""
     home.xp.cuda.get_current_stream().wait_event(slot.done)
     return batch
 
 
 class _Slot:
-    """Pinned memory for one batch, and when it has been copied."""
+    """The pinned memory of one batch, and the event at the end of its copy."""
 
     def __init__(self, home: Backend):
         self.home = home
@@ -52,12 +52,12 @@ class _Slot:
         self.done: Any = None
 
     def wait(self) -> None:
-        """Wait until the memory may be written again."""
+        """Synchronise the host with the copy: the pinned memory may then be overwritten."""
         if self.done is not None:
             self.done.synchronize()
 
     def send(self, arrays: tuple, where: Any, stream: Any) -> list[Array]:
-        """Start to copy a batch; its arrays, which are not yet to be read."""
+        """Start copying a batch; returns its device arrays, to be read after `done` only."""
         self.wait()
         batch, copies = [], []
         for i, a in enumerate(arrays):
@@ -67,7 +67,7 @@ class _Slot:
             host = self._filled(i, a, where)
             batch.append(self.home.xp.empty(host.shape, host.dtype))
             copies.append((host, batch[-1]))
-        # what had the new memory before on the current stream comes first
+        # the new arrays may reuse memory that the current stream is still working on
         stream.wait_event(self.home.xp.cuda.get_current_stream().record())
         for host, array in copies:
             array.set(host, stream=stream)
@@ -75,7 +75,7 @@ class _Slot:
         return batch
 
     def _filled(self, i: int, a: np.ndarray, where: Any) -> np.ndarray:
-        """The part of array i in pinned memory."""
+        """The examples of array i, gathered in pinned memory."""
         count = where.stop - where.start if type(where) is slice else len(where)
         if i not in self.pinned:  # the first batch is the largest
             shape = (count, *a.shape[1:])

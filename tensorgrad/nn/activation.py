@@ -1,4 +1,4 @@
-"""Activations by name, and as layers."""
+"""Activations, by name and as layers."""
 
 from __future__ import annotations
 
@@ -66,54 +66,90 @@ class Activation(Module):
 
 
 class ReLU(Activation):
-    """max(x, 0): `tg.relu` as a layer."""
+    """max(x, 0): `tg.relu` as a layer.
+
+    >>> ReLU()([-1.0, 1.0]).tolist()
+    [0.0, 1.0]
+    """
 
     name = "relu"
 
 
 class LeakyReLU(Activation):
-    """x above 0, slope * x below; `slope` is an option: `tg.leaky_relu` as a layer."""
+    """x where x > 0, else slope * x, with the option `slope`: `tg.leaky_relu` as a layer.
+
+    >>> LeakyReLU(slope=0.5)([-1.0, 1.0]).tolist()
+    [-0.5, 1.0]
+    """
 
     name = "leaky_relu"
 
 
 class ELU(Activation):
-    """x above 0, alpha (exp(x) - 1) below; `alpha` is an option: `tg.elu` as a layer."""
+    """x where x > 0, else alpha * (exp(x) - 1), with the option `alpha`: `tg.elu` as a layer.
+
+    >>> ELU()([-1.0, 1.0]).numpy().round(3)
+    array([-0.632,  1.   ], dtype=float32)
+    """
 
     name = "elu"
 
 
 class GELU(Activation):
-    """The Gaussian error linear unit, in its tanh form: `tg.gelu` as a layer."""
+    """The Gaussian error linear unit in its tanh form: `tg.gelu` as a layer.
+
+    >>> GELU()([0.0, 1.0]).numpy().round(3)
+    array([0.   , 0.841], dtype=float32)
+    """
 
     name = "gelu"
 
 
 class SiLU(Activation):
-    """x * sigmoid(x): `tg.silu` as a layer."""
+    """x * sigmoid(x), also called swish: `tg.silu` as a layer.
+
+    >>> SiLU()([0.0, 1.0]).numpy().round(3)
+    array([0.   , 0.731], dtype=float32)
+    """
 
     name = "silu"
 
 
 class Sigmoid(Activation):
-    """1 / (1 + exp(-x)): `tg.sigmoid` as a layer."""
+    """1 / (1 + exp(-x)): `tg.sigmoid` as a layer.
+
+    >>> Sigmoid()([0.0]).tolist()
+    [0.5]
+    """
 
     name = "sigmoid"
 
 
 class Tanh(Activation):
-    """The hyperbolic tangent: `tg.tanh` as a layer."""
+    """The hyperbolic tangent: `tg.tanh` as a layer.
+
+    >>> Tanh()([0.0, 1.0]).numpy().round(3)
+    array([0.   , 0.762], dtype=float32)
+    """
 
     name = "tanh"
 
 
 class Softplus(Activation):
-    """log(1 + exp(x)): `tg.softplus` as a layer."""
+    """log(1 + exp(x)): `tg.softplus` as a layer.
+
+    >>> Softplus()([0.0]).numpy().round(3)
+    array([0.693], dtype=float32)
+    """
 
     name = "softplus"
 
 
 class Softmax(Activation):
-    """exp(x) / sum(exp(x)) along the option `axis`, else the last: `tg.softmax` as a layer."""
+    """exp(x) / sum(exp(x)) along the option `axis`, by default the last: `tg.softmax` as a layer.
+
+    >>> Softmax()([[0.0, 0.0]]).tolist()
+    [[0.5, 0.5]]
+    """
 
     name = "softmax"

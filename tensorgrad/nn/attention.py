@@ -1,4 +1,4 @@
-"""Attention layers: several heads, the Transformer block, and learned positions."""
+"""Multi-head attention, the Transformer block, and learned positional embeddings."""
 
 from __future__ import annotations
 
@@ -22,14 +22,18 @@ from .norm import LayerNorm
 
 
 class MultiHeadAttention(LazyLayer):
-    """Attention in `heads` parts of the features, then a projection (Vaswani et al. 2017):
-    query (..., T, width), key and value (..., S, width) -> (..., T, width).
+    """Multi-head attention (Vaswani et al. 2017): query (..., T, width), key and value
+    (..., S, width) -> (..., T, width). Query, key and value are projected and split into `heads`
+    heads of width / heads features; each computes softmax(q @ k^T / sqrt(width / heads)) @ v, and
+    the concatenated heads are projected again.
 
-    Without key it attends to the query itself, without value to the key. A bool mask is True
-    where a position attends, a floating one is added to the scores: (T, S) for all examples,
-    (n, T, S) for each (a padding mask is (n, 1, S)) or (n, heads, T, S). `causal` lets position i
-    attend to the first i + 1. `weight` (width, 3 * width) holds the projections of query, key and
-    value side by side; `width` may be left out, as in Dense.
+    Without a key this is self-attention; the value defaults to the key. A bool mask is True where
+    a position attends, a floating one is added to the scores: (T, S) for all examples, (n, T, S)
+    per example (a padding mask is (n, 1, S)) or (n, heads, T, S). With `causal`, position i attends
+    to positions up to i. `weight` (width, 3 * width) is the concatenated projections of query, key
+    and value; `width` may be left out, as in Dense.
+
+    Raises: ShapeError where `heads` does not divide `width`, or the features of an input differ.
 
     >>> MultiHeadAttention(2)(asarray([[[1.0, 2.0, 3.0, 4.0]]])).shape
     (1, 1, 4)
@@ -78,12 +82,12 @@ class MultiHeadAttention(LazyLayer):
             biases = split(self.bias, sections=3) if self.use_bias else (None,) * 3
             projected = tuple(map(dense, (query, key, value), weights, biases))
         q, k, v = [self._by_head(x) for x in projected]
-        fitted = None if mask is None else _fitted(mask, q)
-        y = scaled_dot_product_attention(q, k, v, fitted, causal=self.causal)[0]
+        scores_mask = None if mask is None else _mask_of_scores(mask, q)
+        y = scaled_dot_product_attention(q, k, v, scores_mask, causal=self.causal)[0]
         return self.output(reshape(swapaxes(y, axis1=-2, axis2=-3), shape=projected[0].shape))
 
     def _checked(self, name: str, x: Any) -> Tensor:
-        """x as floating features of the layer's width, which the first x decides."""
+        """x as a floating tensor (..., T, width); the first one sets the width."""
         x = asarray(x)
         if x.ndim < 2:
             raise ShapeError(
@@ -101,9 +105,9 @@ class MultiHeadAttention(LazyLayer):
         return f"{self.heads}, width={self.width}{', causal=True' if self.causal else ''}"
 
 
-def _fitted(mask: ArrayLike, q: Tensor) -> Tensor:
-    """The mask beside the queries, in their dtype if it is added to scores, with an axis of heads
-    if there is one for each example."""
+def _mask_of_scores(mask: ArrayLike, q: Tensor) -> Tensor:
+    """The mask on the backend of the queries, in their dtype if additive, with an axis of heads
+    (of length 1) if it is per example."""
     made = beside(mask, q)
     if is_floating(made.dtype) and made.dtype != q.dtype:
         made = cast(made, dtype=q.dtype)
@@ -111,11 +115,11 @@ def _fitted(mask: ArrayLike, q: Tensor) -> Tensor:
 
 
 class TransformerBlock(Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)), with dropout on both branches: the pre-norm
-    form of Xiong et al. 2020. (..., T, width) -> (..., T, width).
+    """The pre-norm Transformer block (Xiong et al. 2020): x + attention(norm(x)), then
+    x + mlp(norm(x)), with dropout on both residual branches. (..., T, width) -> (..., T, width).
 
-    The perceptron has one hidden layer of `hidden` units, 4 * width unless given. A mask is as
-    in MultiHeadAttention.
+    The MLP has one hidden layer of `hidden` units, by default 4 * width. The mask is that of
+    MultiHeadAttention; `width` may be left out, as in Dense.
 
     >>> TransformerBlock(2)(asarray([[[1.0, 2.0, 3.0, 4.0]]])).shape
     (1, 1, 4)
@@ -144,11 +148,11 @@ class TransformerBlock(Module):
 
     @property
     def built(self) -> bool:  # type: ignore[override]
-        """Whether there are weights yet."""
+        """Whether the weights are initialised."""
         return self.mlp is not None
 
     def build(self, width: int) -> None:
-        """Make the weights for this number of features."""
+        """Initialise the weights for this number of features."""
         width = size("TransformerBlock: width", width)
         self.attention.build(width)
         self.attention_norm.build(width)
@@ -177,7 +181,8 @@ class TransformerBlock(Module):
 
 class PositionalEmbedding(Module):
     """x + weight[:T], a learned vector for each position: (..., T, width) -> (..., T, width), for
-    T up to `length`. Normal initial numbers of standard deviation 0.02, as in GPT-2.
+    T up to `length`. Initialised from the normal distribution of standard deviation 0.02, as in
+    GPT-2.
 
     >>> PositionalEmbedding(8, 2)(asarray([[1.0, 2.0], [3.0, 4.0]])).shape
     (2, 2)

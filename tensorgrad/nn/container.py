@@ -1,4 +1,4 @@
-"""Models made of layers: one after the other, or a graph of calls."""
+"""Containers of layers: `Sequential`, and `Model`, a graph of layers (the functional API)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ Step: TypeAlias = "Callable[..., Any] | Symbol"  # a layer, a function, or an In
 
 
 class Sequential(Module):
-    """Layers one after the other: `Sequential([a, b])` or `Sequential(a, b)`.
+    """Layers applied in sequence, each to the output of the one before: `Sequential([a, b])` or
+    `Sequential(a, b)`. Any function of one tensor may be among them.
 
     >>> from .dense import Dense
     >>> Sequential([Dense(4, activation="relu"), Dense(1)])([[1.0, 2.0]]).shape
@@ -34,12 +35,12 @@ class Sequential(Module):
         self._build()
 
     def _build(self) -> None:
-        """Make the parameters of all layers at once when the first is an Input."""
+        """Initialise all layers at once when the first is an Input."""
         if self.stack and isinstance(self.stack[0], InputLayer):
             symbolic(self, [Symbol((None, *self.stack[0].shape))])
 
     def add(self, layer: Step) -> None:
-        """Put a layer, or any function of one tensor, at the end."""
+        """Append a layer, or any function of one tensor."""
         if isinstance(layer, Symbol) and isinstance(layer.maker, InputLayer) and not self.stack:
             layer = layer.maker
         if isinstance(layer, type) or not callable(layer):
@@ -69,7 +70,7 @@ class Sequential(Module):
 
 
 class InputLayer(Module):
-    """The layer of an `Input`: holds a shape and no weights."""
+    """The layer of an `Input`: checks the shape of a batch, and has no weights."""
 
     def __init__(self, shape: tuple[int, ...]):
         super().__init__()
@@ -85,7 +86,7 @@ class InputLayer(Module):
 
 
 def Input(shape: int | tuple[int, ...]) -> Symbol:
-    """The start of a functional model: a batch of arrays of this shape.
+    """A symbolic input of a functional model; `shape` is that of one example.
 
     >>> Input((2,)).shape
     (None, 2)
@@ -99,15 +100,19 @@ def concatenate(symbols: Sequence[Symbol], axis: int = -1) -> Symbol: ...
 @overload
 def concatenate(symbols: Sequence[ArrayLike], axis: int = -1) -> Tensor: ...
 def concatenate(symbols: Sequence[Any], axis: int = -1) -> Any:
-    """Joins tensors, or symbols of a functional model, along an axis other than the batch."""
+    """Concatenate tensors, or symbols of a functional model, along an axis other than the batch.
+
+    >>> concatenate([Input((2,)), Input((3,))]).shape
+    (None, 5)
+    """
     if not any(isinstance(s, Symbol) for s in symbols):
         return concat(symbols, axis=axis)
     return symbolic(lambda *xs: concat(xs, axis=axis), symbols)
 
 
 class Model(Module, Generic[Outputs]):
-    """A model from its input to its output symbols; both may be lists. Several outputs are a
-    tuple.
+    """A functional model: the graph of layers from the symbolic inputs to the outputs. Both may be
+    lists; several outputs are returned as a tuple.
 
     >>> from .dense import Dense
     >>> inp = Input((2,))
@@ -145,7 +150,7 @@ class Model(Module, Generic[Outputs]):
             yield f"layers[{i}]", layer
 
     def _sorted(self) -> list[Symbol]:
-        """All symbols between inputs and outputs, each after those it is made of."""
+        """All symbols from inputs to outputs, in topological order."""
         order: list[Symbol] = list(self._inputs)
         todo, seen = list(reversed(self._outputs)), {id(s) for s in order}
         while todo:

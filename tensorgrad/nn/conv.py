@@ -32,7 +32,7 @@ def pair(name: str, value: Any, least: int = 1) -> tuple[int, int]:
 
 
 def images(name: str, x: Any) -> Tensor:
-    """x as a floating tensor, with the four axes of images."""
+    """x as a floating tensor (n, channels, height, width); ShapeError unless it has four axes."""
     x = asarray(x)
     if len(x.shape) != 4:
         raise ShapeError(
@@ -46,10 +46,13 @@ class Conv2d(LazyLayer):
     """activation(cross-correlation with `filters` filters + bias): (n, c, h, w) -> (n, filters,
     oh, ow), oh = (h + 2 padding - dilation (kernel - 1) - 1) // stride + 1, ow alike.
 
-    Sizes are one number or (height, width). `padding` counts zeros on either side, or is "valid"
-    (none) or "same" (stride 1 only: the size stays). The number of channels may be left out: the
-    weights (filters, c / groups, kh, kw) are then made at the first call, Xavier-uniform as in
-    Dense.
+    Sizes are one number or (height, width). `padding` is the number of zeros on each side, "valid"
+    (none) or "same" (stride 1 only: the size stays). `in_channels` may be left out: the weights
+    (filters, c / groups, kh, kw) are then initialised at the first call, by default Xavier-uniform
+    as in Dense.
+
+    Raises: ShapeError unless x has four axes and the layer's channels; ArgumentError where the
+        filters do not divide into `groups`.
 
     >>> Conv2d(8, 3, padding="same")(asarray([[[[1.0, 2.0]]]])).shape
     (1, 8, 1, 2)
@@ -136,8 +139,9 @@ class _Pool(Module):
 
 
 class MaxPool2d(_Pool):
-    """The largest number of each window: (n, c, h, w) -> (n, c, oh, ow). Windows stand side by
-    side unless a `stride` is given; the padding never wins.
+    """The maximum of each window: (n, c, h, w) -> (n, c, oh, ow), oh = (h + 2 padding - size) //
+    stride + 1. `stride` is by default the size, so that windows do not overlap; the padding is
+    -inf. See `tg.max_pool2d`.
 
     >>> MaxPool2d(2)([[[[1.0, 2.0], [3.0, 4.0]]]]).tolist()
     [[[[4.0]]]]
@@ -149,7 +153,8 @@ class MaxPool2d(_Pool):
 
 
 class AvgPool2d(_Pool):
-    """The mean of each window, zeros of the padding included: (n, c, h, w) -> (n, c, oh, ow).
+    """The mean of each window, zeros of the padding included: (n, c, h, w) -> (n, c, oh, ow), as
+    in MaxPool2d. See `tg.avg_pool2d`.
 
     >>> AvgPool2d(2)([[[[1.0, 2.0], [3.0, 4.0]]]]).tolist()
     [[[[2.5]]]]
@@ -161,7 +166,7 @@ class AvgPool2d(_Pool):
 
 
 class GlobalAvgPool2d(Module):
-    """The mean of each channel: (n, c, h, w) -> (n, c) (Lin et al. 2014).
+    """Global average pooling (Lin et al. 2014), the mean of each channel: (n, c, h, w) -> (n, c).
 
     >>> GlobalAvgPool2d()([[[[1.0, 2.0], [3.0, 4.0]]]]).tolist()
     [[2.5]]

@@ -18,8 +18,10 @@ from .lazy import LazyLayer, size
 class Dense(LazyLayer):
     """activation(x @ weight + bias): (..., in) -> (..., units).
 
-    The number of inputs may be left out: the weights are then made at the first call. The default
-    initial weights are Xavier-uniform (Glorot & Bengio 2010), biases zero, as in Keras.
+    `in_features` may be left out: the weights are then initialised at the first call. The default
+    initialisation is Xavier-uniform (Glorot & Bengio 2010), and zero for the bias, as in Keras.
+
+    Raises: ShapeError where the last axis of x is not `in_features`.
 
     >>> Dense(3, in_features=2)(asarray([[1.0, 2.0]])).shape
     (1, 3)
@@ -70,8 +72,8 @@ class Dense(LazyLayer):
 
 
 class Linear(Dense):
-    """x @ weight + bias with PyTorch's arguments and initial weights: both uniform within
-    1 / sqrt(in_features). The weight is (in, out), the transpose of PyTorch's.
+    """x @ weight + bias with PyTorch's arguments and initialisation: weight and bias are uniform
+    in +-1 / sqrt(in_features). The weight is (in, out), the transpose of PyTorch's.
 
     >>> Linear(2, 3).weight.shape
     (2, 3)

@@ -12,8 +12,9 @@ from .module import Module
 
 
 class Dropout(Module):
-    """In training, each number is zeroed with probability p and the rest divided by 1 - p
-    (Srivastava et al. 2014); in evaluation, x itself.
+    """In training mode each element is zeroed with probability p, and the others are divided by
+    1 - p (Srivastava et al. 2014); in evaluation mode this is the identity. Masks are drawn on the
+    device from the generator that `tg.seed` seeds.
 
     >>> Dropout(0.5).eval()([1.0, 2.0]).tolist()
     [1.0, 2.0]

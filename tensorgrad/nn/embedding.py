@@ -1,4 +1,4 @@
-"""A table of trained vectors."""
+"""Embedding: a table of learned vectors."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from .module import Module, Parameter
 
 
 class Embedding(Module):
-    """The row of a trained table for each integer id: (...) -> (..., features). The rows are drawn
-    from the standard normal distribution, as in PyTorch.
+    """weight[ids], a learned vector for each integer id in [0, count): (...) -> (..., features).
+    The weight (count, features) is initialised from the standard normal distribution, as in
+    PyTorch.
 
-    Floating ids are taken where all of them are whole numbers.
+    Floating ids are accepted where all of them are whole numbers.
+    Raises: DTypeError for other ids; IndexingError for ids on the host outside [0, count), which
+        give NaN on a GPU.
 
     >>> Embedding(10, 4)([[1, 2, 3]]).shape
     (1, 3, 4)
@@ -38,7 +41,7 @@ class Embedding(Module):
 
     def forward(self, ids: ArrayLike) -> Tensor:
         ids = asarray(ids)
-        if is_floating(ids.dtype):  # of a table of mixed columns, or a functional model's trial
+        if is_floating(ids.dtype):  # a column of a float table, or shape inference (symbol.py)
             whole = ids.detach().astype("int64")
             if not bool((whole == ids.detach()).all()):
                 raise DTypeError(

@@ -1,4 +1,5 @@
-"""Initial weights, drawn on the host in float64, then cast and moved: the same on every backend."""
+"""Weight initialisation. Weights are drawn on the host in float64, then cast and copied to the
+device, so that they are the same on every backend."""
 
 from __future__ import annotations
 
@@ -17,14 +18,15 @@ Shape = tuple[int, ...]
 
 
 def fans(shape: Shape) -> tuple[int, int]:
-    """Inputs and outputs of one unit, for weights (in, out) or filters (out, in, kh, kw)."""
+    """(fan-in, fan-out): the inputs and outputs of a unit, for weights (in, out) or filters
+    (out, in, kh, kw)."""
     if len(shape) == 4:
         return math.prod(shape[1:]), shape[0] * math.prod(shape[2:])
     return (shape[0], shape[-1]) if len(shape) > 1 else (math.prod(shape), math.prod(shape))
 
 
 def uniform(bound: float, shape: Shape) -> np.ndarray:
-    """Uniform numbers within `bound` of 0."""
+    """Uniform in [-bound, bound)."""
     return host_generator().uniform(-bound, bound, shape)
 
 
@@ -37,26 +39,26 @@ def _normal(std: Callable[[int, int], float]) -> Callable[[Shape], np.ndarray]:
 
 
 def _orthogonal(shape: Shape) -> np.ndarray:
-    """Orthonormal columns, or rows where there are fewer of them (Saxe et al. 2014)."""
+    """A random matrix with orthonormal columns, or rows if there are fewer (Saxe et al. 2014)."""
     rows, columns = math.prod(shape[:-1]), shape[-1]
     drawn = host_generator().standard_normal((max(rows, columns), min(rows, columns)))
     q, r = np.linalg.qr(drawn)
-    q *= np.where(np.diagonal(r) < 0, -1, 1)  # else qr's choice of signs would be no draw at all
+    q *= np.where(np.diagonal(r) < 0, -1, 1)  # qr's choice of signs is not random
     return (q if rows >= columns else q.T).reshape(shape)
 
 
 INITIALIZERS: dict[str, Callable[[Shape], np.ndarray]] = {
     "zeros": np.zeros,
     "ones": np.ones,
-    # Glorot & Bengio 2010: variance 2 / (in + out)
-    "xavier_uniform": _uniform(lambda i, o: math.sqrt(6 / max(1, i + o))),
-    "xavier_normal": _normal(lambda i, o: math.sqrt(2 / max(1, i + o))),
-    # He et al. 2015: variance 2 / in, for relu
-    "he_uniform": _uniform(lambda i, o: math.sqrt(6 / max(1, i))),
-    "he_normal": _normal(lambda i, o: math.sqrt(2 / max(1, i))),
-    # LeCun et al. 1998: variance 1 / in
-    "lecun_uniform": _uniform(lambda i, o: math.sqrt(3 / max(1, i))),
-    "lecun_normal": _normal(lambda i, o: math.sqrt(1 / max(1, i))),
+    # Glorot & Bengio 2010: variance 2 / (fan_in + fan_out)
+    "xavier_uniform": _uniform(lambda fan_in, fan_out: math.sqrt(6 / max(1, fan_in + fan_out))),
+    "xavier_normal": _normal(lambda fan_in, fan_out: math.sqrt(2 / max(1, fan_in + fan_out))),
+    # He et al. 2015: variance 2 / fan_in, for relu
+    "he_uniform": _uniform(lambda fan_in, _: math.sqrt(6 / max(1, fan_in))),
+    "he_normal": _normal(lambda fan_in, _: math.sqrt(2 / max(1, fan_in))),
+    # LeCun et al. 1998: variance 1 / fan_in
+    "lecun_uniform": _uniform(lambda fan_in, _: math.sqrt(3 / max(1, fan_in))),
+    "lecun_normal": _normal(lambda fan_in, _: math.sqrt(1 / max(1, fan_in))),
     "orthogonal": _orthogonal,
 }
 ALIASES = {"glorot": "xavier", "kaiming": "he"}
@@ -65,8 +67,11 @@ ALIASES = {"glorot": "xavier", "kaiming": "he"}
 def initial(init: Initializer, shape: Shape, dtype: DType = "float32") -> Any:
     """An array of initial weights on the default backend.
 
-    `init` is a name of INITIALIZERS ("glorot_uniform" and "kaiming_uniform" are known too), a
-    number for a constant, or a function of the shape. Raises ArgumentError for unknown names.
+    Args:
+        init: a name in INITIALIZERS ("glorot_" and "kaiming_" are aliases of "xavier_" and "he_"),
+            a constant, or a function of the shape that returns an array.
+        shape: of the weights; fan-in and fan-out follow from it (`fans`).
+    Raises: ArgumentError for unknown names; ShapeError where the function gives another shape.
 
     >>> initial("zeros", (2, 3)).shape
     (2, 3)

@@ -1,4 +1,4 @@
-"""What layers with weights share."""
+"""Lazy initialisation: layers whose weights are made when the first input shows their size."""
 
 from __future__ import annotations
 
@@ -23,24 +23,25 @@ def size(name: str, value: Any) -> int:
 
 
 class LazyLayer(Module):
-    """A layer whose weights follow from the length of one axis of its input. That number, the
-    attribute that `sized_by` names, may be left out: the weights are then made at the first call.
-    """
+    """Base of layers whose weights depend on the length of one axis of the input. That length, the
+    attribute named by `sized_by`, may be left out: the weights are then initialised at the first
+    call."""
 
     sized_by = "in_features"
     axis = -1  # of the input
-    weight: Parameter = None  # type: ignore[assignment]  # once the number is known
+    weight: Parameter = None  # type: ignore[assignment]  # once the length is known
     bias: Parameter | None = None
 
     def start(self, length: Any, dtype: DType) -> None:
-        """Note the number, and make the weights if it is one. The last line of `__init__`."""
+        """Initialise the weights, unless the length is None: then at the first call. To be called
+        last in `__init__`."""
         self.dtype = dtype
         setattr(self, self.sized_by, None)
         if length is not None:
             self.build(length)
 
     def build(self, length: Any) -> None:
-        """Make the weights for an input of this length, if it is one."""
+        """Initialise the weights for this length; ArgumentError unless it is a whole number > 0."""
         length = size(f"{type(self).__name__}: {self.sized_by}", length)
         before = dict(vars(self))
         try:
@@ -53,20 +54,20 @@ class LazyLayer(Module):
             self.trainable = False
 
     def make(self, length: int) -> None:
-        """Make the weights for an input of this length."""
+        """Create the parameters for this length; what subclasses define."""
         raise GraphError(f"{type(self).__name__} has no make")
 
     def drawn(self, init: Any, *shape: int) -> Parameter:
-        """A new parameter, by the name of its initial numbers or a function of the shape."""
+        """A new parameter of this shape, initialised by `init` (see `initial`)."""
         return Parameter(initial(init, shape, self.dtype))
 
     @property
     def built(self) -> bool:  # type: ignore[override]
-        """Whether there are weights yet."""
+        """Whether the weights are initialised."""
         return self.weight is not None
 
     def checked(self, x: Tensor, name: str = "input") -> Tensor:
-        """x in the dtype of the weights, if it has the length that the layer was made for."""
+        """x cast to the dtype of the weights; ShapeError unless it has the layer's length."""
         length = x.shape[self.axis]
         if self.weight is None:
             self.build(length)
@@ -81,8 +82,8 @@ class LazyLayer(Module):
 
 
 def in_dtype_of(weight: Tensor, x: Tensor) -> Tensor:
-    """x in the dtype of a layer's weights, so that float64 data or integers do not decide what a
-    model computes in. Within autocast its ops choose among halves and float32."""
+    """x cast to the dtype of a layer's weights, so that float64 or integer data does not promote
+    the whole model. Within autocast, the ops choose between half precision and float32."""
     dtype, own = x._data.dtype, weight._data.dtype
     if dtype == own:
         return x

@@ -1,4 +1,4 @@
-"""Modules: a tree of parameters and other modules, and the faces that train them."""
+"""Modules: trees of parameters, buffers and submodules, with Keras' methods for training them."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 class Parameter(Tensor):
-    """A tensor that a module owns and an optimizer updates: a leaf of the tape with memory of its
-    own, since updates write in place. DTypeError for integers.
+    """A tensor that an optimizer updates: a leaf of the tape that owns a copy of `data`, as updates
+    are in place. As an attribute of a Module it is registered there. DTypeError for integers.
 
     >>> Parameter([1.0, 2.0]).requires_grad
     True
     """
 
-    __slots__ = ("successor",)  # what its module has in its place now, or None
+    __slots__ = ("successor",)  # what replaced it as an attribute, or None
 
     def __init__(self, data: ArrayLike):
         super().__init__(asarray(data)._data.copy())
@@ -40,8 +40,8 @@ class Parameter(Tensor):
 
 
 class Buffer(Tensor):
-    """State of a module that no optimizer trains: saved, loaded, moved and cast with the
-    parameters, but none of them.
+    """State of a module that is not trained, such as running statistics: saved, loaded, moved and
+    cast with the parameters.
 
     >>> Buffer([1.0, 2.0]).requires_grad
     False
@@ -55,12 +55,12 @@ class Buffer(Tensor):
 
 STATE = (Parameter, Buffer)
 _OURS = __name__.partition(".")[0] + "."
-_NOT_SET = ("requires_grad",)  # a name that PyTorch has on tensors, and that would do nothing here
+_NOT_SET = ("requires_grad",)  # on tensors; on a module it would have no effect
 
 
 def parts_of(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """The parameters, buffers and modules in an attribute, with their paths: itself, or in
-    containers."""
+    """(path, parameter, buffer or module) of an attribute's value: itself, or those in nested
+    lists, tuples and dicts."""
     if isinstance(value, (*STATE, Module)):
         yield path, value
     elif isinstance(value, (list, tuple)):
@@ -72,7 +72,8 @@ def parts_of(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 class Computed:
-    """An attribute computed when asked for, which an instance may replace by one of its own."""
+    """A property that is not a data descriptor, so that an instance may have an attribute of that
+    name."""
 
     def __init__(self, value: Callable[[Any], Any]):
         self.value, self.__doc__ = value, value.__doc__
@@ -82,8 +83,9 @@ class Computed:
 
 
 class Module:
-    """Base of everything with parameters. Subclasses make them as attributes in `__init__` and
-    compute in `forward`.
+    """Base class of layers and models. Subclasses assign parameters, buffers and submodules to
+    attributes in `__init__` and define `forward`. Tensors, arrays and symbols are accepted as
+    inputs; an error in `forward` names the layer.
 
     >>> class Scale(Module):
     ...     def __init__(self): self.factor = Parameter([2.0])
@@ -93,8 +95,8 @@ class Module:
     """
 
     training = True
-    built = True  # False while a layer waits for its first input to know its size
-    _frozen = False  # of one that is not built: what `trainable` said of the weights to come
+    built = True  # False for a lazy layer before its first input
+    _frozen = False  # `trainable = False` on a lazy layer, for the weights it will have
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -112,8 +114,8 @@ class Module:
     if not TYPE_CHECKING:  # else every attribute would be one for type checkers
 
         def __getattr__(self, name: str) -> Any:
-            """Asked only for names that are not there."""
-            if hasattr(type(self), name):  # a property whose own code looked for something
+            """Called only for missing attributes."""
+            if hasattr(type(self), name):  # a property whose getter raised an AttributeError
                 return object.__getattribute__(self, name)
             hint = f": {missing('Module', name, ())}" if name in NAMES["Module"] else ""
             raise AttributeError(
@@ -121,7 +123,7 @@ class Module:
             )
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
-        """The module's function."""
+        """The module's output; what subclasses define and `__call__` calls."""
         raise GraphError(
             f"{type(self).__name__} has no forward(self, x): that is the name of "
             "the method to write, not call or __call__"
@@ -145,23 +147,23 @@ class Module:
             raise
 
     def children(self) -> Iterator[tuple[str, Any]]:
-        """(path, parameter, buffer or module) of what this module holds itself."""
+        """(path, value) of this module's own parameters, buffers and direct submodules."""
         for name, value in list(vars(self).items()):
             yield from parts_of(value, name)
 
     def named_modules(self, path: str = "") -> Iterator[tuple[str, Module]]:
-        """(path, module) of this module and all inside it, each once."""
-        return self._walk(path, set(), Module)
+        """(path, module) of this module and its descendants, depth first, each once."""
+        return self._descendants(path, set(), Module)
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """(path, parameter) of all parameters, each once, in the order they were made."""
-        return self._walk("", set(), Parameter)
+        return self._descendants("", set(), Parameter)
 
     def named_state(self) -> Iterator[tuple[str, Tensor]]:
         """(path, tensor) of all parameters and buffers, each once, in the order they were made."""
-        return self._walk("", set(), STATE)
+        return self._descendants("", set(), STATE)
 
-    def _walk(self, path: str, seen: set[int], kind: Any) -> Iterator[tuple[str, Any]]:
+    def _descendants(self, path: str, seen: set[int], kind: Any) -> Iterator[tuple[str, Any]]:
         if id(self) in seen:
             return
         seen.add(id(self))
@@ -170,19 +172,19 @@ class Module:
         for name, part in self.children():
             inner = f"{path}.{name}" if path else name
             if isinstance(part, Module):
-                yield from part._walk(inner, seen, kind)
+                yield from part._descendants(inner, seen, kind)
             elif isinstance(part, kind) and id(part) not in seen:
                 seen.add(id(part))
                 yield inner, part
 
     def path_of(self, inner: Module) -> str:
-        """Where a module stands in this one: `encoder.layers[2] (Dense of Model)`."""
+        """The path of a submodule, for messages: `encoder.layers[2] (Dense of Model)`."""
         path = next((p for p, m in self.named_modules() if m is inner), "")
         name = type(inner).__name__
         return f"{path} ({name} of {type(self).__name__})" if path else name
 
     def modules(self) -> list[Module]:
-        """This module and all inside it."""
+        """This module and its descendants, each once."""
         return [m for _, m in self.named_modules()]
 
     if TYPE_CHECKING:
@@ -191,15 +193,15 @@ class Module:
 
         @Computed
         def layers(self) -> list[Module]:
-            """The modules that this one is made of, in order; yours, if you set such an
-            attribute."""
+            """The direct submodules, in order, unless an attribute of that name is assigned."""
             return [m for _, m in self.children() if isinstance(m, Module)]
 
     def parameters(self) -> list[Parameter]:
         """All parameters, each once, in the order they were made.
 
-        ShapeError when some layers have theirs and others wait for their first input: an
-        optimizer would train a part of the model without a word.
+        Raises: ShapeError where some layers are initialised and lazy ones are not, since an
+            optimizer would silently train a part of the model; GraphError for an attribute that is
+            a leaf but no Parameter, which would not be trained.
         """
         found = [p for _, p in self.named_parameters()]
         waiting = [path for path, m in self.named_modules() if not m.built]
@@ -220,9 +222,9 @@ class Module:
 
     @property
     def trainable(self) -> bool:
-        """Whether anything here is trained. Setting it freezes, or thaws, all parameters inside,
-        those of layers that are not yet built too; what is said last of a parameter holds,
-        here or by its `requires_grad`.
+        """Whether any parameter is trained. Setting it freezes or unfreezes all parameters of this
+        module and its descendants, also of layers that are not yet initialised. The last
+        assignment counts, here or to `requires_grad` of a parameter.
 
         >>> from .dense import Dense
         >>> layer = Dense(1, 2); layer.trainable = False; layer.weight.requires_grad
@@ -249,22 +251,22 @@ class Module:
         return [p for p in self.parameters() if p.requires_grad]
 
     def train(self, on: bool = True) -> Self:
-        """Set training behaviour (dropout drops) here and in all modules inside."""
+        """Set training mode (dropout, statistics of the batch) here and in all submodules."""
         for module in self.modules():
             module.training = on
         return self
 
     def eval(self) -> Self:
-        """Set evaluation behaviour here and in all modules inside."""
+        """Set evaluation mode (no dropout, running statistics) here and in all submodules."""
         return self.train(False)
 
     def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
+        """Set the gradients of all parameters to None."""
         for _, p in self.named_parameters():
             p.grad = None
 
     def to(self, backend: str) -> Self:
-        """Move all parameters and buffers to another backend, in place."""
+        """Copy all parameters and buffers to another backend, in place; gradients become None."""
         target = get(backend)
         self.parameters()  # says which layers have none yet
         for _, p in self.named_state():
@@ -274,7 +276,8 @@ class Module:
         return self
 
     def astype(self, dtype: DType) -> Self:
-        """Cast all parameters and floating buffers to another floating dtype, in place."""
+        """Cast all parameters and floating buffers to another floating dtype, in place; gradients
+        become None."""
         wanted = dtype_of(dtype)
         if not is_floating(wanted):
             raise DTypeError(f"parameters are floating numbers, got dtype {wanted}")
@@ -288,12 +291,12 @@ class Module:
     # --- weights ---
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """The parameters and buffers as NumPy arrays by path, copied."""
+        """Copies of all parameters and buffers as NumPy arrays, by path."""
         return {name: p.numpy().copy() for name, p in self.named_state()}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
-        """Set parameters and buffers from arrays by path; nothing is changed when something is
-        wrong. Raises ShapeError that names what is missing, unexpected and mis-shaped.
+        """Set all parameters and buffers from arrays by path, cast to their dtype. All or nothing:
+        ShapeError names every missing, unexpected and mis-shaped entry.
         """
         if waiting := [path or "(self)" for path, m in self.named_modules() if not m.built]:
             raise ShapeError(
@@ -314,11 +317,11 @@ class Module:
             p.data = asarray(state[name], p.dtype)._data.copy()
 
     def get_weights(self) -> list[NDArray[Any]]:
-        """The parameters and buffers as NumPy arrays, copied, in the order they were made."""
+        """Copies of all parameters and buffers as NumPy arrays, in the order they were made."""
         return list(self.state_dict().values())
 
     def set_weights(self, weights: Iterable[ArrayLike]) -> None:
-        """Set parameters and buffers from arrays in the order of `get_weights`."""
+        """Set all parameters and buffers from arrays in the order of `get_weights`."""
         weights, names = list(weights), [name for name, _ in self.named_state()]
         if len(weights) != len(names):
             raise ShapeError(
@@ -330,7 +333,7 @@ class Module:
     # --- printing ---
 
     def describe(self) -> str:
-        """The module's own settings, for printing."""
+        """The module's own settings, for `repr`."""
         return ""
 
     def __repr__(self) -> str:
@@ -340,7 +343,7 @@ class Module:
         return f"{type(self).__name__}({own}{chr(10) + '  ' + body + chr(10) if inner else ''})"
 
     def summary(self) -> str:
-        """A table of the modules with their parameters; printed and returned."""
+        """A table of the modules with the shapes of their parameters; printed and returned."""
         rows = [("layer", "class", "parameters")]
         for path, module in self.named_modules():
             own = [p for _, p in module.children() if isinstance(p, Parameter)]
@@ -350,11 +353,11 @@ class Module:
         widths = [max(len(row[i]) for row in rows) for i in range(3)]
         lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
         total = sum(p.size for _, p in self.named_parameters())
-        text = "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], f"{total:,} numbers in all"])
+        text = "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], f"{total:,} parameters"])
         print(text)
         return text
 
-    # --- training: these faces belong to train/, which builds on modules, so they are looked up ---
+    # --- training: defined in train/, which builds on nn and is therefore imported on call ---
 
     @explains_names
     def compile(
@@ -364,8 +367,8 @@ class Module:
         metrics: Metric | Iterable[Metric] = (),
         graphed: bool = False,
     ) -> Self:
-        """Say how to train: an optimizer and a loss, by object or name, and metrics to watch. With
-        `graphed`, `fit` on a GPU launches each step as one CUDA graph; see `cuda.graphed`."""
+        """Set what `fit` and `evaluate` use: optimizer, loss and metrics, each by name or object.
+        With `graphed`, `fit` launches each step on a GPU as one CUDA graph; see `cuda.graphed`."""
         from ..train import loop
 
         loop.compile(self, optimizer, loss, metrics, graphed)
@@ -375,7 +378,7 @@ class Module:
     def fit(
         self, x: ArrayLike, y: ArrayLike | None = None, **options: Unpack[FitOptions]
     ) -> History:
-        """Train on arrays; see `train.loop.fit` for the options. Returns a History."""
+        """Train on arrays in mini-batches; returns a History. See `train.loop.fit`."""
         from ..train import loop
 
         return loop.fit(self, x, y, **options)
@@ -384,22 +387,23 @@ class Module:
     def evaluate(
         self, x: ArrayLike, y: ArrayLike, **options: Unpack[EvaluateOptions]
     ) -> dict[str, float]:
-        """Loss and metrics on arrays, by name."""
+        """Loss and metrics on arrays, by name, in evaluation mode."""
         from ..train import loop
 
         return loop.evaluate(self, x, y, **options)
 
     @explains_names
     def predict(self, x: ArrayLike, batch_size: int = 256) -> NDArray[Any]:
-        """The outputs for arrays, as NumPy, in evaluation mode and without recording."""
+        """The outputs as one NumPy array, in evaluation mode and under `no_grad`."""
         from ..train import loop
 
         return loop.predict(self, x, batch_size)
 
 
 def _replace(module: Module, name: str, old: Any, new: Any) -> None:
-    """Before an attribute that holds parameters, a buffer or layers gets another value: an error
-    where that would be none, and a note for an optimizer that knows the old ones."""
+    """Check the assignment to an attribute that holds a parameter, buffer or module: ArgumentError
+    where the new value would not be trained or saved. Replaced parameters name their successor, so
+    that an optimizer bound to them can tell."""
     if isinstance(old, STATE) and not isinstance(new, STATE) and new is not None:
         kind = type(old).__name__
         raise ArgumentError(
@@ -418,10 +422,10 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 
 def _lift(x: Any) -> Any:
-    """An argument of a module: NumPy arrays become tensors on the default backend."""
+    """An input of a module: NumPy arrays become tensors on the default backend."""
     return owned(x, default().name) if isinstance(x, np.ndarray) else x
 
 
 def locate(error: TensorgradError, outer: Module) -> None:
-    """Note in a passing error where the innermost module that it left stands in `outer`."""
+    """Add to an error that propagates through `outer` the path of the innermost module."""
     error.layers = (outer.path_of(error.__dict__.setdefault("module", outer)),)

@@ -1,4 +1,4 @@
-"""Layers that normalise: over features, channels, groups of channels, or the batch."""
+"""Normalisation layers: layer, RMS, group and batch normalisation."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from .module import Buffer, Parameter
 
 
 class Norm(LazyLayer):
-    """What norms share: a weight of ones and a bias of zeros along one axis of the input. Without
-    `features`, the length of that axis, they are made at the first call."""
+    """Base of the norms: a weight, initially 1, and a bias, initially 0, along one axis of the
+    input. `features`, the length of that axis, may be left out: they are then made at the first
+    call."""
 
     sized_by = "features"
     features: int | None
@@ -35,7 +36,7 @@ class Norm(LazyLayer):
             self.bias = self.drawn("zeros", length)
 
     def checked(self, x: ArrayLike, name: str = "input") -> Tensor:
-        """x as a floating tensor that has the features this layer was made for."""
+        """x as a floating tensor; ShapeError unless it has the layer's features."""
         x, axes = asarray(x), 1 if self.axis == -1 else self.axis + 1
         if len(x.shape) < axes:
             raise ShapeError(
@@ -49,7 +50,8 @@ class Norm(LazyLayer):
 
 
 class LayerNorm(Norm):
-    """Normalises over the last axis (Ba et al. 2016): (x - mean) / sqrt(var + eps) * weight + bias.
+    """Layer normalisation (Ba et al. 2016): (x - mean) / sqrt(var + eps) * weight + bias, with the
+    statistics of each row along the last axis. (..., features) -> (..., features).
 
     >>> LayerNorm(2)([[1.0, 3.0]]).numpy().round(3).tolist()
     [[-1.0, 1.0]]
@@ -64,8 +66,8 @@ class LayerNorm(Norm):
 
 
 class RMSNorm(Norm):
-    """Divides by the root mean square of the last axis (Zhang & Sennrich 2019):
-    x / sqrt(mean(x^2) + eps) * weight.
+    """RMS normalisation (Zhang & Sennrich 2019): x / sqrt(mean(x^2) + eps) * weight, with the mean
+    over the last axis. (..., features) -> (..., features).
 
     >>> RMSNorm(2)([[3.0, 3.0]]).numpy().round(3).tolist()
     [[1.0, 1.0]]
@@ -82,8 +84,12 @@ class RMSNorm(Norm):
 
 
 class GroupNorm(Norm):
-    """Normalises each example over groups of neighbouring channels (Wu & He 2018), which are
-    axis 1; one group is layer normalisation over all channels, as many as channels instance norm.
+    """Group normalisation (Wu & He 2018): (x - mean) / sqrt(var + eps) * weight + bias, with the
+    statistics of each example over groups of neighbouring channels (axis 1) and all later axes.
+    (n, channels, ...) -> (n, channels, ...). One group is layer normalisation over all channels;
+    as many groups as channels are instance normalisation.
+
+    Raises: ShapeError where the channels do not divide into the groups.
 
     >>> GroupNorm(2)([[1.0, 3.0, 5.0, 5.0]]).numpy().round(3).tolist()
     [[-1.0, 1.0, 0.0, 0.0]]
@@ -113,12 +119,15 @@ class GroupNorm(Norm):
 
 
 class BatchNorm(Norm):
-    """Normalises each feature, or channel (axis 1), over the batch and all other axes
-    (Ioffe & Szegedy 2015): (x - mean) / sqrt(var + eps) * weight + bias.
+    """Batch normalisation (Ioffe & Szegedy 2015): (x - mean) / sqrt(var + eps) * weight + bias,
+    with the statistics of each feature or channel (axis 1) over the batch and all other axes.
+    (n, features, ...) -> (n, features, ...).
 
-    In training with the statistics of the batch, which move `running_mean` and `running_var` by
-    `momentum` towards them (the variance unbiased, as in PyTorch); in evaluation with those.
-    Training needs more than one number of each feature.
+    In training mode the statistics are those of the batch, and update the buffers:
+    running = (1 - momentum) * running + momentum * batch, with the unbiased variance, as in
+    PyTorch. In evaluation mode they are `running_mean` and `running_var`.
+
+    Raises: ShapeError in training for a batch with fewer than two values of each feature.
 
     >>> BatchNorm(1)([[1.0], [3.0]]).numpy().round(3).tolist()
     [[-1.0], [1.0]]
@@ -126,7 +135,7 @@ class BatchNorm(Norm):
 
     axis = 1
     bias: Parameter
-    # made after weight and bias, and so listed after them
+    # created after weight and bias, and so listed after them
     running_mean: Buffer = None  # type: ignore[assignment]
     running_var: Buffer = None  # type: ignore[assignment]
 
@@ -156,7 +165,7 @@ class BatchNorm(Norm):
         if count < 2:
             raise ShapeError(
                 f"BatchNorm({self.features}) in training got an input of shape {x.shape}: that is "
-                f"{count} of each feature, which has no variance. Use larger batches "
+                f"{count} value of each feature, which has no variance. Use larger batches "
                 "(DataLoader's drop_last leaves a small last one out), or .eval()"
             )
         y, mean, rstd = norm.batch_norm(x, self.weight, self.bias, eps=self.eps)
@@ -174,7 +183,7 @@ class BatchNorm(Norm):
         return y
 
     def _evaluate(self, x: Tensor) -> Tensor:
-        # From arrays of its own: the graph outlives a later change of the running statistics.
+        # Computed copies: the graph must not depend on buffers that are updated in place later.
         rstd = (self.running_var + self.eps) ** -0.5
         shift = self.bias - self.weight * (self.running_mean * rstd)
         return norm.channel_affine(x, self.weight * rstd, shift)

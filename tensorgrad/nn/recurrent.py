@@ -1,4 +1,4 @@
-"""Recurrent layers: sequences (n, t, features) to the last output, or to all of them."""
+"""Recurrent layers over sequences (n, t, features)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from .module import Parameter
 
 
 class Recurrent(LazyLayer):
-    """What LSTM, GRU and SimpleRNN share: they differ in the op, the gates and the states.
+    """Base of LSTM, GRU and SimpleRNN, which differ in the op, the gates and the states.
 
-    `layer(x, state=None)` gives the last output (n, units), or with `return_sequences` the outputs
-    of all steps (n, t, units); with `return_state` a tuple of it and the last states. (Type
-    checkers take that for a Tensor, too: `y, h = layer(x)` is two of them either way.) The number
-    of features may be left out: the weights are then made at the first call. `weight` is (features,
-    gates * units), `recurrent_weight` (units, gates * units); each gate's part is drawn as a
-    matrix of its own, Xavier-uniform and orthogonal (Saxe et al. 2014), as in Keras.
+    `layer(x, state=None)` returns the last output (n, units), or with `return_sequences` the
+    outputs of all time steps (n, t, units); with `return_state` a tuple of it and the last states.
+    (Type checkers take that for a Tensor, too: `y, h = layer(x)` is two of them either way.) The
+    initial state is zero unless given. `in_features` may be left out: the weights are then
+    initialised at the first call. `weight` is (features, gates * units), `recurrent_weight` (units,
+    gates * units); each gate's matrix is initialised on its own, by default Xavier-uniform and
+    orthogonal (Saxe et al. 2014), as in Keras.
     """
 
     in_features: int | None
@@ -57,12 +58,12 @@ class Recurrent(LazyLayer):
             self.bias = self.drawn(self.inits[2], self.units)
 
     def drawn(self, init: Any, *shape: int) -> Parameter:
-        """The parts of all gates side by side, each drawn for itself."""
+        """The matrices of all gates, each initialised on its own, concatenated."""
         parts = [initial(init, shape, self.dtype) for _ in range(self.gates)]
         return Parameter(OPS["concat"](*parts, axis=-1))
 
     def run(self, x: Tensor, states: list[Tensor | None]) -> tuple[Tensor, ...]:
-        """The op of the layer: all outputs, the last states, and more."""
+        """Call the layer's op: all outputs, the last states, and what only its gradient needs."""
         raise GraphError(f"{type(self).__name__} has no run")
 
     def forward(self, x: ArrayLike, state: ArrayLike | None = None) -> Tensor:
@@ -80,7 +81,7 @@ class Recurrent(LazyLayer):
         return (y, *last) if self.return_state else y  # type: ignore[return-value]
 
     def _given(self, state: Any, x: Tensor, name: str) -> list[Tensor | None]:
-        """The states to begin with as tensors (n, units) beside x, None for zeros."""
+        """The initial states as tensors (n, units) on x's backend, None for zeros."""
         shape = (x.shape[0], self.units)
         if state is None:
             return [None] * len(self.states)
@@ -100,8 +101,9 @@ class Recurrent(LazyLayer):
 
 class LSTM(Recurrent):
     """Long short-term memory (Hochreiter & Schmidhuber 1997), gates in the order i, f, g, o; see
-    `tg.lstm`. Its state is the pair (h, c). The bias of the forget gate is 1 at first, the others
-    0: what the cells hold then lasts from the start (Gers et al. 2000; Jozefowicz et al. 2015).
+    `tg.lstm`. Its state is the pair (h, c). The bias of the forget gate is initialised to 1, the
+    others to 0, so that gradients flow through time from the start (Gers et al. 2000; Jozefowicz
+    et al. 2015).
 
     >>> LSTM(4, return_sequences=True)(np.zeros((2, 3, 5))).shape
     (2, 3, 4)
@@ -143,7 +145,7 @@ class GRU(Recurrent):
 
 
 class RecurrentOptions(TypedDict, total=False):
-    """The keywords that `SimpleRNN` hands on."""
+    """The options that `SimpleRNN` shares with the other recurrent layers."""
 
     return_sequences: bool
     return_state: bool
@@ -155,8 +157,8 @@ class RecurrentOptions(TypedDict, total=False):
 
 
 class SimpleRNN(Recurrent):
-    """Simple recurrence (Elman 1990): h = activation(x_t @ weight + h @ recurrent_weight + bias),
-    where the activation is tanh or relu.
+    """The simple recurrent network (Elman 1990): h = activation(x_t @ weight + h @ recurrent_weight
+    + bias), where the activation is tanh or relu.
 
     >>> SimpleRNN(4, activation="relu")(np.zeros((2, 3, 5))).shape
     (2, 4)

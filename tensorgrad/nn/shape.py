@@ -1,4 +1,4 @@
-"""Layers that change the shape of their input and none of its numbers."""
+"""Layers that reshape their input."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from .module import Module
 
 
 class Flatten(Module):
-    """All axes but the first as one: (n, ...) -> (n, product of the rest)."""
+    """All axes but the batch as one: (n, ...) -> (n, product of the rest).
+
+    >>> Flatten()(np.zeros((2, 3, 4))).shape
+    (2, 12)
+    """
 
     def forward(self, x: ArrayLike) -> Tensor:
         x = asarray(x)

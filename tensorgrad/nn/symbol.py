@@ -1,4 +1,4 @@
-"""Symbols: what a layer will compute in a functional model, before there are numbers."""
+"""Symbolic tensors: the graph of layers of a functional model, with shapes but no values."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from ..typing import ArrayLike
 
 
 class Symbol:
-    """What a layer will compute in a functional model: a shape, and how it comes about.
-
-    The first axis, the batch, is None. Operators and layers take symbols and give symbols.
+    """A symbolic tensor of a functional model: a shape, and the layer and inputs that it is
+    computed from. The first axis, the batch, is None. Operators and layers take and return symbols.
     """
 
-    __array_ufunc__ = None  # NumPy arrays leave their operators to the symbol
+    __array_ufunc__ = None  # array + symbol is the symbol's __radd__
 
     def __init__(
         self, shape: tuple[Any, ...], maker: Any = None, inputs: Sequence[Any] = (), run: Any = None
@@ -63,7 +62,7 @@ class Symbol:
         raise GraphError(f"np.{func.__name__} of a symbolic tensor: use layers and operators")
 
 
-# Functions rather than closures, which a pickle of the model could not name
+# Functions and partials rather than closures, which cannot be pickled
 
 
 def _method(name: str, a: Any, *others: Any) -> Any:
@@ -110,7 +109,7 @@ for _name in (
 
 
 def symbolic(maker: Callable, inputs: Sequence[Symbol], run: Callable | None = None) -> Symbol:
-    """The symbol of maker(*inputs): its shape is found by a run on a batch of one zero."""
+    """The symbol of maker(*inputs). Its shape is inferred by a forward pass of one zero example."""
     trial = [zeros((1, *s.shape[1:])) for s in inputs]
     modules = maker.modules() if hasattr(maker, "modules") else []
     before = [m.training for m in modules]
@@ -128,6 +127,6 @@ def symbolic(maker: Callable, inputs: Sequence[Symbol], run: Callable | None = N
 
 
 def symbolic_call(module: Callable, inputs: Sequence, options: dict[str, Any]) -> Symbol:
-    """The symbol of module(*inputs, **options), where some of the inputs may be tensors."""
+    """The symbol of module(*inputs, **options), some of whose inputs may be tensors."""
     symbols = [a for a in inputs if isinstance(a, Symbol)]
     return symbolic(module, symbols, partial(_filled, module, tuple(inputs), options))

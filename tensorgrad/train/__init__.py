@@ -1,4 +1,4 @@
-"""Training: compile, fit, evaluate, predict, and what watches them."""
+"""Training: compile, fit, evaluate, predict, their callbacks, history and metrics."""
 
 from .callbacks import Callback, EarlyStopping
 from .loop import History

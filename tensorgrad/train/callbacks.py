@@ -1,4 +1,4 @@
-"""What may happen between epochs."""
+"""Callbacks: hooks that `fit` calls before, between and after epochs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,17 @@ _LIKE_A_HOOK = re.compile(
 
 
 class Callback:
-    """Base: override `epoch_end`; return True from it to stop the training.
+    """Base class of callbacks: override `epoch_end`, and return True from it to stop training.
 
-    ArgumentError where a subclass is made with a hook that there is not, such as `on_epoch_end`:
-    it would never be called.
+    Raises: ArgumentError when a subclass defines a hook that does not exist, such as
+        `on_epoch_end`, which would never be called.
+
+    >>> class Print(Callback):
+    ...     def epoch_end(self, model, epoch, scores): print(epoch, sorted(scores))
+    >>> model = tg.nn.Sequential(tg.nn.Dense(1)).compile("sgd", "mse")
+    >>> _ = model.fit([[0.0], [1.0]], [[0.0], [2.0]], epochs=2, verbose=0, callbacks=Print())
+    0 ['loss']
+    1 ['loss']
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -31,11 +38,11 @@ class Callback:
                 raise ArgumentError(f"{cls.__name__}.{name} is never called: write {ours}")
 
     def train_begin(self, model: Any, names: list[str]) -> None:
-        """Called once before the first step with the names that `scores` will have."""
+        """Called once before the first step, with the names of the scores."""
         return None
 
     def epoch_end(self, model: Any, epoch: int, scores: dict[str, float]) -> bool | None:
-        """Called after each epoch with its number, from 0, and its scores."""
+        """Called after each epoch with its index, from 0, and its scores by name."""
         return None
 
     def train_end(self, model: Any) -> None:
@@ -44,8 +51,18 @@ class Callback:
 
 
 class EarlyStopping(Callback):
-    """Stop when `monitor` has not improved by more than `min_delta` for `patience` epochs; with
-    `restore_best`, put back the weights of the best epoch."""
+    """Stop training when `monitor` has not improved by more than `min_delta` for `patience` epochs;
+    with `restore_best`, restore the weights of the best epoch. Accuracies are maximised, other
+    scores minimised.
+
+    Raises: ArgumentError where `monitor` is not among the scores of `fit`.
+
+    >>> model = tg.nn.Sequential(tg.nn.Dense(1)).compile(tg.optim.SGD(lr=0.0), "mse")
+    >>> stop = EarlyStopping("loss", patience=2)
+    >>> x, y = [[0.0], [1.0]], [[0.0], [2.0]]
+    >>> model.fit(x, y, epochs=9, verbose=0, shuffle=False, callbacks=stop).epochs
+    3
+    """
 
     @explains_names
     def __init__(
@@ -64,7 +81,7 @@ class EarlyStopping(Callback):
         self.best_epoch, self.weights = -1, None
 
     def train_begin(self, model: Any, names: list[str]) -> None:
-        self._reset()  # nothing of an earlier run may end up in this one
+        self._reset()  # of an earlier run
         if self.monitor not in names:
             hint = "give fit validation_data. " if self.monitor.startswith("val_") else ""
             raise ArgumentError(
@@ -85,8 +102,8 @@ class EarlyStopping(Callback):
 
 
 def checked(callbacks: Any) -> list[Any]:
-    """The callbacks given to fit, one or several, as a list; ArgumentError for what cannot be
-    called as one."""
+    """The callbacks given to `fit`, one or several, as a list; ArgumentError for objects without
+    the hooks, and for hooks with another signature."""
     if callbacks is None:
         return []
     several = hasattr(callbacks, "__iter__") and not isinstance(callbacks, (Callback, type))

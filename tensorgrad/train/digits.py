@@ -1,4 +1,4 @@
-"""The first command: train a classifier of handwritten digits and show what it learnt."""
+"""`python -m tensorgrad train`: train a classifier of handwritten digits and show predictions."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .. import backend, creation, data, nn, optim
 def train_digits(
     epochs: int = 30, batch_size: int = 64, seed: int = 0, picture: str = "digits.png"
 ) -> dict[str, Any]:
-    """Train on scikit-learn's 1,797 images of 8 x 8 pixels, a fixed stratified 80/20 split.
+    """Train a perceptron with dropout on scikit-learn's 1,797 images of 8 x 8 pixels, split 80/20.
 
     Prints loss, test accuracy and throughput, and writes a PNG of the loss curve and of a few
-    predictions to `picture`. Returns the figures. Needs scikit-learn and matplotlib.
+    predictions to `picture`. Returns the numbers printed. Needs scikit-learn and matplotlib.
     """
     creation.seed(seed)
     (x_train, y_train), (x_test, y_test) = data.load_digits()
@@ -64,8 +64,8 @@ def draw(
     labels: np.ndarray,
     predicted: np.ndarray,
 ) -> None:
-    """Write the loss curve, and 24 test images with what the model takes them for: mistakes
-    first, in red."""
+    """Write the loss curve, and 24 test images with their predictions: misclassified ones first, in
+    red."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

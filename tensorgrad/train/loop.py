@@ -1,4 +1,4 @@
-"""The loop behind `model.compile`, `fit`, `evaluate` and `predict`."""
+"""The training loop: what `model.compile`, `fit`, `evaluate` and `predict` call."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class EvaluateOptions(TypedDict, total=False):
 
 @dataclass
 class Plan:
-    """What `compile` settles: optimizer, loss, named metrics, and whether a step is captured. Not a
-    tuple: a loss that is a module would else count as a layer of the model."""
+    """What `compile` sets: optimizer, loss, metrics by name, and whether steps are captured in a
+    CUDA graph. Not a tuple, in which a loss that is a module would be registered as a submodule."""
 
     optimizer: optim.Optimizer
     loss: Any
@@ -58,12 +58,17 @@ class Plan:
 
     @property
     def names(self) -> list[str]:
-        """What the scores are called."""
+        """The names of the scores."""
         return ["loss", *[name for name, _ in self.metrics]]
 
 
 class History:
-    """Scores by name, a list each with one number an epoch."""
+    """The scores of `fit`: `history` maps each name to a list with one value per epoch.
+
+    >>> past = History(); past.add({"loss": 0.5}); past.add({"loss": 0.25})
+    >>> past.history, past.epochs
+    ({'loss': [0.5, 0.25]}, 2)
+    """
 
     def __init__(self) -> None:
         self.history: dict[str, list[float]] = {}
@@ -75,7 +80,7 @@ class History:
 
     @property
     def epochs(self) -> int:
-        """How many epochs were trained."""
+        """The number of epochs trained."""
         return len(self.losses)
 
     def add(self, scores: dict[str, float]) -> None:
@@ -91,13 +96,13 @@ class History:
 def compile(
     model: Any, optimizer: Any, loss: Any, metrics: Metric | Iterable[Metric], graphed: bool
 ) -> Any:
-    """Set the model's plan for training; names are looked up now, so misspellings end here."""
+    """Set the model's plan for training. Names are resolved now, so misspelt ones raise here."""
     several = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics or ()
     loss = losses.get(loss)
     named: dict[str, Any] = {}
     for m in several:
         name, metric = metric_table.get(m)
-        if name in ("loss", *named):  # a second one of that name
+        if name in ("loss", *named):  # two metrics of one name
             name = next(other for i in count(2) if (other := f"{name}_{i}") not in named)
         named[name] = metric_table.accuracy_for(loss) if m == "accuracy" else metric
     model.plan = Plan(optim.get(optimizer), loss, list(named.items()), graphed)
@@ -107,17 +112,19 @@ def compile(
 def _plan(model: Any, what: str) -> Plan:
     plan = getattr(model, "plan", None)
     if plan is None:
-        raise GraphError(f"{what}: say how first: model.compile(optimizer=..., loss=...)")
+        raise GraphError(
+            f"{what}: the model is not compiled; call model.compile(optimizer=..., loss=...) first"
+        )
     return plan
 
 
 def _dtype(model: Any) -> Any:
-    """The dtype that floating data is cast to: the parameters'."""
+    """The dtype of the parameters, to which floating data is cast."""
     return next((p.dtype for _, p in model.named_parameters()), np.dtype("float32"))
 
 
 def _check(x: Any, y: Any, loss: Any) -> tuple[Any, Any]:
-    """x and y as arrays, or one error about what is wrong with them."""
+    """x and y as arrays; an error for NaN, and for targets that do not fit the loss."""
     if isinstance(x, DataLoader) or hasattr(x, "__next__"):
         raise ArgumentError(
             f"fit and evaluate take arrays, fit(x, y), and cut batches themselves; got a "
@@ -145,9 +152,9 @@ def _check(x: Any, y: Any, loss: Any) -> tuple[Any, Any]:
 
 
 def _check_output(loss: Any, output: Any, y: Any) -> None:
-    """The model's outputs against what the loss takes: logits or probabilities, how many classes.
-    Logits that happen to lie in [0, 1] or to sum to 1 are not told from probabilities, so several
-    examples are looked at."""
+    """ArgumentError where the outputs are not what the loss takes: logits or probabilities, as many
+    classes as there are labels. Several examples are checked, as the logits of one may be in
+    [0, 1] or sum to 1 by chance."""
     p = output.numpy()
     low, high = (float(p.min()), float(p.max())) if p.size else (0.0, 0.0)
     if loss is losses.binary_cross_entropy and (low < 0 or high > 1):
@@ -170,8 +177,8 @@ def _check_output(loss: Any, output: Any, y: Any) -> None:
 
 
 def _trial(model: Any, plan: Plan, x: Any, y: Any) -> Any:
-    """A few examples through model, loss and metrics: builds layers, and finds mistakes before
-    training."""
+    """A dry run of model, loss and metrics on up to 8 examples: it initialises lazy layers, and
+    raises errors before training starts."""
     modes = [(m, m.training) for m in model.modules()]
     model.eval()
     try:
@@ -210,11 +217,20 @@ def fit(
     verbose: int | str = "auto",
     callbacks: Callback | Iterable[Callback] | None = (),
 ) -> History:
-    """Train on arrays for some epochs; returns the History of loss, metrics and their `val_` twins.
+    """Train on arrays in mini-batches; returns the History of loss and metrics.
 
-    Floating data is cast to the parameters' dtype. The loss of an epoch is the mean over its
-    examples as they were met. `verbose` 1 shows a progress bar, 0 nothing, "auto" a bar on a
-    terminal. Everything that can be wrong with the input is checked before the first step.
+    Args:
+        x, y: inputs and targets; floating ones are cast to the dtype of the parameters.
+        epochs: passes over the data.
+        batch_size: examples in a mini-batch; the last of an epoch may be smaller.
+        validation_data: (x, y) to evaluate after each epoch; its scores are named `val_...`.
+        shuffle: whether each epoch has a new random order.
+        verbose: 1 for a progress bar, 0 for none, "auto" for one on a terminal.
+        callbacks: one or several `Callback`s.
+    Raises: ArgumentError, DTypeError and ShapeError before the first step for data, targets and
+        outputs that do not fit; GraphError for a model that is not compiled.
+
+    The scores of an epoch are means over its examples, each with the weights of its own step.
     """
     plan = _plan(model, "fit")
     x, y = _check(x, y, plan.loss)
@@ -231,7 +247,7 @@ def fit(
     if is_floating(output.dtype) and output.dtype.itemsize > dtype.itemsize:
         warnings.warn(
             f"the model's output is {output.dtype}, its parameters are {dtype}: something in it "
-            "widens the numbers and slows training",
+            "promotes the dtype and slows training",
             stacklevel=3,
         )
     _bind(plan.optimizer, model)
@@ -265,8 +281,8 @@ def fit(
 
 
 def _bind(optimizer: optim.Optimizer, model: Any) -> None:
-    """Give the optimizer the model's parameters, or see that it has them all. Frozen ones are among
-    them: to be trained when they are thawed."""
+    """Bind the optimizer to the model's parameters, or check that it has them all. Frozen ones are
+    bound, too, so that they are trained once unfrozen."""
     if not optimizer.groups:
         optimizer.bind(model.parameters())
     known = {id(p) for p in optimizer.params()}
@@ -279,7 +295,7 @@ def _bind(optimizer: optim.Optimizer, model: Any) -> None:
 
 
 def _step(model: Any, plan: Plan, running: Any, loader: DataLoader) -> Callable:
-    """A training step: from a batch to new parameters, and to what is running."""
+    """The training step of a batch: forward, backward, update, and the running means."""
 
     def step(xb: Tensor, yb: Tensor) -> None:
         output = model(xb)
@@ -305,7 +321,7 @@ def _add(running: Any, plan: Plan, loss: Tensor, output: Tensor, yb: Tensor) -> 
 def _epoch(
     step: Callable, running: Any, loader: DataLoader, verbose: int | str, title: str
 ) -> dict[str, float]:
-    """One pass over the data; nothing waits for the device but the progress bar, now and then."""
+    """One epoch; the scores are read from the device at its end only."""
     running.start()
     bar = _bar(loader, verbose, title)
     for xb, yb in loader:
@@ -329,7 +345,7 @@ def _bar(loader: DataLoader, verbose: int | str, title: str) -> Any:
 
 
 def _scores(model: Any, plan: Plan, x: Any, y: Any, batch_size: int) -> dict[str, float]:
-    """Loss and metrics in evaluation mode, restoring the mode after."""
+    """Loss and metrics in evaluation mode."""
     running = metric_table.Running(plan.names)
     for output, yb in _outputs(model, (x, y), batch_size):
         _add(running, plan, plan.loss(output, yb), output, yb)
@@ -338,7 +354,8 @@ def _scores(model: Any, plan: Plan, x: Any, y: Any, batch_size: int) -> dict[str
 
 
 def _outputs(model: Any, data: tuple, batch_size: int) -> Iterable[tuple[Tensor, ...]]:
-    """(output, other arrays of the batch...) for all data, without recording."""
+    """(output, the batch's other arrays...) for all batches, in evaluation mode, unrecorded. The
+    modes of the modules are restored."""
     modes = [(m, m.training) for m in model.modules()]
     model.eval()
     try:
@@ -365,7 +382,7 @@ def evaluate(
 
 
 def predict(model: Any, x: ArrayLike, batch_size: int = 256) -> NDArray[Any]:
-    """The model's outputs as one NumPy array, in evaluation mode and without recording."""
+    """The model's outputs as one NumPy array, in evaluation mode and under `no_grad`."""
     (x,) = arrays_of((x,))
     parts = []
     for (output,) in _outputs(model, (x,), batch_size):

@@ -1,4 +1,4 @@
-"""Metrics: functions of prediction and target that give one number on the device."""
+"""Metrics: functions of prediction and target that return a scalar on the device."""
 
 from __future__ import annotations
 
@@ -18,17 +18,24 @@ Metric: TypeAlias = "str | Callable[..., Any]"  # by name, or a function of pred
 
 
 def accuracy(prediction: Tensor, target: Tensor) -> Any:
-    """The share of right answers.
+    """The fraction of correct predictions.
 
-    Scores (n, classes) are compared by their largest with class numbers (n,) or with one-hot
-    rows; a single column or (n,) is a probability, right when it and the target lie on the same
-    side of 0.5 (for logits use `accuracy_from_logits`).
+    Of scores (n, classes) the argmax is compared with class labels (n,) or one-hot rows. A single
+    column or (n,) is a probability, correct where it and the target are on the same side of 0.5
+    (for logits use `accuracy_from_logits`).
+
+    >>> float(accuracy(tensor([[0.9, 0.1], [0.8, 0.2]]), tensor([0, 1])))
+    0.5
     """
     return _accuracy(prediction, target, 0.5)
 
 
 def accuracy_from_logits(prediction: Tensor, target: Tensor) -> Any:
-    """`accuracy`, where a single column holds logits, which are right or wrong by their sign."""
+    """`accuracy`, where a single column holds logits: their threshold is 0.
+
+    >>> float(accuracy_from_logits(tensor([-2.0, 0.3]), tensor([0, 1])))
+    1.0
+    """
     return _accuracy(prediction, target, 0.0)
 
 
@@ -42,29 +49,29 @@ def _accuracy(prediction: Tensor, target: Tensor, threshold: float) -> Any:
 
 
 def _sides(p: Any, t: Any, threshold: float) -> Any:
-    """The share of numbers on the same side as their targets."""
+    """The fraction of predictions on the same side of the threshold as their targets."""
     return ((p > threshold) == (t > 0.5)).mean()
 
 
 def _shaped(t: Any, shape: tuple[int, ...]) -> Any:
     if t.size != math.prod(shape):
-        raise ShapeError(f"accuracy: targets of shape {t.shape} for answers of shape {shape}")
+        raise ShapeError(f"accuracy: targets of shape {t.shape} for predictions of shape {shape}")
     return t.reshape(shape)
 
 
 def accuracy_for(loss: Callable) -> Callable:
-    """What "accuracy" means beside a loss: binary losses answer yes or no for each number, from
-    probabilities or from logits."""
+    """The metric "accuracy" for a loss: with a binary loss each output is a prediction of its own,
+    a probability or a logit."""
     if loss not in (losses.binary_cross_entropy, losses.binary_cross_entropy_with_logits):
         return accuracy
     threshold = 0.5 if loss is losses.binary_cross_entropy else 0.0
-    return partial(_answers, threshold)
+    return partial(_binary_accuracy, threshold)
 
 
-# Partials rather than closures, which a pickle of a compiled model could not name
+# Functions and partials rather than closures, which cannot be pickled with a compiled model
 
 
-def _answers(threshold: float, p: Tensor, t: Tensor) -> Any:
+def _binary_accuracy(threshold: float, p: Tensor, t: Tensor) -> Any:
     return _sides(p._data, _shaped(t._data, p._data.shape), threshold)
 
 
@@ -89,21 +96,21 @@ def get(metric: Any) -> tuple[str, Callable[..., Any]]:
 
 
 class Running:
-    """Means over the examples, by name, summed on the device: nothing waits until they are read."""
+    """Running means over examples, by name, accumulated on the device: only `read` synchronises."""
 
     def __init__(self, names: Iterable[str]):
         self.totals: dict[str, Any] = dict.fromkeys(names)
         self.count = 0  # of examples, which the caller adds to
 
     def start(self) -> None:
-        """Begin anew, in the memory that a captured step has learnt."""
+        """Reset to 0 in place: a captured step holds the addresses of the totals."""
         self.count = 0
         for total in self.totals.values():
             if total is not None:
                 total[...] = 0
 
     def add(self, name: str, value: Any, n: int, xp: Any) -> None:
-        """Take in a mean over a batch of n: a number there, or one on the host."""
+        """Accumulate the mean over a batch of n examples, a scalar on the device or the host."""
         value = value._data if isinstance(value, Tensor) else value
         if getattr(value, "size", 1) != 1:
             raise ShapeError(f"{name}: one number for a batch, got shape {value.shape}")
@@ -111,12 +118,12 @@ class Running:
             self.totals[name] = xp.zeros((), "float64")
         if namespace(value) is xp:
             value = xp.asarray(value).reshape(()).astype("float64")
-        else:  # a captured step adds the number of its capture
+        else:  # a host scalar, which a captured step would repeat from its capture
             value = float(np.reshape(value, ()))
         self.totals[name] += value * n
 
     def read(self) -> dict[str, float]:
-        """The means so far; waits for the device."""
+        """The means so far; synchronises with the device."""
         return {
             name: float(total) / self.count if self.count else math.nan
             for name, total in self.totals.items()
