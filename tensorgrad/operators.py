@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from sys import getrefcount
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -33,9 +34,10 @@ def known(other: Any) -> bool:
     return hasattr(kind, "__cuda_array_interface__")
 
 
-def check_writable(x: Any, what: str, instead: str) -> None:
+def check_writable(x: Any, what: str, instead: str, unnamed: bool = False) -> None:
     """GraphError unless the tensor may be given new numbers: it is off the tape, or a leaf while
-    nothing is recorded, and no view of another's memory."""
+    nothing is recorded, and no view of another's memory. (A view without a name, as in `x[i] += u`,
+    is assigned to x[i] by Python itself.)"""
     if x.node is not None and type(x.node) is not Leaf:
         raise GraphError(f"{what}: x is the result of an op, and backward needs it: {instead}")
     if x.node is not None and switches.recording:
@@ -43,11 +45,10 @@ def check_writable(x: Any, what: str, instead: str) -> None:
             f"{what}: x requires gradients, and a recorded write would change what it was: "
             f"update it under tg.no_grad(); {instead}"
         )
-    if shares_memory(x._data):
+    if shares_memory(x._data) and not unnamed:
         raise GraphError(
             f"{what}: x is a view of the memory of another tensor or array, which would not see "
-            "the new numbers: write to that one (x[i] = v, and x[i] = x[i] + u for x[i] += u), or to "
-            f"a .copy(); {instead}"
+            f"the new numbers: write to that one (x[i] = v), or to a .copy(); {instead}"
         )
 
 
@@ -56,9 +57,10 @@ def _updated(x: Any, operation: Callable[..., Any], other: Any, sign: str) -> An
     other is given a new array, so that graphs recorded before keep their numbers."""
     if not known(other):
         return NotImplemented
+    unnamed = getrefcount(x) == _UNNAMED
     recorded = x.node is not None and type(x.node) is not Leaf
     if not recorded:
-        check_writable(x, f"x {sign} u", f"x = x {sign[:-1]} u makes a new tensor")
+        check_writable(x, f"x {sign} u", f"x = x {sign[:-1]} u makes a new tensor", unnamed)
     y = operation(x, other)
     if y.shape != x.shape:
         raise ShapeError(f"x {sign} u: x has shape {x.shape}, the result would have {y.shape}")
@@ -67,12 +69,46 @@ def _updated(x: Any, operation: Callable[..., Any], other: Any, sign: str) -> An
             said = f"x {sign} u: x holds {x.dtype}, the result would be {y.dtype}"
             raise DTypeError(f"{said}: x = x {sign[:-1]} u makes a new tensor")
         y = y.astype(x.dtype)
-    if recorded or y.node is not None:
+    if recorded or unnamed or y.node is not None:
         return y
     x._data = y._data
     stamp(x)
     return x
 
+
+class _Counted:
+    """An operand that gives, for the other one, how many refer to it within an operator."""
+
+    def __iadd__(self, other: Any) -> Any:
+        return _count(self, None, other, "+=")
+
+
+def _count(x: Any, operation: Any, other: Any, sign: str) -> Any:
+    other.append(getrefcount(x))
+    return x
+
+
+def _references_of_the_unnamed() -> int:
+    """What `_updated` counts for x where the left side of `+=` is an item and has no name; -1 where
+    Python makes no difference between that and a variable."""
+    counts: list[int] = []
+    items = {0: _Counted()}
+    variable = items.pop(0)
+    variable += counts
+
+    class Items:
+        def __getitem__(self, key: int) -> Any:
+            return _Counted()
+
+        def __setitem__(self, key: int, value: Any) -> None:
+            pass
+
+    unnamed = Items()
+    unnamed[0] += counts
+    return counts[1] if counts[1] < counts[0] else -1
+
+
+_UNNAMED = _references_of_the_unnamed()
 
 if TYPE_CHECKING:  # what the operators are put on
     Base = SupportsArray

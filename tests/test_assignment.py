@@ -1,6 +1,8 @@
 """`x[i] = v` under the rule of in-place words, for every kind of key and value, and what follows
 from in-place words in whole programs: loops that train, counters, masks."""
 
+import types
+
 import numpy as np
 import pytest
 
@@ -231,3 +233,26 @@ def test_an_array_updated_by_a_tensor():
         else:
             assert not tracked or total.requires_grad
             assert total.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("sign", ["+", "-", "*", "/", "//", "%", "**"])
+@pytest.mark.parametrize("key", ["0", "1, 2", ":, 1", "[0, 1]", "ROWS", "..."])
+def test_an_item_is_updated_in_place_as_in_numpy(sign, key):
+    """Python gets x[i], updates that and assigns it to x[i]: a view, but one without a name."""
+    a = np.arange(1.0, 7.0).reshape(2, 3)
+    x = tg.tensor(a)
+    code = compile(f"x[{key}] {sign}= 2.5", "item", "exec")
+    for _ in range(3):
+        exec(code, {"x": a, "ROWS": np.array([True, False])})
+        exec(code, {"x": x, "ROWS": np.array([True, False])})
+    np.testing.assert_array_equal(x.numpy(), a)
+
+
+@pytest.mark.parametrize("hold", ["variable", "attribute", "list", "loop"])
+def test_a_view_with_a_name_is_not_updated_apart_from_what_it_views(hold):
+    x = tg.zeros((2, 3))
+    names = {"x": x, "v": x[0], "box": types.SimpleNamespace(v=x[0]), "views": [x[0]]}
+    code = {"variable": "v += 1", "attribute": "box.v += 1", "list": "views[0] += 1"}
+    with pytest.raises(tg.GraphError, match="view"):
+        exec(code.get(hold, "for row in x: row += 1"), names)
+    assert x.tolist() == [[0.0] * 3] * 2
