@@ -55,6 +55,8 @@ def asarray(value: ArrayLike, dtype: DType = None, backend: str | None = None) -
             joined = joined if dtype is None else joined.astype(dtype)
             return joined if backend is None else joined.to(backend)
         value = _untensor(value)
+    if backend is None and isinstance(value, (np.ndarray, np.generic)):
+        backend = backends.default().name
     a = backends.make(value, dtype, backend)
     shared = a is value
     return Tensor(a.view() if shared else a)  # a view: `+=` tells that it is shared

@@ -24,7 +24,7 @@ from .switches import switches
 def settled(op: Any, arrays: list, nodes: list) -> list:
     """The arrays of a call in the dtypes of the law. `nodes` has False for those that were given
     raw: what the op saves of these is copied, as their owner may write to them before backward."""
-    names = op.names(len(arrays))
+    names, arrays = op.names(len(arrays)), _together(arrays, nodes)
     free = [type(a) not in WEAK and n not in op.fixed for a, n in zip(arrays, names, strict=True)]
     given = [(a, n) for a, n, is_free in zip(arrays, nodes, free, strict=True) if is_free]
     dtype, record = _leading(given), switches.recording and any(nodes)
@@ -33,6 +33,16 @@ def settled(op: Any, arrays: list, nodes: list) -> list:
         _settle(a, node, is_free, dtype, held, record and name in op.rules.slots)
         for a, node, is_free, name in zip(arrays, nodes, free, names, strict=True)
     ]
+
+
+def _together(arrays: list, nodes: list) -> list:
+    """The arrays of a call, with raw NumPy arrays moved to where its Tensors are."""
+    homes = [BY_TYPE[type(a)] for a, n in zip(arrays, nodes, strict=True)
+             if n is not False and type(a) not in WEAK]  # fmt: skip
+    if not homes or homes[0].array_type is np.ndarray:
+        return arrays
+    return [homes[0].from_host(a) if n is False and type(a) is np.ndarray else a
+            for a, n in zip(arrays, nodes, strict=True)]  # fmt: skip
 
 
 def _leading(given: list[tuple[Array, Any]]) -> np.dtype | None:

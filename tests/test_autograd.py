@@ -307,7 +307,7 @@ def test_leaves_can_be_copied():
 
 
 def test_moving_between_backends_is_differentiable(backend):
-    x = leaf(1.0, 2.0)
+    x = tg.tensor([1.0, 2.0], requires_grad=True, backend="numpy")
     y = x.to(backend)
     assert y.backend == backend
     (y * y).sum().backward()
@@ -384,6 +384,7 @@ def test_a_function_tells_a_tensor_from_the_same_array_detached():
     assert tg.grad(second)(x).tolist() == [0.0]
 
 
+@pytest.mark.host
 def test_a_function_leaves_no_cycle_and_drops_what_it_saved():
     import gc
 
@@ -530,6 +531,7 @@ class _Keep(tg.Function):
         return _Keep.kept[-1]
 
 
+@pytest.mark.host
 def test_large_gradients_add_up_in_place_where_nobody_sees_it(monkeypatch):
     totals, add = [], OPS["accumulate"]
     spy = lambda total, g: totals.append(id(total)) or add(total, g)  # noqa: E731

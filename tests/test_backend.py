@@ -68,8 +68,37 @@ def test_new_tensors_go_where_the_backend_says(backend):
     assert tg.ones((2, 2)).backend == backend
     assert tg.tensor([1.0, 2.0]).backend == backend
     assert tg.randn(3).backend == backend
-    assert tg.tensor(np.ones(2)).backend == "numpy"  # an array stays where it is
-    assert tg.tensor(np.ones(2), backend=backend).backend == backend
+    array, (x, y) = np.ones(2), tg.data.DataLoader((np.ones((2, 2)), np.ones(2))).arrays
+    assert next(iter(tg.data.DataLoader((x, y))))[0].backend == backend
+    for make in (tg.tensor, tg.asarray, tg.exp, tg.nn.Parameter, tg.zeros_like, tg.nn.ReLU()):
+        assert make(array).backend == backend
+    assert tg.tensor(array, backend="numpy").backend == "numpy"
+    assert tg.asarray(tg.tensor(array).data).backend == backend  # an array of the GPU stays there
+    tg.set_backend("numpy")
+    assert tg.asarray(tg.tensor(array, backend=backend).data).backend == backend
+
+
+def test_arrays_of_the_host_go_where_the_tensors_are(backend):
+    """The same program on both: NumPy arrays as operands, indices, masks and targets."""
+    x, a = (
+        tg.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True),
+        np.array([[2.0, 0.5], [1.0, 1.0]]),
+    )
+    for y in (
+        x * a,
+        a - x,
+        x @ a,
+        np.maximum(x, a),
+        tg.where(a > 1, x, a),
+        x[np.array([1, 0])],
+        tg.concatenate([x, a]),
+        tg.dense(x, a),
+        tg.mean_squared_error(x, a),
+        x[a > 1],
+    ):
+        assert (y.backend, y.requires_grad, y.dtype) == (backend, True, np.float32)
+        y.sum().backward()
+    assert (x > a).backend == backend
 
 
 def test_random_numbers_are_the_same_everywhere(backend):

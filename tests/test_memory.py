@@ -90,6 +90,7 @@ def test_200_training_steps_have_flat_memory():
     assert sizes[1] - sizes[0] < 20_000, f"grew from {sizes[0]} to {sizes[1]} bytes"
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("mode", ["always", "reference"])
 def test_sums_of_gradients_are_formed_in_place_and_hurt_nobody(mode):
     """Every use of x gives it the same cotangent: the first two make a new array, the rest are
@@ -106,6 +107,7 @@ def test_sums_of_gradients_are_formed_in_place_and_hurt_nobody(mode):
     np.testing.assert_array_equal(z.grad.data, 2 * seed.data)
 
 
+@pytest.mark.host
 def test_one_sum_holds_all_gradients_of_a_large_tensor():
     """However often it is used: the result, the sum and two that are on their way into it."""
     n = 1 << 18
@@ -131,6 +133,7 @@ def held(role):
     return 0.0 if found is None else float(found[1]) / (1024 if found[2] == "KiB" else 1)
 
 
+@pytest.mark.host
 def test_the_summary_tells_parameters_gradients_and_what_backward_needs():
     gc.collect()
     roles = ("parameters", "gradients", "kept for backward", "other tensors")

@@ -160,6 +160,7 @@ def test_buffers_are_saved_and_copied_but_not_trained():
 
 
 def test_buffers_are_cast_and_moved_with_the_parameters(backend):
+    tg.set_backend("numpy")
     model = net()
     x = rng.normal(size=(8, 4)).astype(np.float32)
     model(x)

@@ -383,6 +383,7 @@ class Given(tg.Function):
         return BUFFER if ctx.how == "kept" else ctx.saved[0]
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("how", ["saved", "kept", "read-only"])
 @pytest.mark.parametrize("mode", ["reference", "always"])
 def test_a_gradient_that_a_function_gives_is_not_written_to_nor_shared(how, mode):

@@ -31,6 +31,7 @@ def test_dtypes_of_new_tensors():
     assert tg.arange(0.0, 1.0, 0.5).tolist() == [0, 0.5]
 
 
+@pytest.mark.host
 def test_tensor_copies_and_asarray_shares():
     a = np.ones(3)
     assert not np.shares_memory(tg.tensor(a).data, a)
