@@ -348,5 +348,7 @@ def _missing(self: Tensor, name: str) -> Any:
 for _kind in (Operators, Methods, TensorMethods):
     for _name, _method in vars(_kind).items():
         if callable(_method) or isinstance(_method, property):
+            if isinstance(_function := getattr(_method, "fget", _method), FunctionType):
+                _function.__qualname__ = f"Tensor.{_name}"
             setattr(Tensor, _name, _method)
 setattr(Tensor, "__getattr__", _missing)  # noqa: B010  (asked only for names that are not there)
