@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from . import functions as F
-from .backend import NUMBERS
+from .backend import NUMBERS, Array, is_floating
 from .core import Leaf, Tensor, stamp
 from .errors import DTypeError, GraphError, ShapeError
 from .ops import discrete, elementwise, matmul
@@ -46,9 +46,20 @@ def check_writable(x: Any, what: str, instead: str) -> None:
     if shares_memory(x._data):
         raise GraphError(
             f"{what}: x is a view of the memory of another tensor or array, which would not see "
-            "the new numbers: write to that one (x[i] = v, and x[i] = x[i] + u for x[i] += u), or to "
-            f"a .copy(); {instead}"
+            "the new numbers: write to that one, x[i] = v (x[i] = x[i] + u for x[i] += u), or to a "
+            f".copy(); {instead}"
         )
+
+
+def held(a: Array, dtype: np.dtype[Any], what: str) -> Array:
+    """An array in the dtype of the tensor that takes its numbers. DTypeError where that would
+    change them: fractions become whole ones, or whole ones are out of range."""
+    if a.dtype == dtype or is_floating(dtype):
+        return a.astype(dtype, copy=False)
+    made = a.astype(dtype)
+    if is_floating(a.dtype) or not (made == a).all():
+        raise DTypeError(f"{what}: x holds {dtype}, which cannot hold these numbers of {a.dtype}")
+    return made
 
 
 def _updated(x: Any, operation: Callable[..., Any], other: Any, sign: str) -> Any:
@@ -66,7 +77,7 @@ def _updated(x: Any, operation: Callable[..., Any], other: Any, sign: str) -> An
         if not np.can_cast(y.dtype, x.dtype, "same_kind"):
             said = f"x {sign} u: x holds {x.dtype}, the result would be {y.dtype}"
             raise DTypeError(f"{said}: x = x {sign[:-1]} u makes a new tensor")
-        y = y.astype(x.dtype)
+        y = y.astype(x.dtype) if y.node else Tensor(held(y._data, x.dtype, f"x {sign} u"))
     if recorded or y.node is not None:
         return y
     x._data = y._data
