@@ -81,16 +81,16 @@ class Tensor(TensorMethods):
 
     @property
     def data(self) -> Array:
-        """The array underneath. Assigning another one is a write that backward knows of."""
+        """The array underneath. Assigning another is a write that backward knows of."""
         return self._data
 
     @data.setter
     def data(self, value: Array) -> None:
         if self.node is not None and type(self.node) is not Leaf:
             raise GraphError("only leaves take new data; this tensor is the result of an op")
-        value = value._data if isinstance(value, Tensor) else value
-        a = make(value, None, BY_TYPE[type(self._data)].name)
-        self._data = a if is_floating(a.dtype) or not self.node else a.astype(self.dtype)
+        a = make(value._data if isinstance(value, Tensor) else value, None, self.backend)
+        keeps = self.node and not (isinstance(value, Tensor) and is_floating(a.dtype))
+        self._data = a.astype(self.dtype, copy=False) if keeps else a  # no model turns float64
         stamp(self)
 
 

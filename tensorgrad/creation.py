@@ -94,7 +94,7 @@ def tensor(
 
     Args are those of `asarray`.
     Raises: DTypeError for what is not numbers, and for gradients of integers; GraphError for a list
-    of tensors that require gradients, which would be lost.
+    of tensors that require gradients, or the result of a recorded op: they would be lost.
 
     >>> tensor([[1, 2], [3, 4]]).shape
     (2, 2)
@@ -104,9 +104,21 @@ def tensor(
             "tensor() copies numbers, which would cut the gradients of the tensors in the list: "
             "tg.stack(list) keeps them; .detach() the tensors if they are not wanted"
         )
+    check_off_tape(value, "tensor()")
     made = asarray(value, dtype, backend)
     made = Tensor(made._data.copy())
     return track(made) if requires_grad else made
+
+
+def check_off_tape(value: Any, what: str) -> None:
+    """GraphError for the result of an op, whose gradient a copy of its numbers would lose."""
+    if not isinstance(value, Tensor) or value.node is None or isinstance(value.node, Leaf):
+        return
+    if switches.recording:
+        raise GraphError(
+            f"{what} copies numbers, and this tensor is the result of an op: its gradient would be "
+            "lost. +x is a copy that keeps it, x.detach().copy() one without"
+        )
 
 
 def track(t: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from .backend import BY_TYPE, is_floating
 from .core import Tensor
 from .creation import asarray, owned
 from .errors import ArgumentError, DTypeError, ShapeError
+from .functions.inputs import real
 from .ops import elementwise, loss, reduce
 from .switches import switches
 from .typing import ArrayLike
@@ -80,11 +81,11 @@ def huber(
     >>> huber([0.5, 3.0], [0.0, 0.0], reduction="none").tolist()
     [0.125, 2.5]
     """
-    if not (isinstance(delta, (int, float, np.number)) and delta > 0):
+    if not (delta := real("huber: delta", delta)) > 0:
         raise ArgumentError(f"huber: delta is a number above 0, got {delta!r}")
     p, t = _pair("huber", prediction, target)
     size = elementwise.abs_(p - t)
-    near = elementwise.minimum(size, float(delta))
+    near = elementwise.minimum(size, delta)
     return _reduced("huber", near * (size - 0.5 * near), reduction)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from . import functions as F
-from .backend import NUMBERS
+from .backend import NUMBERS, Array, is_floating
 from .core import Leaf, Tensor, stamp
 from .errors import DTypeError, GraphError, ShapeError
 from .ops import discrete, elementwise, matmul
@@ -52,6 +52,17 @@ def check_writable(x: Any, what: str, instead: str, unnamed: bool = False) -> No
         )
 
 
+def held(a: Array, dtype: np.dtype[Any], what: str) -> Array:
+    """An array in the dtype of the tensor that takes its numbers. DTypeError where that would
+    change them: fractions become whole ones, or whole ones are out of range."""
+    if a.dtype == dtype or is_floating(dtype):
+        return a.astype(dtype, copy=False)
+    made = a.astype(dtype)
+    if is_floating(a.dtype) or not (made == a).all():
+        raise DTypeError(f"{what}: x holds {dtype}, which cannot hold these numbers of {a.dtype}")
+    return made
+
+
 def _updated(x: Any, operation: Callable[..., Any], other: Any, sign: str) -> Any:
     """x after `x op= other`, of the same shape and dtype. A recorded tensor gives a new one. Any
     other is given a new array, so that graphs recorded before keep their numbers."""
@@ -68,7 +79,7 @@ def _updated(x: Any, operation: Callable[..., Any], other: Any, sign: str) -> An
         if not np.can_cast(y.dtype, x.dtype, "same_kind"):
             said = f"x {sign} u: x holds {x.dtype}, the result would be {y.dtype}"
             raise DTypeError(f"{said}: x = x {sign[:-1]} u makes a new tensor")
-        y = y.astype(x.dtype)
+        y = y.astype(x.dtype) if y.node else Tensor(held(y._data, x.dtype, f"x {sign} u"))
     if recorded or unnamed or y.node is not None:
         return y
     x._data = y._data

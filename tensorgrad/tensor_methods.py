@@ -18,16 +18,16 @@ from . import backend as backends
 from .backend import BY_TYPE, Array, is_floating, make
 from .backward import backprop
 from .core import Leaf, Tensor, stamp
-from .creation import track
-from .errors import BackendError, DTypeError, GraphError, IndexingError, ShapeError
+from .creation import asarray, check_off_tape, track
+from .errors import ArgumentError, BackendError, DTypeError, GraphError, IndexingError, ShapeError
 from .methods import Methods
 from .numpy_protocol import call_of_function, call_of_ufunc
-from .operators import Operators, check_writable
+from .operators import Operators, check_writable, held
 from .ops import index, matmul, shape
 from .ownership import unshared
 from .switches import recording, switches
 from .typing import ArrayLike, DType
-from .words import missing
+from .words import explains_names, missing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,6 +39,10 @@ def seed_cotangent(y: Any, cotangent: Any, create_graph: bool) -> Any:
         raise GraphError(
             "nothing to differentiate: this tensor was not computed from any tensor with "
             "requires_grad=True (or it was computed under no_grad)"
+        )
+    if isinstance(cotangent, bool):
+        raise ArgumentError(
+            f"backward({cotangent}): the cotangent is an array; write retain_graph={cotangent}"
         )
     if cotangent is None:
         if y._data.size != 1:
@@ -132,7 +136,12 @@ class TensorMethods(Operators, Methods):
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
-        self._grad = value
+        if value is not None and np.shape(value) != self.shape:
+            raise ShapeError(
+                f"x.grad = g: x has shape {self.shape}, g {np.shape(value)}"
+                + ("; x.grad = None clears it" if np.shape(value) == () else "")
+            )
+        self._grad = None if value is None else asarray(value)
 
     # --- to other places, types and worlds ---
 
@@ -147,7 +156,9 @@ class TensorMethods(Operators, Methods):
         return Tensor(self._data.view())
 
     def copy(self) -> Tensor:
-        """A new tensor with its own memory, off the tape."""
+        """A new tensor with its own memory, off the tape. GraphError for the result of a recorded
+        op, whose gradient would be lost."""
+        check_off_tape(self, "copy()")
         return Tensor(self._data.copy())
 
     def to(self, backend: str) -> Tensor:
@@ -177,6 +188,7 @@ class TensorMethods(Operators, Methods):
         """Nested Python lists of the numbers."""
         return self.numpy().tolist()
 
+    @explains_names
     def backward(
         self,
         cotangent: ArrayLike | None = None,
@@ -208,7 +220,7 @@ class TensorMethods(Operators, Methods):
             found.append((tensor, g if create_graph else Tensor(g)))
         with _adding:
             for tensor, g in found:
-                tensor.grad = g if tensor.grad is None else tensor.grad + g
+                tensor._grad = g if tensor._grad is None else tensor._grad + g
 
     # --- indexing ---
 
@@ -229,10 +241,7 @@ class TensorMethods(Operators, Methods):
         template, arrays = index.split_key(key, x._data)
         place = index.key_of(template, arrays)
         new = make(value._data if isinstance(value, Tensor) else value, None, x.backend)
-        if not np.can_cast(new.dtype, x.dtype, "same_kind") and x.dtype.kind != "b":
-            raise DTypeError(
-                f"x[i] = v: x holds {x.dtype}, which cannot hold numbers of {new.dtype}"
-            )
+        new = new if x.dtype.kind == "b" else held(new, x.dtype, "x[i] = v")
         data = x._data if unshared(x) else x._data.copy()
         try:
             data[place] = new

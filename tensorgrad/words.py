@@ -43,6 +43,8 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "mask": ("where",),
     "negative_slope": ("slope",),
     "other": ("b", "y"),
+    "gradient": ("cotangent",),
+    "grad_tensors": ("cotangent",),
     # losses
     "y_true": ("target",),
     "y_pred": ("prediction",),
@@ -227,7 +229,7 @@ NAMES: dict[str, dict[str, str]] = {
         **dict.fromkeys(("zero_", "fill_", "fill", "copy_"), "x[...] = values under tg.no_grad()"),
         "numel": ".size",
         "dim": ".ndim",
-        "clone": ".copy(), or tg.identity(x) to keep gradients",
+        "clone": "+x, which keeps gradients, or .detach().copy()",
         "unsqueeze": ".expand_dims(axis)",
         "clamp": ".clip(min, max)",
         "pow": "x ** y",

@@ -108,7 +108,7 @@ class Graphed:
             with _aside(self.home.xp.cuda, self.stream):
                 result = self.step(*self.inputs)
             self.warmup -= 1
-            return _map(Tensor.copy, result)
+            return _map(_copied, result)
         if self.graph is not None and self.graph.stale():
             self.graph = None  # frees its memory before the next capture
         if self.graph is None:
@@ -198,7 +198,12 @@ class _Capture:
         now = next_seq()
         for leaf in self.written:
             leaf.written = now
-        return _map(Tensor.copy, self.result)
+        return _map(_copied, self.result)
+
+
+def _copied(t: Tensor) -> Tensor:
+    """The numbers of a result, off the tape."""
+    return t.detach().copy()
 
 
 @contextmanager

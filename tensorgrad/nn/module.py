@@ -284,7 +284,7 @@ class Module:
         self.parameters()  # says which layers have none yet
         for _, p in self.named_state():
             if is_floating(p.dtype):
-                p.data = p.data.astype(wanted)
+                p.data = Tensor(p.data.astype(wanted))
                 p.grad = None
         return self
 
