@@ -10,7 +10,7 @@ from typing import Any, Literal, overload
 
 from .backend import make, namespace
 from .backward import backprop
-from .core import Node, Tensor, next_seq, noted
+from .core import Node, Tensor, next_seq, record
 from .creation import asarray, owned, track, zeros_like
 from .errors import DTypeError, GraphError, ShapeError
 from .functions import stack
@@ -106,7 +106,7 @@ def _primal(value: Any, name: str) -> tuple[Tensor, Tensor]:
             "give floats (2.0, not 2)"
         )
     data = given._data
-    node = noted(Node(), identity, (given.node,), (), {}, data.shape, data.dtype)
+    node = record(Node(), identity, (given.node,), (), {}, data.shape, data.dtype)
     return given, Tensor(data, node)
 
 
@@ -413,7 +413,7 @@ class Function:
             return Tensor(y)
         saved, ctx.saved = ctx.saved, ()  # owned by the node, which frees them after backward
         call = _Call(ctx, arrays, raw, saved)
-        return Tensor(y, noted(Node(), call, parents, saved, params, y.shape, y.dtype))
+        return Tensor(y, record(Node(), call, parents, saved, params, y.shape, y.dtype))
 
 
 class _Call:

@@ -379,7 +379,7 @@ class Draws:
         self.end: Any = None
 
     @contextmanager
-    def noted(self) -> Iterator[None]:
+    def recorded(self) -> Iterator[None]:
         """Record the states used within the block, here and in an enclosing `Draws`."""
         outer, switches.draws = switches.draws, self
         self.start = host_generator().bit_generator.state
@@ -392,7 +392,7 @@ class Draws:
                 outer.states += self.states
 
     @contextmanager
-    def again(self) -> Iterator[None]:
+    def replayed(self) -> Iterator[None]:
         """Replay the recorded states within the block, and leave the generators as they are;
         GraphError where the block draws differently."""
         before = switches.draws, switches.replayed

@@ -8,7 +8,7 @@ from weakref import ref
 
 from .autograd import leaves, refill
 from .backend import BY_TYPE
-from .core import Leaf, Node, Tensor, next_seq, noted
+from .core import Leaf, Node, Tensor, next_seq, record
 from .creation import Draws, owned
 from .errors import ArgumentError, GraphError
 from .switches import recording, switches
@@ -48,7 +48,7 @@ def checkpoint(f: Any, /, *args: Any, **kwargs: Any) -> Any:
     args, kwargs = given
     start, again = next_seq(), _Recompute(f, given)  # before f may modify its arguments
     saved = tuple([a._data for a in leaves((args, kwargs)) if isinstance(a, Tensor)])
-    with again.draws.noted():
+    with again.draws.recorded():
         result = f(*args, **kwargs)
     values = leaves(result)
     ends = [v.node for v in values if isinstance(v, Tensor) and _since(v.node, start)]
@@ -99,7 +99,7 @@ class _Recompute:
         if not isinstance(value, Tensor) or not _since(value.node, start):
             return value
         y = value._data
-        return Tensor(y, noted(Node(), self, (value.node,), saved, {}, y.shape, y.dtype))
+        return Tensor(y, record(Node(), self, (value.node,), saved, {}, y.shape, y.dtype))
 
     @property
     def rules(self) -> _Recompute:
@@ -131,7 +131,7 @@ class _Recompute:
         before = switches.recomputing, switches.autocast, switches.differentiating
         switches.recomputing, (switches.autocast, switches.differentiating) = True, self.mode
         try:
-            with recording(True), self.draws.again():
+            with recording(True), self.draws.replayed():
                 result = self.f(*args, **kwargs)
         finally:
             switches.recomputing, switches.autocast, switches.differentiating = before

@@ -170,7 +170,7 @@ class TensorMethods(Operators, Methods):
             raise ShapeError(f"item(): a tensor of shape {self.shape} holds more than one number")
         if self.node is not None and switches.tracing:
             raise GraphError(
-                "item() in a function that is being differentiated gives a number without gradient: "
+                "item() in a function that is being differentiated is a number without gradient: "
                 "compute with the tensor itself; use .detach().item() to print it"
             )
         return self.numpy().item()  # type: ignore[no-any-return]
