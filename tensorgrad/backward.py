@@ -121,7 +121,7 @@ def _visit(
 
 
 def _annotate(error: Any, node: Node, anomaly: Any) -> None:
-    """Add the op to an error of its rule; within detect_anomaly, also line and layer of its call."""
+    """Add the op to an error of its rule; within detect_anomaly, its line and layer, too."""
     if isinstance(error, (GraphError, AnomalyError)) or node.op is None:
         return
     what = f"backward of {node.op.name}" + ("" if anomaly is None else anomaly.place(node))
