@@ -51,8 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _bench(tiny: bool, output: str | None) -> int:
-    """Run the script, which lies in the package where that is installed, and beside it in a
-    checkout."""
+    """Run the benchmark script, which is in the package if installed, beside it in a checkout."""
     here = Path(__file__).parent
     folder = next(p for p in (here / "benchmarks", here.parent / "benchmarks") if p.is_dir())
     more = (["--tiny"] if tiny else []) + (["--output", output] if output else [])

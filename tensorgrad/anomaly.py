@@ -1,4 +1,4 @@
-"""Anomaly mode: which op made the first NaN, and where the op of a wrong gradient was called."""
+"""Anomaly detection: the op, line and layer of the first NaN in forward or backward."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from .dispatch import watched
 from .errors import AnomalyError, user_line
 from .switches import switches
 
-_MOST = 200_000  # places that are remembered, and then half of them
+_MOST = 200_000  # recorded calls; when there are more, the older half is dropped
 
 
 class detect_anomaly(ContextDecorator):
-    """Within the block, in this thread, the first NaN is an `AnomalyError`: it names the op that
-    made it, or whose gradient it is, the line where that op was called, and the layer.
+    """A context manager and decorator under which the first NaN, in this thread, is an
+    `AnomalyError`: it names the op that returned it, or whose gradient it is, the line where that
+    op was called, and the layer.
 
-    Errors in backward name line and layer of the op, too, such as one for which there is no memory.
-    Every result is looked at, so a GPU is waited for: for finding a mistake, not for training.
-    A step from `cuda.graphed` runs as it is.
+    Other errors in backward, such as running out of memory, name line and layer, too. Every result
+    is checked, which synchronises with a GPU each time: for debugging, not for training. A step
+    from `cuda.graphed` runs eagerly.
 
     >>> x = tensor([0.0, 1.0], requires_grad=True)
     >>> with detect_anomaly():
@@ -33,7 +34,7 @@ class detect_anomaly(ContextDecorator):
     """
 
     def __init__(self) -> None:
-        self._places: dict[int, tuple[str, str]] = {}  # time -> op, and where it was called
+        self._places: dict[int, tuple[str, str]] = {}  # seq -> op, and where it was called
         self._open: list[tuple[Any, AbstractContextManager]] = []
 
     def __enter__(self) -> detect_anomaly:
@@ -49,7 +50,7 @@ class detect_anomaly(ContextDecorator):
 
     def _watch(self, op: Op, run: Callable) -> Callable:
         def call(*arrays: Any, **params: Any) -> Any:
-            if switches.anomaly is not self:  # in another thread, within an op, or in backward
+            if switches.anomaly is not self:  # another thread, an op within an op, or backward
                 return run(*arrays, **params)
             switches.anomaly = None
             try:
@@ -70,16 +71,16 @@ class detect_anomaly(ContextDecorator):
         return call
 
     def place(self, node: Node) -> str:
-        """' at file.py:12, in layer ...' of the call that made a node, as far as that is known."""
+        """' at file.py:12, in layer ...' of the call that recorded a node; '' if unknown."""
         name, place = self._places.get(node.seq - 1, ("", ""))
         return place if name == getattr(node.op, "name", None) else ""
 
     def check_gradients(self, node: Node, g: Any, gradients: Sequence) -> None:
-        """AnomalyError where the gradients that a node's rule gave hold NaN."""
+        """AnomalyError where the gradients from a node's rule contain NaN."""
         if _has_nan(gradients):
             names = node.op.names(len(gradients)) if isinstance(node.op, Op) else ()
             wrong = [n for n, x in zip(names, gradients, strict=False) if _has_nan(x)]
-            inputs = [("the gradient that came to it", g), ("what it had saved", node.saved)]
+            inputs = [("the cotangent", g), ("the saved arrays", node.saved)]
             raise AnomalyError(
                 f"backward of {node.op.name}{self.place(node)} gave NaN"
                 + (f" for {' and '.join(wrong)}" if wrong else "")
@@ -95,7 +96,7 @@ def _has_nan(value: Any) -> bool:
 
 
 def _given(inputs: list[tuple[str, Any]]) -> str:
-    """Which of the inputs hold NaN already; if none does, between what numbers they lie."""
+    """Which of the inputs contain NaN; if none does, their ranges."""
     bad = [name for name, a in inputs if _has_nan(a)]
     if bad:
         return f": NaN was in {' and '.join(bad)} already"
@@ -117,7 +118,7 @@ def _at(line: str) -> str:
 
 
 def _in_layer() -> str:
-    """The innermost module that is being called, by its path in the outermost."""
+    """The path, in the outermost module, of the innermost one on the call stack."""
     frame: FrameType | None = sys._getframe(2)
     calls: list[Any] = []
     while frame is not None:

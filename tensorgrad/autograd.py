@@ -10,7 +10,7 @@ from typing import Any, Literal, overload
 
 from .backend import make, namespace
 from .backward import backprop
-from .core import Node, Tensor, next_seq, noted
+from .core import Node, Tensor, next_seq, record
 from .creation import asarray, owned, track, zeros_like
 from .errors import DTypeError, GraphError, ShapeError
 from .functions import stack
@@ -21,7 +21,7 @@ from .typing import ArrayLike, Gradient, Tree, ValueAndGradient
 
 
 def no_grad() -> recording:
-    """Nothing is recorded within the block, or in the decorated function, in this thread.
+    """A context manager and decorator under which ops are not recorded, in this thread.
 
     >>> w = tensor([1.0], requires_grad=True)
     >>> with no_grad(): (w * 2).requires_grad
@@ -31,14 +31,19 @@ def no_grad() -> recording:
 
 
 def enable_grad() -> recording:
-    """Ops are recorded within the block, even inside a `no_grad` one."""
+    """A context manager and decorator under which ops are recorded, even inside `no_grad`.
+
+    >>> w = tensor([1.0], requires_grad=True)
+    >>> with no_grad(), enable_grad(): (w * 2).requires_grad
+    True
+    """
     return recording(True)
 
 
 @contextmanager
 def _differentiating(tracing: bool = True) -> Iterator[None]:
-    """Gradients asked for within the block stay differentiable: someone above needs them. With
-    `tracing` numbers are not taken out of it, since what is computed from them has no gradient."""
+    """Within the block, gradients are recorded, as an outer `grad` or tape differentiates them.
+    With `tracing`, `item()` of a recorded tensor is an error: it would have no gradient."""
     switches.differentiating += 1
     switches.tracing += tracing
     try:
@@ -53,7 +58,7 @@ def _differentiating(tracing: bool = True) -> Iterator[None]:
 
 
 def leaves(tree: Any) -> list[Any]:
-    """The values of nested lists, tuples and dicts, in order."""
+    """The leaves of nested lists, tuples and dicts, in order."""
     if isinstance(tree, dict):
         return [leaf for key in tree for leaf in leaves(tree[key])]
     if isinstance(tree, (list, tuple)):
@@ -62,7 +67,7 @@ def leaves(tree: Any) -> list[Any]:
 
 
 def refill(tree: Any, values: Any) -> Any:
-    """The same nesting with other values, taken from an iterator."""
+    """The same structure with other leaves, taken from an iterator."""
     if isinstance(tree, dict):
         filled = copy(tree)  # of its own class
         filled.update({key: refill(part, values) for key, part in tree.items()})
@@ -76,12 +81,15 @@ def refill(tree: Any, values: Any) -> Any:
 # --- functions to functions -----------------------------------------------------------------------
 
 
-def _numbers(argnums: int | Sequence[int], args: tuple, name: str) -> tuple[int, ...]:
+def _positions(argnums: int | Sequence[int], args: tuple, name: str) -> tuple[int, ...]:
+    """`argnums` as a tuple of positions from 0."""
     try:
         numbers = tuple([operator.index(n) for n in argnums])  # type: ignore[union-attr]
     except TypeError:
         if not hasattr(argnums, "__index__"):
-            raise DTypeError(f"{name}: argnums={argnums!r} is not a number, nor several") from None
+            raise DTypeError(
+                f"{name}: argnums={argnums!r} is neither an integer nor a sequence of integers"
+            ) from None
         numbers = (operator.index(argnums),)  # type: ignore[arg-type]
     for n in numbers:
         if not -len(args) <= n < len(args):
@@ -89,8 +97,8 @@ def _numbers(argnums: int | Sequence[int], args: tuple, name: str) -> tuple[int,
     return tuple([n % len(args) for n in numbers])
 
 
-def _fresh(value: Any, name: str) -> tuple[Tensor, Tensor]:
-    """The caller's tensor and the same under a node of its own."""
+def _primal(value: Any, name: str) -> tuple[Tensor, Tensor]:
+    """The caller's tensor, and the same data under a new node, whose cotangent is the gradient."""
     given = owned(value)
     if given._data.dtype.kind in "biu":
         raise DTypeError(
@@ -98,7 +106,7 @@ def _fresh(value: Any, name: str) -> tuple[Tensor, Tensor]:
             "give floats (2.0, not 2)"
         )
     data = given._data
-    node = noted(Node(), identity, (given.node,), (), {}, data.shape, data.dtype)
+    node = record(Node(), identity, (given.node,), (), {}, data.shape, data.dtype)
     return given, Tensor(data, node)
 
 
@@ -115,12 +123,17 @@ def value_and_grad(
 def value_and_grad(
     f: Callable[..., Tensor], argnums: int | Sequence[int] = 0
 ) -> Callable[..., Any]:
-    """A function giving f's value and its gradients; see `grad`."""
+    """A function that returns the value of f and its gradient; the arguments are those of `grad`.
+
+    >>> value, gradient = value_and_grad(lambda x: x**3)(2.0)
+    >>> value.item(), gradient.item()
+    (8.0, 12.0)
+    """
 
     def value_and_gradient(*args: Any, create_graph: bool | None = None, **kwargs: Any) -> Any:
-        numbers = _numbers(argnums, args, "grad")
+        numbers = _positions(argnums, args, "grad")
         oldest = next_seq()
-        pairs = {n: [_fresh(v, "grad") for v in leaves(args[n])] for n in numbers}
+        pairs = {n: [_primal(v, "grad") for v in leaves(args[n])] for n in numbers}
         flat = [pair for n in numbers for pair in pairs[n]]
         if create_graph is None:
             create_graph = switches.differentiating > 0 or any(t.node for t, _ in flat)
@@ -141,7 +154,7 @@ def value_and_grad(
             raise ShapeError(f"grad: the function returned shape {y.shape}, not a single number")
         parts = []
         for n in numbers:
-            gs = [_result(found, inner_t, t) for t, inner_t in pairs[n]]
+            gs = [_gradient(found, inner_t, t) for t, inner_t in pairs[n]]
             parts.append(refill(args[n], iter(gs)))
         value = y if create_graph else y.detach()
         return value, parts[0] if hasattr(argnums, "__index__") else tuple(parts)
@@ -149,7 +162,8 @@ def value_and_grad(
     return value_and_gradient
 
 
-def _result(found: dict[Node, Any], inner: Tensor, given: Tensor) -> Tensor:
+def _gradient(found: dict[Node, Any], inner: Tensor, given: Tensor) -> Tensor:
+    """The gradient of a primal; zeros where there is no path to it."""
     g = found.get(inner.node)
     if g is None:
         return zeros_like(given.detach())
@@ -163,12 +177,17 @@ def grad(f: Callable[..., Tensor], argnums: int) -> Callable[..., Tensor]: ...
 @overload
 def grad(f: Callable[..., Tensor], argnums: Sequence[int]) -> Callable[..., tuple[Tensor, ...]]: ...
 def grad(f: Callable[..., Tensor], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
-    """The gradient of a function that returns a single number, as a function.
+    """The gradient of a function of scalar output, as a function of the same arguments.
 
-    Arguments may be numbers, arrays, tensors, or lists and dicts of them; `argnums` says which
-    are differentiated. The result has their structure, with zeros for what f does not use, and
-    never touches `.grad`. It is itself differentiable when called with `create_graph=True`, inside
-    another `grad`, or on tracked tensors. Raises ShapeError when f returns more than one number.
+    Args:
+        f: a function of tensors that returns a tensor of one element.
+        argnums: the position of the argument to differentiate, or several positions. It may be a
+            number, an array, a tensor, or nested lists, tuples and dicts of them.
+    Returns: a function; its result has the structure of the argument, with zeros for what f does
+        not use, and is itself differentiable if called with `create_graph=True`, inside another
+        `grad`, or on tracked tensors. `.grad` is not written.
+    Raises: ShapeError where f returns more than one number; DTypeError for integer arguments;
+        GraphError where f returns no tensor.
 
     >>> f = lambda x: x ** 4
     >>> grad(grad(grad(f)))(2.0).item()
@@ -185,14 +204,15 @@ def grad(f: Callable[..., Tensor], argnums: int | Sequence[int] = 0) -> Callable
 def vjp(
     f: Callable[..., Tensor], *primals: ArrayLike
 ) -> tuple[Tensor, Callable[..., tuple[Tensor, ...]]]:
-    """f(*primals), and a function from a cotangent of its shape to cotangents of the primals.
+    """f(*primals), and its pullback: a function from a cotangent v of its shape to the
+    vector-Jacobian products v^T J, one for each primal.
 
     >>> y, pull = vjp(lambda x: x * x, tensor([1.0, 3.0]))
     >>> pull(tensor([1.0, 1.0]))[0].tolist()
     [2.0, 6.0]
     """
     oldest = next_seq()
-    pairs = [_fresh(p, "vjp") for p in primals]
+    pairs = [_primal(p, "vjp") for p in primals]
     with _differentiating():
         y = f(*[t for _, t in pairs])
     if not isinstance(y, Tensor):
@@ -208,7 +228,7 @@ def vjp(
             wanted = [t.node for _, t in pairs]
             with recording(create_graph):
                 found = backprop([(y.node, seed)], wanted, oldest, create_graph, True)
-        return tuple([_result(found, t, given) for given, t in pairs])
+        return tuple([_gradient(found, t, given) for given, t in pairs])
 
     return y.detach() if switches.differentiating == 0 else y, pull
 
@@ -216,10 +236,11 @@ def vjp(
 def jvp(
     f: Callable[..., Tensor], primals: Sequence[ArrayLike], tangents: Sequence[ArrayLike]
 ) -> tuple[Tensor, Tensor]:
-    """f(*primals), and its directional derivative along the tangents.
+    """f(*primals), and the Jacobian-vector product: its directional derivative along the tangents,
+    which have the shapes of the primals.
 
-    By two reverse passes: the pull-back is linear in its cotangent, and pulling the tangents back
-    through it pushes them forward (Townsend 2017).
+    Computed by two reverse passes: the pullback is linear in its cotangent, and the vjp of the
+    pullback is the jvp (Townsend 2017).
 
     >>> jvp(lambda x: x * x, [tensor([1.0, 3.0])], [tensor([1.0, 0.0])])[1].tolist()
     [2.0, 0.0]
@@ -242,7 +263,8 @@ def jvp(
 
 
 def jacobian(f: Callable[..., Tensor]) -> Callable[[ArrayLike], Tensor]:
-    """The Jacobian of a function of one tensor, as a function: shape = f's shape + x's shape.
+    """The Jacobian of a function of one tensor, as a function of x: J[i, j] = d f(x)[i] / d x[j],
+    of shape f(x).shape + x.shape. One reverse pass for each element of f(x).
 
     >>> jacobian(lambda x: x * x)(tensor([1.0, 3.0])).tolist()
     [[2.0, 0.0], [0.0, 6.0]]
@@ -259,7 +281,8 @@ def jacobian(f: Callable[..., Tensor]) -> Callable[[ArrayLike], Tensor]:
 
 
 def hessian(f: Callable[..., Tensor]) -> Callable[[ArrayLike], Tensor]:
-    """The matrix of second derivatives of a function from one tensor to a number, as a function.
+    """The Hessian of a scalar function of one tensor, as a function of x:
+    H[i, j] = d^2 f / d x[i] d x[j], of shape x.shape + x.shape.
 
     >>> hessian(lambda x: (x ** 3).sum())(tensor([1.0, 2.0])).tolist()
     [[6.0, 0.0], [0.0, 12.0]]
@@ -268,10 +291,10 @@ def hessian(f: Callable[..., Tensor]) -> Callable[[ArrayLike], Tensor]:
 
 
 class GradientTape:
-    """TensorFlow's way to ask for gradients, over the same tape.
+    """TensorFlow's interface to gradients, on the same tape.
 
-    Parameters and tensors with `requires_grad` are watched anyway; `watch` adds others. What the
-    tape saved is freed by `gradient` unless `persistent`.
+    Parameters and tensors with `requires_grad` are watched automatically; `watch` adds others.
+    `gradient` frees the saved arrays unless `persistent`.
 
     >>> x = tensor([3.0])
     >>> with GradientTape() as tape:
@@ -293,7 +316,7 @@ class GradientTape:
         self._block.__exit__(*error)
 
     def watch(self, *tensors: Tensor | Tree) -> None:
-        """Make these tensors ones that gradients can be asked for."""
+        """Make these tensors, or nested lists and dicts of them, leaves of the tape."""
         for t in leaves(tensors):
             track(t)
 
@@ -320,9 +343,8 @@ class GradientTape:
         self, target: Tensor, sources: Tree, cotangent: ArrayLike | None = None
     ) -> Tree: ...
     def gradient(self, target: Tensor, sources: Any, cotangent: ArrayLike | None = None) -> Any:
-        """d(target)/d(source) for each source, in their structure; None where there is no path.
-
-        Inside another tape or `grad` the result is itself differentiable.
+        """d(target) / d(source) for each source, in their structure; None where there is no path
+        from source to target. Inside another tape or `grad` the result is differentiable.
         """
         create = switches.differentiating > 0
         seed = seed_cotangent(target, cotangent, create)
@@ -341,12 +363,13 @@ class GradientTape:
 
 
 class Function:
-    """An op of your own: `forward` on raw arrays, `backward` from cotangent to gradients.
+    """Base class of custom differentiable functions: `forward` computes on raw arrays, `backward`
+    maps the cotangent of the output to the gradients of the inputs.
 
-    `ctx` is an instance per call: `ctx.save(*arrays)` keeps inputs or outputs for
-    `ctx.saved`, `ctx.xp` is the array module. `backward` returns one gradient per positional
-    input (None for those that have none). Written with tensorgrad's functions it is differentiable
-    again.
+    `ctx` is an instance per call: `ctx.save(*arrays)` saves inputs or outputs, which `backward`
+    finds in `ctx.saved`; `ctx.xp` is the array module, numpy or cupy. `backward` returns one
+    gradient per positional input, None for those without; written with tensorgrad's functions it
+    can be differentiated again.
 
     >>> class Double(Function):
     ...     def forward(ctx, x): return 2 * x
@@ -359,15 +382,15 @@ class Function:
     xp: Any = None
 
     def save(ctx, *arrays: Any) -> None:
-        """Keep arrays for `backward`, where `ctx.saved` gives them back in this order."""
+        """Save arrays for `backward`, as `ctx.saved` in this order."""
         ctx.saved = arrays
 
     def forward(ctx, *args: Any, **params: Any) -> Any:
-        """The value, from raw arrays."""
+        """The output array, from raw arrays."""
         raise GraphError(f"{type(ctx).__name__} has no forward(ctx, *arrays)")
 
     def backward(ctx, g: Any) -> Any:
-        """The gradients for the inputs, from the output's cotangent."""
+        """The gradients of the inputs, from the cotangent of the output."""
         raise GraphError(f"{type(ctx).__name__} has no backward(ctx, g)")
 
     @classmethod
@@ -375,12 +398,12 @@ class Function:
         """Call the function on tensors, arrays or numbers; the result is on the tape."""
         inputs = [owned(a) for a in args]
         arrays = [t._data for t in inputs]
-        for i, a in enumerate(arrays):  # one array twice: two views, to tell what was saved
+        for i, a in enumerate(arrays):  # views of an array given twice, to tell what is saved
             if any(a is b for b in arrays[:i]):
                 arrays[i] = a.view()
         ctx = cls()
         ctx.xp = namespace(*arrays)
-        raw = cls.forward(ctx, *arrays, **params)  # static methods, as PyTorch has them, too
+        raw = cls.forward(ctx, *arrays, **params)  # may be a static method, as in PyTorch
         try:
             y = make(raw)
         except DTypeError as error:
@@ -388,13 +411,13 @@ class Function:
         parents = [t.node for t in inputs]
         if not (switches.recording and any(n is not None for n in parents)):
             return Tensor(y)
-        saved, ctx.saved = ctx.saved, ()  # the node holds them, and drops them after backward
+        saved, ctx.saved = ctx.saved, ()  # owned by the node, which frees them after backward
         call = _Call(ctx, arrays, raw, saved)
-        return Tensor(y, noted(Node(), call, parents, saved, params, y.shape, y.dtype))
+        return Tensor(y, record(Node(), call, parents, saved, params, y.shape, y.dtype))
 
 
 class _Call:
-    """What a Node asks of its op, for one call of a Function."""
+    """The op of the node of one call of a Function."""
 
     def __init__(self, ctx: Function, inputs: list, y: Any, saved: tuple):
         self.ctx, self.name = ctx, type(ctx).__name__
@@ -403,21 +426,21 @@ class _Call:
 
     @property
     def rules(self) -> _Call:
-        """Itself; not an attribute, which would be a cycle."""
+        """Itself; not an attribute, which would be a reference cycle."""
         return self
 
     def rewrap(self, saved: tuple, node: Node, wrap: Callable, output: Callable) -> tuple:
-        """The saved arrays under the nodes they came from."""
+        """The saved arrays as tensors on the tape, under the nodes they came from."""
         homes = [node if o == -1 else None if o is None else node.parents[o] for o in self.origins]
         return tuple([wrap(a, n) for a, n in zip(saved, homes, strict=True)])
 
     def vjp(self, g: Any, saved: tuple, params: dict, parents: Sequence) -> tuple:
-        """One gradient or None per input, as raw as the cotangent."""
+        """A gradient or None per input; raw arrays for a raw cotangent, else Tensors."""
         self.ctx.saved = saved
         try:
             gs = type(self.ctx).backward(self.ctx, g)
         finally:
-            self.ctx.saved = ()  # tensors there would hold this call: a cycle
+            self.ctx.saved = ()  # tensors there refer to this call: a reference cycle
         gs = gs if isinstance(gs, tuple) else (gs,)
         if len(gs) != len(parents):
             raise GraphError(
@@ -431,7 +454,7 @@ class _Call:
                 )
         if isinstance(g, Tensor):
             gs = tuple([None if x is None else asarray(x) for x in gs])
-        else:  # views: the function may keep what it returns, or save it
+        else:  # views, so that backprop does not write into arrays that the function still holds
             gs = tuple([x._data if isinstance(x, Tensor) else x for x in gs])
             gs = tuple([None if x is None else x[...] for x in gs])
         return tuple([x if n is not None else None for x, n in zip(gs, parents, strict=True)])

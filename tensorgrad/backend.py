@@ -1,8 +1,8 @@
-"""Which array library holds the numbers: names, moves, dtypes, and why there is no GPU.
+"""Array libraries as backends: registry, copies between host and device, dtypes, GPU diagnosis.
 
-An array's own *type* decides everything after it was made, so several backends live in one
-process; `TENSORGRAD_BACKEND` only says where new tensors are made. Nothing here imports CuPy
-unless it is asked for or the program has imported it already.
+An array's *type* determines its backend, so several coexist in one process; `TENSORGRAD_BACKEND`
+is the default for new tensors. CuPy is imported only when it is asked for, or if the program has
+imported it already.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import numpy as np
 from .errors import BackendError, DTypeError, UnknownOperand, failed, suggest, watch_forks
 
 Array = Any  # an array of any registered backend
-DEFAULT_DTYPE = np.dtype("float32")  # of numbers that come without one
-NUMBERS = (bool, int, float)  # Python's own: they never widen an array's dtype
+DEFAULT_DTYPE = np.dtype("float32")  # of Python floats
+NUMBERS = (bool, int, float)  # Python's scalars, which never promote an array's dtype
 
 
 class Backend(NamedTuple):
-    """One array library: how to name it, recognise it, call it and move data to and from it."""
+    """An array library: its name, array type, namespace and kernels, and copies from and to it."""
 
     name: str
     array_type: type
@@ -39,8 +39,8 @@ NAMES = ("numpy", "cupy", "auto")
 
 
 class _ByType(dict):
-    """Array type -> Backend. NumPy's scalars and subclasses count as NumPy but are not listed:
-    whatever is listed is a plain array."""
+    """Array type -> Backend. NumPy's scalars and subclasses map to NumPy but are no keys: the keys
+    are the types of plain arrays."""
 
     def __missing__(self, kind: type) -> Backend:
         if issubclass(kind, (np.ndarray, np.generic, *NUMBERS)):
@@ -54,8 +54,8 @@ class _ByType(dict):
 
 
 BY_TYPE: dict[type, Backend] = _ByType()
-WEAK = {*NUMBERS, type(None)}  # Python's numbers, and inputs left out
-RAW = set(WEAK)  # what ops take besides Tensors: these, and arrays of the known backends
+WEAK = {*NUMBERS, type(None)}  # types of weakly typed scalars, and of optional inputs left out
+RAW = set(WEAK)  # types that ops take besides Tensors: these, and arrays of the backends
 
 
 def _is_cupy(kind: type) -> bool:
@@ -63,7 +63,7 @@ def _is_cupy(kind: type) -> bool:
 
 
 def register(backend: Backend) -> None:
-    """Make a backend known by name and by array type."""
+    """Register a backend by name and by array type."""
     BACKENDS[backend.name] = backend
     BY_TYPE[backend.array_type] = backend
     RAW.add(backend.array_type)
@@ -85,7 +85,7 @@ def namespace(first: Array, *others: Array) -> Any:
     return np
 
 
-# --- choosing -----------------------------------------------------------------------------------
+# --- selection ----------------------------------------------------------------------------------
 
 
 def why_no_gpu() -> str | None:
@@ -146,7 +146,7 @@ def get(name: str) -> Backend:
 
 
 def _explained(what: str, move: Callable) -> Callable:
-    """A copy, where the host waits for the device and hears what went wrong there."""
+    """A copy between host and device that synchronises, and raises the device's errors as ours."""
 
     def moved(a: Array) -> Array:
         try:
@@ -163,7 +163,7 @@ _default: Backend | None = None
 
 
 def default() -> Backend:
-    """Where new tensors are made: what `set_backend` or TENSORGRAD_BACKEND says, else NumPy."""
+    """The backend of new tensors: that of `set_backend`, else of TENSORGRAD_BACKEND, else NumPy."""
     global _default
     if _default is None:
         _default = get(os.environ.get("TENSORGRAD_BACKEND", "numpy").strip().lower() or "numpy")
@@ -171,7 +171,16 @@ def default() -> Backend:
 
 
 def set_backend(name: str) -> None:
-    """Make new tensors on the backend `name` (numpy, cupy or auto) from now on."""
+    """Set the default backend, on which new tensors are created: "numpy", "cupy" or "auto", which
+    is CuPy where a GPU is usable. Existing tensors stay where they are.
+
+    Raises: BackendError with the reason where it is not usable.
+
+    >>> before = zeros(1).backend
+    >>> set_backend("numpy"); zeros(1).backend
+    'numpy'
+    >>> set_backend(before)
+    """
     global _default
     _default = get(name)
 
@@ -179,7 +188,7 @@ def set_backend(name: str) -> None:
 # --- dtypes -------------------------------------------------------------------------------------
 
 
-on_bfloat16: list[Callable[[], None]] = []  # told when the first bfloat16 array is met
+on_bfloat16: list[Callable[[], None]] = []  # called when the first bfloat16 array is seen
 
 
 class _Floating(dict):
@@ -195,12 +204,12 @@ _floating: dict[np.dtype, bool] = _Floating()
 
 
 def is_floating(dtype: np.dtype) -> bool:
-    """Whether gradients flow through the dtype: NumPy's floats, and bfloat16, which is not one."""
+    """Whether a dtype is differentiable: NumPy's floats, and bfloat16, which is not of NumPy."""
     return _floating[dtype]
 
 
 class _Units(dict):
-    """dtype -> 0 and 1 of that dtype; Python's own where those keep an integer's dtype."""
+    """dtype -> 0 and 1 as arrays of a floating dtype; Python's for others, which keep the dtype."""
 
     def __missing__(self, dtype: np.dtype) -> tuple[Any, Any]:
         units = (np.zeros((), dtype), np.ones((), dtype)) if is_floating(dtype) else (0, 1)
@@ -231,8 +240,8 @@ def promoted(a: np.dtype, b: np.dtype) -> np.dtype:
 
 
 def dtype_of(dtype: Any) -> np.dtype:
-    """A NumPy dtype from a dtype, a type or a name, the default for None; 'bfloat16' needs
-    ml_dtypes.
+    """The NumPy dtype of a dtype, type or name; None is the default, float32. 'bfloat16' needs
+    ml_dtypes. DTypeError for dtypes that are not numeric.
 
     >>> dtype_of("float32")
     dtype('float32')
@@ -262,11 +271,10 @@ def dtype_of(dtype: Any) -> np.dtype:
 def make(
     value: Any, dtype: Any = None, backend: str | None = None, floats: np.dtype = DEFAULT_DTYPE
 ) -> Array:
-    """An array from an array, number or nested list, on `backend` (default: where it is, else
-    the default backend). Floats written in Python become float32, or another dtype for `floats`;
-    arrays keep their dtype.
+    """An array of an array, number or nested list, on `backend` (None: that of the array, else the
+    default). Arrays keep their dtype; Python floats become `floats`.
 
-    Raises DTypeError for values that are not numbers.
+    Raises: DTypeError for values that are not numeric.
     """
     to = None if backend is None else get(backend)
     kind = type(value)
@@ -302,9 +310,9 @@ def make(
 
 
 def operand(value: Any, others: tuple) -> Any:
-    """What an op is given that is no Tensor and no plain array, as one of those or a number: NumPy
-    scalars, lists, arrays of a subclass, whatever NumPy makes an array of. It goes where the
-    `others` (arrays and Tensors) are. UnknownOperand for what is none of these."""
+    """An operand that is neither a Tensor nor a plain array, converted to an array: NumPy scalars,
+    lists, subclasses of arrays, whatever has `__array__`. It is put on the backend of the `others`.
+    UnknownOperand for anything else."""
     kind = type(value)
     known = isinstance(value, (np.ndarray, np.generic, list, tuple)) or _is_cupy(kind)
     if kind is complex:
@@ -324,7 +332,7 @@ def operand(value: Any, others: tuple) -> Any:
 
 
 def _from_arrays(value: Any) -> bool:
-    """Whether the numbers in a nested list were NumPy's already, and so keep their dtype."""
+    """Whether a nested list is of NumPy's arrays and scalars, which keep their dtype."""
     while isinstance(value, (list, tuple)) and value:
         value = value[0]
     return isinstance(value, (np.ndarray, np.generic))

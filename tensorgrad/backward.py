@@ -1,9 +1,8 @@
-"""The walk back over the tape: from the cotangents of some results to those of the leaves.
+"""Reverse-mode differentiation: from the cotangents of some outputs to those of the leaves.
 
-Nodes are visited newest first, each once all of its cotangents have come, and their ops' rules
-are run: on raw arrays, or on Tensors when the gradient is itself to be differentiated. On Tensors,
-too, when an array is large: what a rule writes as `g * b` then finds the kernel. (A Function gets
-raw arrays whatever their size: its author may write into copies of them.)
+Nodes are visited in reverse topological order, and the rules of their ops run on raw arrays, or
+on Tensors if gradients are to be differentiated. Large arrays go as Tensors, too, so that `g * b`
+finds the kernel. (A Function gets raw arrays of any size: it may write into copies of them.)
 """
 
 from __future__ import annotations
@@ -30,35 +29,35 @@ def backprop(
 ) -> dict[Any, Any]:
     """Cotangents of all leaves and `wanted` nodes from those of the roots.
 
-    Nodes older than `oldest` are not visited. Gradients are raw arrays, or Tensors on a new tape
-    with `create_graph`. What nodes saved is dropped on the way unless `retain`.
+    Nodes older than `oldest` are not visited. Gradients are raw arrays, or with `create_graph`
+    Tensors on the tape. Saved arrays are freed on the way unless `retain`.
     """
     before, anomaly = switches.autocast, switches.anomaly
-    switches.autocast = switches.anomaly = None  # rules keep to the dtypes they find
+    switches.autocast = switches.anomaly = None  # rules keep the dtypes of their inputs
     try:
-        return _walk(roots, wanted, oldest, create_graph, retain, anomaly)
+        return _visit(roots, wanted, oldest, create_graph, retain, anomaly)
     finally:
         switches.autocast, switches.anomaly = before, anomaly
 
 
-def _walk(
+def _visit(
     roots: list, wanted: Iterable, oldest: int, create_graph: bool, retain: bool, anomaly: Any
 ) -> dict[Node, Any]:
-    grads: dict[Node, Any] = {}  # cotangents not yet passed on
+    grads: dict[Node, Any] = {}  # accumulated cotangents of nodes to visit
     found: dict[Node, Any] = {}
-    heap: list[tuple[int, Node]] = []  # the newest node first, but for
-    newest: Any = None  # the newest parent, which mostly is the next: chains do without the heap
+    heap: list[tuple[int, Node]] = []  # nodes to visit, newest first, but for
+    newest: Any = None  # the newest parent, usually the next node: chains of ops skip the heap
     node: Any = roots[0][0]
     edges: Iterable = roots
-    wanted, seq, top = set(wanted), next_seq(), 0  # top: when the newest in the heap was made
+    wanted, seq, top = set(wanted), next_seq(), 0  # top: seq of the newest in the heap
     raw = type(roots[0][1])
-    least = inf if create_graph else large()  # size from which on raw arrays go by ops
+    least = inf if create_graph else large()  # size from which rules are run on Tensors
     try:
         while True:
             for parent, g in edges:
                 if parent is None:
                     continue
-                if parent.written > seq:  # even where no gradient goes
+                if parent.written > seq:  # even without a cotangent
                     raise GraphError(STALE.format(parent.tensor(), node.op.name))
                 if g is None or parent.seq < oldest:
                     continue
@@ -117,12 +116,12 @@ def _walk(
             if not retain:
                 node.saved = None
     except (TensorgradError, MemoryError, RuntimeError) as error:
-        _tell(error, node, anomaly)
+        _annotate(error, node, anomaly)
         raise
 
 
-def _tell(error: Any, node: Node, anomaly: Any) -> None:
-    """The error of a rule, with its op; in anomaly mode, too, with where that was called."""
+def _annotate(error: Any, node: Node, anomaly: Any) -> None:
+    """Add the op to an error of its rule; within detect_anomaly, its line and layer, too."""
     if isinstance(error, (GraphError, AnomalyError)) or node.op is None:
         return
     what = f"backward of {node.op.name}" + ("" if anomaly is None else anomaly.place(node))
@@ -131,25 +130,25 @@ def _tell(error: Any, node: Node, anomaly: Any) -> None:
         return
     told = [failed(what, error)]
     if told[0] is not error:
-        raise told.pop() from error  # held by no frame that it holds: a cycle, with all arrays here
+        raise told.pop() from error  # no frame refers to it: a cycle would keep all arrays
 
 
 def _by_ops(op: Any, g: Array, saved: tuple, node: Node, needed: Any) -> list:
-    """The gradients of raw arrays from rules that are run on Tensors."""
+    """Raw gradients from rules that are run on untracked Tensors."""
     saved = op.rules.rewrap(saved, node, _bare, lambda node, i, a: Tensor(a))
     gradients = op.rules.vjp(Tensor(g), saved, node.params, needed)
     return [g._data if isinstance(g, Tensor) else g for g in gradients]
 
 
 def _bare(saved: Any, node: Any) -> Any:
-    """What was saved as a Tensor that is on no tape."""
+    """A saved value as an untracked Tensor."""
     if type(saved) is tuple:
         return tuple([_bare(a, None) for a in saved])
     return saved if type(saved) in WEAK else Tensor(saved)
 
 
 def _collect(out: Out, g: Any, grads: dict, heap: list) -> None:
-    """Put the cotangent of one output into its op's tuple, which waits until all have come."""
+    """Accumulate the cotangent of one output in the tuple of cotangents of its op's node."""
     node = out.parents[0]
     if node not in grads:
         grads[node] = [None] * node.shape
@@ -159,7 +158,7 @@ def _collect(out: Out, g: Any, grads: dict, heap: list) -> None:
 
 
 def _wrap(saved: Any, node: Any) -> Any:
-    """A saved value back on the tape, for a backward that is itself recorded."""
+    """A saved value as a Tensor on the tape, for a backward that is recorded."""
     if type(saved) is tuple:
         return tuple([output_of(node, i, a) for i, a in enumerate(saved)])
     return saved if type(saved) in WEAK else Tensor(saved, node)

@@ -1,8 +1,7 @@
-"""The heart: ops, and the tape they leave. backward.py goes back over it.
+"""The heart: Tensor, Op, and the tape of Nodes that ops record. backward.py differentiates it.
 
-An `Op` is a *reference* (a function in plain array language) and one rule per input. Calling it
-on Tensors runs the kernel of that name where one accepts the arrays, else the reference, and
-records a `Node`, which holds what the rules will need.
+An `Op` is a *reference* (a function in plain array language) and a rule per input. Calling it runs
+the kernel of that name if it accepts the arrays, else the reference, and records a `Node`.
 """
 
 from __future__ import annotations
@@ -26,53 +25,57 @@ if TYPE_CHECKING:
 else:
     TensorMethods = object
 new = object.__new__
-next_seq = count(1).__next__  # one clock for nodes and writes: newest-first is topological order
+next_seq = count(1).__next__  # orders nodes and writes: descending is reverse topological order
 
 
 class Node:
-    """One recorded call. It holds arrays and older nodes, never a Tensor: no cycles."""
+    """One recorded call. It refers to arrays and older nodes, never to Tensors: no cycles."""
 
     __slots__ = ("dtype", "op", "params", "parents", "saved", "seq", "shape")
-    op: Any  # what was called; None for a leaf, and for one output of several
+    op: Any  # that was called; None for a leaf, and for one output of several
     parents: Sequence[Any]  # the node of each input, or None
-    saved: Any  # a tuple of what the rules need; None once backward has passed
+    saved: Any  # a tuple of arrays that the rules need; None once backward has freed it
     params: dict[str, Any]
     seq: int
-    shape: Any  # of the result; their number, where there are several
+    shape: Any  # of the output; the number of outputs, where there are several
     dtype: Any
-    written = 0  # only leaves are ever written to
+    written = 0  # only leaves are updated in place
 
 
-def noted(node, op, parents, saved, params, shape, dtype):
-    """The node, filled in. (In the call of most ops this stands line by line: rules.py.)"""
+def record(node, op, parents, saved, params, shape, dtype):
+    """Initialise a node. (Inlined in the generated calls of most ops: rules.py.)"""
     node.op, node.parents, node.saved, node.params = op, parents, saved, params
     node.seq, node.shape, node.dtype = next_seq(), shape, dtype
     return node
 
 
 class Leaf(Node):
-    """A tensor gradients are collected for. `written` is the time of the last write to it."""
+    """The node of a tensor that gets a gradient; `written`: the seq of its last in-place update."""
 
     __slots__ = ("tensor", "written")
 
     def __init__(self, tensor: Tensor):
         data = tensor._data
-        noted(self, None, (), (), {}, data.shape, data.dtype)
+        record(self, None, (), (), {}, data.shape, data.dtype)
         self.tensor, self.written = weakref.ref(tensor), 0
 
 
 class Out(Node):
-    """One of the outputs of an op that has several: passes its cotangent to slot `index`."""
+    """One output of an op that has several; its cotangent goes to slot `index` of the parent's."""
 
     __slots__ = ("index",)
 
     def __init__(self, parent: Node, index: int, array: Array):
-        noted(self, None, (parent,), (), {}, array.shape, array.dtype)
+        record(self, None, (parent,), (), {}, array.shape, array.dtype)
         self.index = index
 
 
 class Tensor(TensorMethods):
-    """An array and its place on the tape. `data` is the NumPy or CuPy array itself."""
+    """An array, `data`, and its node on the tape. `tensor` creates one from data of any kind.
+
+    >>> Tensor(np.ones(2, "float32")) + 1
+    tensor([2., 2.], dtype=float32)
+    """
 
     __slots__ = ("__weakref__", "_data", "_grad", "node")
 
@@ -81,7 +84,7 @@ class Tensor(TensorMethods):
 
     @property
     def data(self) -> Array:
-        """The array underneath. Assigning another is a write that backward knows of."""
+        """The NumPy or CuPy array itself. Assigning another one is an in-place update."""
         return self._data
 
     @data.setter
@@ -95,7 +98,7 @@ class Tensor(TensorMethods):
 
 
 def stamp(tensor: Tensor) -> None:
-    """Note that the tensor's array was written: graphs recorded before are now out of date."""
+    """Mark an in-place update of a leaf: backward refuses graphs that were recorded before it."""
     if (leaf := tensor.node) is not None:
         leaf.written = next_seq()
         leaf.shape, leaf.dtype = tensor._data.shape, tensor._data.dtype
@@ -106,11 +109,11 @@ def stamp(tensor: Tensor) -> None:
 OPS: dict[str, Op] = {}
 _FACTS = """samples extreme scalar kind outputs inplace differentiable fixed precision
 shortcut""".split()
-on_autocast: list[Callable] = []  # what casts the inputs of an op with a `precision` (precision.py)
+on_autocast: list[Callable] = []  # casts inputs of an op with a `precision` (precision.py)
 
 
 class Op:
-    """A differentiable function of arrays; `op()` makes one and enters it in the table."""
+    """A differentiable function of arrays; `op()` makes one and registers it in OPS."""
 
     def __init__(self, ref: Callable, rules: dict[str, Callable], joint: Callable | None, **facts):
         self.ref, self.name = ref, ref.__name__.rstrip("_")
@@ -135,18 +138,17 @@ class Op:
         self.call = self.rules.unrolled(self, plain, globals())
         self.__class__ = type("Op", (Op,), {"__call__": staticmethod(self.call)})
 
-    __call__: Callable[..., Any]  # made for each op, below
+    __call__: Callable[..., Any]  # generated for each op
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
     def names(self, n: int) -> list[str]:
-        """What each of n inputs is called."""
+        """The names of n inputs."""
         return [*self.inputs, *[self.variadic or ""] * (n - len(self.inputs))]
 
     def general(self, *args, **params):
-        """Raw arrays in, raw arrays out; with a Tensor among them: Tensors out, recorded. The call
-        itself is this, unrolled for the op's inputs (rules.py)."""
+        """Raw arrays in and out, or Tensors, recorded; `call` is this unrolled (rules.py)."""
         arrays, parents, like, tracked = [], [], None, False
         if self.precision and switches.autocast is not None:
             args = on_autocast[0](self, args)
@@ -159,7 +161,7 @@ class Op:
                 arrays.append(a if type(a) in RAW else _plain(self, a, args))
                 parents.append(None if type(a) in WEAK else False)
         tracked = tracked and switches.recording and self.differentiable
-        if tracked and not self.has_rules:  # the gradient is the gradient of the reference
+        if tracked and not self.has_rules:  # differentiate the reference
             return self.ref(*args, **params)
         if like is not None:
             arrays = settled(self, arrays, parents)
@@ -179,10 +181,10 @@ class Op:
         if not tracked:
             return Tensor(y)
         saved = self.rules.pick(y, arrays)
-        return Tensor(y, noted(Node(), self, parents, saved, params, y.shape, y.dtype))
+        return Tensor(y, record(Node(), self, parents, saved, params, y.shape, y.dtype))
 
     def _special(self, y, args, arrays, parents, params):
-        """Results of ops with several outputs, or that write into their inputs."""
+        """The result of an op with several outputs, or that updates inputs in place."""
         for name, a in zip(self.names(len(args)), args, strict=False):
             if name in self.inplace and isinstance(a, Tensor):
                 stamp(a)
@@ -193,19 +195,18 @@ class Op:
         if parents is None:
             return tuple([None if a is None else Tensor(a) for a in y])
         saved = self.rules.pick(tuple(y), arrays)
-        node = noted(Node(), self, parents, saved, params, len(y), None)
+        node = record(Node(), self, parents, saved, params, len(y), None)
         return tuple([output_of(node, i, a) for i, a in enumerate(y)])
 
 
 def op(joint: Callable | None = None, **given) -> Any:
     """Register the decorated reference as an `Op`. (Any, as rules name ops that are yet to come.)
 
-    Keywords named as an input are rules for it, functions whose argument names say what to save
-    (see rules.py); `joint` is one rule for all inputs. Facts: `samples` and `extreme` (inputs to
-    test on), `scalar` (the formula of one element), `kind` (map, shape or other),
-    `outputs` (their names, when several), `inplace` (inputs written to), `differentiable`,
-    `fixed` (inputs whose dtype is their own, such as indices: promotion.py leaves them),
-    `precision` ("half" or "single": what precision.py has it computed in).
+    Keywords named as an input are its rules, whose argument names say what to save (rules.py);
+    `joint` is one rule for all inputs. Facts: `samples` and `extreme` (test inputs), `scalar` (the
+    formula of an element), `kind` (map, shape or other), `outputs` (names, if several), `inplace`
+    (inputs that are updated), `differentiable`, `fixed` (inputs exempt from promotion, such as
+    indices), `precision` ("half" or "single": what autocast computes it in).
     Without a rule the reference is differentiated, so it must then be made of other ops.
     """
 
@@ -222,7 +223,7 @@ def op(joint: Callable | None = None, **given) -> Any:
 
 
 def _plain(self: Op, a: Any, args: tuple) -> Array:
-    """An argument that is neither a Tensor nor a listed array: NumPy scalars, lists, subclasses."""
+    """An argument that is neither Tensor nor plain array, converted: scalars, lists, subclasses."""
     try:
         return operand(a, args)
     except DTypeError as error:
@@ -230,6 +231,6 @@ def _plain(self: Op, a: Any, args: tuple) -> Array:
 
 
 def output_of(node: Node, i: int, array: Array | None) -> Tensor | None:
-    """Output i of a node as a tensor on the tape; integers are not on it."""
+    """Output i of a node as a Tensor, on the tape if it is floating."""
     tracked = array is not None and is_floating(array.dtype)
     return None if array is None else Tensor(array, Out(node, i, array) if tracked else None)

@@ -1,4 +1,4 @@
-"""Making tensors: from data, filled, random; and the seed of everything random."""
+"""Creating tensors, from data, filled or random, and the state of the random generators."""
 
 from __future__ import annotations
 
@@ -29,15 +29,14 @@ from .words import explains_names
 
 
 def asarray(value: ArrayLike, dtype: DType = None, backend: str | None = None) -> Tensor:
-    """A Tensor of `value` that shares its memory where dtype and backend allow it; `tensor` copies.
+    """A Tensor of `value`, sharing its memory where dtype and backend allow it; `tensor` copies.
 
     Args:
-        value: a number, an array, nested lists, a data frame: whatever NumPy makes an array of.
-            Tensors come back as they are; a list of them is stacked, and gradients flow back.
-        dtype: of the result; None keeps that of arrays, and makes floats written in Python float32.
-        backend: where the result is; None leaves arrays in their place, all else goes to the
-            default backend.
-    Raises: DTypeError for what is not numbers.
+        value: a number, an array, nested lists, a data frame: whatever NumPy converts to an array.
+            A Tensor is returned itself; a list of Tensors is stacked, and gradients flow back.
+        dtype: of the result; None keeps that of arrays, and is float32 for Python floats.
+        backend: of the result; None is that of an array, else the default backend.
+    Raises: DTypeError for values that are not numeric.
 
     >>> asarray([1.0, 2.0]).dtype
     dtype('float32')
@@ -59,12 +58,12 @@ def asarray(value: ArrayLike, dtype: DType = None, backend: str | None = None) -
         backend = backends.default().name
     a = backends.make(value, dtype, backend)
     shared = a is value
-    return Tensor(a.view() if shared else a)  # a view: `+=` tells that it is shared
+    return Tensor(a.view() if shared else a)  # a view, by which `+=` knows that memory is shared
 
 
 def owned(value: Any, backend: str | None = None) -> Tensor:
-    """`asarray`, with a copy of memory that the caller goes on to own while ops are recorded: one
-    of them may save it, and its owner may write to it before backward."""
+    """`asarray`, but while ops are recorded with a copy of the caller's memory: an op may save it,
+    and the caller may write to it before backward."""
     if isinstance(value, Tensor):
         return value
     made = asarray(value, None, backend)
@@ -78,7 +77,7 @@ def owned(value: Any, backend: str | None = None) -> Tensor:
 
 
 def beside(value: Any, x: Tensor) -> Tensor:
-    """A Tensor of `value` where x is: a NumPy array or a list goes there."""
+    """A Tensor of `value`; NumPy arrays and lists are put on x's backend."""
     return owned(value, x.backend if isinstance(value, (np.ndarray, list)) else None)
 
 
@@ -90,18 +89,19 @@ def tensor(
     requires_grad: bool = False,
     backend: str | None = None,
 ) -> Tensor:
-    """A new Tensor that owns a copy of `value`; a leaf of the tape with `requires_grad`.
+    """A new Tensor that owns a copy of `value`; with `requires_grad`, a leaf of the tape.
 
-    Args are those of `asarray`.
-    Raises: DTypeError for what is not numbers, and for gradients of integers; GraphError for a list
-    of tensors that require gradients, or the result of a recorded op: they would be lost.
+    Args: those of `asarray`.
+    Raises: DTypeError for values that are not numeric, and for integers with `requires_grad`;
+        GraphError for a list of tensors that require gradients, or the result of a recorded op,
+        which a copy would cut from the tape.
 
     >>> tensor([[1, 2], [3, 4]]).shape
     (2, 2)
     """
     if isinstance(value, (list, tuple)) and switches.recording and tracked(value):
         raise GraphError(
-            "tensor() copies numbers, which would cut the gradients of the tensors in the list: "
+            "tensor() copies data, which would cut the gradients of the tensors in the list: "
             "tg.stack(list) keeps them; .detach() the tensors if they are not wanted"
         )
     check_off_tape(value, "tensor()")
@@ -134,14 +134,14 @@ def track(t: Tensor) -> Tensor:
 
 
 def tracked(value: Any) -> bool:
-    """Whether there is a Tensor that requires gradients somewhere in nested lists."""
+    """Whether a Tensor in these nested lists requires gradients."""
     if isinstance(value, (list, tuple)):
         return any(map(tracked, value))
     return isinstance(value, Tensor) and value.node is not None
 
 
 def _untensor(value: Any) -> Any:
-    """Nested lists with the Tensors in them replaced by their host arrays."""
+    """Nested lists in which Tensors are replaced by their data on the host."""
     if isinstance(value, Tensor):
         return BY_TYPE[type(value._data)].to_host(value._data)
     return [_untensor(v) for v in value] if isinstance(value, (list, tuple)) else value
@@ -159,7 +159,7 @@ def _shape(shape: Any) -> tuple[int, ...]:
 
 
 def _made(name: str, make: Callable, *args: Any, **options: Any) -> Any:
-    """What the array library makes of these arguments; its complaints as ours."""
+    """make(*args, **options) of the array library, its errors translated to ours."""
     try:
         return make(*args, **options)
     except TensorgradError:
@@ -187,7 +187,7 @@ def _filled(name: str, shape: Any, value: Any, dtype: Any, backend: Any, leaf: b
 def zeros(
     shape: Shape, dtype: DType = None, backend: str | None = None, *, requires_grad: bool = False
 ) -> Tensor:
-    """Zeros of a shape: a whole number or several in brackets. `dtype` None is float32.
+    """A tensor of zeros; `shape` is an int or a tuple of ints. `dtype` None is float32.
 
     >>> zeros((2, 3)).shape
     (2, 3)
@@ -199,7 +199,7 @@ def zeros(
 def ones(
     shape: Shape, dtype: DType = None, backend: str | None = None, *, requires_grad: bool = False
 ) -> Tensor:
-    """Ones of a shape: a whole number or several in brackets. `dtype` None is float32.
+    """A tensor of ones; `shape` is an int or a tuple of ints. `dtype` None is float32.
 
     >>> ones(2).tolist()
     [1.0, 1.0]
@@ -216,7 +216,7 @@ def full(
     *,
     requires_grad: bool = False,
 ) -> Tensor:
-    """One value everywhere. `dtype` None is that of the value: int64, bool, or float32.
+    """A tensor filled with `value`. `dtype` None is that of the value: int64, bool, or float32.
 
     >>> full(2, 7).dtype, full(2, 0.5).dtype
     (dtype('int64'), dtype('float32'))
@@ -228,7 +228,7 @@ def full(
 
 @explains_names
 def zeros_like(x: ArrayLike, dtype: DType = None) -> Tensor:
-    """Zeros of x's shape and backend, and of its dtype unless another is given.
+    """Zeros of the shape, dtype and backend of x, unless another dtype is given.
 
     >>> zeros_like([1, 2]).dtype
     dtype('int64')
@@ -238,7 +238,7 @@ def zeros_like(x: ArrayLike, dtype: DType = None) -> Tensor:
 
 @explains_names
 def ones_like(x: ArrayLike, dtype: DType = None) -> Tensor:
-    """Ones of x's shape and backend, and of its dtype unless another is given.
+    """Ones of the shape, dtype and backend of x, unless another dtype is given.
 
     >>> ones_like([0.5, 2.0]).tolist()
     [1.0, 1.0]
@@ -248,7 +248,8 @@ def ones_like(x: ArrayLike, dtype: DType = None) -> Tensor:
 
 @explains_names
 def full_like(x: ArrayLike, value: Number, dtype: DType = None) -> Tensor:
-    """One value everywhere in x's shape and backend, in its dtype unless another is given.
+    """A tensor filled with `value`, of the shape, dtype and backend of x, unless another dtype is
+    given.
 
     >>> full_like([1.0, 2.0], 7.0).tolist()
     [7.0, 7.0]
@@ -265,9 +266,8 @@ def arange(
     dtype: DType = None,
     backend: str | None = None,
 ) -> Tensor:
-    """Numbers from `start` to below `stop` by `step`; with one argument from 0 to below it.
-
-    Whole numbers give int64, others float32, unless `dtype` says otherwise.
+    """start, start + step, ... up to but excluding `stop`; with one argument, that is `stop` and
+    `start` is 0. int64 for integer arguments, else float32, unless `dtype` is given.
 
     >>> arange(3).tolist()
     [0, 1, 2]
@@ -283,7 +283,7 @@ def arange(
 def linspace(
     start: Number, stop: Number, num: int = 50, dtype: DType = None, backend: str | None = None
 ) -> Tensor:
-    """`num` evenly spaced numbers from `start` to `stop`, both included. `dtype` None is float32.
+    """`num` evenly spaced values from `start` to `stop`, both included. `dtype` None is float32.
 
     >>> linspace(0, 1, 3).tolist()
     [0.0, 0.5, 1.0]
@@ -294,7 +294,7 @@ def linspace(
 
 @explains_names
 def eye(n: int, m: int | None = None, dtype: DType = None, backend: str | None = None) -> Tensor:
-    """The identity matrix of n rows and m (n) columns. `dtype` None is float32.
+    """The identity matrix (n, m), where m is by default n. `dtype` None is float32.
 
     >>> eye(2).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
@@ -308,7 +308,7 @@ def _home() -> str:
 
 
 def from_dlpack(source: Any) -> Tensor:
-    """A Tensor that shares the memory of any array that speaks DLPack, on the CPU or a CUDA device.
+    """A Tensor that shares the memory of an array with the DLPack protocol, on the CPU or a GPU.
 
     >>> a = np.ones(2); t = from_dlpack(a); a[0] = 5.0; t.tolist()
     [5.0, 1.0]
@@ -319,23 +319,23 @@ def from_dlpack(source: Any) -> Tensor:
 
 
 # --- randomness ---------------------------------------------------------------------------------
-# Host draws (weights, shuffling) come from NumPy's generator and are moved; masks drawn on the
-# device come from our Philox, whose state is an array there. One seed sets both.
+# Weights and shuffles are drawn on the host, by NumPy's generator, and copied; dropout masks are
+# drawn on the device by our Philox, whose state is an array there. `seed` seeds both.
 
 
 class _Stream:
-    """The process's source of random numbers."""
+    """The process's random generators."""
 
-    host: np.random.Generator | None = None  # of the first seed, which is drawn when needed: NumPy
-    key: int  # loads its generators when they are first used, in 10 ms
-    device: dict[str, Array] = {}
-    lock = threading.Lock()  # two threads must not take the same words
+    host: np.random.Generator | None = None  # seeded on first use: NumPy takes 10 ms to load them
+    key: int  # of Philox
+    device: dict[str, Array] = {}  # backend -> state of Philox
+    lock = threading.Lock()  # no two threads draw the same words
 
 
 @explains_names
 def seed(value: int) -> None:
-    """Start all random streams anew: weights, dropout and loaders of a run follow from `value`.
-    Without it each process draws its own.
+    """Seed all random generators: weight initialisation, dropout, shuffling and random tensors are
+    determined by `value`. Without a call, each process is seeded by the operating system.
 
     >>> seed(0); a = randn(2).tolist(); seed(0); a == randn(2).tolist()
     True
@@ -346,7 +346,7 @@ def seed(value: int) -> None:
     _Stream.key = int(np.random.SeedSequence(int(value)).generate_state(1, np.uint64)[0])
     if forked():
         _Stream.device.clear()
-    for name, state in _Stream.device.items():  # captured steps go on reading that array
+    for name, state in _Stream.device.items():  # in place, as CUDA graphs read that array
         state[...] = backends.get(name).from_host(_start())
 
 
@@ -361,7 +361,7 @@ def _seeded() -> type[_Stream]:
 
 
 def host_generator() -> np.random.Generator:
-    """The generator that weights and shuffles are drawn from, on the host."""
+    """The generator on the host, for weights, shuffles and random tensors."""
     if switches.replayed is not None:
         return switches.replayed[0]
     generator = _seeded().host
@@ -370,7 +370,7 @@ def host_generator() -> np.random.Generator:
 
 
 def random_state(name: str, words: int) -> Array:
-    """State for an op that draws `words` 32-bit words on the backend `name`; see ops/random.py."""
+    """The state for an op that draws `words` 32-bit words on backend `name`; see ops/random.py."""
     if switches.replayed is not None:
         if (state := next(switches.replayed[1], None)) is None:
             raise GraphError(_OTHERS)
@@ -385,8 +385,8 @@ def random_state(name: str, words: int) -> Array:
 
 
 class Draws:
-    """The random numbers that one function draws in this thread, to be drawn again: the states that
-    it took on devices, and the state of the host's generator before and after it."""
+    """The random states that a function uses in this thread, so that it can be replayed: those of
+    Philox on the device, and that of the host's generator before and after it."""
 
     def __init__(self) -> None:
         self.states: list[Array] = []
@@ -394,8 +394,8 @@ class Draws:
         self.end: Any = None
 
     @contextmanager
-    def noted(self) -> Iterator[None]:
-        """What the block draws is noted here, and where the draws around it are noted, too."""
+    def recorded(self) -> Iterator[None]:
+        """Record the states used within the block, here and in an enclosing `Draws`."""
         outer, switches.draws = switches.draws, self
         self.start = host_generator().bit_generator.state
         try:
@@ -407,8 +407,9 @@ class Draws:
                 outer.states += self.states
 
     @contextmanager
-    def again(self) -> Iterator[None]:
-        """The block draws what was noted, and no stream moves; GraphError where it cannot."""
+    def replayed(self) -> Iterator[None]:
+        """Replay the recorded states within the block, and leave the generators as they are;
+        GraphError where the block draws differently."""
         before = switches.draws, switches.replayed
         host = np.random.default_rng(0)
         host.bit_generator.state = self.start
@@ -421,16 +422,16 @@ class Draws:
             raise GraphError(_OTHERS)
 
 
-_OTHERS = """checkpoint: the function drew other random numbers when it was run again for backward;
-call layers that find their size at the first call once before, draw in one thread at a time"""
+_OTHERS = """checkpoint: the function drew other random numbers when recomputed for backward:
+initialise lazy layers by a call before, and draw in one thread at a time"""
 
 
 @explains_names
 def rand(
     *shape: Shape, dtype: DType = None, backend: str | None = None, requires_grad: bool = False
 ) -> Tensor:
-    """Uniform numbers in [0, 1): `rand(2, 3)` and `rand((2, 3))` are the same, `rand()` is one.
-    `dtype` None is float32.
+    """A tensor of uniform random numbers in [0, 1), of shape `rand(2, 3)` or `rand((2, 3))`;
+    `rand()` is a scalar. `dtype` None is float32.
 
     >>> rand(2, 3).shape
     (2, 3)
@@ -444,8 +445,8 @@ def rand(
 def randn(
     *shape: Shape, dtype: DType = None, backend: str | None = None, requires_grad: bool = False
 ) -> Tensor:
-    """Normal numbers of mean 0 and variance 1: `randn(2, 3)` and `randn((2, 3))` are the same,
-    `randn()` is one. `dtype` None is float32.
+    """A tensor of standard normal random numbers, of shape `randn(2, 3)` or `randn((2, 3))`;
+    `randn()` is a scalar. `dtype` None is float32.
 
     >>> randn(2, 3).shape
     (2, 3)

@@ -1,8 +1,8 @@
-"""From an op and an array's type to the function that runs: a kernel by name, or the reference.
+"""Dispatch: from an op and an array type to the function to call, a kernel or the reference.
 
-A kernel is a function in `kernels/<cpu|cuda>/<family>.py` with the op's name and signature. Its
-`@accepts` guard is part of the selection: arrays it refuses go to the reference, as do all ops
-that have no kernel. An error while *importing* a kernel file is raised, never swallowed.
+A kernel is a function in `kernels/<cpu|cuda>/<family>.py` with the op's name and signature. Arrays
+that its `@accepts` guard rejects go to the reference, as do ops without a kernel. An error on
+*importing* a kernel file is raised, never swallowed.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ _mode = os.environ.get("TENSORGRAD_KERNELS", "auto")
 
 
 class Kernels(dict):
-    """Array type -> the function that runs an op on it, filled on first use."""
+    """Array type -> the function that computes an op on it, resolved on first use."""
 
     def __init__(self, op: Op):
         super().__init__()
         self.op = op
-        self.scope: dict[str, Any] = {}  # of the op's call, which sends small NumPy arrays ...
+        self.scope: dict[str, Any] = {}  # of the op's call: its fast path for small NumPy arrays
         _tables.append(self)
 
     def __missing__(self, kind: type) -> Callable:
@@ -55,7 +55,7 @@ class Kernels(dict):
             for watcher in _watchers:
                 run = watcher(self.op, run)
             if kind is ndarray:
-                self.scope.update(small=small, least=0 if _watchers else least)  # ... there
+                self.scope.update(small=small, least=0 if _watchers else least)
         elif kind is type(None) or issubclass(kind, NUMBERS):
             run = self._by_first_array
         else:
@@ -68,14 +68,14 @@ class Kernels(dict):
         self.scope["least"] = 0
 
     def _by_first_array(self, *arrays: Any, **params: Any) -> Any:
-        """For calls that begin with a Python number, such as `1 - x`."""
+        """For calls whose first argument is a Python number, such as `1 - x`."""
         kinds = [type(a) for a in arrays if type(a) in BY_TYPE]
         return self[kinds[0] if kinds else BACKENDS["numpy"].array_type](*arrays, **params)
 
 
 def resolve(op: Op, kind: type) -> tuple[Callable, Callable, int]:
-    """The function for arrays of one type, the guarded kernel or the reference; and the function
-    for a first array of less than so many numbers."""
+    """(run, small, least) for arrays of one type: the guarded kernel or the reference, and the
+    function for first inputs of fewer than `least` elements, for which a kernel does not pay."""
     if _mode not in MODES:
         raise BackendError(f"TENSORGRAD_KERNELS={_mode!r}: {suggest(_mode, MODES)}")
     module = None if _mode == "reference" else kernel_module(BY_TYPE[kind].kernels, op.family)
@@ -88,7 +88,7 @@ def resolve(op: Op, kind: type) -> tuple[Callable, Callable, int]:
     at, least = kernel.smallest if _mode == "auto" else (0, 0)
 
     def run(*arrays, **params):
-        if getattr(arrays[at], "size", least) < least:  # small, as in most calls of small programs
+        if getattr(arrays[at], "size", least) < least:  # below the kernel's threshold
             return ref(*arrays, **params)
         return kernel(*arrays, **params) if accept(arrays, params) else ref(*arrays, **params)
 
@@ -96,8 +96,8 @@ def resolve(op: Op, kind: type) -> tuple[Callable, Callable, int]:
 
 
 def _unmixed(ref: Callable, kind: type) -> Callable:
-    """The reference for arrays on a GPU, which would take NumPy's here and there, as indices say,
-    and then fail in backward."""
+    """The reference for arrays on a GPU, with a check that all are: CuPy accepts NumPy arrays as
+    indices, and backward would then fail."""
 
     def run(*arrays, **params):
         if any(type(a) is not kind and type(a) in BY_TYPE for a in arrays):
@@ -108,12 +108,12 @@ def _unmixed(ref: Callable, kind: type) -> Callable:
 
 
 def large() -> float:
-    """From how many numbers on the arithmetic in rules is done by kernels, too."""
+    """The size from which rules are run on Tensors, so that their arithmetic is done by kernels."""
     return {"always": 2, "auto": 1 << 17}.get(_mode, float("inf"))
 
 
 def kernel_module(folder: str, family: str) -> ModuleType | None:
-    """The file of kernels of a family for "cpu" or "cuda", None where there is none."""
+    """The module with the kernels of a family for "cpu" or "cuda", None where there is none."""
     if importlib.util.find_spec("tensorgrad.kernels") is None:
         raise BackendError(
             "tensorgrad.kernels is not installed: this looks like a bare checkout; "
@@ -136,8 +136,8 @@ on_bfloat16.append(_first_bfloat16)
 
 
 def _in_float32(ref: Callable) -> Callable:
-    """The reference, in float32 for bfloat16 arrays: NumPy widens those beside a Python number.
-    Used only once a bfloat16 array was met, so that other programs do not pay for the question."""
+    """The reference, computed in float32 for bfloat16 arrays: NumPy promotes these with Python
+    numbers. Used once a bfloat16 array was seen, so that other programs do not pay for checks."""
 
     def run(*arrays, **params):
         dtypes = {a.dtype for a in arrays if type(a) in BY_TYPE and is_floating(a.dtype)}
@@ -155,9 +155,12 @@ def _in_float32(ref: Callable) -> Callable:
 
 @contextmanager
 def use_kernels(mode: str) -> Iterator[None]:
-    """Within the block: 'auto' (the default), 'always' (no size threshold) or 'reference'.
+    """A context manager that selects kernels: 'auto' (the default), 'always' (also below their size
+    thresholds) or 'reference' (none). For tests and for bisecting a wrong result. It affects the
+    whole process. Raises: BackendError for another mode.
 
-    Meant for tests and for finding which kernel is at fault. The switch is for the process.
+    >>> with use_kernels("reference"): exp([0.0]).tolist()
+    [1.0]
     """
     global _mode
     if mode not in MODES:
@@ -173,8 +176,8 @@ def use_kernels(mode: str) -> Iterator[None]:
 
 @contextmanager
 def watched(watcher: Callable[[Op, Callable], Callable]) -> Iterator[None]:
-    """Within the block each op's function, kernel or reference, is what `watcher(op, function)`
-    makes of it. The switch is for the process, and threads may have one each."""
+    """Within the block each op's function, kernel or reference, is replaced by
+    `watcher(op, function)`. It affects the whole process; watchers of several threads nest."""
     _watchers.append(watcher)
     try:
         _clear()
@@ -189,7 +192,7 @@ def _clear() -> None:
         table.clear()
 
 
-COMPLAINTS = (  # of array libraries and kernels
+COMPLAINTS = (  # errors of array libraries and kernels that `explain` translates
     ValueError,
     TypeError,
     IndexError,
@@ -201,19 +204,19 @@ COMPLAINTS = (  # of array libraries and kernels
 
 
 def explain(name: str, inputs: tuple, arrays: list, params: dict, error: Exception) -> Exception:
-    """The array library's complaint as one of our errors: op, operands, place, remedy. Any other is
-    raised as it is."""
+    """An error of an array library as one of ours, with op, operands, line and remedy. Any other
+    error is raised unchanged."""
     told = _explained(name, inputs, arrays, params, error)
     if told is not error:
         return told
     try:
         raise error
     finally:
-        del error, told  # it holds this frame by its traceback: a cycle, with all arrays
+        del error, told  # a reference cycle by the traceback, which keeps all arrays alive
 
 
 def _explained(name: str, inputs: tuple, arrays: list, params: dict, error: Exception) -> Exception:
-    if isinstance(error, TensorgradError):  # from an op inside this one, which says it better
+    if isinstance(error, TensorgradError):  # from an op inside this one, which is more specific
         return error
     homes = {BY_TYPE[type(a)].name for a in arrays if type(a) in BY_TYPE}
     names = [*inputs, *[f"#{i}" for i in range(len(inputs), len(arrays))]]

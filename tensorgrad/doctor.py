@@ -1,4 +1,4 @@
-"""`python -m tensorgrad doctor`: what runs here, on what, and why the GPU does not."""
+"""`python -m tensorgrad doctor`: versions, devices, backends, and why a GPU is not usable."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _VARIABLES += ("NUMBA_THREADING_LAYER",)
 
 
 def report() -> str:
-    """The whole diagnosis, a fact a line."""
+    """The diagnosis as text, one fact per line."""
     sections = {
         "tensorgrad": _versions(),
         "backends": _backends(),

@@ -1,4 +1,4 @@
-"""The errors users see: what was asked, what was given, what to do."""
+"""The exceptions, and messages that say what was called, what was given, and the remedy."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _PACKAGE = str(Path(__file__).parent)
 
 
 class TensorgradError(Exception):
-    """Base of every error raised on purpose; `layers` is filled in by modules as it passes, `notes`
-    by a walk back over the tape."""
+    """Base class of all errors of tensorgrad. Modules add the layer that raised it (`layers`), and
+    backprop the op (`notes`)."""
 
     layers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -25,39 +25,39 @@ class TensorgradError(Exception):
 
 
 class ShapeError(TensorgradError, ValueError):
-    """Shapes that do not fit the operation, or each other."""
+    """Shapes that an op does not take, or that do not fit each other."""
 
 
 class ArgumentError(TensorgradError, ValueError, TypeError):
-    """An argument's name or value that the function does not take."""
+    """An argument name or value that a function does not take."""
 
 
 class DTypeError(TensorgradError, TypeError):
-    """A type or dtype that the operation does not take."""
+    """A type or dtype that an op does not take."""
 
 
 class UnknownOperand(DTypeError):
-    """A value that is no number and no array: operators leave it to the value's own type."""
+    """A value that is no number and no array: operators return NotImplemented for it."""
 
 
 class IndexingError(TensorgradError, IndexError):
-    """An index or axis outside the array."""
+    """An index or axis out of bounds."""
 
 
 class BackendError(TensorgradError, RuntimeError):
-    """The array library asked for cannot be used, or two of them were mixed."""
+    """An array library that is not usable, or arrays of two of them in one op."""
 
 
 class GraphError(TensorgradError, RuntimeError):
-    """The recorded graph cannot be differentiated as asked."""
+    """A graph that cannot be differentiated, or captured, as asked."""
 
 
 class AnomalyError(TensorgradError, FloatingPointError):
-    """An op, or its gradient, gave a number that is none; see `detect_anomaly`."""
+    """An op or its gradient returned NaN within `detect_anomaly`."""
 
 
 class OutOfMemoryError(TensorgradError, MemoryError):
-    """There is no memory for a result. What was computed before is as it was."""
+    """Out of memory for a result. Earlier results are intact."""
 
 
 _COMPILER = """CuPy compiles kernels when they are first used, and needs CUDA's headers and
@@ -71,7 +71,7 @@ IllegalInstruction MisalignedAddress InvalidAddressSpace InvalidPc
 ContextIsDestroyed"""
 _TAKEN = """another process has this GPU to itself (compute mode "exclusive"), or it is in a bad
 state: nvidia-smi shows which. CUDA_VISIBLE_DEVICES chooses another GPU"""
-# A word of what CUDA, CuPy or a compiler says -> what to do about it.
+# A part of an error message of CUDA, CuPy or a compiler -> the remedy.
 _REMEDIES = {
     "CUDA headers": _COMPILER,
     "libnvrtc": _COMPILER,
@@ -88,7 +88,7 @@ _forked = False
 
 
 def watch_forks() -> None:
-    """From now on, a process forked from this one knows that the GPU is beyond its reach."""
+    """Have processes forked from this one know that CUDA does not work in them."""
 
     def note() -> None:
         global _forked
@@ -99,13 +99,13 @@ def watch_forks() -> None:
 
 
 def forked() -> bool:
-    """Whether a GPU was in use when this process began as a fork of another."""
+    """Whether this process was forked from one that had used a GPU."""
     return _forked
 
 
 def device_error(what: str, error: RuntimeError) -> Exception:
-    """A complaint of CUDA, CuPy or a kernel's compiler as one of ours, with what to do about it;
-    any other error as it is."""
+    """An error of CUDA, CuPy or a kernel's compiler as a BackendError with the remedy; any other
+    error unchanged."""
     text, module = str(error), type(error).__module__
     means = next((remedy for word, remedy in _REMEDIES.items() if word in text), "")
     theirs = module.split(".")[0] in ("cupy", "cupy_backends", "cuda") or ".kernels.cuda" in module
@@ -115,14 +115,14 @@ def device_error(what: str, error: RuntimeError) -> Exception:
     return BackendError(f"{what}: {text}" + (f"\n{means}" if means else ""))
 
 
-on_out_of_memory: list[Callable[[], str]] = []  # who says what the memory is full of (memory.py)
-# what CUDA itself says, where the memory is not of CuPy's pool; that raises a MemoryError
+on_out_of_memory: list[Callable[[], str]] = []  # reports for the message (memory.py)
+# CUDA's own errors, for memory outside of CuPy's pool, which raises a MemoryError
 _NO_MEMORY = ("cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY")
 
 
 def failed(what: str, error: MemoryError | RuntimeError) -> Exception:
-    """What is not the caller's mistake: the device's complaint and what to do about it, or that
-    there is no memory, and who holds it. Any other error as it is."""
+    """A MemoryError as an OutOfMemoryError with a report of the memory; an error of the device as a
+    BackendError with the remedy; any other error unchanged."""
     if isinstance(error, TensorgradError):
         return error
     if isinstance(error, RuntimeError) and not any(word in str(error) for word in _NO_MEMORY):
@@ -137,7 +137,7 @@ FREED = "a backward() has already used and freed the graph of {}; give that one 
 
 
 def suggest(name: object, choices: Iterable[str]) -> str:
-    """A sentence naming the nearest choice and all of them.
+    """A hint for a misspelt name: the nearest choice, and all choices.
 
     >>> suggest("simgoid", ["relu", "sigmoid"])
     "did you mean 'sigmoid'? Known: relu, sigmoid"
@@ -149,7 +149,7 @@ def suggest(name: object, choices: Iterable[str]) -> str:
 
 
 def user_line() -> str:
-    """`file.py:12` of the innermost frame outside the package, or an empty string."""
+    """`file.py:12` of the innermost stack frame outside of the package, or an empty string."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith((_PACKAGE, "<")):
         frame = frame.f_back

@@ -1,8 +1,8 @@
-"""Losses: prediction first, target second, one number out. A target that is not a tensor goes where
-the prediction is.
+"""Loss functions of (prediction, target), with `reduction="mean" | "sum" | "none"`. A target that
+is no tensor is put on the backend of the prediction.
 
-What can be told from the shapes, from the tape, or from arrays on the host, is an error here, and
-not a model that learns nonsense.
+Mistakes that shapes, the tape or arrays on the host reveal are errors. Values on a GPU are not
+checked, as that would synchronise with the device.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 def mean_squared_error(
     prediction: ArrayLike, target: ArrayLike, *, reduction: Reduction = "mean"
 ) -> Tensor:
-    """The mean of (prediction - target)^2. Both (...) of one shape -> (), or (...) with
-    `reduction="none"`.
+    """Mean squared error, the mean of (prediction - target)^2. Both (...) of one shape -> (), or
+    (...) with `reduction="none"`.
 
     Raises: ShapeError where the shapes differ, even if they would broadcast.
 
@@ -53,8 +53,8 @@ def mean_squared_error(
 def mean_absolute_error(
     prediction: ArrayLike, target: ArrayLike, *, reduction: Reduction = "mean"
 ) -> Tensor:
-    """The mean of |prediction - target|. Both (...) of one shape -> (), or (...) with
-    `reduction="none"`. The gradient at 0 is 0.
+    """Mean absolute error, the mean of |prediction - target|. Both (...) of one shape -> (), or
+    (...) with `reduction="none"`. The gradient at 0 is 0.
 
     Raises: ShapeError where the shapes differ, even if they would broadcast.
 
@@ -73,8 +73,9 @@ def huber(
     *,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """The mean of 0.5 d^2 where |d| <= delta, else delta (|d| - delta / 2), for d = prediction -
-    target (Huber 1964). Both (...) of one shape -> (), or (...) with `reduction="none"`.
+    """Huber loss (Huber 1964), the mean of 0.5 d^2 where |d| <= delta, else
+    delta (|d| - delta / 2), for d = prediction - target. Both (...) of one shape -> (), or (...)
+    with `reduction="none"`.
 
     Raises: ShapeError where the shapes differ; ArgumentError unless `delta` is above 0.
 
@@ -96,11 +97,11 @@ def binary_cross_entropy(
     """The mean of -(t log p + (1 - t) log(1 - p)) for probabilities p and targets t in [0, 1].
     Both (...) of one shape -> (), or (...) with `reduction="none"`.
 
-    Logarithms are taken of no less than the smallest normal number, so p = 0 and p = 1 stay finite.
-    Where there are logits, `binary_cross_entropy_with_logits` is exact. Targets may be bool.
+    The arguments of the logarithms are clamped to the smallest normal number, so that p = 0 and
+    p = 1 give finite losses; `binary_cross_entropy_with_logits` is exact. Targets may be bool.
 
-    Raises: ShapeError where the shapes differ; ArgumentError for predictions and targets outside
-        [0, 1], where they are on the host: on a GPU looking would wait for it.
+    Raises: ShapeError where the shapes differ; ArgumentError for predictions and targets on the
+        host outside [0, 1].
 
     >>> round(binary_cross_entropy([0.5, 0.5], [True, False]).item(), 4)
     0.6931
@@ -118,12 +119,12 @@ def binary_cross_entropy(
 def binary_cross_entropy_with_logits(
     prediction: ArrayLike, target: ArrayLike, *, reduction: Reduction = "mean"
 ) -> Tensor:
-    """`binary_cross_entropy` of sigmoid(prediction), exact for large logits x: the mean of
+    """`binary_cross_entropy` of sigmoid(x), exact for large logits x: the mean of
     max(x, 0) - x t + log(1 + exp(-|x|)). Both (...) of one shape -> (), or (...) with
     `reduction="none"`. Targets may be bool.
 
-    Raises: ShapeError where the shapes differ; ArgumentError for a prediction that a sigmoid or
-        softmax gave, and for targets on the host outside [0, 1].
+    Raises: ShapeError where the shapes differ; ArgumentError for a prediction that is the output
+        of a sigmoid or softmax, and for targets on the host outside [0, 1].
 
     >>> round(binary_cross_entropy_with_logits([0.0, 1000.0], [1, 1]).item(), 4)
     0.3466
@@ -133,7 +134,7 @@ def binary_cross_entropy_with_logits(
     if (maker := _maker(p)) in ("sigmoid", "softmax"):
         raise ArgumentError(f"{name} takes logits, {_given(maker)}, or use binary_cross_entropy")
     if maker == "relu":
-        _doubt(f"{name}: the logits come from a relu, so no probability is below one half")
+        _warn(f"{name}: the logits are the output of a relu, so no probability is below 0.5")
     return _reduced(name, loss.binary_cross_entropy_with_logits(p, t), reduction)
 
 
@@ -145,13 +146,13 @@ def cross_entropy(
     (...) with `reduction="none"`.
 
     Args:
-        prediction: logits, not probabilities; logarithms of probabilities are logits, too.
-        target: class numbers from 0 in any integer dtype, (...) or (..., 1); one-hot rows of
-            integers or bools, or probabilities, (..., classes), whose loss is
+        prediction: logits, not probabilities; log-probabilities are logits, too.
+        target: class labels from 0 in any integer dtype, (...) or (..., 1); or one-hot rows of
+            integers or bools, or probabilities, (..., classes): the loss of these is
             -sum(target * log_softmax(prediction)).
-    Raises: DTypeError for class numbers in a floating dtype; ShapeError for targets of another
-        shape, and for class numbers on the host outside the classes; ArgumentError for a prediction
-        that a softmax gave, and for integer rows that are not one-hot.
+    Raises: DTypeError for class labels in a floating dtype; ShapeError for targets of another
+        shape, and for labels on the host outside the classes; ArgumentError for a prediction that
+        is the output of a softmax, and for integer rows that are not one-hot.
 
     >>> round(cross_entropy([[0.0, 0.0]], [1]).item(), 4)
     0.6931
@@ -166,16 +167,16 @@ def cross_entropy(
     if (maker := _maker(x)) == "softmax":
         raise ArgumentError(f"cross_entropy takes logits, {_given(maker)}")
     if maker == "sigmoid":
-        _doubt(
-            "cross_entropy takes logits and applies a softmax; these come from a sigmoid, which "
-            "keeps them within 0 and 1. For yes-or-no answers use binary_cross_entropy"
+        _warn(
+            "cross_entropy takes logits and applies a softmax; these are the output of a sigmoid, "
+            "in [0, 1]. For binary classification use binary_cross_entropy"
         )
     columns = x.shape[-1]
     column = t.shape == (*x.shape[:-1], 1)
     if column and columns == 1 and t.dtype.kind not in "iu" and len(x.shape) > 1 and len(t) > 1:
         raise ArgumentError(
-            "cross_entropy: one column of logits is one class, and its loss 0 whatever it is; for "
-            "yes-or-no answers use binary_cross_entropy_with_logits"
+            "cross_entropy: a single column of logits is a single class, whose loss is always 0; "
+            "for binary classification use binary_cross_entropy_with_logits"
         )
     if not is_floating(t.dtype) and (t.shape != x.shape or columns == 1):
         t = t.reshape(x.shape[:-1]) if column else t
@@ -195,11 +196,11 @@ def cross_entropy(
     return _reduced("cross_entropy", -rows, reduction)
 
 
-# --- what the losses have in common ---------------------------------------------------------------
+# --- shared by the losses -------------------------------------------------------------------------
 
 
 def _both(name: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
-    """Both as tensors; ArgumentError where they were exchanged."""
+    """Both as tensors; ArgumentError where the tape shows that they are exchanged."""
     p = asarray(prediction)
     if not isinstance(target, Tensor):
         there = BY_TYPE[type(target)].name if type(target) in BY_TYPE else "numpy"
@@ -225,13 +226,13 @@ def _pair(name: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
                 else ""
             )
         )
-    if not is_floating(p.dtype):  # else the target would be cut to whole numbers
+    if not is_floating(p.dtype):  # else the target would be truncated to integers
         p = p.astype(t.dtype if is_floating(t.dtype) else "float32")
     return p, t if t.dtype == p.dtype else t.astype(p.dtype)
 
 
 def _binary(name: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
-    """A pair whose target is yes or no, or a probability."""
+    """A pair whose target is bool, or a probability; ArgumentError where it is outside [0, 1]."""
     p, t = _pair(name, prediction, target)
     if getattr(target, "dtype", None) != np.dtype("bool"):
         _within(name, "target", t, "classes are 0 and 1, or probabilities")
@@ -239,7 +240,7 @@ def _binary(name: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
 
 
 def _reduced(name: str, values: Tensor, reduction: str) -> Tensor:
-    """The losses of all examples as one number, or as they are."""
+    """The elementwise losses, reduced."""
     if reduction not in _REDUCTIONS:
         raise ArgumentError(
             f"{name}: reduction {reduction!r}: give one of {', '.join(map(repr, _REDUCTIONS))}"
@@ -247,14 +248,14 @@ def _reduced(name: str, values: Tensor, reduction: str) -> Tensor:
     return _REDUCTIONS[reduction](values)
 
 
-# Ops that leave the numbers of their first input what they are, or nearly so
+# Ops whose output has the values of their first input, or nearly so
 _THROUGH = {"cast", "clip", "expand_dims", "flip", "getitem", "identity", "moveaxis"}
 _THROUGH |= {"reshape", "squeeze", "swapaxes", "transpose"}
 
 
 def _maker(p: Tensor) -> str:
-    """The op that gave these numbers, or the activation that it ended with: what the tape says,
-    without a look at the numbers."""
+    """The name of the op, or of its fused activation, that computed p: read from the tape, not from
+    the values."""
     node = p.node
     while node is not None and node.op is not None and node.op.name in _THROUGH:
         node = node.parents[0]
@@ -264,16 +265,16 @@ def _maker(p: Tensor) -> str:
 
 
 def _given(maker: str) -> str:
-    return f"and these are what a {maker} gave: leave out the final {maker}"
+    return f"and these are the output of a {maker}: leave out the final {maker}"
 
 
-def _doubt(text: str) -> None:
-    """A warning for a program that may be right, at the line that called the loss."""
+def _warn(text: str) -> None:
+    """A UserWarning at the line that called the loss."""
     warnings.warn(text, UserWarning, stacklevel=4)
 
 
 def _within(name: str, what: str, a: Tensor, remedy: str) -> None:
-    """ArgumentError for numbers on the host outside [0, 1], by more than rounding gives."""
+    """ArgumentError for values on the host outside [0, 1], with a tolerance for rounding."""
     if type(a._data) is not np.ndarray or not a.size:
         return
     low, high = a._data.min(), a._data.max()
@@ -282,11 +283,11 @@ def _within(name: str, what: str, a: Tensor, remedy: str) -> None:
 
 
 def _one_hot(t: Tensor) -> None:
-    """ArgumentError for rows of integers or bools on the host that do not name one class each."""
+    """ArgumentError for integer or bool rows on the host that are not one-hot."""
     if type(t._data) is np.ndarray and t.size and not (t._data.sum(-1) == 1).all():
         raise ArgumentError(
             f"cross_entropy: a target of dtype {t.dtype} and shape {t.shape}, that of the logits, "
-            "is one-hot, a single 1 in each row; for several answers at once use "
+            "is one-hot, a single 1 in each row; for multi-label targets use "
             "binary_cross_entropy_with_logits"
         )
 

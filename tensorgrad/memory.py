@@ -1,4 +1,4 @@
-"""Who holds the memory: tensors, their gradients, and what the tape keeps for backward."""
+"""Memory accounting: parameters, gradients, arrays saved for backward, and other tensors."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .backend import BY_TYPE, Array
 from .core import Leaf, Node, Tensor
 from .errors import on_out_of_memory
 
-_KEPT = "kept for backward"
+_SAVED = "saved for backward"
 
 
 class Held(NamedTuple):
-    """An array that something still refers to."""
+    """An array that is alive."""
 
-    size: int  # bytes
+    size: int  # in bytes
     array: Array
     role: str
 
@@ -30,11 +30,11 @@ class Held(NamedTuple):
 
 
 def memory_summary(count: int = 5) -> str:
-    """How much memory tensors hold, by what it is for, and the `count` largest arrays.
+    """The memory that tensors hold, by role, and the `count` largest arrays.
 
-    Arrays that share memory count once. What is "kept for backward" goes when backward has passed,
-    or when the loss dies; `no_grad` keeps none, and `checkpoint` little. On a GPU, and for large
-    results on a CPU, the pool that freed memory returns to is listed, too.
+    Arrays that share memory count once. Those "saved for backward" are freed by backward, or with
+    the last reference to the loss; under `no_grad` there are none, with `checkpoint` few. Memory
+    pools, of CuPy and of large results on a CPU, are listed, too.
 
     >>> print(memory_summary())  # doctest: +ELLIPSIS
     tensors hold ...
@@ -55,7 +55,7 @@ def _mib(size: float) -> str:
 
 
 def _held() -> Iterator[Held]:
-    """Every array once: under the first of these roles that it has."""
+    """Every live array once, under the first role that it has in this order."""
     found = [o for o in gc.get_objects() if issubclass(type(o), (Tensor, Node))]
     tensors = [o for o in found if isinstance(o, Tensor)]
     seen: set[int] = set()
@@ -81,17 +81,17 @@ def _held() -> Iterator[Held]:
     for node in found:
         if isinstance(node, Node):
             for a in node.saved or ():
-                yield from new(a, f"{_KEPT} by {getattr(node.op, 'name', node.op)}")
+                yield from new(a, f"{_SAVED} by {getattr(node.op, 'name', node.op)}")
     for t in tensors:
         yield from new(t._data, "other tensors")
 
 
 def _pools() -> Iterator[str]:
-    """The memory that the kernels' results and CuPy's arrays come from."""
+    """The memory pools of the CPU kernels' results and of CuPy."""
     buffers = sys.modules.get("tensorgrad.kernels.cpu.buffers")
     if buffers is not None:
         facts = buffers.facts()
-        yield f"kernels' results: {_mib(facts['used'])} in use, {_mib(facts['at hand'])} at hand"
+        yield f"kernels' results: {_mib(facts['used'])} in use, {_mib(facts['at hand'])} cached"
     cupy = sys.modules.get("cupy")
     if cupy is not None and "cupy" in [BY_TYPE[kind].name for kind in list(BY_TYPE)]:
         pool = cupy.get_default_memory_pool()
@@ -99,21 +99,21 @@ def _pools() -> Iterator[str]:
 
 
 def _saving() -> str:
-    """What checkpointing would leave of what is kept for backward: of n ops in sqrt(n) parts the
-    inputs of all parts and the inside of one (Chen et al. 2016)."""
+    """How much gradient checkpointing would save: of n ops in sqrt(n) segments it holds the inputs
+    of all segments and the saved arrays of one (Chen et al. 2016)."""
     ops = sum(1 for o in gc.get_objects() if issubclass(type(o), Node) and o.saved)
-    kept = sum(h.size for h in _held() if h.role.startswith(_KEPT))
-    if ops < 16 or kept < 2**20:
+    saved = sum(h.size for h in _held() if h.role.startswith(_SAVED))
+    if ops < 16 or saved < 2**20:
         return ""
     parts = round(ops**0.5)
     return (
-        f"\n{_mib(kept)} are kept for backward by {ops} ops; with tg.checkpoint around each of "
-        f"{parts} equal parts of them it would be about {_mib(2 * kept / parts)}"
+        f"\n{_mib(saved)} are saved for backward by {ops} ops; with tg.checkpoint around each of "
+        f"{parts} equal parts of them it would be about {_mib(2 * saved / parts)}"
     )
 
 
 def _after_failure() -> str:
-    """What an out-of-memory error says besides; what nothing refers to goes back to the device."""
+    """The memory report of an out-of-memory error. Frees the pools' unused blocks."""
     said = memory_summary() + _saving()
     gc.collect()
     cupy = sys.modules.get("cupy")

@@ -1,5 +1,5 @@
-"""np.<function>(tensor): ours where there is one, so that gradients pass; else NumPy's own on the
-arrays of tensors that need no gradient."""
+"""NumPy's protocols: np.<function>(tensor) calls our function of that name, so that gradients flow;
+where there is none, NumPy's own on the arrays of untracked tensors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _ravel(x: Tensor) -> Tensor:
     return x.ravel()
 
 
-# What needs no op, and no gradient.
+# Functions without an op, as they have no gradient.
 _ATTRIBUTES: dict[str, Callable[..., Any]] = {
     "shape": lambda x: x.shape,
     "ndim": lambda x: x.ndim,
@@ -101,17 +101,17 @@ def _written(name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs:
 
 
 def _given(name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The keywords that say something; `out` is refused."""
+    """The keywords that were given; GraphError for `out`."""
     if kwargs.get("out") is not None:
         raise GraphError(
-            f"np.{name}(..., out=...), as in array += tensor: ops write into no array. To update "
-            "one in place, take arrays only: w.data -= lr * w.grad.data, array += t.numpy()"
+            f"np.{name}(..., out=...), as in array += tensor: ops do not write to arrays. To update "
+            "one in place, use arrays only: w.data -= lr * w.grad.data, array += t.numpy()"
         )
     return {word: v for word, v in kwargs.items() if v is not np._NoValue and word != "out"}
 
 
 def _on_arrays(name: str, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
-    """NumPy's (or CuPy's) function of the tensors' arrays."""
+    """NumPy's (or CuPy's) function, called on the arrays of untracked tensors."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, Tensor):

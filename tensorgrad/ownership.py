@@ -1,4 +1,4 @@
-"""Whose memory a gradient lies in: what may be kept, and what may be written to."""
+"""Ownership of memory: which gradient buffers may be stored, and which written in place."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .core import OPS, Node, Tensor
 
 
 def _sole(a: Array) -> bool:
-    """Whether an array's memory is its own: it is no view. (Of `sole`, see buffers.py.)"""
+    """Whether an array owns its memory and is no view. (`sole`: see kernels/cpu/buffers.py.)"""
     return a.base is None or getattr(a.base, "sole", False)
 
 
@@ -20,24 +20,24 @@ def shares_memory(a: Array) -> bool:
 
 
 def unshared(t: Tensor) -> bool:
-    """Whether nobody but the tensor refers to its array: no graph, no view, no name."""
+    """Whether the tensor has the only reference to its array: no graph, view or variable has."""
     return getrefcount(t._data) == _HELD and _sole(t._data)
 
 
 def add_up(total: Array, g: Array) -> Array:
-    """total + g, in the memory of the total where nobody else can see that."""
+    """total + g, accumulated in place where nobody else refers to the total."""
     if _sole(total) and getrefcount(total) == _ALONE:
         OPS["accumulate"](total, g)
         return total
     return OPS["add"](total, g)
 
 
-# What `add_up` counts where the walk alone holds an array
+# The count in `add_up` where backprop has the only reference
 _ALONE = (lambda total: getrefcount(total))([object()].pop())
 
 
 def own(found: dict[Node, Array], seeds: list[Array]) -> dict[Node, Array]:
-    """Give each gradient a buffer of its own: no view, no array that someone else holds."""
+    """Gradients as contiguous arrays that own their memory, no two of them the same, nor a seed."""
     given = {id(g) for g in seeds}
     for node, g in found.items():
         g = g if type(g) in BY_TYPE else make(g)
@@ -49,8 +49,8 @@ def own(found: dict[Node, Array], seeds: list[Array]) -> dict[Node, Array]:
 
 
 def gradient_of(p: Any) -> Array:
-    """The array of p's gradient, to be written into: a copy where it is part of a graph, or where
-    somebody else can see it, such as who passed it in."""
+    """The array of p's gradient, to be written in place: a copy where it is on the tape, of another
+    dtype, or where there are other references to it."""
     if (
         not isinstance(p.grad, Tensor)
         or p.grad.node is not None
@@ -64,11 +64,11 @@ def gradient_of(p: Any) -> Array:
 
 
 def _holders(p: Any) -> tuple[int, int]:
-    """How many refer to p's gradient, and to the array in that."""
+    """The reference counts of p's gradient and of its array."""
     return getrefcount(p._grad), getrefcount(p._grad._data)
 
 
 _probe: Any = Tensor([])
-_HELD = getrefcount(_probe._data)  # what `unshared` counts where the tensor alone holds it
+_HELD = getrefcount(_probe._data)  # the count in `unshared` where the tensor has the only reference
 _probe._grad = Tensor([])
 _ONE = _holders(_probe)

@@ -1,8 +1,8 @@
-"""Mixed precision: products in half precision, sums and losses in float32, weights as they are.
+"""Mixed precision (Micikevicius et al. 2018): products in halves, sums and losses in float32.
 
-What an op is to be computed in stands in the op table (its `precision`): "half" for products, which
-GPUs do several times faster so, "single" for what loses digits or overflows in halves. All other
-ops take what comes. Micikevicius et al. 2018, "Mixed Precision Training".
+The op table says what an op is computed in (its `precision`): "half" for products, which GPUs
+compute several times faster so, "single" for what loses accuracy or overflows in half precision.
+All other ops compute in the dtype of their inputs.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _SINGLE = np.dtype("float32")
 
 
 class autocast(ContextDecorator):
-    """Within the block, and in this thread, ops whose `precision` is "half" are computed in
-    `dtype`, bfloat16 or float16, and those with "single" in float32. Parameters stay float32: they
-    are cast at each use, and their gradients come back in float32. float64 and integers are left
-    alone.
+    """A context manager and decorator for mixed precision, in this thread: matrix products,
+    convolutions, attention and recurrent layers are computed in `dtype`, bfloat16 or float16;
+    losses, norms, sums and exponentials in float32. Parameters stay float32: they are cast at each
+    use, and their gradients are float32. float64 and integer inputs are not cast.
 
-    float16 has little range: scale the loss (`optim.LossScale`). Leave the block before `backward`.
-    An autocast of None inside one switches it off. DTypeError for other dtypes.
+    float16 gradients underflow without loss scaling (`optim.LossScale`). Call `backward` outside of
+    the block. `autocast(None)` inside a block disables it. Raises DTypeError for other dtypes.
 
     >>> import tensorgrad as tg
     >>> with autocast("float16"): tg.matmul(tg.ones((2, 3)), tg.ones((3, 1))).dtype
@@ -52,10 +52,12 @@ class autocast(ContextDecorator):
 
 
 def set_tf32(on: bool) -> None:
-    """Whether products of float32 on a GPU, and cuDNN's convolutions, round their operands to TF32,
-    of which tensor cores take many more at a time: it has float32's range and 10 of its 23 bits. At
-    first they do not, unless the environment variable TENSORGRAD_TF32 is 1. For all threads;
-    captured graphs keep theirs.
+    """Whether float32 matrix products on a GPU, and cuDNN's convolutions, round their operands to
+    TF32 for tensor cores: it has the range of float32 and 10 of its 23 mantissa bits. Off by
+    default, unless the environment variable TENSORGRAD_TF32 is 1. For all threads; CUDA graphs
+    captured before are not affected.
+
+    >>> set_tf32(False)
     """
     from .kernels.cuda import cublas
 
@@ -63,7 +65,7 @@ def set_tf32(on: bool) -> None:
 
 
 def _inputs(op: Any, args: tuple) -> tuple:
-    """The inputs of an op in the precision that it is computed in."""
+    """The inputs of an op, cast to the precision that it is computed in."""
     dtype = switches.autocast if op.precision == "half" else _SINGLE
     return tuple([_cast(a, dtype) if isinstance(a, Tensor) else a for a in args])
 

@@ -1,4 +1,4 @@
-"""Checkpointing: what backward needs of a part of the graph is computed again, not kept."""
+"""Gradient checkpointing: recomputation in backward instead of saved arrays."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from weakref import ref
 
 from .autograd import leaves, refill
 from .backend import BY_TYPE
-from .core import Leaf, Node, Tensor, next_seq, noted
+from .core import Leaf, Node, Tensor, next_seq, record
 from .creation import Draws
 from .errors import ArgumentError, GraphError
 from .switches import recording, switches
@@ -20,17 +20,20 @@ def checkpoint(f: Computes[Result], /, *args: Any, **kwargs: Any) -> Result: ...
 @overload
 def checkpoint(f: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Result: ...
 def checkpoint(f: Any, /, *args: Any, **kwargs: Any) -> Any:
-    """f(*args, **kwargs), keeping for backward the arguments alone (Chen et al. 2016).
+    """f(*args, **kwargs) with gradient checkpointing (Chen et al. 2016): only the arguments are
+    saved, and backward recomputes f.
 
-    When backward comes to its results, f runs again, with the random numbers and the precision of
-    the first time, and what its ops save lives until backward has passed them. That costs one more
+    The recomputation uses the random numbers and the autocast of the first call. It costs one more
     forward pass; with a checkpoint around each block of a deep model, memory holds the inputs of
-    all blocks and the inside of one. Gradients are the same to the last bit; of higher orders, up
-    to the order in which they are added up.
+    all blocks and the saved arrays of one. Gradients are bit for bit the same; those of higher
+    order may differ in the order of summation.
 
-    f may be a module, may use parameters and tensors that are not among its arguments, and returns
-    tensors, alone or nested. It must compute the same each time: `GraphError` when its ops differ.
-    Running statistics of `nn.BatchNorm` are updated once.
+    Args:
+        f: a function or module. It may use parameters and tensors that are not among its arguments,
+            and returns tensors, alone or nested. It must record the same ops each time.
+    Raises: GraphError in backward where f recorded other ops, or drew other random numbers.
+
+    Running statistics of `nn.BatchNorm` are updated by the first call only.
 
     >>> w = tensor([2.0], requires_grad=True)
     >>> checkpoint(lambda x: (x * w).exp(), tensor([0.0])).backward(); w.grad.tolist()
@@ -40,12 +43,12 @@ def checkpoint(f: Any, /, *args: Any, **kwargs: Any) -> Any:
         raise ArgumentError(f"checkpoint: give a function and its arguments, got {f!r}")
     if not switches.recording:
         return f(*args, **kwargs)
-    given = (args, kwargs)  # arrays of the caller's may be written to before backward
+    given = (args, kwargs)  # copied: the caller may write to arrays before backward
     given = refill(given, iter([a.copy() if type(a) in BY_TYPE else a for a in leaves(given)]))
     args, kwargs = given
-    start, again = next_seq(), _Again(f, given)  # before f may change what it was given
+    start, again = next_seq(), _Recompute(f, given)  # before f may modify its arguments
     saved = tuple([a._data for a in leaves((args, kwargs)) if isinstance(a, Tensor)])
-    with again.draws.noted():
+    with again.draws.recorded():
         result = f(*args, **kwargs)
     values = leaves(result)
     ends = [v.node for v in values if isinstance(v, Tensor) and _since(v.node, start)]
@@ -58,13 +61,13 @@ def checkpoint(f: Any, /, *args: Any, **kwargs: Any) -> Any:
 
 
 def _since(node: Node | None, start: int) -> bool:
-    """Whether an op was recorded since then. (Leaves that f makes are as all others.)"""
+    """Whether the node is an op recorded since `start`. (Leaves that f makes are no part of it.)"""
     return node is not None and node.seq > start and type(node) is not Leaf
 
 
 def _nodes(ends: Sequence[Node], start: int) -> list[Node]:
-    """What was recorded since `start` on the way to some nodes, the oldest first; but for what a
-    checkpoint inside has emptied and will fill again."""
+    """The nodes recorded since `start` that `ends` depend on, oldest first, without those that an
+    inner checkpoint has freed and will refill."""
     found: dict[int, Node] = {}
     todo = list(ends)
     while todo:
@@ -76,9 +79,9 @@ def _nodes(ends: Sequence[Node], start: int) -> list[Node]:
     return [node for node in nodes if node.op is not None and node.saved is not None]
 
 
-class _Again:
-    """The op after the results: in backward it comes before all that f recorded, and has f record
-    it once more, to give the first nodes what they saved."""
+class _Recompute:
+    """An op after the results of f. Backward visits it before all nodes of f; it then records f
+    again, and gives the original nodes the saved arrays of the new ones."""
 
     name = "checkpoint"
 
@@ -88,27 +91,27 @@ class _Again:
         self.mode = switches.autocast, switches.differentiating
         flat = leaves(given)
         self.homes = [(ref(a), a.node) if isinstance(a, Tensor) else None for a in flat]
-        # the arrays are what the node saves, as with any op
+        # without the tensors, whose arrays are saved by the node, as with any op
         self.given = refill(given, iter([None if isinstance(a, Tensor) else a for a in flat]))
 
     def after(self, value: Any, saved: tuple, start: int) -> Any:
-        """A result of f behind this op."""
+        """A result of f as the output of this op."""
         if not isinstance(value, Tensor) or not _since(value.node, start):
             return value
         y = value._data
-        return Tensor(y, noted(Node(), self, (value.node,), saved, {}, y.shape, y.dtype))
+        return Tensor(y, record(Node(), self, (value.node,), saved, {}, y.shape, y.dtype))
 
     @property
-    def rules(self) -> _Again:
-        """Itself, as the walk asks an op for its rules."""
+    def rules(self) -> _Recompute:
+        """Itself, as `backprop` asks an op for its rules."""
         return self
 
     def rewrap(self, saved: tuple, *_: Any) -> tuple:
-        """The arguments, as they are: their gradients come by way of f's own nodes."""
+        """The saved arrays unchanged: the gradients of the arguments come from f's own nodes."""
         return saved
 
     def vjp(self, g: Any, saved: tuple, params: dict, parents: Any) -> tuple:
-        """The cotangent, once all that it meets next has been computed again."""
+        """The cotangent unchanged, after the recomputation of f."""
         if any(node.saved is None for node in self.nodes):
             self._refill(saved)
         return (g,)
@@ -120,7 +123,7 @@ class _Again:
         for a, home in zip(leaves(self.given), self.homes, strict=True):
             if home is not None:
                 array, a = next(arrays), home[0]()
-                # the same tensor while it is as it was: f may know it by another name
+                # the same tensor if it is unchanged, as f may also refer to it by a closure
                 if a is None or a._data is not array or a.node is not home[1]:
                     a = made.setdefault(id(home[0]), Tensor(array, home[1]))  # one for each
             flat.append(a)
@@ -128,7 +131,7 @@ class _Again:
         before = switches.recomputing, switches.autocast, switches.differentiating
         switches.recomputing, (switches.autocast, switches.differentiating) = True, self.mode
         try:
-            with recording(True), self.draws.again():
+            with recording(True), self.draws.replayed():
                 result = self.f(*args, **kwargs)
         finally:
             switches.recomputing, switches.autocast, switches.differentiating = before
@@ -139,7 +142,7 @@ class _Again:
             at = next((i for i, (a, b) in enumerate(zip(first, second)) if a != b), -1)  # noqa: B905
             raise GraphError(
                 f"checkpoint: {getattr(self.f, '__name__', type(self.f).__name__)} recorded "
-                f"{len(first)} ops and, run again for backward, {len(second)}"
+                f"{len(first)} ops and, when recomputed for backward, {len(second)}"
                 + (f": {_said(*first[at])} became {_said(*second[at])}" if at >= 0 else "")
                 + "; it must compute the same each time"
             )

@@ -1,11 +1,10 @@
-"""Gradient rules become code: the names of a rule's arguments decide what an op saves.
+"""Code generation from gradient rules: a rule's argument names determine what an op saves.
 
-A rule is a function such as `lambda g, y: g * y * (1 - y)`. Its argument names say what it needs:
-`g` the cotangent, `y` the output (both tuples when there are several, which may also be asked for
-by their own names), the name of an input, that
-name with `_shape` for its shape only, or a keyword parameter of the op. A joint rule returns the
-gradients of all inputs at once and may also ask for `needs`, a tuple of bool. A rule may itself be
-an op. They are read once, here; nothing else is kept alive between forward and backward.
+A rule is a vector-Jacobian product such as `lambda g, y: g * y * (1 - y)`. Its arguments are `g`
+the cotangent, `y` the output (both tuples if there are several, which may also be named), an
+input's name, that name with `_shape` for its shape only, or a keyword parameter of the op. A joint
+rule returns the gradients of all inputs at once and may also take `needs`, a tuple of bool. A rule
+may itself be an op. The names are read once, here; nothing else is saved for backward.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ def _code(function: Any) -> Any:
 
 
 def arguments(function: Any) -> tuple[str, ...]:
-    """The names of the arguments of a function, or of an op."""
+    """The argument names of a function or op."""
     code = _code(function)
     return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
 def signature_of(reference: Callable) -> Signature:
-    """Arrays are positional, metadata is keyword-only: what the reference's code says of it."""
+    """The signature of a reference: arrays are positional, metadata is keyword-only."""
     code, defaults = reference.__code__, reference.__kwdefaults__ or {}
     n, k = code.co_argcount, code.co_kwonlyargcount
     params = {name: defaults.get(name, ...) for name in code.co_varnames[n : n + k]}
@@ -46,9 +45,9 @@ def signature_of(reference: Callable) -> Signature:
     return Signature(code.co_varnames[:n], variadic, params)
 
 
-# An op's call, with its inputs in the place of {n} and {names}. Arrays of less than `least` numbers
-# go to `small`, without a detour: dispatch.py puts both into the call's scope. `like` is the last
-# Tensor's array: a result of its dtype needs no law (promotion.py), nor do arrays of no Tensor.
+# The template of an op's call; {n} and {names} are its inputs. NumPy arrays of fewer than `least`
+# elements go to `small` directly: dispatch.py sets both in the call's scope. `like` is the array of
+# the last Tensor: a result of its dtype needs no promotion (promotion.py), nor do raw arrays alone.
 _UNWRAP = """
     if type({n}) is Tensor:
         node_{n}, {n} = {n}.node, {n}._data
@@ -106,7 +105,7 @@ def _until_called(*args: Any, **params: Any) -> Any:
 
 
 def generated(source: str, name: str, scope: dict[str, Any]) -> Any:
-    """What the source of a function, or of an expression, gives in the scope. Tracebacks and
+    """The function `call`, or the lambda, that is compiled from source in the scope. Tracebacks and
     debuggers show its lines as those of the file `<op name>`."""
     file = f"<op {name}>"
     linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file
@@ -118,11 +117,11 @@ def generated(source: str, name: str, scope: dict[str, Any]) -> Any:
 
 
 class Compiled:
-    """What an op's rules say, as three functions made on first use.
+    """An op's rules as three functions, compiled on first use.
 
-    `pick(y, arrays)` gives the tuple to save; `rewrap(saved, node, wrap)` puts the saved arrays
-    back on the tape for a differentiable backward; `vjp(g, saved, params, parents)` gives one
-    gradient, or None, per input.
+    `pick(y, arrays)` returns the tuple to save; `rewrap(saved, node, wrap, output)` wraps the saved
+    arrays in Tensors on the tape, for a recorded backward; `vjp(g, saved, params, parents)` returns
+    a gradient or None per input.
     """
 
     def __init__(
@@ -147,7 +146,7 @@ class Compiled:
             raise TypeError(f"op {name}: a rule for {unknown!r}, which is not one of {inputs}")
         if variadic and rules:
             raise TypeError(f"op {name} takes *{variadic}: give it a joint rule")
-        self.slots: dict[str, int] = {}  # name -> place in `saved`
+        self.slots: dict[str, int] = {}  # name -> position in `saved`
         for rule in (joint,) if joint else rules.values():
             for arg in arguments(rule):
                 if arg in params or arg in ("g", "needs"):
@@ -157,8 +156,8 @@ class Compiled:
                 self.slots.setdefault(arg, len(self.slots))
 
     def _source(self, arg: str, listed: str = "a") -> str:
-        """Where `pick` finds the value of a rule's argument: the inputs are listed in `a`, or (in
-        an unrolled call) go by their names."""
+        """The expression for a rule's argument in `pick`, where the inputs are a list `a`, or in an
+        unrolled call, where they are local variables."""
         inputs, variadic, _ = self.signature
         if arg == "y":
             return "y"
@@ -173,7 +172,7 @@ class Compiled:
         return place + ".shape" if arg.endswith("_shape") else place
 
     def _call(self, name: str, rule: Callable) -> str:
-        """The call of one rule inside `vjp`."""
+        """The expression that calls a rule in `vjp`."""
         params = self.signature.params
         given = {"g": "g", "needs": "tuple([n is not None for n in parents])"}
         parts = []
@@ -186,8 +185,8 @@ class Compiled:
         return f"{name}({', '.join(parts)})"
 
     def unrolled(self, op: Any, plain: bool, scope: dict[str, Any]) -> Callable:
-        """The call of an op as a function of its own inputs: no loops, no lists. It is compiled
-        when first called, and takes the place of the code that had that done."""
+        """The call of an op as a function of its very inputs, without loops and lists. It is
+        compiled at the first call, and then replaces its own stub's code."""
         inputs, variadic, _ = self.signature
         if variadic or not inputs:
             return op.general
@@ -203,8 +202,8 @@ class Compiled:
         return call
 
     def _source_of_call(self, op: Any, plain: bool) -> str:
-        """The text of an op's call. Where it is not `plain` (several outputs, writes, no rules) it
-        is for raw arrays only, and leaves others to `Op.general`."""
+        """The source of an op's call. Unless `plain` (one output, no in-place update, rules) it is
+        for raw arrays only, and calls `Op.general` for others."""
         inputs, _, given = self.signature
         more, params = (", **params", "params") if given else ("", "NONE")
         left_out = len(inputs) - len(op.ref.__defaults__ or ())
@@ -253,7 +252,7 @@ class Compiled:
 
     @cached_property
     def rewrap(self) -> Callable:
-        """(saved, node, wrap, output) -> what was saved, on the tape again."""
+        """(saved, node, wrap, output) -> the saved values as Tensors."""
         inputs, variadic, _ = self.signature
         parts = []
         for arg, i in self.slots.items():

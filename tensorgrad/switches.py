@@ -1,5 +1,4 @@
-"""What holds in one thread and not in others: whether ops are recorded, and in what precision, and
-whether the step that runs is being captured."""
+"""Thread-local state: recording, autocast, anomaly detection, recomputation, graph capture."""
 
 from __future__ import annotations
 
@@ -12,21 +11,21 @@ from typing import Any
 class _Switches(threading.local):
     recording = True
     autocast: Any = None  # the half-precision dtype within an autocast block
-    tracing = 0  # how many functions are being differentiated in this thread (grad, vjp)
-    differentiating = 0  # how many grad/vjp/tape are active in this thread
-    anomaly: Any = None  # what looks for NaNs (anomaly.py)
-    recomputing = False  # a checkpointed function runs again: state has been updated already
-    draws: Any = None  # where the random numbers that are drawn are noted (creation.py)
-    replayed: Any = None  # the host's generator and the devices' states that are drawn from instead
-    each_time: list[Callable[[], None]] | None = None  # of the capture that is under way
+    tracing = 0  # nesting depth of grad and vjp
+    differentiating = 0  # nesting depth of grad, vjp and tapes
+    anomaly: Any = None  # the active detect_anomaly (anomaly.py)
+    recomputing = False  # in recomputation of a checkpoint: state was updated by the first call
+    draws: Any = None  # the Draws that record random states (creation.py)
+    replayed: Any = None  # the host generator and device states to draw from instead
+    each_time: list[Callable[[], None]] | None = None  # host effects of the capture in progress
 
 
 switches = _Switches()
 
 
 def each_time(effect: Callable[[], None]) -> None:
-    """Do what the host has to do in every step. A captured step does it before each launch, since
-    its Python runs but once (cuda/graph.py)."""
+    """Run a host-side effect of a training step. A captured step runs it before each launch, as its
+    Python runs only once (cuda/graph.py)."""
     if switches.each_time is None:
         effect()
     else:
@@ -34,13 +33,13 @@ def each_time(effect: Callable[[], None]) -> None:
 
 
 class recording(ContextDecorator):
-    """Record ops on the tape, or do not, within the block and in this thread only."""
+    """A context manager and decorator that turns recording on or off, in this thread."""
 
     def __init__(self, on: bool):
         self.on = on
 
     def _recreate_cm(self) -> recording:
-        return recording(self.on)  # a decorated function may call itself
+        return recording(self.on)  # a decorated function may be recursive
 
     def __enter__(self) -> None:
         self.before, switches.recording = switches.recording, self.on

@@ -1,7 +1,8 @@
-"""The methods of Tensor: NumPy's, and what Python and NumPy ask of an array.
+"""The methods of Tensor: attributes, conversions, backward, indexing, and Python's and NumPy's
+protocols. The mixins `Operators` and `Methods` have the operators and NumPy's methods.
 
-`core.py`, below the ops, knows a Tensor's `data`, `node` and `grad`; these methods call functions
-and ops, and are put on that class at the end of this file. Each is the function of its name.
+`core.py`, which the ops import, defines Tensor with `data`, `node` and `grad` only; these methods
+call functions and ops, and are therefore added to that class at the end of this file.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def seed_cotangent(y: Any, cotangent: Any, create_graph: bool) -> Any:
-    """The cotangent that backward starts with, checked: ones for a single number."""
+    """The cotangent that backward starts from, checked; by default 1 for a scalar."""
     if y.node is None:
         raise GraphError(
             "nothing to differentiate: this tensor was not computed from any tensor with "
@@ -53,7 +54,7 @@ def seed_cotangent(y: Any, cotangent: Any, create_graph: bool) -> Any:
         ones = BY_TYPE[type(y._data)].xp.ones_like(y._data)
         return Tensor(ones) if create_graph else ones
     g = cotangent if isinstance(cotangent, Tensor) else Tensor(make(cotangent))
-    g = g.to(BY_TYPE[type(y._data)].name)  # else gradients would live elsewhere than their leaves
+    g = g.to(BY_TYPE[type(y._data)].name)  # the backend of the leaves' gradients, too
     if g._data.shape != y._data.shape:
         raise ShapeError(
             f"backward(): the cotangent has shape {g._data.shape}, the tensor {y._data.shape}"
@@ -61,18 +62,18 @@ def seed_cotangent(y: Any, cotangent: Any, create_graph: bool) -> Any:
     return g if create_graph else g._data
 
 
-_adding = threading.Lock()  # backward in several threads may add to one leaf
+_accumulating = threading.Lock()  # backward in several threads may reach one leaf
 
 
 class TensorMethods(Operators, Methods):
-    """What Tensor has besides its array, its node and its gradient."""
+    """The attributes and methods of Tensor besides `data`, `node` and the constructor."""
 
     __slots__ = ()
     _data: Array
     _grad: Any
     node: Any
 
-    # --- what it is ---
+    # --- attributes ---
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -81,7 +82,7 @@ class TensorMethods(Operators, Methods):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The type of the numbers."""
+        """The dtype of the elements."""
         return self._data.dtype  # type: ignore[no-any-return]
 
     @property
@@ -101,17 +102,18 @@ class TensorMethods(Operators, Methods):
 
     @property
     def T(self) -> Tensor:
-        """All axes reversed."""
+        """The transpose: all axes reversed."""
         return shape.transpose(self)  # type: ignore[no-any-return]
 
     @property
     def mT(self) -> Tensor:
-        """The last two axes exchanged."""
+        """The matrix transpose: the last two axes exchanged."""
         return matmul.transposed(self)  # type: ignore[no-any-return]
 
     @property
     def requires_grad(self) -> bool:
-        """Whether gradients flow to or through this tensor."""
+        """Whether this is a leaf, or was computed from one while recording. May be set to True,
+        and of a leaf to False."""
         return self.node is not None
 
     @requires_grad.setter
@@ -125,7 +127,8 @@ class TensorMethods(Operators, Methods):
 
     @property
     def grad(self) -> Tensor | None:
-        """What `backward` added up for this leaf, in its dtype; None before, and for results."""
+        """The gradient that `backward` accumulated for this leaf, in its dtype; None before that,
+        and for tensors that are not leaves."""
         if self._grad is None and self.node is not None and type(self.node) is not Leaf:
             warnings.warn(
                 "the .grad of a tensor that is the result of an op is None: backward fills leaves. "
@@ -143,26 +146,26 @@ class TensorMethods(Operators, Methods):
             )
         self._grad = None if value is None else asarray(value)
 
-    # --- to other places, types and worlds ---
+    # --- conversions ---
 
     def astype(self, dtype: DType) -> Tensor:
-        """The numbers in another dtype. Gradients pass between floating dtypes only."""
+        """A copy in another dtype. Gradients flow between floating dtypes only."""
         wanted = backends.dtype_of(dtype)
         x = self if is_floating(wanted) else self.detach()
         return shape.cast(x, dtype=wanted)  # type: ignore[no-any-return]
 
     def detach(self) -> Tensor:
-        """The same memory, off the tape."""
+        """A tensor off the tape that shares this one's memory."""
         return Tensor(self._data.view())
 
     def copy(self) -> Tensor:
-        """A new tensor with its own memory, off the tape. GraphError for the result of a recorded
-        op, whose gradient would be lost."""
+        """A tensor off the tape with a copy of the data. GraphError for the result of a recorded op,
+        whose gradient would be lost."""
         check_off_tape(self, "copy()")
         return Tensor(self._data.copy())
 
     def to(self, backend: str) -> Tensor:
-        """On another backend; itself when it is there already. Gradients flow back."""
+        """A copy on another backend, or itself if it is there. Gradients flow back."""
         home = BY_TYPE[type(self._data)]
         target = backends.get(backend)
         if target is home:
@@ -170,22 +173,22 @@ class TensorMethods(Operators, Methods):
         return shape.move(self, backend=target.name, source=home.name)  # type: ignore[no-any-return]
 
     def numpy(self) -> NDArray[Any]:
-        """The numbers as a NumPy array: the array itself on NumPy, a copy from a GPU."""
+        """The data as a NumPy array: without a copy on NumPy, copied from a GPU."""
         return BY_TYPE[type(self._data)].to_host(self._data)
 
     def item(self) -> float:
-        """The single element as a Python number: a float, an int or a bool."""
+        """The single element as a Python float, int or bool. Synchronises with a GPU."""
         if self._data.size != 1:
             raise ShapeError(f"item(): a tensor of shape {self.shape} holds more than one number")
         if self.node is not None and switches.tracing:
             raise GraphError(
-                "a number taken out of a function that is being differentiated has no gradient: "
-                "compute with the tensor itself; .detach().item() to look at it"
+                "item() in a function that is being differentiated is a number without gradient: "
+                "compute with the tensor itself; use .detach().item() to print it"
             )
         return self.numpy().item()  # type: ignore[no-any-return]
 
     def tolist(self) -> Any:
-        """Nested Python lists of the numbers."""
+        """The elements as nested Python lists."""
         return self.numpy().tolist()
 
     @explains_names
@@ -196,13 +199,16 @@ class TensorMethods(Operators, Methods):
         create_graph: bool = False,
         retain_graph: bool | None = None,
     ) -> None:
-        """Add d(self)/d(leaf) to `.grad` of every leaf that self was computed from.
+        """Reverse-mode differentiation: accumulate d(self) / d(leaf) in `.grad` of every leaf that
+        self was computed from.
 
         Args:
-            cotangent: of self's shape; may be left out for a single number.
-            create_graph: make the gradients differentiable themselves.
-            retain_graph: keep what was saved, for another call; by default as `create_graph`.
-        Raises: GraphError when there is nothing to differentiate, ShapeError for wrong shapes.
+            cotangent: of self's shape; by default 1, for a scalar only.
+            create_graph: whether the gradients are recorded, and so differentiable.
+            retain_graph: whether saved arrays are retained for another call, else they are freed;
+                by default as `create_graph`.
+        Raises: GraphError where there is nothing to differentiate, the graph was freed, or a leaf
+            was updated after it was recorded; ShapeError for a cotangent of another shape.
         """
         g = seed_cotangent(self, cotangent, create_graph)
         retain = create_graph if retain_graph is None else retain_graph
@@ -214,11 +220,11 @@ class TensorMethods(Operators, Methods):
                 continue
             if tensor.node is not leaf:
                 raise GraphError(
-                    f"requires_grad of {tensor!r} was switched after this graph had recorded it: "
-                    "later writes to it are unknown, so compute the loss again"
+                    f"requires_grad of {tensor!r} was switched after this graph recorded it: later "
+                    "in-place updates are unknown, so compute the loss again"
                 )
             found.append((tensor, g if create_graph else Tensor(g)))
-        with _adding:
+        with _accumulating:
             for tensor, g in found:
                 tensor._grad = g if tensor._grad is None else tensor._grad + g
 
@@ -229,13 +235,13 @@ class TensorMethods(Operators, Methods):
         return index.getitem(self, *arrays, template=template)  # type: ignore[no-any-return]
 
     def __setitem__(self, key: Any, value: ArrayLike) -> None:
-        """New numbers at the places of `key`, for a tensor off the tape or a leaf under no_grad.
-        Graphs recorded before, and views taken before, keep their numbers."""
+        """Assign to the elements at `key` of a tensor off the tape, or of a leaf under `no_grad`.
+        Graphs recorded before and views taken before are not affected (copy on write)."""
         x: Any = self
         check_writable(x, "x[i] = v", "tg.where(mask, v, x) gives a new tensor")
         if isinstance(value, Tensor) and value.node is not None and switches.recording:
             raise GraphError(
-                "x[i] = v: v is on the tape, and x[i] would be plain numbers without its gradient: "
+                "x[i] = v: v is on the tape, and x[i] would lose its gradient: "
                 "tg.stack or tg.concatenate the parts, or tg.where(mask, v, x)"
             )
         template, arrays = index.split_key(key, x._data)
@@ -266,7 +272,7 @@ class TensorMethods(Operators, Methods):
         same = self == value  # False alone for what is no number
         return bool(same.any()) if isinstance(same, Tensor) else same
 
-    # --- one number ---
+    # --- scalars ---
 
     def __bool__(self) -> bool:
         if self._data.size != 1:
@@ -319,8 +325,8 @@ class TensorMethods(Operators, Methods):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         if self.node is not None:
             raise GraphError(
-                "a tensor on the tape is not turned into an array in silence, as no gradient would "
-                "pass: .detach() takes it off the tape, .numpy() gives its numbers"
+                "a tensor on the tape is not converted to an array implicitly, which would cut its "
+                "gradient: .detach() takes it off the tape, .numpy() returns its data"
             )
         if type(self._data) is not np.ndarray:
             raise BackendError(f"this tensor is on {self.backend}; .numpy() copies it to the host")
@@ -361,4 +367,4 @@ for _kind in (Operators, Methods, TensorMethods):
             if isinstance(_function := getattr(_method, "fget", _method), FunctionType):
                 _function.__qualname__ = f"Tensor.{_name}"
             setattr(Tensor, _name, _method)
-setattr(Tensor, "__getattr__", _missing)  # noqa: B010  (asked only for names that are not there)
+setattr(Tensor, "__getattr__", _missing)  # noqa: B010  (called for missing names only)

@@ -1,4 +1,4 @@
-"""Tools to test ops and models with: gradcheck, tolerances, sample builders."""
+"""Tools for testing ops and models: gradcheck, tolerances, sample builders."""
 
 from __future__ import annotations
 
@@ -33,17 +33,18 @@ __all__ = [
 
 
 class GradientError(TensorgradError, AssertionError):
-    """A gradient that does not agree with the numerical one."""
+    """The analytic gradient differs from the numerical one."""
 
 
 _EPS = {"float64": 2.3e-16, "float32": 1.2e-7, "float16": 9.8e-4, "bfloat16": 7.9e-3}
 
 
 def tolerance(dtype: Any, n: int = 1) -> tuple[float, float]:
-    """(rtol, atol) for results in `dtype` of sums over `n` numbers of magnitude 1.
+    """(rtol, atol) for sums over `n` elements of magnitude 1, in `dtype`: (e, e * sqrt(n)), where e
+    is the dtype's epsilon times 32, or 4 for halves.
 
-    Rounding errors of a sum grow like the square root of its length. The factor leaves room for
-    the few operations around it; halves are rounded once, from float32.
+    Rounding errors of a sum grow like the square root of its length. The factor allows for a few
+    more operations; halves are accumulated in float32 and rounded once.
 
     >>> tolerance("float32")[0] < 1e-5
     True
@@ -63,36 +64,43 @@ def gradcheck(
     directions: int = 2,
     seed: int = 0,
 ) -> bool:
-    """Check f's gradient against central differences, in float64, along random directions.
+    """Check the gradient of f against central differences in float64: along random unit-variance
+    directions u, and for a random projection w of the output, g . u should equal
+    (w . f(x + eps u) - w . f(x - eps u)) / (2 eps). (The method of HIPS autograd's test_util: two
+    evaluations of f per direction, whatever the size.)
 
-    Floating inputs are cast to float64 and differentiated, others passed as they are. One check
-    costs two evaluations of f, whatever the size (the method of HIPS autograd's test_util).
-    `order=2` checks the gradient of the gradient too. Returns True or raises GradientError with
-    the numbers.
+    Args:
+        f: a function of tensors that returns one or several.
+        inputs: floating ones are cast to float64 and differentiated, others passed unchanged.
+        order: 2 also checks the gradient of the gradient.
+        rtol, atol: of the comparison.
+        directions: how many random ones; `seed` determines them.
+    Returns: True.
+    Raises: GradientError with both values; DTypeError where no input is floating.
 
     >>> gradcheck(lambda x: (x * x).sum(), [[1.0, 2.0]], order=2)
     True
     """
     given = [asarray(x) for x in inputs]
-    moving = [i for i, t in enumerate(given) if is_floating(t.dtype)]
-    if not moving:
+    floating = [i for i, t in enumerate(given) if is_floating(t.dtype)]
+    if not floating:
         raise DTypeError("gradcheck: none of the inputs holds floating numbers")
-    points = [given[i].detach().astype("float64") for i in moving]
+    points = [given[i].detach().astype("float64") for i in floating]
     rng = np.random.default_rng(seed)
 
-    def at(*moved: Tensor) -> list[Tensor]:
+    def outputs(*xs: Tensor) -> list[Tensor]:
         args = list(given)
-        for i, t in zip(moving, moved, strict=True):
+        for i, t in zip(floating, xs, strict=True):
             args[i] = t
         y = f(*args)
         parts = y if isinstance(y, (tuple, list)) else [y]
         return [p for p in parts if p is not None and is_floating(p.dtype)]
 
-    weights = [_like(p, rng) for p in at(*points)]
+    weights = [_like(p, rng) for p in outputs(*points)]
 
-    def projected(*moved: Tensor) -> Tensor:
+    def projected(*xs: Tensor) -> Tensor:
         total: Any = None
-        for part, w in zip(at(*moved), weights, strict=True):
+        for part, w in zip(outputs(*xs), weights, strict=True):
             term = (part.astype("float64") * w).sum()
             total = term if total is None else total + term
         return total
@@ -112,8 +120,8 @@ def gradcheck(
             )
     if order > 1:
 
-        def first(*moved: Tensor) -> list[Tensor]:
-            value, pull = vjp(projected, *moved)
+        def first(*xs: Tensor) -> list[Tensor]:
+            value, pull = vjp(projected, *xs)
             return list(pull((value.detach() * 0 + 1), create_graph=True))
 
         gradcheck(first, points, order - 1, eps, rtol, atol, directions, seed + 1)
@@ -121,13 +129,13 @@ def gradcheck(
 
 
 def _like(t: Tensor, rng: np.random.Generator) -> Tensor:
-    """Normal random numbers of t's shape on t's backend."""
+    """A standard normal tensor of t's shape, on t's backend."""
     return asarray(rng.standard_normal(t.shape), backend=t.backend)
 
 
 def compare(expected: Sequence[ArrayLike], actual: Sequence[ArrayLike]) -> str:
-    """A table of two lists of gradients: shape, largest difference, and a warning where one is
-    the transpose of the other.
+    """A table that compares two lists of gradients: shapes, largest differences, and a warning
+    where one is the transpose of the other.
 
     >>> print(compare([np.ones((2, 3))], [np.ones((2, 3))]))
     #0  (2, 3)  largest difference 0

@@ -1,4 +1,4 @@
-"""The types that public functions take, each written down once."""
+"""The types of public functions, each defined once."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class SupportsArray(Protocol):
-    """What NumPy can make an array of: NumPy's own arrays and scalars, tensors, data frames."""
+    """What NumPy can convert to an array: its own arrays and scalars, tensors, data frames."""
 
     def __array__(self) -> NDArray[Any]:
-        """Its numbers."""
+        """Its elements as a NumPy array."""
 
 
 Number: TypeAlias = bool | int | float
@@ -32,7 +32,7 @@ ActivationLike: TypeAlias = "str | Callable[[Tensor], Tensor] | None"
 Initializer: TypeAlias = "str | float | Callable[[tuple[int, ...]], Any]"
 
 Result = TypeVar("Result")
-if TYPE_CHECKING:  # with what they are where nothing is said: `Model` alone is `Model[Tensor]`
+if TYPE_CHECKING:  # with defaults (PEP 696): `Model` alone is `Model[Tensor]`
     Batch = Variable("Batch", default=tuple[Tensor, ...])
     Outputs = Variable("Outputs", default=Tensor)
 else:
@@ -42,15 +42,15 @@ Tree = TypeVar("Tree", bound="dict[Any, Any] | list[Any] | tuple[Any, ...]")
 
 
 class Computes(Protocol[Result_co]):
-    """A module, by what its `forward` gives."""
+    """A module, by the type that its `forward` returns."""
 
     @property
     def forward(self) -> Callable[..., Result_co]:
-        """Its function."""
+        """The module's function."""
 
 
 class Gradient(Protocol):
-    """What `grad` gives: a gradient with the structure of the first argument."""
+    """What `grad` returns: a function whose result has the structure of its first argument."""
 
     @overload
     def __call__(self, x: SupportsArray | Number, /, *args: Any, **options: Any) -> Tensor: ...
@@ -59,8 +59,8 @@ class Gradient(Protocol):
 
 
 class ValueAndGradient(Protocol):
-    """What `value_and_grad` gives: a value, and a gradient with the structure of the first
-    argument."""
+    """What `value_and_grad` returns: a function whose result is the value, and a gradient with the
+    structure of its first argument."""
 
     @overload
     def __call__(

@@ -1,4 +1,4 @@
-"""`python -m tensorgrad warmup`: compile the CPU kernels now, so that no program waits for it."""
+"""`python -m tensorgrad warmup`: compile the CPU kernels ahead of time."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ _FLOAT64 = ("hyper", "by")  # inputs of optimizers, in any dtype of the paramete
 
 
 def warmup(dtypes: tuple[str, ...] = ("float32",)) -> str:
-    """Run every CPU kernel on the samples of its op, once as small arrays do and once as large
-    ones do. The machine code stays in the cache; those that are there already are only loaded.
-    Returns what was done, in a line."""
+    """Run every CPU kernel on the samples of its op, with its single-threaded loop and its parallel
+    one, so that Numba compiles and caches both; cached ones are only loaded. Returns a summary."""
     from tqdm import tqdm
 
     for name in sorted({op.family for op in OPS.values()}):
-        kernel_module("cpu", name)  # all loops there before the first is run
+        kernel_module("cpu", name)  # all loops defined before the first is run
     warm = importlib.import_module("tensorgrad.kernels.cpu.warm")
     jit = importlib.import_module("tensorgrad.kernels.cpu.jit")
     work = [(op, dtype) for op in OPS.values() if _kernel(op) for dtype in dtypes]
@@ -34,7 +33,7 @@ def warmup(dtypes: tuple[str, ...] = ("float32",)) -> str:
             with warm.on_all_threads():
                 _run(op, dtype)
     seconds = time.perf_counter() - begin
-    return f"{len(work)} kernels ready after {seconds:.0f} s, kept in {jit.cache_folder()}"
+    return f"{len(work)} kernels ready after {seconds:.0f} s, cached in {jit.cache_folder()}"
 
 
 def _kernel(op: Op) -> Any:
@@ -42,7 +41,7 @@ def _kernel(op: Op) -> Any:
 
 
 def _run(op: Op, dtype: str) -> None:
-    """Each sample that the kernel takes."""
+    """Run the kernel on each sample that it accepts."""
     kernel = _kernel(op)
     accept = kernel.guard(sized=False)
     for args, params in (op.samples or list)():

@@ -136,22 +136,22 @@ def held(role):
 @pytest.mark.host
 def test_the_summary_tells_parameters_gradients_and_what_backward_needs():
     gc.collect()
-    roles = ("parameters", "gradients", "kept for backward", "other tensors")
+    roles = ("parameters", "gradients", "saved for backward", "other tensors")
     before = {role: held(role) for role in roles}
     w = tg.tensor(np.ones((512, 512)), requires_grad=True)  # 2 MiB
     x = tg.asarray(np.ones((2048, 512)))  # 8 MiB
     view = x[:, ::2]
-    y = tg.exp(tg.matmul(x, w.T))  # (2048, 512): 8 MiB, kept; so is x
+    y = tg.exp(tg.matmul(x, w.T))  # (2048, 512): 8 MiB, saved; so is x
     more = {role: held(role) - before[role] for role in roles}
     assert more["parameters"] == pytest.approx(2, abs=0.2)
-    assert more["kept for backward"] == pytest.approx(8 + 8, abs=0.2)
+    assert more["saved for backward"] == pytest.approx(8 + 8, abs=0.2)
     assert more["other tensors"] == pytest.approx(0, abs=0.2), (
         "the view is of an array counted above"
     )
     y.sum().backward()
     more = {role: held(role) - before[role] for role in roles}
     assert more["gradients"] == pytest.approx(2, abs=0.2)
-    assert more["kept for backward"] == pytest.approx(0, abs=0.2)
+    assert more["saved for backward"] == pytest.approx(0, abs=0.2)
     assert "float64[2048, 512] on numpy" in tg.memory_summary(count=100)
     assert view.shape == (2048, 256)
 

@@ -272,7 +272,7 @@ def test_a_mistake_is_one_error_that_says_what_to_write(kind, name):
 
 DOUBTS = {
     "a sigmoid": (lambda: ce(tg.sigmoid(leaf()), LABELS), "use binary_cross_entropy"),
-    "a relu": (lambda: bcl(dense("relu", 1), YES), "no probability is below one half"),
+    "a relu": (lambda: bcl(dense("relu", 1), YES), "no probability is below 0.5"),
 }
 
 

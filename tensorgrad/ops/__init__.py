@@ -1,4 +1,4 @@
-"""The table of ops, a file a family: references, rules and samples, nothing else."""
+"""The table of ops, a file per family: references, gradient rules and samples."""
 
 from . import (
     attention,

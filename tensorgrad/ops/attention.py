@@ -1,5 +1,5 @@
-"""Attention. No T x S matrix is kept between forward and backward: the gradient computes the
-probabilities again from the log-sum-exp of each row (Dao et al. 2022)."""
+"""Attention. No (T, S) matrix is saved for backward, which recomputes the probabilities from the
+log-sum-exp of each row (Dao et al. 2022)."""
 
 import math
 
@@ -15,7 +15,7 @@ from .shape import concat, expand_dims, full_like
 
 
 def _visible(*shape):
-    """A mask under which each row has something to attend to."""
+    """A random mask in which no row is fully masked."""
     return (draw(shape, seed=5) > 0) | np.eye(*shape[-2:], dtype=bool) | (np.arange(shape[-1]) == 0)
 
 
@@ -50,7 +50,7 @@ def _grad_samples():
 
 
 def _scores(q, k, mask, causal, scale):
-    """q @ k^T * scale under the masks: -inf where a row may not attend. Arrays or Tensors."""
+    """q @ k^T * scale, masked: -inf where a row may not attend. Works on arrays and Tensors."""
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     scores = matmul(widened(q), transposed(widened(k))) * scale
     if mask is not None:
@@ -64,7 +64,7 @@ def _scores(q, k, mask, causal, scale):
 
 
 def _check(q, k, v, mask):
-    """Errors that say which of the inputs does not fit."""
+    """ValueError and TypeError for inputs that do not fit."""
     if min(q.ndim, k.ndim, v.ndim) < 2:
         raise ValueError("q, k and v have two axes or more: (..., T, D), (..., S, D), (..., S, E)")
     if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
@@ -89,8 +89,8 @@ def _check(q, k, v, mask):
 def _gradients(g, q, k, v, mask, y, causal, scale, needs):
     (gy, glse), (y, lse) = g, y
     if glse is not None:
-        # The gradient of lse is the row's probabilities: that of a further column of v, all
-        # ones, whose own output is left out of the correction.
+        # d lse / d scores = p, as for another column of v that is all ones, if its output counts
+        # as 0 in sum(g * y).
         gy = y * 0.0 if gy is None else gy
         gy = concat(gy, expand_dims(glse, axis=-1).astype(gy.dtype), axis=-1)
         v, y = [concat(a, full_like(a[..., :1], value=f), axis=-1) for a, f in ((v, 1.0), (y, 0.0))]
@@ -113,12 +113,12 @@ def scaled_dot_product_attention(q, k, v, mask=None, *, causal=False, scale=None
     q (..., T, D), k (..., S, D), v (..., S, E) and a mask that broadcasts to (..., T, S) or None,
     -> (..., T, E) and (..., T), the latter float32 for halves. A bool mask is True where a row
     attends, a floating one is added. `causal` lets row i attend to the first i + 1 keys. `scale`
-    is 1 / sqrt(D) unless given. A row that may attend to nothing gives 0, and -inf.
+    is 1 / sqrt(D) unless given. A fully masked row gives 0, and a log-sum-exp of -inf.
     """
     _check(q, k, v, mask)
     xp = namespace(q)
     scores = _scores(q, k, mask, causal, scale)[0]
-    largest = scores.max if k.shape[-2] else scores.sum  # no keys: 0, as the sum of nothing
+    largest = scores.max if k.shape[-2] else scores.sum  # no keys: 0, the empty sum
     top = largest(axis=-1, keepdims=True)
     top = xp.where(xp.isfinite(top), top, 0)
     p = xp.exp(scores - top)
@@ -135,9 +135,9 @@ def scaled_dot_product_attention(q, k, v, mask=None, *, causal=False, scale=None
 def attention_grad(g, q, k, v, mask, y, lse, *, causal, scale, needs):
     """Gradients of scaled_dot_product_attention from its results (Dao et al. 2022): with the
     probabilities p = exp(scores - lse), those of the scores are p * (g @ v^T - sum(g * y)).
-    Inputs that were broadcast get one for each place."""
+    Gradients of inputs that were broadcast have the broadcast shape."""
     wide, (scores, scale) = widened(g), _scores(q, k, mask, causal, scale)
-    lse = where(equal(lse, -math.inf), 0.0, widened(lse))  # nothing to attend to: p is 0
+    lse = where(equal(lse, -math.inf), 0.0, widened(lse))  # fully masked rows: p is 0
     p = exp(scores - expand_dims(lse, axis=-1))
     gv = narrow(matmul(transposed(p), wide), v) if needs[2] else None
     if not (needs[0] or needs[1] or needs[3]):

@@ -1,7 +1,7 @@
 """Convolution of images (n, channels, height, width).
 
-Convolution is linear in the image and in the weights. Its two adjoints are ops, too, and each of
-the three has the others as its gradients: derivatives of any order need no further formula.
+Convolution is linear in the images and in the weights. Its two adjoints are ops, too, and the
+gradients of each of the three are the others, so derivatives of any order need no more formulas.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from .samples import Sample, draw
 
 
 def extent(size, window, stride, padding, dilation=(1, 1)):
-    """How many windows fit along height and width; ValueError where none does."""
+    """The size of the output, the number of windows along height and width; ValueError if 0."""
     if min(*stride, *dilation) < 1 or min(padding) < 0:
         raise ValueError(
             f"stride {stride} and dilation {dilation} are 1 or more, padding {padding} 0 or more"
@@ -53,7 +53,7 @@ def _check(x_shape, w_shape, b, groups):
 
 
 def padded(x, padding, value=0.0):
-    """x with (height, width) padding of `value` on both sides."""
+    """x padded with `value` by (height, width) on both sides."""
     (ph, pw), (n, c, h, w) = padding, x.shape
     if not (ph or pw):
         return x
@@ -63,7 +63,7 @@ def padded(x, padding, value=0.0):
 
 
 def shifts(window, out, stride, dilation=(1, 1)):
-    """For each place in a window: its indices, and the slices that hold it in all windows."""
+    """For each element of a window: its indices, and the slices that select it in all windows."""
     for i in range(window[0]):
         for j in range(window[1]):
             y, x = i * dilation[0], j * dilation[1]
@@ -72,7 +72,7 @@ def shifts(window, out, stride, dilation=(1, 1)):
 
 
 def _columns(x, window, out, stride, padding, dilation, groups):
-    """All windows as columns: (n, groups, channels / groups * kh * kw, oh * ow)."""
+    """im2col, all windows as columns: (n, groups, channels / groups * kh * kw, oh * ow)."""
     n, c, wide = x.shape[0], x.shape[1], padded(x, padding)
     made = namespace(x).empty((n, c, *window, *out), dtype=x.dtype)
     for i, j, places in shifts(window, out, stride, dilation):
@@ -161,7 +161,7 @@ def conv2d(
     kw), plus b (out,) or None) -> (n, out, oh, ow), oh = (h + 2 ph - dh (kh - 1) - 1) // sh + 1.
 
     `stride`, `padding` (zeros on both sides) and `dilation` are (height, width). `activation` is
-    none, relu, sigmoid or tanh: those whose gradient follows from the output.
+    none, relu, sigmoid or tanh, whose gradients are functions of the output.
     """
     check_images("x", x)
     _check(x.shape, w.shape, b, groups)
@@ -185,8 +185,8 @@ def conv2d(
     samples=_input_samples,
 )
 def conv2d_input(dy, w, *, size, stride, padding, dilation, groups):
-    """The adjoint of conv2d in x, also called transposed convolution: dy (n, out, oh, ow) spread
-    by w (out, c / groups, kh, kw) -> (n, c, *size)."""
+    """The adjoint of conv2d in x, the transposed convolution of dy (n, out, oh, ow) with
+    w (out, c / groups, kh, kw) -> (n, c, *size)."""
     xp, (n, window) = namespace(dy), (dy.shape[0], w.shape[2:])
     c, out = w.shape[1] * groups, extent(size, window, stride, padding, dilation)
     if dy.shape != (n, w.shape[0], *out):

@@ -1,7 +1,7 @@
-"""Ops that give whole numbers or truth values: rounding, floor division, tests, logic, bits.
+"""Piecewise constant ops: rounding, floor division, predicates, logic, bits.
 
-They are constant between jumps. Those of real numbers have the gradient that is right almost
-everywhere, zero; for those of truth values and integers there is none.
+Those with floating results have the gradient 0 (but for remainder), which is right almost
+everywhere; those with bool or integer results are not differentiable.
 """
 
 from typing import Any
@@ -28,25 +28,25 @@ def sign(x):
 
 @op(x=_zero, samples=unary(), kind="map")
 def floor(x):
-    """The largest whole number not above x."""
+    """The largest integer <= x."""
     return namespace(x).floor(x) if is_floating(x.dtype) else x.copy()
 
 
 @op(x=_zero, samples=unary(), kind="map")
 def ceil(x):
-    """The smallest whole number not below x."""
+    """The smallest integer >= x."""
     return namespace(x).ceil(x) if is_floating(x.dtype) else x.copy()
 
 
 @op(x=_zero, samples=unary(), kind="map")
 def trunc(x):
-    """The nearest whole number between x and 0."""
+    """x rounded towards 0."""
     return namespace(x).trunc(x) if is_floating(x.dtype) else x.copy()
 
 
 @op(x=_zero, samples=unary(-2, 2, {}, {"decimals": 1}, {"decimals": -1}), kind="map")
 def round_(x, *, decimals=0):
-    """x to so many decimals, halves to even."""
+    """x rounded to `decimals`, half to even."""
     if decimals >= 0 and not is_floating(x.dtype):
         return x.copy()
     return namespace(x).round(x, decimals) if decimals else namespace(x).rint(x)
@@ -173,7 +173,7 @@ def bitwise_xor(a, b):
     **_flat,
 )
 def bitwise_invert(x):
-    """All bits turned: -x - 1 of a signed integer, `not` of a truth value."""
+    """All bits inverted: -x - 1 for signed integers, `not` for bool."""
     return namespace(x).invert(x)
 
 

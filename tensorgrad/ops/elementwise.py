@@ -1,7 +1,7 @@
-"""Ops that work number by number: arithmetic, comparisons, functions, activations.
+"""Elementwise ops: arithmetic, comparisons, functions, activations.
 
-Shapes broadcast and dtypes promote as in NumPy; `backprop` undoes both, so that no rule here
-speaks of shapes. `scalar` is the formula of one element, in Python's syntax.
+Shapes broadcast and dtypes promote as in NumPy; `backprop` applies the adjoint of both, so the
+rules here ignore shapes. `scalar` is the formula of one element, in Python's syntax.
 """
 
 import math
@@ -15,7 +15,8 @@ from .discrete import sign
 from .samples import binary, calls, draw, same, unary
 
 # --- arithmetic ---------------------------------------------------------------------------------
-# `shortcut`: when the op is another one of its first input, which has less to do in backward.
+# `shortcut`: a condition under which the op is another one, of its first input, whose backward is
+# cheaper.
 
 
 @op(samples=same(2), kind="map", scalar="2 * g * x")
@@ -121,7 +122,7 @@ def sqrt(x):
 
 
 def _extremum(g, x, other, wins):
-    """Where two numbers are equal each gets half the gradient."""
+    """The gradient of the winner; of equal elements each gets half."""
     return where(equal(x, other), 0.5 * g, where(wins(x, other), g, 0.0))
 
 
@@ -133,7 +134,7 @@ def _extremum(g, x, other, wins):
     scalar="maximum(a, b)",
 )
 def maximum(a, b):
-    """The larger of a and b; NaN wins. Equal numbers share the gradient."""
+    """The larger of a and b, NaN if either is. Equal elements share the gradient."""
     return namespace(a, b).maximum(a, b)
 
 
@@ -145,7 +146,7 @@ def maximum(a, b):
     scalar="minimum(a, b)",
 )
 def minimum(a, b):
-    """The smaller of a and b; NaN wins. Equal numbers share the gradient."""
+    """The smaller of a and b, NaN if either is. Equal elements share the gradient."""
     return namespace(a, b).minimum(a, b)
 
 
@@ -194,37 +195,37 @@ _flat: dict[str, Any] = {"differentiable": False, "kind": "map"}
 
 @op(samples=binary(), scalar="a == b", **_flat)
 def equal(a, b):
-    """a == b, number by number."""
+    """a == b, elementwise."""
     return a == b
 
 
 @op(samples=binary(), scalar="a != b", **_flat)
 def not_equal(a, b):
-    """a != b, number by number."""
+    """a != b, elementwise."""
     return a != b
 
 
 @op(samples=binary(), scalar="a < b", **_flat)
 def less(a, b):
-    """a < b, number by number."""
+    """a < b, elementwise."""
     return a < b
 
 
 @op(samples=binary(), scalar="a <= b", **_flat)
 def less_equal(a, b):
-    """a <= b, number by number."""
+    """a <= b, elementwise."""
     return a <= b
 
 
 @op(samples=binary(), scalar="a > b", **_flat)
 def greater(a, b):
-    """a > b, number by number."""
+    """a > b, elementwise."""
     return a > b
 
 
 @op(samples=binary(), scalar="a >= b", **_flat)
 def greater_equal(a, b):
-    """a >= b, number by number."""
+    """a >= b, elementwise."""
     return a >= b
 
 
@@ -296,7 +297,7 @@ def cos(x):
 
 
 # --- activations and their gradients ------------------------------------------------------------
-# The gradient ops have no rules: their references are differentiated when that is asked for.
+# The gradient ops have no rules: for second order their references are differentiated.
 
 
 @op(samples=same(2), kind="map", scalar="g * (1 - y * y)")
@@ -331,10 +332,10 @@ def sigmoid_grad(g, y):
     scalar="where(x < 0, exp(-abs(x)), 1) / (1 + exp(-abs(x)))",
 )
 def sigmoid(x):
-    """Logistic function 1 / (1 + exp(-x)), computed as exp(min(x, 0)) / (1 + exp(-|x|)), in which
-    nothing overflows."""
+    """The logistic function 1 / (1 + exp(-x)), as exp(min(x, 0)) / (1 + exp(-|x|)), which does not
+    overflow."""
     xp, (zero, one) = namespace(x), zero_and_one(x)
-    return xp.exp(xp.minimum(x, zero)) / (one + xp.exp(zero - xp.abs(x)))  # -x is not of bools
+    return xp.exp(xp.minimum(x, zero)) / (one + xp.exp(zero - xp.abs(x)))  # bools have no -x
 
 
 @op(samples=same(2), kind="map", scalar="where(y > 0, g, 0)")
@@ -370,7 +371,7 @@ def leaky_relu(x, *, slope=0.01):
     samples=same(2, alpha=0.5), kind="map", scalar="where(x > 0, g, g * alpha * exp(minimum(x, 0)))"
 )
 def elu_grad(g, x, *, alpha):
-    """Gradient of elu. Taken from x: the output rounds to -alpha and loses the small slopes."""
+    """Gradient of elu, from x: the output rounds to -alpha, which would lose small gradients."""
     return where(greater(x, 0), g, g * alpha * exp(minimum(x, 0)))
 
 
@@ -438,6 +439,6 @@ def silu(x):
     scalar="maximum(x, 0) + log1p(exp(-abs(x)))",
 )
 def softplus(x):
-    """log(1 + exp(x)), computed so that nothing overflows."""
+    """log(1 + exp(x)), as max(x, 0) + log1p(exp(-|x|)), which does not overflow."""
     xp = namespace(x)
     return xp.maximum(x, 0) + xp.log1p(xp.exp(0 - xp.abs(x)))

@@ -1,4 +1,4 @@
-"""Rows of a table by their numbers, and the sums of gradients over equal numbers."""
+"""Embedding lookup, and its gradient, a scatter-add over the ids."""
 
 import numpy as np
 
@@ -11,8 +11,8 @@ from .samples import Sample, draw, integers
 def check_ids(ids, count):
     """TypeError unless ids are integers, IndexError unless below `count`."""
     if ids.dtype.kind not in "iu":
-        raise TypeError(f"ids number the rows of the table: integers, got dtype {ids.dtype}")
-    if type(ids) is np.ndarray and ids.size:  # on a GPU this would wait for it
+        raise TypeError(f"ids are indices of the table's rows: integers, got dtype {ids.dtype}")
+    if type(ids) is np.ndarray and ids.size:  # on a GPU this would synchronise
         low, high = ids.min(), ids.max()
         if low < 0 or high >= count:
             raise IndexError(f"ids run from {low} to {high}, outside the table's 0..{count - 1}")
@@ -48,8 +48,8 @@ def embedding(weight, ids):
     fixed=("ids",),
 )
 def embedding_grad(g, ids, *, count):
-    """Gradient of embedding for its table of `count` rows: for each row the sum of g (...,
-    features) over the places where ids (...) name it, in the order they stand in."""
+    """Gradient of embedding for its table of `count` rows: row i is the sum of g (..., features)
+    over the positions where ids (...) == i, in their order."""
     if g.shape[:-1] != ids.shape or not g.shape:
         raise ValueError(f"g has shape {g.shape}, ids {ids.shape}: one row of g for each id")
     check_ids(ids, count)

@@ -1,7 +1,7 @@
 """Indexing, and its adjoint: the scatter-add.
 
-An index is split into a *template* of slices, integers, None and Ellipsis, which is metadata, and
-the integer arrays that stand at its `ARRAY` places, which are inputs.
+A key is split into a *template* of slices, integers, None and Ellipsis, which is metadata, and the
+index arrays, which are inputs; the template has `ARRAY` in their place.
 """
 
 import operator
@@ -13,11 +13,11 @@ from ..core import Tensor, op
 from ..errors import DTypeError, IndexingError
 from .samples import Sample, draw, integers
 
-ARRAY = "array"  # stands in a template where an index array goes
+ARRAY = "array"  # the placeholder of an index array in a template
 
 
 def split_key(key, x):
-    """Template and index arrays of any key that NumPy takes; masks become integer arrays."""
+    """(template, index arrays) of a NumPy key; bool masks become integer arrays."""
     parts = [_part(p, x) for p in (key if isinstance(key, tuple) else (key,))]
     template, arrays, axis = [], [], 0
     for part in parts:
@@ -62,14 +62,14 @@ def _part(part, x):
 
 
 def _axes(part):
-    """How many axes of x a part of a key takes up."""
+    """The number of axes of x that a part of a key indexes."""
     if hasattr(part, "dtype"):
         return part.ndim if part.dtype.kind == "b" else 1
     return 0 if part is None or part is ... else 1
 
 
 def _plain_slice(s):
-    """A slice whose ends may have been Tensors or NumPy integers."""
+    """A slice of ints from one of Tensors or NumPy integers."""
     ends = (s.start, s.stop, s.step)
     try:
         return slice(*[None if v is None else operator.index(v) for v in ends])
@@ -78,7 +78,7 @@ def _plain_slice(s):
 
 
 def key_of(template, index):
-    """The key that `split_key` took apart."""
+    """The key of a template and index arrays: the inverse of `split_key`."""
     arrays = iter(index)
     return tuple([next(arrays) if part is ARRAY else part for part in template])
 
@@ -120,7 +120,7 @@ def _scatter_samples():
     fixed=("index",),
 )
 def getitem(x, *index, template):
-    """x[...]: the template with the index arrays in their places."""
+    """x[key], with the key of the template and the index arrays."""
     return x[key_of(template, index)]
 
 
@@ -134,8 +134,8 @@ def getitem(x, *index, template):
     fixed=("index",),
 )
 def scatter_add(values, *index, shape, template):
-    """Zeros of the shape with the values added at the indexed places. Repeated places add up, in
-    float32 for halves."""
+    """Zeros of `shape` with `values` added at the indices. Duplicates accumulate, in float32 for
+    halves."""
     xp, key = namespace(values), key_of(template, index)
     if not index:
         out = xp.zeros(shape, dtype=values.dtype)

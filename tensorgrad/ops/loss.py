@@ -1,4 +1,4 @@
-"""Losses as ops: prediction first, target second. `losses.py` takes their means."""
+"""Losses as ops of (prediction, target), elementwise or per row; `losses.py` reduces them."""
 
 import numpy as np
 
@@ -58,14 +58,14 @@ def softmax_cross_entropy(logits, labels):
 def check_labels(labels, logits_shape):
     """ValueError unless labels are integers shaped like the logits without their last axis."""
     if labels.dtype.kind not in "iu":
-        raise TypeError(f"labels must be integer class numbers, got dtype {labels.dtype}")
+        raise TypeError(f"labels must be integer class labels, got dtype {labels.dtype}")
     if labels.shape != logits_shape[:-1]:
         raise ValueError(
             f"labels have shape {labels.shape}, logits {logits_shape}: one label for "
             f"each row of logits is {logits_shape[:-1]}"
         )
     n = logits_shape[-1]
-    if type(labels) is np.ndarray and labels.size:  # on a GPU this would wait for it
+    if type(labels) is np.ndarray and labels.size:  # on a GPU this would synchronise
         low, high = labels.min(), labels.max()
         if low < 0 or high >= n:
             raise ValueError(f"labels run from {low} to {high}, outside the classes 0..{n - 1}")
@@ -89,8 +89,8 @@ def _tiny(x):
     precision="single",
 )
 def binary_cross_entropy(p, t):
-    """-(t log p + (1 - t) log(1 - p)) for each probability p and target t in [0, 1]. Logarithms
-    are taken of no less than the smallest normal number, so p = 0 and p = 1 stay finite."""
+    """-(t log p + (1 - t) log(1 - p)) for each probability p and target t in [0, 1]. The
+    arguments of the logarithms are clamped to the smallest normal number, so that it is finite."""
     xp, tiny = namespace(p), _tiny(p)
     return -(t * xp.log(xp.maximum(p, tiny)) + (1 - t) * xp.log(xp.maximum(1 - p, tiny)))
 

@@ -1,4 +1,4 @@
-"""Matrix products, and the dense layer that is one product with its bias and activation."""
+"""The matrix product, and the dense layer: a product fused with its bias and activation."""
 
 import math
 
@@ -19,7 +19,7 @@ def flat(x):
     """All leading axes as one: (..., n) -> (rows, n)."""
     if x.ndim == 2:
         return x
-    rows = math.prod(x.shape[:-1])  # not -1, which an axis of length 0 would leave open
+    rows = math.prod(x.shape[:-1])  # not -1, which is ambiguous with an axis of length 0
     return reshape(x, shape=(rows, x.shape[-1]))
 
 
@@ -63,7 +63,7 @@ def matmul(a, b):
     """Matrix product over the last two axes, batched and broadcast over the others, as NumPy's;
     one-dimensional operands are a row on the left, a column on the right."""
     xp = namespace(a)
-    if a.dtype != b.dtype:  # of one dtype it may be a kernel's; and CuPy's needs another library
+    if a.dtype != b.dtype:  # a kernel may take one dtype; CuPy's mixed product is another library's
         wide = xp.result_type(a, b)
         return matmul(a.astype(wide, copy=False), b.astype(wide, copy=False))
     if a.dtype.itemsize == 2 and is_half(a.dtype):
@@ -133,7 +133,7 @@ def dense_grad(g, x, w, y, *, activation, needs):
 def dense(x, w, b=None, *, activation="none"):
     """activation(x @ w + b): x (..., n_in), w (n_in, n_out), b (n_out,) or None, -> (..., n_out).
 
-    `activation` is none, relu, sigmoid or tanh: those whose gradient follows from the output.
+    `activation` is none, relu, sigmoid or tanh, whose gradients are functions of the output.
     """
     z = _affine(x, w, b)
     if activation == "none":

@@ -1,8 +1,8 @@
-"""Normalisation over features, channels, groups or the batch.
+"""Layer, RMS, batch and group normalisation.
 
-One forward and one backward pass serve all four; they differ in the axes that statistics are
-taken over and in the axis that weight and bias lie along. Statistics of half-precision inputs are
-taken in float32, and those of no numbers at all (an empty batch) as if it held zeros.
+They share one forward and one backward computation, and differ in the axes of the statistics and
+in the axis of weight and bias. Statistics of half-precision inputs are computed in float32; those
+of an empty batch are as of zeros.
 """
 
 import math
@@ -13,7 +13,7 @@ from .reduce import narrow, sum_, widened
 from .samples import Sample, draw
 from .shape import broadcast_to, reshape
 
-# --- what they share ----------------------------------------------------------------------------
+# --- shared -------------------------------------------------------------------------------------
 
 
 def _mean(x, axes):
@@ -37,7 +37,7 @@ def _channels(x):
 
 
 def _along(name, a, x, axis):
-    """A weight or bias with axes of length 1 after its own, so that it broadcasts against x."""
+    """A weight or bias along `axis`, reshaped so that it broadcasts against x."""
     if a.shape != (x.shape[axis],):
         raise ValueError(f"{name} has shape {a.shape}; x needs {(x.shape[axis],)}")
     return a if axis == -1 else reshape(a, shape=(x.shape[axis], *(1,) * (len(x.shape) - axis - 1)))
@@ -60,8 +60,8 @@ def _normalise(x, axes, eps):
 
 
 def _backward(g, x, weight, mean, rstd, needs, axis, axes, shape):
-    """Gradients for x, weight and bias (along `axis` of x), from statistics over `axes` of x in
-    `shape`. Without a mean nothing was centred."""
+    """Gradients for x, weight and bias (along `axis` of x), from the statistics over `axes` of x
+    reshaped to `shape`. `mean` is None where x was not centred (RMS)."""
     half, g, wide = x, widened(g), _as(widened(x), shape)
     normal = (wide if mean is None else wide - mean) * rstd
     across, like_g = _across(x, axis), _as(normal, x.shape)
@@ -77,7 +77,7 @@ def _backward(g, x, weight, mean, rstd, needs, axis, axes, shape):
 
 
 def _gradients(gradient, g, x, weight, mean, rstd, needs, axes, shape):
-    """What `gradient` gives, and for x also what comes from statistics that were used themselves:
+    """The gradients by the op `gradient`, plus for x those from the cotangents of the statistics:
     d mean / dx = 1 / n and d rstd / dx = -rstd^3 (x - mean) / n."""
     gy, gmean, grstd = g
     statistics = (rstd,) if mean is None else (mean, rstd)
@@ -158,7 +158,7 @@ def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
 @op(samples=_grad_samples(layer_norm), outputs=("gx", "gweight", "gbias"))
 def layer_norm_grad(g, x, weight, mean, rstd, *, needs):
     """Gradients of layer_norm for x, weight and bias, from the statistics of the forward pass.
-    They are inputs like the others: second order flows through them back into layer_norm."""
+    These are inputs, too, so that second-order gradients flow through them into layer_norm."""
     return _backward(g, x, weight, mean, rstd, needs, -1, _last(x), x.shape)
 
 
@@ -211,7 +211,7 @@ def batch_norm_grad(g, x, weight, mean, rstd, *, needs):
 
 
 def _grouped(x, groups):
-    """The shape (batch, groups, numbers of a group)."""
+    """The shape (batch, groups, elements of a group)."""
     return (x.shape[0], groups, math.prod(x.shape[1:]) // groups)
 
 
@@ -255,9 +255,9 @@ def _running_samples():
 
 @op(inplace=("running_mean", "running_var"), samples=_running_samples)
 def update_running(running_mean, running_var, mean, rstd, *, count, momentum, eps):
-    """Move the running mean and variance (channels,) by `momentum` of the way towards those of a
-    batch, which batch_norm gave. As in PyTorch the batch's variance is the unbiased one: `count`,
-    the numbers of a channel, is above 1."""
+    """running = (1 - momentum) * running + momentum * batch, in place, for mean and variance
+    (channels,), from the outputs of batch_norm. As in PyTorch the batch's variance is the unbiased
+    one: `count`, the elements of a channel, is above 1."""
     mean = mean.reshape(running_mean.shape)
     var = (1 / (rstd * rstd) - eps).reshape(running_var.shape) * (count / (count - 1))
     running_mean += (momentum * (mean - running_mean)).astype(running_mean.dtype)
@@ -271,7 +271,6 @@ def update_running(running_mean, running_var, mean, rstd, *, count, momentum, ep
     samples=lambda: [Sample(s.args) for s in batch_norm.samples()[:-1]],
 )
 def channel_affine(x, scale=None, shift=None):
-    """x * scale + shift with one number of each for a channel, axis 1 of x: what batch
-    normalisation is once its statistics are fixed."""
+    """x * scale + shift, per channel (axis 1 of x): batch normalisation in evaluation mode."""
     _channels(x)
     return _affine(widened(x), scale, shift, x, 1)

@@ -1,8 +1,8 @@
 """Pooling of images (n, channels, height, width).
 
-A maximum is found together with its place, so that its gradient is a scatter, whose adjoint is a
-gather; average pooling is linear. Each pair has one another as gradients: derivatives of any order
-need no further formula.
+Max pooling also returns the argmax of each window, so that its gradient is a scatter-add, whose
+adjoint is a gather; average pooling is linear. The ops of each pair are adjoint to each other, so
+derivatives of any order need no more formulas.
 """
 
 from ..backend import namespace
@@ -47,8 +47,8 @@ def _gather_samples():
     fixed=("where",),
 )
 def gather_places(x, where):
-    """From each plane of x (n, c, h, w) the numbers at the places `where` (n, c, oh, ow), counted
-    row by row -> (n, c, oh, ow)."""
+    """The elements of each plane of x (n, c, h, w) at the flat indices `where` (n, c, oh, ow) ->
+    (n, c, oh, ow)."""
     rows = namespace(x).arange(x.shape[0] * x.shape[1])[:, None]
     return _planes(x)[rows, _planes(where)].reshape(where.shape)
 
@@ -63,8 +63,8 @@ def gather_places(x, where):
     fixed=("where",),
 )
 def scatter_places(x, where, *, size):
-    """The adjoint of gather_places: planes of zeros (n, c, *size) with the numbers of x added at
-    the places `where`, in float32 for halves."""
+    """The adjoint of gather_places, a scatter-add: zeros (n, c, *size) with the elements of x added
+    at the flat indices `where` of their planes, in float32 for halves."""
     xp, planes = namespace(x), x.shape[0] * x.shape[1]
     out = xp.zeros((planes, size[0] * size[1]), dtype=widened(x).dtype)
     xp.add.at(out, (xp.arange(planes)[:, None], _planes(where)), widened(_planes(x)))
@@ -77,8 +77,8 @@ def scatter_places(x, where, *, size):
     samples=lambda: [Sample((draw(shape),), params) for shape, params in _POOLS],
 )
 def max_pool2d(x, *, size, stride=None, padding=(0, 0)):
-    """The largest number in each window of x (n, c, h, w), the first of several, NaN where there
-    is one; and its place in the plane (int32). `stride` is the window's size if left out."""
+    """The maximum of each window of x (n, c, h, w), the first of equals, NaN where there is one;
+    and its flat index in the plane (int32). `stride` is by default the window's size."""
     stride = size if stride is None else stride
     out = _pool_extent(x, size, stride, padding)
     xp, (h, w), wide = namespace(x), x.shape[2:], padded(x, padding, -float("inf"))
@@ -101,8 +101,8 @@ def max_pool2d(x, *, size, stride=None, padding=(0, 0)):
     samples=lambda: [Sample((draw(shape),), params) for shape, params in _POOLS],
 )
 def avg_pool2d(x, *, size, stride=None, padding=(0, 0)):
-    """The mean of each window of x (n, c, h, w), with the zeros of the padding counted, as in
-    PyTorch. `stride` is the window's size if left out."""
+    """The mean of each window of x (n, c, h, w), zeros of the padding included, as in PyTorch.
+    `stride` is by default the window's size."""
     stride = size if stride is None else stride
     out = _pool_extent(x, size, stride, padding)
     wide = padded(widened(x), padding)
@@ -124,8 +124,8 @@ def _spread_samples():
     samples=_spread_samples,
 )
 def avg_pool2d_grad(x, *, plane, size, stride, padding):
-    """The adjoint of avg_pool2d: each number of x (n, c, oh, ow) spread evenly over its window in
-    planes of (h, w) = `plane`."""
+    """The adjoint of avg_pool2d: each element of x (n, c, oh, ow) distributed evenly over its
+    window in planes of (h, w) = `plane`."""
     stride = size if stride is None else stride
     out, (ph, pw), (h, w) = extent(plane, size, stride, padding), padding, plane
     if x.shape[2:] != out:

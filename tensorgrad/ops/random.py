@@ -1,4 +1,5 @@
-"""Random numbers from a counter: Philox 4x32-10 (Salmon et al. 2011), the same on every backend.
+"""Random numbers by a counter-based generator, Philox 4x32-10 (Salmon et al. 2011), the same on
+every backend.
 
 The state is a uint64 array of two: the key and the number of blocks drawn so far. Block i gives
 four 32-bit words that depend on (key, i) alone, so a kernel may compute any of them in any order.
@@ -28,7 +29,7 @@ def _state(key=7, drawn=5):
     ),
 )
 def random_bits(state, *, size):
-    """`size` random uint32 words from the state's block on; the state is not advanced."""
+    """`size` random uint32 words, beginning at the state's block; the state is not advanced."""
     xp = namespace(state)
     block = xp.arange((size + 3) // 4, dtype="uint64") + state[1]
     c0, c1 = block & LOW, block >> 32
@@ -46,7 +47,7 @@ def random_bits(state, *, size):
     samples=calls(lambda: (_state(), {"blocks": 3}), lambda: (_state(), {"blocks": 2**33})),
 )
 def advance_random(state, *, blocks):
-    """A copy of the state, which then skips `blocks` blocks: they belong to the copy's owner."""
+    """A copy of the state, which then skips `blocks` blocks: those are for the copy to draw."""
     taken = state.copy()
     state[1] += np.uint64(blocks)
     return taken
@@ -66,10 +67,10 @@ def advance_random(state, *, blocks):
     fixed=("state",),
 )
 def dropout(x, state, *, p):
-    """Each number zeroed with probability p, the rest divided by 1 - p (Srivastava et al. 2014).
+    """Each element zeroed with probability p, the others divided by 1 - p (Srivastava et al. 2014).
 
-    Number i is kept when word i of the state's stream is at least p * 2^32: the same mask on
-    every backend, and again in the backward pass.
+    Element i is kept where word i of the state's stream is at least p * 2^32. Backward draws the
+    same mask again, instead of saving it; it is the same on every backend.
     """
     keep = random_bits(state, size=x.size).reshape(x.shape) >= np.uint32(p * 2**32)
     return namespace(x).where(keep, x * (1 / (1 - p)), 0)

@@ -1,9 +1,9 @@
 """Recurrent layers over whole sequences, batch first: x is (n, t, features).
 
-The product of x with its weights is taken for all steps at once; only the product with the state
-is a step's own. Likewise backward: the loop over time finds the gradients before the activations,
-and the weights' gradients are one product each over all steps. What a forward pass notes for that
-(activated gates, cells) are outputs like the others: second order flows through them.
+The input projection x @ w is one product over all time steps; only the recurrent product is per
+step. Likewise backward: the loop over time computes the gradients of the pre-activations, and the
+gradients of the weights are one product each over all steps. The activations saved for that (gates,
+cells) are outputs of the ops, so that second-order gradients flow through them.
 """
 
 from ..backend import namespace
@@ -14,11 +14,11 @@ from .reduce import narrow, sum_, widened
 from .samples import Sample, draw
 from .shape import concat, expand_dims, full_like, reshape, split, squeeze, stack
 
-# --- what all of them share -----------------------------------------------------------------------
+# --- shared ---------------------------------------------------------------------------------------
 
 
 def _checked(gates, x, w, u, states, biases):
-    """(n, t, hidden); ValueError where an array does not fit."""
+    """(n, t, hidden); ValueError where a shape does not fit."""
     if x.ndim != 3:
         raise ValueError(f"x has {x.ndim} axes; a batch of sequences has 3: (n, t, features)")
     n, t, features = x.shape
@@ -45,7 +45,7 @@ def _projected(x, w, b):
 
 
 def _start(state, n, hidden, z):
-    """A state to begin with, zeros where there is none; never the array that was given."""
+    """The initial state as an array of its own: zeros if None, else a copy."""
     if state is None:
         return namespace(z).zeros((n, hidden), dtype=z.dtype)
     return state.astype(z.dtype)
@@ -57,13 +57,13 @@ def _zeros(y):
 
 
 def _before(y, start):
-    """The states that the steps began with: `start`, then all of y but the last."""
+    """The state before each step: `start`, then all of y but the last."""
     start = _zeros(y) if start is None else start
     return concat(expand_dims(start, axis=1), y, axis=1)[:, : y.shape[1]]
 
 
 def _backwards(*sequences):
-    """The (n, features) of each step, the last first; None for sequences left out."""
+    """The (n, features) of each time step, last first; None for sequences that are None."""
     steps = next(a.shape[1] for a in sequences if a is not None)
     if not steps:
         return []
@@ -77,7 +77,7 @@ def _backwards(*sequences):
 
 
 def _sequence(steps, like):
-    """Steps found backwards as a sequence; `like` is its shape when there are none."""
+    """Steps, last first, stacked into a sequence; zeros like `like` if there are none."""
     return stack(*steps[::-1], axis=1) if steps else full_like(like, value=0.0)
 
 
@@ -110,7 +110,7 @@ _SHAPES = (((2, 3, 3, 2), True), ((1, 1, 2, 3), False), ((2, 0, 2, 1), True), ((
 
 
 def _samples(gates, states, biases, **params):
-    """Calls of a layer with so many gates, states and biases."""
+    """Samples of a layer with these numbers of gates, states and biases."""
 
     def build():
         made = []
@@ -125,7 +125,7 @@ def _samples(gates, states, biases, **params):
 
 
 def _grad_samples(layer, gates, states, biases, **params):
-    """Calls of its gradient: with all cotangents, and with that of the last state alone."""
+    """Samples of its gradient: with all cotangents, and with that of the last state alone."""
 
     def build():
         made = []

@@ -28,7 +28,7 @@ _SINGLE = np.dtype("float32")
 
 
 def wide(x):
-    """The dtype to accumulate in: float32 for halves, else the library's own choice."""
+    """The dtype to accumulate in: float32 for halves, else the library's default (None)."""
     return _SINGLE if x.dtype.itemsize == 2 and is_half(x.dtype) else None
 
 
@@ -45,7 +45,7 @@ def widened(x: Any) -> Any:
 
 
 def kept_shape(shape, axis):
-    """The shape that `keepdims=True` would have given."""
+    """The shape with `keepdims=True`."""
     if axis is None:
         return (1,) * len(shape)
     axes = {a % len(shape) for a in ((axis,) if isinstance(axis, int) else axis)}
@@ -53,7 +53,7 @@ def kept_shape(shape, axis):
 
 
 def spread(g, x_shape, axis, keepdims):
-    """A reduced cotangent broadcast back over the axes that were summed."""
+    """The cotangent of a reduction, broadcast over the reduced axes."""
     if not keepdims and x_shape:
         g = reshape(g, shape=kept_shape(x_shape, axis))
     return broadcast_to(g, shape=x_shape)
@@ -110,7 +110,7 @@ def sum_to(x, *, shape, dtype):
 
 
 def _extremum_grad(g, x, y, axis, keepdims):
-    """The gradient goes to the extreme elements, in equal parts where several are equal."""
+    """The cotangent goes to the extreme elements, in equal parts where there are several."""
     hit = where(equal(x, spread(y, x.shape, axis, keepdims)), 1.0, 0.0).astype(x.dtype)
     share = hit / sum_(hit, axis=axis, keepdims=True)
     return spread(g, x.shape, axis, keepdims) * share
@@ -152,7 +152,7 @@ def var(x, *, axis=None, keepdims=False, ddof=0):
 
 
 def _before(x):
-    """Along the last axis, the product of all elements before each: log2(n) shifted products."""
+    """The exclusive cumulative product along the last axis, in log2(n) shifted products."""
     n, ones, step = x.shape[-1], full_like(x, value=1.0), 1
     scan = concat(ones[..., :1], x[..., : n - 1], axis=-1)
     while step < n:
@@ -162,7 +162,7 @@ def _before(x):
 
 
 def _prod_grad(g, x, axis, keepdims):
-    """Each element's gradient is the product of the others: right with zeros, at any order."""
+    """The gradient of an element is the product of the others: right with zeros, to any order."""
     if x.size == 0 or not x.shape:
         return spread(g, x.shape, axis, keepdims)
     axes = range(len(x.shape)) if axis is None else (axis,) if isinstance(axis, int) else axis
@@ -231,7 +231,7 @@ _WILD = calls(lambda: (draw((3, 5), -1e4, 1e4),), lambda: (draw((2, 4), -300, 30
 
 
 def _shifted(x, axis):
-    """x minus its maximum, in float32 for halves; a row of -inf stays free of NaN."""
+    """x minus its maximum, in float32 for halves; a row of -inf does not give NaN here."""
     xp = namespace(x)
     x = widened(x)
     top = x.max(axis=axis, keepdims=True)
@@ -252,7 +252,7 @@ def softmax_grad(g, y, *, axis):
     precision="single",
 )
 def softmax(x, *, axis=-1):
-    """exp(x) / sum(exp(x)) along the axis, shifted by the maximum so that nothing overflows."""
+    """exp(x) / sum(exp(x)) along the axis, shifted by the maximum against overflow."""
     xp, shifted, _ = _shifted(x, axis)
     e = xp.exp(shifted)
     return narrow(e / e.sum(axis=axis, keepdims=True), x)
@@ -271,20 +271,20 @@ def log_softmax_grad(g, y, *, axis):
     precision="single",
 )
 def log_softmax(x, *, axis=-1):
-    """log(softmax(x)) along the axis, without forming the softmax."""
+    """log(softmax(x)) along the axis, without materialising the softmax."""
     xp, shifted, _ = _shifted(x, axis)
     return narrow(shifted - xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True)), x)
 
 
 def _logsumexp_grad(g, x, y, axis, keepdims):
-    """The softmax; 0 in rows of nothing but -inf (masked ones)."""
+    """g * softmax(x); 0 in rows that are all -inf (fully masked)."""
     y = where(equal(y, -math.inf), 0.0, y)
     return spread(g, x.shape, axis, keepdims) * exp(x - spread(y, x.shape, axis, keepdims))
 
 
 @op(x=_logsumexp_grad, samples=_AXES, extreme=_WILD, precision="single")
 def logsumexp(x, *, axis=None, keepdims=False):
-    """log(sum(exp(x))) over the axes, shifted by the maximum so that nothing overflows."""
+    """log(sum(exp(x))) over the axes, shifted by the maximum against overflow."""
     xp, shifted, top = _shifted(x, axis)
     y = xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True)) + top
     if not keepdims:

@@ -1,7 +1,7 @@
-"""Inputs that ops are tested on: each builder returns a function that draws them anew.
+"""Test inputs of ops: each builder returns a function that makes a list of samples.
 
 A sample is the positional arguments (float64 arrays, integer arrays, Python numbers or None) and
-the keyword metadata of one call. The tests derive dtypes, strides and backends from it.
+the keyword metadata of one call. The tests derive other dtypes, strides and backends from it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,11 @@ import numpy as np
 
 
 class Sample(NamedTuple):
-    """One call: positional arguments and keyword metadata."""
+    """A call of an op: positional arguments and keyword metadata.
+
+    >>> Sample((np.ones((2, 3)),), {"axis": 0}).params
+    {'axis': 0}
+    """
 
     args: tuple[Any, ...]
     params: dict[str, Any] = {}
@@ -33,17 +37,29 @@ PAIRS = (
 
 
 def draw(shape: tuple[int, ...], low: float = -2.0, high: float = 2.0, seed: int = 0) -> np.ndarray:
-    """A float64 array of uniform numbers, the same on every call."""
+    """A float64 array, uniform in [low, high); the same for the same arguments.
+
+    >>> draw((2, 3)).shape, bool((draw((2, 3)) == draw((2, 3))).all())
+    ((2, 3), True)
+    """
     return np.random.default_rng([seed, len(shape), *shape]).uniform(low, high, shape)
 
 
 def integers(shape: tuple[int, ...], high: int, seed: int = 0) -> np.ndarray:
-    """An int64 array of numbers below `high`, the same on every call."""
+    """An int64 array, uniform in [0, high); the same for the same arguments.
+
+    >>> integers((2, 3), 5).dtype
+    dtype('int64')
+    """
     return np.random.default_rng([seed, len(shape), *shape]).integers(0, high, shape)
 
 
 def unary(low: float = -2.0, high: float = 2.0, *options: dict[str, Any]) -> Samples:
-    """One array, in all the shapes of SHAPES, with each of the given options."""
+    """Samples of one array: in all SHAPES with the first of `options`, one for each of the others.
+
+    >>> [sample.args[0].shape for sample in unary(0, 1)()]
+    [(2, 3), (), (1,), (0, 3), (33,), (5, 41)]
+    """
 
     def build() -> list[Sample]:
         first, *rest = options or ({},)
@@ -54,7 +70,12 @@ def unary(low: float = -2.0, high: float = 2.0, *options: dict[str, Any]) -> Sam
 
 
 def binary(low: float = -2.0, high: float = 2.0, low2: float | None = None) -> Samples:
-    """Two arrays in broadcasting shapes, and an array with a Python number on either side."""
+    """Samples of two arrays whose shapes broadcast, and of an array and a Python number. `low2` is
+    the second's lower bound.
+
+    >>> [array.shape for array in binary()()[1].args]
+    [(2, 3), (3,)]
+    """
     low2 = low if low2 is None else low2
 
     def build() -> list[Sample]:
@@ -66,7 +87,11 @@ def binary(low: float = -2.0, high: float = 2.0, low2: float | None = None) -> S
 
 
 def same(n: int, low: float = -2.0, high: float = 2.0, least: int = 0, **params: Any) -> Samples:
-    """`n` arrays of one shape of `least` dimensions or more: what the gradient ops take."""
+    """Samples of `n` arrays of one shape, of at least `least` axes, as gradient ops take them.
+
+    >>> [array.shape for array in same(3)()[0].args]
+    [(2, 3), (2, 3), (2, 3)]
+    """
 
     def build() -> list[Sample]:
         return [
@@ -79,7 +104,11 @@ def same(n: int, low: float = -2.0, high: float = 2.0, least: int = 0, **params:
 
 
 def calls(*samples: Callable[[], tuple]) -> Samples:
-    """The given calls: each `(arrays..., {params})`, the last entry may be a dict."""
+    """Samples of functions that return `(arrays..., params)`, or the arrays alone.
+
+    >>> calls(lambda: (draw((2, 3)), {"axis": 0}))()[0].params
+    {'axis': 0}
+    """
 
     def build() -> list[Sample]:
         made = []
@@ -93,7 +122,11 @@ def calls(*samples: Callable[[], tuple]) -> Samples:
 
 
 def shaped(*cases: tuple) -> Samples:
-    """Calls of one array given by its shape: `(shape, {params})`."""
+    """Samples of one array, each given as `(shape, params)`.
+
+    >>> shaped(((2, 3), {"axis": 0}))()[0].args[0].shape
+    (2, 3)
+    """
 
     def build() -> list[Sample]:
         return [Sample((draw(shape),), params) for shape, params in cases]

@@ -1,4 +1,4 @@
-"""Ops that rearrange numbers without changing them. Several return views of their input."""
+"""Ops that rearrange, repeat or cast elements. Several return views of their input."""
 
 import math
 from itertools import pairwise
@@ -19,7 +19,7 @@ from .samples import calls, draw, shaped, unary
     kind="shape",
 )
 def reshape(x, *, shape):
-    """The same numbers in row-major order under another shape; one entry may be -1."""
+    """The same elements in row-major order under another shape; one entry may be -1."""
     return x.reshape(shape)
 
 
@@ -77,7 +77,7 @@ def swapaxes(x, *, axis1, axis2):
     kind="shape",
 )
 def broadcast_to(x, *, shape):
-    """A read-only view of x repeated to the shape."""
+    """A read-only view of x broadcast to the shape."""
     return namespace(x).broadcast_to(x, shape)
 
 
@@ -131,7 +131,7 @@ def pad(x, *, pad_width, value=0.0):
 
 @op(differentiable=False, samples=unary(-1, 1, {"value": 1.0}), kind="map")
 def full_like(x, *, value):
-    """An array of x's shape and dtype that holds one value."""
+    """An array of x's shape and dtype filled with a value."""
     return namespace(x).full_like(x, value)
 
 
@@ -147,7 +147,7 @@ def cast(x, *, dtype):
 
 @op(x=lambda g: g, samples=shaped(((2, 3), {}), ((), {})), kind="shape")
 def identity(x):
-    """x itself, under a node of its own: where `grad` makes its arguments known."""
+    """x itself under a new node, by which `grad` identifies its arguments."""
     return x
 
 
@@ -157,7 +157,7 @@ def identity(x):
     fixed=("x",),
 )
 def move(x, *, backend, source):
-    """x on another backend."""
+    """x copied to another backend."""
     home = BACKENDS[source]
     return get(backend).from_host(home.to_host(x))
 
@@ -226,7 +226,7 @@ def bounds(n, sections):
 
 
 def _joined(g, x_shape, sections, axis):
-    """The cotangents of the parts put together, zeros where a part was not used."""
+    """The cotangents of the parts concatenated, zeros for parts that were not used."""
     axis, known = axis % len(x_shape), next(part for part in g if part is not None)
     cuts, parts = bounds(x_shape[axis], sections), []
     for part, (start, end) in zip(g, pairwise(cuts), strict=True):

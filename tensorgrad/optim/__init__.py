@@ -13,7 +13,12 @@ OPTIMIZERS = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
 
 
 def get(optimizer: Optimizer | str) -> Optimizer:
-    """An optimizer from itself or its name; ArgumentError for unknown names."""
+    """The optimizer of that name with its default options, or the one given; ArgumentError for
+    unknown names.
+
+    >>> get("adam").lr
+    0.001
+    """
     if isinstance(optimizer, Optimizer):
         return optimizer
     name = optimizer.lower() if isinstance(optimizer, str) else None

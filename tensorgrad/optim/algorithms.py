@@ -105,6 +105,11 @@ class AdamW(Adam):
     begins with
 
         p = p - lr * weight_decay * p
+
+    >>> from ..nn import Parameter
+    >>> p = Parameter([1.0]); p.sum().backward()
+    >>> AdamW([p], lr=0.25, weight_decay=0.5).step(); p.tolist()
+    [0.625]
     """
 
     decoupled = True

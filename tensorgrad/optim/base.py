@@ -35,6 +35,14 @@ class Optimizer:
     A group is a dict of its parameters, its options and two arrays beside the parameters, so that
     a captured step reads what they hold at each launch: `hyper`, [learning rate, step], and
     `conditional_hyper`, the same memory with a third number, whether the step is applied.
+
+    >>> from ..nn import Parameter
+    >>> class SignSGD(Optimizer):
+    ...     def init_state(self, p, group): return ()
+    ...     def update(self, params, grads, states, group):
+    ...         for p, g in zip(params, grads): p -= group["hyper"][0] * np.sign(g)
+    >>> p = Parameter([1.0]); (p * p).sum().backward(); SignSGD([p], lr=0.25).step(); p.tolist()
+    [0.75]
     """
 
     defaults: dict[str, Any] = {}
