@@ -104,8 +104,8 @@ def _given(name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
     """The keywords that were given; GraphError for `out`."""
     if kwargs.get("out") is not None:
         raise GraphError(
-            f"np.{name}(..., out=...), as in array += tensor: ops do not write to arrays. To update "
-            "one in place, use arrays only: w.data -= lr * w.grad.data, array += t.numpy()"
+            f"np.{name}(..., out=...), as in array += tensor: ops do not write to arrays. To "
+            "update one in place, use arrays only: w.data -= lr * w.grad.data, array += t.numpy()"
         )
     return {word: v for word, v in kwargs.items() if v is not np._NoValue and word != "out"}
 

@@ -88,38 +88,38 @@ def _updated(x: Any, operation: Callable[..., Any], other: Any, sign: str) -> An
 
 
 class _Counted:
-    """An operand that gives, for the other one, how many refer to it within an operator."""
+    """Its `+=` appends to the list on the right how many references `_updated` sees to the left."""
 
-    def __iadd__(self, other: Any) -> Any:
-        return _count(self, None, other, "+=")
+    def __iadd__(self, counts: list[int]) -> Any:
+        return _count(self, None, counts, "+=")
 
 
-def _count(x: Any, operation: Any, other: Any, sign: str) -> Any:
-    other.append(getrefcount(x))
+class _Items:
+    """A container that makes its items when asked for them, as a tensor does."""
+
+    def __getitem__(self, key: int) -> Any:
+        return _Counted()
+
+    def __setitem__(self, key: int, value: Any) -> None:
+        pass
+
+
+def _count(x: Any, operation: Any, counts: list[int], sign: str) -> Any:
+    counts.append(getrefcount(x))
     return x
 
 
-def _references_of_the_unnamed() -> int:
-    """What `_updated` counts for x where the left side of `+=` is an item and has no name; -1 where
-    Python makes no difference between that and a variable."""
+def _references_to_the_unnamed() -> int:
+    """How many references `_updated` sees to x[i] in `x[i] += u`; -1 where Python does not
+    distinguish it from a variable."""
     counts: list[int] = []
-    items = {0: _Counted()}
-    variable = items.pop(0)
+    variable, items = _Counted(), _Items()
     variable += counts
-
-    class Items:
-        def __getitem__(self, key: int) -> Any:
-            return _Counted()
-
-        def __setitem__(self, key: int, value: Any) -> None:
-            pass
-
-    unnamed = Items()
-    unnamed[0] += counts
+    items[0] += counts
     return counts[1] if counts[1] < counts[0] else -1
 
 
-_UNNAMED = _references_of_the_unnamed()
+_UNNAMED = _references_to_the_unnamed()
 
 if TYPE_CHECKING:  # what the operators are put on
     Base = SupportsArray

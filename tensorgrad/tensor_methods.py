@@ -159,8 +159,8 @@ class TensorMethods(Operators, Methods):
         return Tensor(self._data.view())
 
     def copy(self) -> Tensor:
-        """A tensor off the tape with a copy of the data. GraphError for the result of a recorded op,
-        whose gradient would be lost."""
+        """A tensor off the tape with a copy of the data. GraphError for the result of a recorded
+        op, whose gradient would be lost."""
         check_off_tape(self, "copy()")
         return Tensor(self._data.copy())
 
