@@ -16,7 +16,7 @@ from numpy import ndarray  # noqa: F401  (in the calls that rules.py makes)
 from .backend import BY_TYPE, RAW, WEAK, Array, is_floating, make, operand
 from .dispatch import COMPLAINTS, Kernels, explain
 from .errors import DTypeError, GraphError
-from .promotion import relabelled, settled
+from .promotion import coerced, recomputed
 from .rules import Compiled
 from .switches import switches
 
@@ -164,7 +164,7 @@ class Op:
         if tracked and not self.has_rules:  # differentiate the reference
             return self.ref(*args, **params)
         if like is not None:
-            arrays = settled(self, arrays, parents)
+            arrays = coerced(self, arrays, parents)
             parents = [n or None for n in parents]
         try:
             y = (run := self.kernels[type(arrays[0])])(*arrays, **params)
@@ -177,7 +177,7 @@ class Op:
         if type(y) not in BY_TYPE:
             y = make(y)  # NumPy's scalars back to 0-d arrays
         if y.dtype != like.dtype:
-            y, arrays = relabelled(self, y, arrays, lambda *arrays: run(*arrays, **params))
+            y, arrays = recomputed(self, y, arrays, lambda *arrays: run(*arrays, **params))
         if not tracked:
             return Tensor(y)
         saved = self.rules.pick(y, arrays)
@@ -191,7 +191,7 @@ class Op:
         if not self.outputs:
             return y if y is None else Tensor(y)
         y = [a if a is None or type(a) in BY_TYPE else make(a) for a in y]
-        y = [a if a is None else relabelled(self, a, arrays)[0] for a in y]
+        y = [a if a is None else recomputed(self, a, arrays)[0] for a in y]
         if parents is None:
             return tuple([None if a is None else Tensor(a) for a in y])
         saved = self.rules.pick(tuple(y), arrays)

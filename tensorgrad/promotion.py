@@ -21,7 +21,7 @@ from .errors import DTypeError
 from .switches import switches
 
 
-def settled(op: Any, arrays: list, nodes: list) -> list:
+def coerced(op: Any, arrays: list, nodes: list) -> list:
     """The arrays of a call in the dtypes of the law. `nodes` has False for those that were given
     raw: what the op saves of these is copied, as their owner may write to them before backward."""
     names, arrays = op.names(len(arrays)), _together(arrays, nodes)
@@ -30,7 +30,7 @@ def settled(op: Any, arrays: list, nodes: list) -> list:
     dtype, record = _leading(given), switches.recording and any(nodes)
     held = any(a.dtype == dtype for a, _ in given)  # else none of them would lead NumPy to it
     return [
-        _settle(a, node, is_free, dtype, held, record and name in op.rules.slots)
+        _coerce(a, node, is_free, dtype, held, record and name in op.rules.slots)
         for a, node, is_free, name in zip(arrays, nodes, free, names, strict=True)
     ]
 
@@ -64,7 +64,7 @@ def _leads_to(dtype: np.dtype, a: np.dtype) -> bool:
         return False
 
 
-def _settle(a: Any, node: Any, free: bool, dtype: np.dtype | None, held: bool, save: bool) -> Array:
+def _coerce(a: Any, node: Any, free: bool, dtype: np.dtype | None, held: bool, save: bool) -> Array:
     if node is False and a.dtype.kind not in "biuf" and not is_floating(a.dtype):
         raise DTypeError(f"an operand of dtype {a.dtype}: tensors hold real numbers")
     whole = node is False or (free and not is_floating(a.dtype))
@@ -73,14 +73,14 @@ def _settle(a: Any, node: Any, free: bool, dtype: np.dtype | None, held: bool, s
     return a.copy() if save and node is False and type(a) not in WEAK else a
 
 
-def relabelled(op: Any, y: Array, arrays: list, run: Any = None) -> tuple[Array, list]:
+def recomputed(op: Any, y: Array, arrays: list, run: Any = None) -> tuple[Array, list]:
     """A result whose dtype is not that of the last Tensor, and the inputs that it came of: computed
     again by `run` where the law has other dtypes for them, such as floating ones for integers whose
     function is not whole (NumPy takes bytes for halves there)."""
     if not is_floating(y.dtype):
         return y, arrays
     nodes = [None] * len(arrays)
-    lawful = settled(op, arrays, nodes)
+    lawful = coerced(op, arrays, nodes)
     names = op.names(len(arrays))
     free = [type(a) not in WEAK and n not in op.fixed for a, n in zip(arrays, names, strict=True)]
     if not any(f and is_floating(a.dtype) for a, f in zip(arrays, free, strict=True)):

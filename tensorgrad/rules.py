@@ -70,7 +70,7 @@ _SHORT = """
 _PLAIN = """{cast}{short}
     like, raw = None, False{unwrap}
     if raw and like is not None:
-        {names}, = settled(op, [{names}], [{nodes}])
+        {names}, = coerced(op, [{names}], [{nodes}])
         {clear}
     try:
         y = {run}
@@ -89,7 +89,7 @@ _PLAIN = """{cast}{short}
     return z"""
 _LAW = """
     if y.dtype is not like.dtype:
-        y, ({names},) = relabelled(op, y, [{names}], lambda {names}: {run})"""
+        y, ({names},) = recomputed(op, y, [{names}], lambda {names}: {run})"""
 _RAW_ONLY = """
     if {all_raw}:
         try:
