@@ -18,7 +18,7 @@ from .dispatch import COMPLAINTS, Kernels, explain
 from .errors import DTypeError, GraphError
 from .promotion import coerced, recomputed
 from .rules import Compiled
-from .switches import switches
+from .switches import modes, switches
 
 if TYPE_CHECKING:
     from .tensor_methods import TensorMethods  # which it puts on Tensor
@@ -150,7 +150,7 @@ class Op:
     def general(self, *args, **params):
         """Raw arrays in and out, or Tensors, recorded; `call` is this unrolled (rules.py)."""
         arrays, parents, like, tracked = [], [], None, False
-        if self.precision and switches.autocast is not None:
+        if modes and self.precision and switches.autocast is not None:
             args = on_autocast[0](self, args)
         for a in args:
             if isinstance(a, Tensor):
@@ -163,7 +163,7 @@ class Op:
         tracked = tracked and switches.recording and self.differentiable
         if tracked and not self.has_rules:  # differentiate the reference
             return self.ref(*args, **params)
-        if like is not None:
+        if like is not None and len(arrays) > 1:  # of several, the dtypes may differ
             arrays = coerced(self, arrays, parents)
             parents = [n or None for n in parents]
         try:
@@ -176,7 +176,7 @@ class Op:
             return self._special(y, args, arrays, parents if tracked else None, params)
         if type(y) not in BY_TYPE:
             y = make(y)  # NumPy's scalars back to 0-d arrays
-        if y.dtype != like.dtype:
+        if y.dtype is not like.dtype:
             y, arrays = recomputed(self, y, arrays, lambda *arrays: run(*arrays, **params))
         if not tracked:
             return Tensor(y)

@@ -17,19 +17,40 @@ from .ownership import shares_memory
 from .switches import switches
 from .typing import ArrayLike, SupportsArray
 
-_KNOWN: set[type] = {Tensor, np.ndarray, list, tuple, complex, *NUMBERS}  # complex: refused by ops
+# The functions that the operators call: those of the ops, without a detour.
+_add = elementwise.add.call
+_sub = elementwise.subtract.call
+_mul = elementwise.multiply.call
+_div = elementwise.divide.call
+_pow = elementwise.power.call
+_matmul = matmul.matmul.call
+_floordiv = discrete.floor_divide.call
+_mod = discrete.remainder.call
+_and = discrete.bitwise_and.call
+_or = discrete.bitwise_or.call
+_xor = discrete.bitwise_xor.call
+_lshift = discrete.bitwise_left_shift.call
+_rshift = discrete.bitwise_right_shift.call
+_eq = elementwise.equal.call
+_ne = elementwise.not_equal.call
+_lt = elementwise.less.call
+_le = elementwise.less_equal.call
+_gt = elementwise.greater.call
+_ge = elementwise.greater_equal.call
+
+KNOWN: set[type] = {Tensor, np.ndarray, list, tuple, complex, *NUMBERS}  # complex: refused by ops
 
 
 def known(other: Any) -> bool:
     """Whether an operator takes the other operand: arrays and all that NumPy makes arrays of, but
     those that keep operators to themselves (`__array_ufunc__ = None`, as NumPy has it)."""
     kind = type(other)
-    if kind in _KNOWN:
+    if kind in KNOWN:
         return True
     if issubclass(kind, Tensor) or (
         hasattr(kind, "__array__") and getattr(kind, "__array_ufunc__", known) is not None
     ):
-        _KNOWN.add(kind)
+        KNOWN.add(kind)
         return True
     return hasattr(kind, "__cuda_array_interface__")
 
@@ -133,106 +154,106 @@ class Operators(Base):
     __slots__ = ()
 
     def __add__(self, other: ArrayLike) -> Tensor:
-        return elementwise.add.call(self, other) if known(other) else NotImplemented
+        return _add(self, other) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __radd__(self, other: ArrayLike) -> Tensor:
-        return elementwise.add.call(other, self) if known(other) else NotImplemented
+        return _add(other, self) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __sub__(self, other: ArrayLike) -> Tensor:
-        return elementwise.subtract.call(self, other) if known(other) else NotImplemented
+        return _sub(self, other) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __rsub__(self, other: ArrayLike) -> Tensor:
-        return elementwise.subtract.call(other, self) if known(other) else NotImplemented
+        return _sub(other, self) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __mul__(self, other: ArrayLike) -> Tensor:
-        return elementwise.multiply.call(self, other) if known(other) else NotImplemented
+        return _mul(self, other) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __rmul__(self, other: ArrayLike) -> Tensor:
-        return elementwise.multiply.call(other, self) if known(other) else NotImplemented
+        return _mul(other, self) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __truediv__(self, other: ArrayLike) -> Tensor:
-        return elementwise.divide.call(self, other) if known(other) else NotImplemented
+        return _div(self, other) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __rtruediv__(self, other: ArrayLike) -> Tensor:
-        return elementwise.divide.call(other, self) if known(other) else NotImplemented
+        return _div(other, self) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __floordiv__(self, other: ArrayLike) -> Tensor:
-        return discrete.floor_divide(self, other) if known(other) else NotImplemented
+        return _floordiv(self, other) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __rfloordiv__(self, other: ArrayLike) -> Tensor:
-        return discrete.floor_divide(other, self) if known(other) else NotImplemented
+        return _floordiv(other, self) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __mod__(self, other: ArrayLike) -> Tensor:
-        return discrete.remainder(self, other) if known(other) else NotImplemented
+        return _mod(self, other) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __rmod__(self, other: ArrayLike) -> Tensor:
-        return discrete.remainder(other, self) if known(other) else NotImplemented
+        return _mod(other, self) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __divmod__(self, other: ArrayLike) -> tuple[Tensor, Tensor]:
-        return F.divmod(self, other) if known(other) else NotImplemented
+        return F.divmod(self, other) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __rdivmod__(self, other: ArrayLike) -> tuple[Tensor, Tensor]:
-        return F.divmod(other, self) if known(other) else NotImplemented
+        return F.divmod(other, self) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __pow__(self, other: ArrayLike) -> Tensor:
-        return elementwise.power.call(self, other) if known(other) else NotImplemented
+        return _pow(self, other) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __rpow__(self, other: ArrayLike) -> Tensor:
-        return elementwise.power.call(other, self) if known(other) else NotImplemented
+        return _pow(other, self) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __matmul__(self, other: ArrayLike) -> Tensor:
-        return matmul.matmul.call(self, other) if known(other) else NotImplemented
+        return _matmul(self, other) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __rmatmul__(self, other: ArrayLike) -> Tensor:
-        return matmul.matmul.call(other, self) if known(other) else NotImplemented
+        return _matmul(other, self) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __and__(self, other: ArrayLike) -> Tensor:
-        return discrete.bitwise_and(self, other) if known(other) else NotImplemented
+        return _and(self, other) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __rand__(self, other: ArrayLike) -> Tensor:
-        return discrete.bitwise_and(other, self) if known(other) else NotImplemented
+        return _and(other, self) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __or__(self, other: ArrayLike) -> Tensor:
-        return discrete.bitwise_or(self, other) if known(other) else NotImplemented
+        return _or(self, other) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __ror__(self, other: ArrayLike) -> Tensor:
-        return discrete.bitwise_or(other, self) if known(other) else NotImplemented
+        return _or(other, self) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __xor__(self, other: ArrayLike) -> Tensor:
-        return discrete.bitwise_xor(self, other) if known(other) else NotImplemented
+        return _xor(self, other) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __rxor__(self, other: ArrayLike) -> Tensor:
-        return discrete.bitwise_xor(other, self) if known(other) else NotImplemented
+        return _xor(other, self) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __lshift__(self, other: ArrayLike) -> Tensor:
-        return discrete.bitwise_left_shift(self, other) if known(other) else NotImplemented
+        return _lshift(self, other) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __rlshift__(self, other: ArrayLike) -> Tensor:
-        return discrete.bitwise_left_shift(other, self) if known(other) else NotImplemented
+        return _lshift(other, self) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __rshift__(self, other: ArrayLike) -> Tensor:
-        return discrete.bitwise_right_shift(self, other) if known(other) else NotImplemented
+        return _rshift(self, other) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __rrshift__(self, other: ArrayLike) -> Tensor:
-        return discrete.bitwise_right_shift(other, self) if known(other) else NotImplemented
+        return _rshift(other, self) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return elementwise.equal(self, other) if known(other) else NotImplemented
+        return _eq(self, other) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return elementwise.not_equal(self, other) if known(other) else NotImplemented
+        return _ne(self, other) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __lt__(self, other: ArrayLike) -> Tensor:
-        return elementwise.less(self, other) if known(other) else NotImplemented
+        return _lt(self, other) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __le__(self, other: ArrayLike) -> Tensor:
-        return elementwise.less_equal(self, other) if known(other) else NotImplemented
+        return _le(self, other) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __gt__(self, other: ArrayLike) -> Tensor:
-        return elementwise.greater(self, other) if known(other) else NotImplemented
+        return _gt(self, other) if type(other) in KNOWN or known(other) else NotImplemented
 
     def __ge__(self, other: ArrayLike) -> Tensor:
-        return elementwise.greater_equal(self, other) if known(other) else NotImplemented
+        return _ge(self, other) if type(other) in KNOWN or known(other) else NotImplemented
 
     __hash__ = object.__hash__  # of the tensor, not of its numbers
 
@@ -263,40 +284,40 @@ class Operators(Base):
     # --- operators in place: new numbers for the same tensor (see `_updated`) ---
 
     def __iadd__(self, other: ArrayLike) -> Self:
-        return _updated(self, elementwise.add, other, "+=")
+        return _updated(self, _add, other, "+=")
 
     def __isub__(self, other: ArrayLike) -> Self:
-        return _updated(self, elementwise.subtract, other, "-=")
+        return _updated(self, _sub, other, "-=")
 
     def __imul__(self, other: ArrayLike) -> Self:
-        return _updated(self, elementwise.multiply, other, "*=")
+        return _updated(self, _mul, other, "*=")
 
     def __itruediv__(self, other: ArrayLike) -> Self:
-        return _updated(self, elementwise.divide, other, "/=")
+        return _updated(self, _div, other, "/=")
 
     def __ifloordiv__(self, other: ArrayLike) -> Self:
-        return _updated(self, discrete.floor_divide, other, "//=")
+        return _updated(self, _floordiv, other, "//=")
 
     def __imod__(self, other: ArrayLike) -> Self:
-        return _updated(self, discrete.remainder, other, "%=")
+        return _updated(self, _mod, other, "%=")
 
     def __ipow__(self, other: ArrayLike) -> Self:
-        return _updated(self, elementwise.power, other, "**=")
+        return _updated(self, _pow, other, "**=")
 
     def __imatmul__(self, other: ArrayLike) -> Self:
-        return _updated(self, matmul.matmul, other, "@=")
+        return _updated(self, _matmul, other, "@=")
 
     def __iand__(self, other: ArrayLike) -> Self:
-        return _updated(self, discrete.bitwise_and, other, "&=")
+        return _updated(self, _and, other, "&=")
 
     def __ior__(self, other: ArrayLike) -> Self:
-        return _updated(self, discrete.bitwise_or, other, "|=")
+        return _updated(self, _or, other, "|=")
 
     def __ixor__(self, other: ArrayLike) -> Self:
-        return _updated(self, discrete.bitwise_xor, other, "^=")
+        return _updated(self, _xor, other, "^=")
 
     def __ilshift__(self, other: ArrayLike) -> Self:
-        return _updated(self, discrete.bitwise_left_shift, other, "<<=")
+        return _updated(self, _lshift, other, "<<=")
 
     def __irshift__(self, other: ArrayLike) -> Self:
-        return _updated(self, discrete.bitwise_right_shift, other, ">>=")
+        return _updated(self, _rshift, other, ">>=")

@@ -15,7 +15,7 @@ import numpy as np
 from .backend import dtype_of, is_floating, is_half
 from .core import OPS, Tensor, on_autocast
 from .errors import DTypeError, suggest
-from .switches import switches
+from .switches import modes, switches
 from .typing import DType
 
 _SINGLE = np.dtype("float32")
@@ -46,9 +46,11 @@ class autocast(ContextDecorator):
 
     def __enter__(self) -> None:
         self.before, switches.autocast = switches.autocast, self.dtype
+        modes.append(None)
 
     def __exit__(self, *error: object) -> None:
         switches.autocast = self.before
+        modes.pop()
 
 
 def set_tf32(on: bool) -> None:

@@ -11,7 +11,7 @@ from .backend import BY_TYPE
 from .core import Leaf, Node, Tensor, next_seq, record
 from .creation import Draws
 from .errors import ArgumentError, GraphError
-from .switches import recording, switches
+from .switches import modes, recording, switches
 from .typing import Computes, Result
 
 
@@ -130,11 +130,13 @@ class _Recompute:
         args, kwargs = refill(self.given, iter(flat))
         before = switches.recomputing, switches.autocast, switches.differentiating
         switches.recomputing, (switches.autocast, switches.differentiating) = True, self.mode
+        modes.append(None)
         try:
             with recording(True), self.draws.replayed():
                 result = self.f(*args, **kwargs)
         finally:
             switches.recomputing, switches.autocast, switches.differentiating = before
+            modes.pop()
         ends = [v.node for v in leaves(result) if isinstance(v, Tensor) and _since(v.node, start)]
         nodes = _nodes(ends, start)
         first, second = ([(n.op.name, n.shape) for n in ns] for ns in (self.nodes, nodes))

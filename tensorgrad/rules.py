@@ -62,7 +62,7 @@ _UNWRAP = """
     else:
         node_{n}, {n}, raw = False, _plain(op, {n}, ({names},)), True"""
 _CAST = """
-    if switches.autocast is not None:
+    if modes and switches.autocast is not None:
         {names}, = on_autocast[0](op, ({names},))"""
 _SHORT = """
     if {condition}:
@@ -79,17 +79,19 @@ _PLAIN = """{cast}{short}
     if like is None:
         return y
     if type(y) is not ndarray and type(y) not in BY_TYPE:
-        y = make(y)  # NumPy's scalars back to 0-d arrays{law}
-    if ({untracked}) or not switches.recording:
+        y = make(y)  # NumPy's scalars back to 0-d arrays
+    dtype = y.dtype{law}
+    if ({untracked}) or (modes and not switches.recording):
         return Tensor(y)
     node, z = Node(), new(Tensor)  # half the time of two constructors
     node.op, node.parents, node.saved, node.params = op, ({nodes}), ({saved}), {params}
-    node.seq, node.shape, node.dtype = next_seq(), y.shape, y.dtype
+    node.seq, node.shape, node.dtype = next_seq(), y.shape, dtype
     z._data, z.node, z._grad = y, node, None
     return z"""
 _LAW = """
-    if y.dtype is not like.dtype:
-        y, ({names},) = recomputed(op, y, [{names}], lambda {names}: {run})"""
+    if dtype is not like.dtype:
+        y, ({names},) = recomputed(op, y, [{names}], lambda {names}: {run})
+        dtype = y.dtype"""
 _RAW_ONLY = """
     if {all_raw}:
         try:

@@ -21,6 +21,10 @@ class _Switches(threading.local):
 
 
 switches = _Switches()
+# One entry for each block, in any thread, that turns recording off or autocast on. While there is
+# none, the call of an op does not ask thread-local state, which takes as long as a NumPy call.
+# (Appending and popping are atomic.)
+modes: list[None] = []
 
 
 def each_time(effect: Callable[[], None]) -> None:
@@ -43,6 +47,10 @@ class recording(ContextDecorator):
 
     def __enter__(self) -> None:
         self.before, switches.recording = switches.recording, self.on
+        if not self.on:
+            modes.append(None)
 
     def __exit__(self, *error: object) -> None:
         switches.recording = self.before
+        if not self.on:
+            modes.pop()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -364,7 +363,8 @@ def _missing(self: Tensor, name: str) -> Any:
 for _kind in (Operators, Methods, TensorMethods):
     for _name, _method in vars(_kind).items():
         if callable(_method) or isinstance(_method, property):
-            if isinstance(_function := getattr(_method, "fget", _method), FunctionType):
+            _function = getattr(_method, "fget", _method)
+            if _function.__qualname__.startswith(_kind.__name__):  # not the functions of `tg`
                 _function.__qualname__ = f"Tensor.{_name}"
             setattr(Tensor, _name, _method)
 setattr(Tensor, "__getattr__", _missing)  # noqa: B010  (called for missing names only)

@@ -19,7 +19,7 @@ def relu(x: ArrayLike) -> Tensor:
     >>> relu([-1.0, 2.0]).tolist()
     [0.0, 2.0]
     """
-    return ops.relu(x if type(x) is Tensor else as_tensor(x))
+    return ops.relu.call(x if type(x) is Tensor else as_tensor(x))
 
 
 @explains_names
@@ -34,7 +34,7 @@ def leaky_relu(x: ArrayLike, slope: float = 0.01) -> Tensor:
     >>> leaky_relu([-1.0, 2.0], 0.5).tolist()
     [-0.5, 2.0]
     """
-    return ops.leaky_relu(as_tensor(x), slope=real("leaky_relu: slope", slope))
+    return ops.leaky_relu.call(as_tensor(x), slope=real("leaky_relu: slope", slope))
 
 
 @explains_names
@@ -49,7 +49,7 @@ def elu(x: ArrayLike, alpha: float = 1.0) -> Tensor:
     >>> elu([-100.0, 2.0], 0.5).tolist()
     [-0.5, 2.0]
     """
-    return ops.elu(as_tensor(x), alpha=real("elu: alpha", alpha))
+    return ops.elu.call(as_tensor(x), alpha=real("elu: alpha", alpha))
 
 
 def gelu(x: ArrayLike) -> Tensor:
@@ -61,7 +61,7 @@ def gelu(x: ArrayLike) -> Tensor:
     >>> gelu([-1.0, 0.0, 1.0]).numpy().round(3).tolist() == np.float32([-0.159, 0, 0.841]).tolist()
     True
     """
-    return ops.gelu(x if type(x) is Tensor else as_tensor(x))
+    return ops.gelu.call(x if type(x) is Tensor else as_tensor(x))
 
 
 def sigmoid(x: ArrayLike) -> Tensor:
@@ -73,7 +73,7 @@ def sigmoid(x: ArrayLike) -> Tensor:
     >>> sigmoid([-1000.0, 0.0, 1000.0]).tolist()
     [0.0, 0.5, 1.0]
     """
-    return ops.sigmoid(x if type(x) is Tensor else as_tensor(x))
+    return ops.sigmoid.call(x if type(x) is Tensor else as_tensor(x))
 
 
 def silu(x: ArrayLike) -> Tensor:
@@ -82,7 +82,7 @@ def silu(x: ArrayLike) -> Tensor:
     >>> silu([0.0, 1000.0]).tolist()
     [0.0, 1000.0]
     """
-    return ops.silu(x if type(x) is Tensor else as_tensor(x))
+    return ops.silu.call(x if type(x) is Tensor else as_tensor(x))
 
 
 def softplus(x: ArrayLike) -> Tensor:
@@ -91,4 +91,4 @@ def softplus(x: ArrayLike) -> Tensor:
     >>> softplus([-1000.0, 1000.0]).tolist()
     [0.0, 1000.0]
     """
-    return ops.softplus(x if type(x) is Tensor else as_tensor(x))
+    return ops.softplus.call(x if type(x) is Tensor else as_tensor(x))

@@ -25,7 +25,7 @@ def add(a: ArrayLike, b: ArrayLike) -> Tensor:
     """
     if type(a) is not Tensor and type(b) is not Tensor:
         a, b = operands(a, b)
-    return ops.add(a, b)
+    return ops.add.call(a, b)
 
 
 def subtract(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -36,7 +36,7 @@ def subtract(a: ArrayLike, b: ArrayLike) -> Tensor:
     """
     if type(a) is not Tensor and type(b) is not Tensor:
         a, b = operands(a, b)
-    return ops.subtract(a, b)
+    return ops.subtract.call(a, b)
 
 
 def multiply(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -47,7 +47,7 @@ def multiply(a: ArrayLike, b: ArrayLike) -> Tensor:
     """
     if type(a) is not Tensor and type(b) is not Tensor:
         a, b = operands(a, b)
-    return ops.multiply(a, b)
+    return ops.multiply.call(a, b)
 
 
 def divide(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -60,7 +60,7 @@ def divide(a: ArrayLike, b: ArrayLike) -> Tensor:
     """
     if type(a) is not Tensor and type(b) is not Tensor:
         a, b = operands(a, b)
-    return ops.divide(a, b)
+    return ops.divide.call(a, b)
 
 
 def floor_divide(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -71,7 +71,7 @@ def floor_divide(a: ArrayLike, b: ArrayLike) -> Tensor:
     """
     if type(a) is not Tensor and type(b) is not Tensor:
         a, b = operands(a, b)
-    return discrete.floor_divide(a, b)
+    return discrete.floor_divide.call(a, b)
 
 
 def remainder(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -84,7 +84,7 @@ def remainder(a: ArrayLike, b: ArrayLike) -> Tensor:
     """
     if type(a) is not Tensor and type(b) is not Tensor:
         a, b = operands(a, b)
-    return discrete.remainder(a, b)
+    return discrete.remainder.call(a, b)
 
 
 def divmod(a: ArrayLike, b: ArrayLike) -> tuple[Tensor, Tensor]:
@@ -96,7 +96,7 @@ def divmod(a: ArrayLike, b: ArrayLike) -> tuple[Tensor, Tensor]:
     """
     if type(a) is not Tensor and type(b) is not Tensor:
         a, b = operands(a, b)
-    return discrete.floor_divide(a, b), discrete.remainder(a, b)
+    return discrete.floor_divide.call(a, b), discrete.remainder(a, b)
 
 
 def power(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -110,7 +110,7 @@ def power(a: ArrayLike, b: ArrayLike) -> Tensor:
     """
     if type(a) is not Tensor and type(b) is not Tensor:
         a, b = operands(a, b)
-    return ops.power(a, b)
+    return ops.power.call(a, b)
 
 
 def negative(x: ArrayLike) -> Tensor:
@@ -119,7 +119,7 @@ def negative(x: ArrayLike) -> Tensor:
     >>> negative([1.0, -2.0]).tolist()
     [-1.0, 2.0]
     """
-    return ops.negative(x if type(x) is Tensor else as_tensor(x))
+    return ops.negative.call(x if type(x) is Tensor else as_tensor(x))
 
 
 def positive(x: ArrayLike) -> Tensor:
@@ -128,7 +128,7 @@ def positive(x: ArrayLike) -> Tensor:
     >>> positive([1.0, -2.0]).tolist()
     [1.0, -2.0]
     """
-    return ops.positive(x if type(x) is Tensor else as_tensor(x))
+    return ops.positive.call(x if type(x) is Tensor else as_tensor(x))
 
 
 def abs(x: ArrayLike) -> Tensor:
@@ -137,7 +137,7 @@ def abs(x: ArrayLike) -> Tensor:
     >>> abs([-1.5, 2.0]).tolist()
     [1.5, 2.0]
     """
-    return ops.abs_(x if type(x) is Tensor else as_tensor(x))
+    return ops.abs_.call(x if type(x) is Tensor else as_tensor(x))
 
 
 def square(x: ArrayLike) -> Tensor:
@@ -146,7 +146,7 @@ def square(x: ArrayLike) -> Tensor:
     >>> square([1.0, -3.0]).tolist()
     [1.0, 9.0]
     """
-    return ops.square(x if type(x) is Tensor else as_tensor(x))
+    return ops.square.call(x if type(x) is Tensor else as_tensor(x))
 
 
 def sqrt(x: ArrayLike) -> Tensor:
@@ -155,7 +155,7 @@ def sqrt(x: ArrayLike) -> Tensor:
     >>> sqrt([4.0, 9.0]).tolist()
     [2.0, 3.0]
     """
-    return ops.sqrt(x if type(x) is Tensor else as_tensor(x))
+    return ops.sqrt.call(x if type(x) is Tensor else as_tensor(x))
 
 
 # --- choice -------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ def maximum(a: ArrayLike, b: ArrayLike) -> Tensor:
     """
     if type(a) is not Tensor and type(b) is not Tensor:
         a, b = operands(a, b)
-    return ops.maximum(a, b)
+    return ops.maximum.call(a, b)
 
 
 def minimum(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -186,7 +186,7 @@ def minimum(a: ArrayLike, b: ArrayLike) -> Tensor:
     """
     if type(a) is not Tensor and type(b) is not Tensor:
         a, b = operands(a, b)
-    return ops.minimum(a, b)
+    return ops.minimum.call(a, b)
 
 
 @explains_names
@@ -210,7 +210,7 @@ def clip(x: ArrayLike, min: ArrayLike | None = None, max: ArrayLike | None = Non
     """
     if type(x) is not Tensor and type(min) is not Tensor and type(max) is not Tensor:
         x, min, max = operands(x, min, max)
-    return ops.clip(x, min, max)
+    return ops.clip.call(x, min, max)
 
 
 def where(condition: ArrayLike, a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -225,7 +225,7 @@ def where(condition: ArrayLike, a: ArrayLike, b: ArrayLike) -> Tensor:
     """
     if type(condition) is not Tensor and type(a) is not Tensor and type(b) is not Tensor:
         condition, a, b = operands(condition, a, b)
-    return ops.where(condition, a, b)
+    return ops.where.call(condition, a, b)
 
 
 # --- rounding -----------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ def sign(x: ArrayLike) -> Tensor:
     >>> sign([-2.0, 0.0, 5.0]).tolist()
     [-1.0, 0.0, 1.0]
     """
-    return discrete.sign(x if type(x) is Tensor else as_tensor(x))
+    return discrete.sign.call(x if type(x) is Tensor else as_tensor(x))
 
 
 def floor(x: ArrayLike) -> Tensor:
@@ -246,7 +246,7 @@ def floor(x: ArrayLike) -> Tensor:
     >>> floor([1.7, -1.2]).tolist()
     [1.0, -2.0]
     """
-    return discrete.floor(x if type(x) is Tensor else as_tensor(x))
+    return discrete.floor.call(x if type(x) is Tensor else as_tensor(x))
 
 
 def ceil(x: ArrayLike) -> Tensor:
@@ -255,7 +255,7 @@ def ceil(x: ArrayLike) -> Tensor:
     >>> ceil([1.7, -1.2]).tolist()
     [2.0, -1.0]
     """
-    return discrete.ceil(x if type(x) is Tensor else as_tensor(x))
+    return discrete.ceil.call(x if type(x) is Tensor else as_tensor(x))
 
 
 def trunc(x: ArrayLike) -> Tensor:
@@ -264,7 +264,7 @@ def trunc(x: ArrayLike) -> Tensor:
     >>> trunc([1.7, -1.2]).tolist()
     [1.0, -1.0]
     """
-    return discrete.trunc(x if type(x) is Tensor else as_tensor(x))
+    return discrete.trunc.call(x if type(x) is Tensor else as_tensor(x))
 
 
 @explains_names
@@ -281,7 +281,7 @@ def round(x: ArrayLike, decimals: int = 0) -> Tensor:
     >>> round([17, 23], -1).tolist()
     [20, 20]
     """
-    return discrete.round_(as_tensor(x), decimals=whole("round: decimals", decimals))
+    return discrete.round_.call(as_tensor(x), decimals=whole("round: decimals", decimals))
 
 
 # --- functions ----------------------------------------------------------------------------------
@@ -293,7 +293,7 @@ def exp(x: ArrayLike) -> Tensor:
     >>> exp([0.0, math.log(2.0)]).numpy().round(5).tolist()
     [1.0, 2.0]
     """
-    return ops.exp(x if type(x) is Tensor else as_tensor(x))
+    return ops.exp.call(x if type(x) is Tensor else as_tensor(x))
 
 
 def expm1(x: ArrayLike) -> Tensor:
@@ -302,7 +302,7 @@ def expm1(x: ArrayLike) -> Tensor:
     >>> f"{expm1(1e-10).item():.3g}"
     '1e-10'
     """
-    return ops.expm1(x if type(x) is Tensor else as_tensor(x))
+    return ops.expm1.call(x if type(x) is Tensor else as_tensor(x))
 
 
 def log(x: ArrayLike) -> Tensor:
@@ -311,7 +311,7 @@ def log(x: ArrayLike) -> Tensor:
     >>> log([1.0, math.e]).numpy().round(5).tolist()
     [0.0, 1.0]
     """
-    return ops.log(x if type(x) is Tensor else as_tensor(x))
+    return ops.log.call(x if type(x) is Tensor else as_tensor(x))
 
 
 def log1p(x: ArrayLike) -> Tensor:
@@ -320,7 +320,7 @@ def log1p(x: ArrayLike) -> Tensor:
     >>> f"{log1p(1e-10).item():.3g}"
     '1e-10'
     """
-    return ops.log1p(x if type(x) is Tensor else as_tensor(x))
+    return ops.log1p.call(x if type(x) is Tensor else as_tensor(x))
 
 
 def sin(x: ArrayLike) -> Tensor:
@@ -329,7 +329,7 @@ def sin(x: ArrayLike) -> Tensor:
     >>> sin([0.0, math.pi / 2]).tolist()
     [0.0, 1.0]
     """
-    return ops.sin(x if type(x) is Tensor else as_tensor(x))
+    return ops.sin.call(x if type(x) is Tensor else as_tensor(x))
 
 
 def cos(x: ArrayLike) -> Tensor:
@@ -338,7 +338,7 @@ def cos(x: ArrayLike) -> Tensor:
     >>> cos([0.0, math.pi]).tolist()
     [1.0, -1.0]
     """
-    return ops.cos(x if type(x) is Tensor else as_tensor(x))
+    return ops.cos.call(x if type(x) is Tensor else as_tensor(x))
 
 
 def tanh(x: ArrayLike) -> Tensor:
@@ -349,7 +349,7 @@ def tanh(x: ArrayLike) -> Tensor:
     >>> tanh([0.0, 100.0]).tolist()
     [0.0, 1.0]
     """
-    return ops.tanh(x if type(x) is Tensor else as_tensor(x))
+    return ops.tanh.call(x if type(x) is Tensor else as_tensor(x))
 
 
 mod, pow = remainder, power

@@ -22,7 +22,7 @@ def equal(a: ArrayLike, b: ArrayLike) -> Tensor:
     """
     if type(a) is not Tensor and type(b) is not Tensor:
         a, b = operands(a, b)
-    return elementwise.equal(a, b)
+    return elementwise.equal.call(a, b)
 
 
 def not_equal(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -33,7 +33,7 @@ def not_equal(a: ArrayLike, b: ArrayLike) -> Tensor:
     """
     if type(a) is not Tensor and type(b) is not Tensor:
         a, b = operands(a, b)
-    return elementwise.not_equal(a, b)
+    return elementwise.not_equal.call(a, b)
 
 
 def less(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -44,7 +44,7 @@ def less(a: ArrayLike, b: ArrayLike) -> Tensor:
     """
     if type(a) is not Tensor and type(b) is not Tensor:
         a, b = operands(a, b)
-    return elementwise.less(a, b)
+    return elementwise.less.call(a, b)
 
 
 def less_equal(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -55,7 +55,7 @@ def less_equal(a: ArrayLike, b: ArrayLike) -> Tensor:
     """
     if type(a) is not Tensor and type(b) is not Tensor:
         a, b = operands(a, b)
-    return elementwise.less_equal(a, b)
+    return elementwise.less_equal.call(a, b)
 
 
 def greater(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -66,7 +66,7 @@ def greater(a: ArrayLike, b: ArrayLike) -> Tensor:
     """
     if type(a) is not Tensor and type(b) is not Tensor:
         a, b = operands(a, b)
-    return elementwise.greater(a, b)
+    return elementwise.greater.call(a, b)
 
 
 def greater_equal(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -77,7 +77,7 @@ def greater_equal(a: ArrayLike, b: ArrayLike) -> Tensor:
     """
     if type(a) is not Tensor and type(b) is not Tensor:
         a, b = operands(a, b)
-    return elementwise.greater_equal(a, b)
+    return elementwise.greater_equal.call(a, b)
 
 
 # --- tests --------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ def isnan(x: ArrayLike) -> Tensor:
     >>> isnan([1.0, math.nan]).tolist()
     [False, True]
     """
-    return ops.isnan(x if type(x) is Tensor else as_tensor(x))
+    return ops.isnan.call(x if type(x) is Tensor else as_tensor(x))
 
 
 def isinf(x: ArrayLike) -> Tensor:
@@ -98,7 +98,7 @@ def isinf(x: ArrayLike) -> Tensor:
     >>> isinf([1.0, -math.inf, math.nan]).tolist()
     [False, True, False]
     """
-    return ops.isinf(x if type(x) is Tensor else as_tensor(x))
+    return ops.isinf.call(x if type(x) is Tensor else as_tensor(x))
 
 
 def isfinite(x: ArrayLike) -> Tensor:
@@ -107,7 +107,7 @@ def isfinite(x: ArrayLike) -> Tensor:
     >>> isfinite([1.0, math.inf, math.nan]).tolist()
     [True, False, False]
     """
-    return ops.isfinite(x if type(x) is Tensor else as_tensor(x))
+    return ops.isfinite.call(x if type(x) is Tensor else as_tensor(x))
 
 
 # --- logic --------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ def logical_and(a: ArrayLike, b: ArrayLike) -> Tensor:
     """
     if type(a) is not Tensor and type(b) is not Tensor:
         a, b = operands(a, b)
-    return ops.logical_and(a, b)
+    return ops.logical_and.call(a, b)
 
 
 def logical_or(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -132,7 +132,7 @@ def logical_or(a: ArrayLike, b: ArrayLike) -> Tensor:
     """
     if type(a) is not Tensor and type(b) is not Tensor:
         a, b = operands(a, b)
-    return ops.logical_or(a, b)
+    return ops.logical_or.call(a, b)
 
 
 def logical_xor(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -143,7 +143,7 @@ def logical_xor(a: ArrayLike, b: ArrayLike) -> Tensor:
     """
     if type(a) is not Tensor and type(b) is not Tensor:
         a, b = operands(a, b)
-    return ops.logical_xor(a, b)
+    return ops.logical_xor.call(a, b)
 
 
 def logical_not(x: ArrayLike) -> Tensor:
@@ -152,7 +152,7 @@ def logical_not(x: ArrayLike) -> Tensor:
     >>> logical_not([True, False]).tolist()
     [False, True]
     """
-    return ops.logical_not(x if type(x) is Tensor else as_tensor(x))
+    return ops.logical_not.call(x if type(x) is Tensor else as_tensor(x))
 
 
 # --- bits ---------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def bitwise_and(a: ArrayLike, b: ArrayLike) -> Tensor:
     """
     if type(a) is not Tensor and type(b) is not Tensor:
         a, b = operands(a, b)
-    return ops.bitwise_and(a, b)
+    return ops.bitwise_and.call(a, b)
 
 
 def bitwise_or(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -181,7 +181,7 @@ def bitwise_or(a: ArrayLike, b: ArrayLike) -> Tensor:
     """
     if type(a) is not Tensor and type(b) is not Tensor:
         a, b = operands(a, b)
-    return ops.bitwise_or(a, b)
+    return ops.bitwise_or.call(a, b)
 
 
 def bitwise_xor(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -195,7 +195,7 @@ def bitwise_xor(a: ArrayLike, b: ArrayLike) -> Tensor:
     """
     if type(a) is not Tensor and type(b) is not Tensor:
         a, b = operands(a, b)
-    return ops.bitwise_xor(a, b)
+    return ops.bitwise_xor.call(a, b)
 
 
 def bitwise_invert(x: ArrayLike) -> Tensor:
@@ -207,7 +207,7 @@ def bitwise_invert(x: ArrayLike) -> Tensor:
     >>> bitwise_invert([0, 5]).tolist(), bitwise_invert([True, False]).tolist()
     ([-1, -6], [False, True])
     """
-    return ops.bitwise_invert(x if type(x) is Tensor else as_tensor(x))
+    return ops.bitwise_invert.call(x if type(x) is Tensor else as_tensor(x))
 
 
 def bitwise_left_shift(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -220,7 +220,7 @@ def bitwise_left_shift(a: ArrayLike, b: ArrayLike) -> Tensor:
     """
     if type(a) is not Tensor and type(b) is not Tensor:
         a, b = operands(a, b)
-    return ops.bitwise_left_shift(a, b)
+    return ops.bitwise_left_shift.call(a, b)
 
 
 def bitwise_right_shift(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -233,7 +233,7 @@ def bitwise_right_shift(a: ArrayLike, b: ArrayLike) -> Tensor:
     """
     if type(a) is not Tensor and type(b) is not Tensor:
         a, b = operands(a, b)
-    return ops.bitwise_right_shift(a, b)
+    return ops.bitwise_right_shift.call(a, b)
 
 
 invert = bitwise_invert
