@@ -136,7 +136,7 @@ def test_ids_outside_the_table(kind, gpu):
     ],
 )
 def test_pooling_by_windows_of_any_kind(how, shape, gpu):
-    """Windows that overlap, touch or leave gaps, on planes of one tile and of several."""
+    """Windows that overlap, touch or leave gaps, on planes of one band and of several."""
     x = np.round(draw(shape) * 2)  # with equal numbers
     assert run(OPS["max_pool2d"], CUDA["max_pool2d"], Sample((x,), how), "float32", gpu)
     assert run(OPS["avg_pool2d"], CUDA["avg_pool2d"], Sample((x,), how), "float32", gpu)
