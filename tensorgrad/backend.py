@@ -91,8 +91,8 @@ def namespace(first: Array, *others: Array) -> Any:
 def why_no_gpu() -> str | None:
     """None when CuPy can use a GPU, else one line that says why not and what to do.
 
-    Asks the driver itself before CuPy: CuPy's own message without a driver speaks of an
-    insufficient driver version, which misleads.
+    Asks the driver first: without one, CuPy's own message is misleading (an insufficient driver
+    version).
     """
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")

@@ -186,7 +186,7 @@ def cross_entropy(
     if t.shape != x.shape:
         raise DTypeError(
             f"cross_entropy: target of dtype {t.dtype} and shape {t.shape}; give integer class "
-            f"numbers of shape {x.shape[:-1]} (y.astype('int64')) or probabilities {x.shape}"
+            f"labels of shape {x.shape[:-1]} (y.astype('int64')) or probabilities {x.shape}"
         )
     if not is_floating(t.dtype):
         _one_hot(t)

@@ -1,4 +1,4 @@
-"""Backends as a fixture: every test that takes `backend` runs on each one there is."""
+"""Fixtures of backends: every test that takes `backend` runs on each available one."""
 
 import os
 import time
@@ -53,7 +53,7 @@ def gpu(request):
 
 @pytest.fixture
 def own_kernels(monkeypatch):
-    """Our own kernels, also where there is cuDNN."""
+    """Our own kernels, even where cuDNN is installed."""
     from tensorgrad.kernels.cuda import cudnn
 
     monkeypatch.setattr(cudnn, "enabled", False)
@@ -61,7 +61,7 @@ def own_kernels(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _host(request):
-    """Tests marked `host` are about NumPy arrays: for them that is the default."""
+    """Tests marked `host` are about NumPy arrays: NumPy is their default backend."""
     if DEFAULT != "numpy" and request.node.get_closest_marker("host"):
         tg.set_backend("numpy")
         yield
@@ -72,7 +72,7 @@ def _host(request):
 
 @pytest.fixture(autouse=True)
 def _quiet_and_seeded():
-    """A known seed, and no floating-point warnings: tests look at values."""
+    """A fixed seed, and no floating-point warnings, as tests compare values."""
     tg.seed(0)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)

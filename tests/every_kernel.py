@@ -1,5 +1,6 @@
-"""A program that launches every CUDA kernel, on small arrays: what NVIDIA's compute-sanitizer
-watches in test_gpu.py. `python -m tests.every_kernel [backend]` prints how many ops it ran."""
+"""A program that launches every CUDA kernel on small arrays, to be run under NVIDIA's
+compute-sanitizer by test_gpu.py. `python -m tests.every_kernel [backend]` prints how many ops it
+ran."""
 
 import sys
 

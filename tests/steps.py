@@ -13,7 +13,7 @@ from tensorgrad.optim import schedules
 
 
 class Training(NamedTuple):
-    """A model, what updates it, a step of it on a batch, and batches for it."""
+    """A model, its optimizer and loss scale, its training step, and its batches."""
 
     model: nn.Module
     optimizer: optim.Optimizer
@@ -22,7 +22,7 @@ class Training(NamedTuple):
     batches: Iterator[tuple]
 
     def state(self) -> list[np.ndarray]:
-        """Everything that a step changes, copied to the host."""
+        """Copies on the host of all state that a training step changes."""
         saved = self.optimizer.state_dict()
         arrays = [*self.model.get_weights(), *saved["hyper"], np.array(saved["steps"])]
         arrays += [a for kept in saved["state"] if kept for a in kept if a is not None]
@@ -95,7 +95,7 @@ def training(
     half: str | None = None,
     size: int = 4,
 ) -> Training:
-    """A training of one of MODELS; with `half`, under autocast and with a loss scale."""
+    """The training of one of MODELS; with `half`, under autocast and with loss scaling."""
     tg.seed(3)
     network, shape = MODELS[model]()
     network.to(backend)

@@ -1,4 +1,4 @@
-"""Anomaly mode: the op, the line and the layer of the first NaN, and of errors in backward."""
+"""detect_anomaly: the op, line and layer of the first NaN, and of errors in backward."""
 
 import threading
 from contextlib import nullcontext
@@ -19,7 +19,7 @@ class Root(nn.Module):
 
 
 def here():
-    """This file, in a pattern."""
+    """A regular expression for `this file:line`."""
     return r"test_anomaly\.py:\d+"
 
 
@@ -63,7 +63,7 @@ def test_numbers_that_were_none_before():
 
 
 class Bad(tg.Function):
-    """Its gradient is wrong."""
+    """A function whose gradient is NaN."""
 
     def forward(ctx, x):
         return x + 1
@@ -89,7 +89,7 @@ def test_gradients_of_gradients():
 
 
 def test_masked_intermediates_of_our_own_ops_are_no_anomaly():
-    """Every op on its own samples: what passes plain passes here, with the same numbers."""
+    """Every op on its own samples: under detect_anomaly it gives the same results."""
     for op in OPS.values():
         if not op.differentiable or op.samples is None:
             continue
@@ -176,7 +176,7 @@ def test_no_memory_in_backward_names_the_op_and_here_its_layer():
 
 
 class Pairs(tg.Function):
-    """Its gradient is written with ops of ours, one of which asks for too much."""
+    """A function whose backward uses our ops, one of which runs out of memory."""
 
     def forward(ctx, x):
         return x + 1
@@ -201,7 +201,7 @@ def test_a_graphed_step_runs_as_it_is(gpu):
 
 
 def test_blocks_of_two_threads_end_in_any_order():
-    """Each thread's block watches until its own end, and nothing is left of either."""
+    """The blocks of two threads are independent, and leave no watcher behind."""
     entered, left, seen = threading.Event(), threading.Event(), []
 
     def other():

@@ -222,7 +222,7 @@ def test_a_weight_is_not_grown_by_an_update_of_another_shape():
 
 
 def test_an_array_updated_by_a_tensor():
-    """`array += tensor` is NumPy's to answer: done, or refused with the array as it was."""
+    """`array += tensor` is up to NumPy: it succeeds, or is refused with the array unchanged."""
     for tracked in (False, True):
         total, t = np.zeros(2), tg.tensor([1.0, 2.0], requires_grad=tracked)
         try:

@@ -1,4 +1,4 @@
-"""Attention beside PyTorch's: values, gradients, masks; rows that see nothing; a task learned."""
+"""Attention against PyTorch's: values, gradients, masks; fully masked rows; learning a task."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ attention = tg.scaled_dot_product_attention
 
 
 def _both(ours, theirs, inputs):
-    """Values and gradients of the two, equal."""
+    """The values and gradients of both are equal."""
     torch = pytest.importorskip("torch")
     a = [tg.tensor(x, requires_grad=True) for x in inputs]
     b = [torch.tensor(x, requires_grad=True) for x in inputs]
@@ -225,7 +225,7 @@ def test_transformer_block_is_pytorchs(mode):
 
 
 class Reverser(nn.Module):
-    """Tokens to the tokens in reverse order: no position can do it without the others."""
+    """Reversing a sequence of tokens, which no position can do without the others."""
 
     def __init__(self, tokens, length, width=32):
         super().__init__()
@@ -259,7 +259,7 @@ def test_a_transformer_learns_to_reverse():
 
 
 def _cut(x):
-    """The same numbers as every second column of a wider array, its axes in another order."""
+    """The same elements, not contiguous: every second column, with axes in another order."""
     return np.repeat(x, 2, axis=-1).transpose(2, 1, 0, 3).copy().transpose(2, 1, 0, 3)[..., ::2]
 
 
@@ -277,7 +277,7 @@ def test_kernels_take_any_layout(place):
     results = []
     for mode in ("always", "reference"):
         with tg.use_kernels(mode):
-            xs = [tg.Tensor(x) for x in (q, k, v)]  # as they lie
+            xs = [tg.Tensor(x) for x in (q, k, v)]  # with these strides
             for x in xs:
                 x.requires_grad = True
             y = attention(*xs, mask, causal=True)

@@ -33,7 +33,7 @@ def agree(gpu, dtype, *arrays, **params):
 @pytest.mark.parametrize("keys", [1, 15, 16, 17, 63, 64, 65, 127, 129])
 @pytest.mark.parametrize("rows", [1, 16, 17, 64, 65, 128, 129])
 def test_rows_and_keys_of_any_number(rows, keys, gpu):
-    """Both halves, and all three widths, take their turn."""
+    """float16 and bfloat16 alternate, and so do all three widths."""
     turn = rows + keys
     depth = (8, 32, 40, 64, 100, 128)[turn % 6]
     agree(gpu, HALVES[turn % 2], *qkv((1,), rows, keys, depth, depth), causal=turn % 4 < 2)
@@ -49,7 +49,7 @@ def test_heads_of_two_widths(dtype, depth, columns, gpu):
 @pytest.mark.parametrize(("rows", "keys"), [(40, 200), (200, 40), (130, 130)])
 @pytest.mark.parametrize("depth", [24, 128])
 def test_causal_with_unequal_lengths(dtype, depth, rows, keys, gpu):
-    """Blocks that see little, or nothing at all."""
+    """Blocks whose rows attend to few keys, or to none."""
     agree(gpu, dtype, *qkv((1,), rows, keys, depth, depth), causal=True, scale=0.2)
 
 
@@ -79,7 +79,7 @@ def test_rows_that_see_nothing_are_zero(dtype, gpu):
 
 @halves
 def test_masks_of_the_least_number_there_is(dtype, gpu):
-    """A row of them attends to all keys alike; it does not see nothing."""
+    """A row of very low finite scores attends to all keys alike: it is not fully masked."""
     kind = backends.dtype_of(dtype)
     mask = np.zeros((17, 70))
     mask[3], mask[:, 5:9] = np.repeat(float(ml_dtypes.finfo(kind).min), 2)
@@ -92,7 +92,7 @@ def test_masks_of_the_least_number_there_is(dtype, gpu):
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("which", range(3))
 def test_odd_numbers(which, bad, dtype, gpu):
-    """What is not a finite number in the reference is so here, and everything else is right."""
+    """Results are NaN or infinite exactly where the reference's are, and right elsewhere."""
     arrays = [
         x.astype(backends.dtype_of(dtype)).astype(np.float64) for x in qkv((1,), 70, 80, 8, 8)
     ]
@@ -112,14 +112,14 @@ def test_odd_numbers(which, bad, dtype, gpu):
 
 @halves
 def test_scores_beyond_the_range_of_halves(dtype, gpu):
-    """Products of 128 numbers of 60 are more than 65504: they are never rounded to a half."""
+    """Sums of 128 products of 60 overflow float16's 65504: scores are not rounded to halves."""
     q, k, v = qkv((1,), 65, 66, 128, 8)
     agree(gpu, dtype, 60 * np.sign(q), 60 * np.sign(k), v, scale=1e-5)
 
 
 @halves
 def test_scores_far_below_zero(dtype, gpu):
-    """exp(-score) is infinite in float32; nothing was seen before that it could be a factor of."""
+    """exp(-score) overflows float32: the rescaling of the first block must not use it."""
     q, k, v = qkv((1,), 17, 130, 8, 8)
     agree(gpu, dtype, 5 + np.abs(q), -10 - np.abs(k), v)
 
@@ -134,7 +134,7 @@ def test_what_is_needed(needs, gpu):
 @halves
 @pytest.mark.parametrize("depth", [40, 37])
 def test_views(dtype, depth, gpu):
-    """Heads within a projection; one of them begins where no pack may be read."""
+    """Heads as views of a projection, one of them not aligned for vectorised loads."""
     n, t, heads = 2, 66, 3
     kind = backends.dtype_of(dtype)
     for start in (0, 1):

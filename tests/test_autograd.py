@@ -1,4 +1,5 @@
-"""The walk back: orders, faces, ownership, in-place stamps, several outputs, threads."""
+"""Reverse-mode differentiation: higher orders, interfaces, ownership of gradients, in-place
+updates, several outputs, threads."""
 
 import copy
 import threading
@@ -519,7 +520,7 @@ def test_shortcuts_are_recorded_as_the_simpler_op():
 
 
 class _Keep(tg.Function):
-    """Passes on a gradient that it also keeps."""
+    """A function that returns a gradient and also holds a reference to it."""
 
     kept: list = []
 

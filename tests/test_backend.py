@@ -1,4 +1,4 @@
-"""Choosing a backend, and being told why it cannot be had."""
+"""Selecting a backend, and the reasons given where one is not usable."""
 
 import os
 import subprocess
@@ -179,7 +179,7 @@ SEVERAL = [n for n, o in OPS.items() if o.samples and not o.inplace and len(o.in
 
 @pytest.mark.parametrize("name", SEVERAL)
 def test_no_op_takes_arrays_of_two_backends(name, gpu):
-    """Forward says so, not a rule in backward: indices of NumPy are not taken along."""
+    """Mixed backends are an error in forward, not in a rule in backward: NumPy indices, too."""
     op = OPS[name]
     args, params = op.samples()[0]
     arrays = [i for i, a in enumerate(args) if isinstance(a, np.ndarray)]

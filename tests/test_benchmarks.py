@@ -31,7 +31,7 @@ def harness():
 
 
 def contender(loss, log=None, name=""):
-    """One that only counts its steps: its loss is `loss` of their number."""
+    """A contender that only counts its steps: its loss is `loss(count)`."""
 
     def start():
         steps = []

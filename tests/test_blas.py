@@ -1,4 +1,4 @@
-"""Products inside compiled loops: every shape, stride and beta; the pool is given back."""
+"""BLAS calls inside compiled loops: every shape, stride and beta; threads are restored after."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ def _gemm(c, a, b, beta):
 
 @jit.jit
 def _gemm_of_parts(c, a, b, i, j):
-    """The product of two views that start inside their arrays, into a view."""
+    """The product of two views with offsets, written to a view."""
     blas.gemm(a[i:, j:], b[j:, i:], c[i:, i:], c.dtype.type(1))
 
 
@@ -86,7 +86,7 @@ t.test_gemm_of_views_inside_loops()
 
 @needs_library
 def test_gemm_of_the_library(tmp_path):
-    """What runs on processors that our own tiles are not faster on."""
+    """The path for processors on which our own tiles are not faster."""
     root = str(Path(__file__).parent.parent)
     env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     program = [sys.executable, "-c", BORROWED.format(tests=root)]
@@ -138,7 +138,7 @@ def test_a_child_forked_inside_gets_its_threads_back(monkeypatch):
 
 @pytest.fixture
 def eager(monkeypatch):
-    """Every product is cut, however small, for more threads than there are."""
+    """Every product is tiled, however small, for more threads than there are cores."""
     monkeypatch.setattr(matmul, "TILED", 0)
     monkeypatch.setattr(matmul, "LEAST", 1)
     monkeypatch.setattr(jit, "threads", lambda: 8)

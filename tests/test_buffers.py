@@ -1,4 +1,4 @@
-"""Memory of large results: reused when, and only when, the last array in it is gone."""
+"""The pool of large results: a block is reused if and only if no array refers to it."""
 
 import gc
 import threading

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.host
 
 
 def refill(a):
-    """Other numbers into the same memory."""
+    """Overwrite the buffer."""
     if a.dtype.kind == "b":
         a[...] = ~a
     elif a.dtype.kind in "iu":
@@ -141,7 +141,7 @@ PROGRAMS = {
 
 
 class Product(tg.Function):
-    """Saves what it was given."""
+    """A function that saves its raw input."""
 
     def forward(ctx, x, y):
         ctx.save(x, y)
@@ -160,7 +160,7 @@ FACES = ["backward", "tape", "vjp", "create_graph"]
 
 
 def differentiated(program, a, face, again):
-    """The gradient with respect to w of a program that was given the buffer `a`."""
+    """The gradient of a program with respect to w, where `a` is the caller's buffer."""
     buffer, w = a.copy(), tg.tensor(X[::-1] / 2, requires_grad=True)
     if face == "vjp":
         _, pull = tg.vjp(lambda w: total(program(w, buffer)), w.detach())

@@ -1,4 +1,4 @@
-"""Checkpointed functions: the same gradients to the last bit, for less memory."""
+"""Gradient checkpointing: bit for bit the same gradients, with less memory."""
 
 import gc
 import re
@@ -21,7 +21,7 @@ def block(width=8):
 
 
 def gradients(model, x, wrap, precision=None):
-    """Gradients of parameters and input, and what is drawn next."""
+    """The gradients of parameters and input, and the next random numbers."""
     tg.seed(3)
     model.zero_grad()
     x = tg.tensor(x, requires_grad=True)
@@ -38,8 +38,8 @@ def gradients(model, x, wrap, precision=None):
 
 @pytest.mark.parametrize("precision", [None, "bfloat16"])
 def test_gradients_are_the_same_to_the_last_bit(backend, precision):
-    """Parameters are not among the arguments; dropout draws the same mask again, and what is drawn
-    later does not change."""
+    """Parameters are closed over, not arguments; recomputation draws the same dropout mask, and
+    later random numbers do not change."""
     model = nn.Sequential([block() for _ in range(3)]).to(backend)
     x = np.random.default_rng(0).standard_normal((6, 8)).astype("float32")
     x = tg.asarray(x, backend=backend)
@@ -63,7 +63,8 @@ def test_orders_above_the_first():
 
 
 def test_gradients_inside_are_as_differentiable_as_the_first_time():
-    """Whether a gradient within is part of the graph depends on who asks for one around it."""
+    """Whether an inner gradient is recorded depends on the transformations around the
+    checkpoint."""
     w, at = tg.tensor([2.0], requires_grad=True), tg.asarray([3.0])
 
     def f(x):
@@ -84,7 +85,7 @@ def test_gradients_inside_are_as_differentiable_as_the_first_time():
 
 
 def test_nested_with_several_results_and_orders():
-    """What one result had computed again serves a later walk, which begins at another."""
+    """Saved arrays recomputed for one result serve a later backward from another."""
     found = []
     for wrap in (lambda f, x: f(x), tg.checkpoint):
 
@@ -132,7 +133,7 @@ def test_arguments_are_those_of_the_first_time():
 
 
 def test_one_tensor_given_twice():
-    """x * x of one tensor is recorded as a square, also when nobody else holds it."""
+    """x * x of one tensor is recorded as a square, also if it has no other reference."""
     w = tg.tensor([2.0, 3.0], requires_grad=True)
     doubled = w * 2
     y = tg.checkpoint(lambda a, b: a * b, doubled, doubled)
@@ -143,7 +144,7 @@ def test_one_tensor_given_twice():
 
 @pytest.mark.host
 def test_leaves_that_are_made_inside():
-    """As when a layer makes its weights at the first call."""
+    """As in lazy initialisation, where the first call creates the weights."""
     x, layer = tg.tensor(np.ones((2, 3)), requires_grad=True), nn.Dense(4, dtype="float64")
     y, weight = tg.checkpoint(lambda x: (layer(x), layer.weight), x)
     assert weight is layer.weight
@@ -152,7 +153,7 @@ def test_leaves_that_are_made_inside():
 
 
 def test_random_numbers_of_other_threads():
-    """Each thread draws its own mask again, whatever the others draw meanwhile."""
+    """Each thread replays its own mask, whatever other threads draw meanwhile."""
     drawn, wrong = threading.Barrier(2), []
 
     def work():

@@ -63,7 +63,7 @@ def test_nan_wins_the_pool(backend):
 @pytest.mark.parametrize("name", ["conv2d", "conv2d_grad", "conv2d_input", "conv2d_weight"])
 @pytest.mark.parametrize(("whole", "long"), [(60, 1), (400, 1), (1 << 18, 1000)])
 def test_tiles_of_any_size_give_the_same(name, whole, long, monkeypatch):
-    """Images cut into rows, or several in a tile, as large and deep ones are."""
+    """Tiles of several rows of an image, or of several images, as for large and deep ones."""
     from tensorgrad.kernels.cpu import conv, conv_tiles
 
     from .sized.conv import SIZED

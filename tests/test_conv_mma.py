@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("own_kernels")
 @halves
 @pytest.mark.parametrize("channels", [1, 7, 8, 15, 16, 17, 31, 32, 33, 48])
 def test_sums_of_any_length(dtype, channels, gpu):
-    """Half a step of the sum, one, and more; rows of whole packs and not."""
+    """Half a step of the inner dimension, one, and more; rows with and without vectorised loads."""
     for _ in orders(gpu):
         all_of(gpu, dtype, (1, channels, 5, 4), (17, channels, 1, 1))
 
@@ -47,7 +47,7 @@ def test_windows_of_any_kind(dtype, window, dilation, stride, gpu):
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize(("which", "place"), list(itertools.product(range(2), (0, 17))))
 def test_odd_numbers(dtype, which, place, bad, gpu):
-    """What is not a finite number in the reference is so here, and everything else is right."""
+    """Results are NaN or infinite exactly where the reference's are, and right elsewhere."""
     for name, sample in samples((2, 3, 6, 7), (5, 3, 3, 3), stride=(2, 1), padding=(1, 1)).items():
         op = OPS[name]
         exact = exact_args(op, sample, dtype)

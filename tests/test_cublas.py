@@ -27,7 +27,7 @@ SUMS = ("float32", "float64")
 
 
 class Home(NamedTuple):
-    """Products, and ways to their memory and back. The record is the stand-in's alone."""
+    """Products, and copies to and from the device. Only the stand-in has the record of calls."""
 
     blas: cublas.CublasLt
     xp: object
@@ -46,7 +46,7 @@ def stand_in():
 
 @functools.cache
 def on_gpu():
-    """Not the one that kernels use: it makes other plans here."""
+    """An instance apart from the one that kernels use, with plans of its own."""
     return cublas.CublasLt(backends.get("cupy").xp)
 
 
@@ -63,7 +63,7 @@ def home(request, monkeypatch):
 
 @pytest.fixture
 def lt(home):
-    """Where only the stand-in will do."""
+    """Only on the stand-in."""
     if home.record is None:
         pytest.skip("asks what the library was told")
     return home
@@ -80,7 +80,7 @@ def agree(home, y, a, b, dtype):
     check(f"{dtype} {a.shape} @ {b.shape}", home.get(y), wanted, dtype, max(a.shape[-1], 1))
 
 
-# Views of the same numbers that lie differently in memory.
+# Views of equal elements with different strides.
 LAYOUTS = {
     "rows": lambda xp, x: x,
     "columns": lambda xp, x: xp.ascontiguousarray(x.swapaxes(-1, -2)).swapaxes(-1, -2),
@@ -372,7 +372,7 @@ def test_each_stream_has_memory_of_its_own(lt):
 
 
 def test_threads_do_not_share_pointers(home):
-    """Each adds its own bias, which the descriptor holds from one call to the next."""
+    """Each call adds its own bias, whose address is set in the shared descriptor."""
     a, b = numbers((8, 8), "float32"), numbers((8, 8), "float32", 1)
     x, w, wrong = home.put(a), home.put(b), []
 

@@ -1,5 +1,5 @@
-"""NVIDIA's own cuBLASLt, where it is installed (pip install nvidia-cublas), which needs no GPU for
-this: that it takes what we tell it, and that our constants are those of its headers."""
+"""NVIDIA's own cuBLASLt, where it is installed (pip install nvidia-cublas); no GPU is needed. It
+accepts our descriptors, and our constants are those of its headers."""
 
 from __future__ import annotations
 

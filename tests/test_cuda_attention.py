@@ -44,7 +44,7 @@ def qkv(lead, rows, keys, depth, columns):
     [(8, 8), (24, 40), (33, 32), (64, 64), (65, 7), (96, 72), (127, 128), (128, 128)],
 )
 def test_heads_of_any_width(depth, columns, gpu):
-    """Whole packs and not, up to the widest kernel, over the edges of tiles."""
+    """Widths with and without vectorised loads, up to the widest kernel, across tile edges."""
     for dtype, (rows, keys) in itertools.product(
         ("float32", "float16", "bfloat16", "float64"), ((67, 130), (128, 64))
     ):
@@ -104,7 +104,7 @@ def test_attention_grad_gives_what_is_needed(needs, gpu):
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("which", range(3))
 def test_odd_numbers_in_attention(which, bad, gpu):
-    """What is not a finite number in the reference is so here, and everything else is right."""
+    """Results are NaN or infinite exactly where the reference's are, and right elsewhere."""
     arrays = [x.astype(np.float32) for x in qkv((1,), 70, 80, 8, 8)]
     arrays[which][0, 66, 3] = bad
     y, lse = FORWARD.ref(*[a.astype(np.float64) for a in arrays])
@@ -135,7 +135,7 @@ def by_head(x, heads):
 @pytest.mark.parametrize("depth", [8, 6])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_heads_within_one_projection(dtype, depth, gpu):
-    """Nothing is copied on the way in, and the results' heads lie side by side again."""
+    """Inputs are not copied, and the heads of the results are contiguous in memory again."""
     kind, n, t, heads = backends.dtype_of(dtype), 2, 67, 3
     projected = draw((n, t, 3 * heads * depth)).astype(kind)
     there = gpu.from_host(projected)
@@ -162,7 +162,7 @@ def test_heads_within_one_projection(dtype, depth, gpu):
 
 
 def test_columns_with_gaps_and_rows_that_repeat(gpu):
-    """Every second number of a row is copied; a row that is broadcast has a step of 0."""
+    """Rows with a stride of 2 are copied; broadcast rows have a stride of 0."""
     q, k, v = [x.astype(np.float32) for x in qkv((2,), 66, 67, 8, 8)]
     wide = gpu.from_host(np.repeat(q, 2, axis=-1))[..., ::2]
     row = gpu.xp.broadcast_to(gpu.from_host(k[:, :1]), k.shape)
@@ -172,7 +172,7 @@ def test_columns_with_gaps_and_rows_that_repeat(gpu):
 
 
 def test_arrays_that_are_not_aligned(gpu):
-    """Rows of whole packs, of which the first does not begin where packs may be read."""
+    """Rows of whole vectors, the first of which is not aligned for vectorised loads."""
     whole = draw((3 * 2 * 66 * 8 + 1,)).astype(np.float32)
     for start in (0, 1):
         there = gpu.from_host(whole)[start : start + 3 * 2 * 66 * 8].reshape(3, 2, 66, 8)

@@ -46,7 +46,7 @@ def all_of(gpu, dtype, *shapes, **how):
 
 @pytest.mark.parametrize("filters", [1, 8, 9, 16, 17, 32, 33, 64, 65, 96, 128, 129, 192])
 def test_filters_of_any_number(filters, gpu):
-    """Every tile there is, and one more than fits into it."""
+    """Every tile size, exactly filled and exceeded by one."""
     for dtype, inner in (("float32", 3), ("float16", 8), ("bfloat16", 5), ("float64", 4)):
         all_of(gpu, dtype, (2, inner, 6, 7), (filters, inner, 3, 2), padding=(1, 0))
         all_of(gpu, dtype, (2, filters, 5, 4), (inner, filters, 2, 2))
@@ -69,7 +69,7 @@ def test_each_tile_is_tried():
 @pytest.mark.parametrize("dilation", [(1, 1), (2, 3), (4, 2)])
 @pytest.mark.parametrize("window", [(1, 1), (3, 3), (2, 5)])
 def test_windows_of_any_kind(window, dilation, stride, gpu):
-    """Taps that fall into all phases, into some, and into none."""
+    """Filter taps in all phases of the stride, in some, and in none."""
     for padding, size in (((0, 0), (9, 17)), ((3, 2), (11, 16))):
         how = {"stride": stride, "dilation": dilation, "padding": padding}
         all_of(gpu, "float32", (2, 3, *size), (5, 3, *window), **how)
@@ -85,7 +85,7 @@ def test_groups(groups, gpu):
 @pytest.mark.parametrize("size", [(16, 16), (15, 16), (20, 31)])
 @pytest.mark.parametrize("dtype", device.DTYPES)
 def test_long_sums_are_taken_in_parts(dtype, size, gpu):
-    """Of windows, which come in packs or not; the last part is shorter than the others."""
+    """Split-K over windows, with and without vectorised loads; the last part is shorter."""
     windows = 4 * size[0] * size[1]
     assert -(-windows // cuda._part(windows, 1, 162)) > 3
     all_of(gpu, dtype, (4, 3, *size), (6, 3, 3, 3), padding=(1, 1), activation="sigmoid")
@@ -109,7 +109,7 @@ def test_conv_grad_gives_what_is_needed(activation, needs, gpu):
 
 
 def test_images_that_windows_do_not_cover_or_leave_out(gpu):
-    """Rows behind the last window, and windows that lie in the padding alone."""
+    """Rows after the last window, and windows entirely in the padding."""
     all_of(gpu, "float32", (2, 3, 10, 11), (4, 3, 2, 2), stride=(4, 3))
     all_of(gpu, "float32", (1, 2, 2, 3), (3, 2, 1, 1), padding=(3, 4))
     all_of(gpu, "float32", (1, 1, 1, 1), (1, 1, 1, 1), b=False)
@@ -141,7 +141,7 @@ def test_what_an_int_cannot_count_is_left_to_the_reference():
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize(("which", "place"), list(itertools.product(range(3), (0, 17))))
 def test_odd_numbers_in_convolution(which, place, bad, gpu):
-    """What is not a finite number in the reference is so here, and everything else is right."""
+    """Results are NaN or infinite exactly where the reference's are, and right elsewhere."""
     how = {"stride": (2, 1), "padding": (1, 1), "activation": "relu"}
     for name, sample in samples((2, 3, 6, 7), (5, 3, 3, 3), **how).items():
         arrays = [a.astype(np.float32) for a in sample.args]
@@ -159,7 +159,7 @@ def test_odd_numbers_in_convolution(which, place, bad, gpu):
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_arrays_that_are_not_aligned(dtype, gpu):
-    """Whole packs, of which the first does not begin where packs may be read."""
+    """Whole vectors, the first of which is not aligned for vectorised loads."""
     kind = backends.dtype_of(dtype)
     made = samples((2, 8, 8, 8), (16, 8, 3, 3), padding=(1, 1))
     for name, start in itertools.product(made, (0, 1)):
@@ -188,7 +188,7 @@ def test_a_gradient_with_strides(gpu):
 
 
 def test_the_same_bits_in_any_order_of_threads(gpu):
-    """With several parts, tiles and phases."""
+    """With several parts of split-K, tiles and phases of the stride."""
     for dtype in ("float32", "float16"):
         how = {"stride": (2, 2), "padding": (1, 1), "activation": "relu"}
         for name, sample in samples((5, 20, 17, 16), (40, 20, 3, 3), **how).items():

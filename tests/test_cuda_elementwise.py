@@ -1,4 +1,4 @@
-"""Arithmetic and sums on CUDA: numbers and rows beside arrays, alignment, parts, dtypes."""
+"""Arithmetic and sums on CUDA: scalars and rows with arrays, alignment, partial sums, dtypes."""
 
 import ml_dtypes  # noqa: F401  (makes bfloat16 a dtype NumPy knows)
 import numpy as np
@@ -22,7 +22,7 @@ def on(gpu, a, dtype="float32"):
 
 @pytest.mark.parametrize("name", ARITHMETIC)
 def test_one_number_for_an_array(name, gpu):
-    """Python's, or one on the device, on either side."""
+    """Python scalars, or 0-d arrays on the device, on either side."""
     op, accept, x = OPS[name], CUDA[name].guard(sized=False), draw((3, 5, 8), 0.5, 2.0)
     for dtype in device.DTYPES:
         here = on(gpu, x, dtype)
@@ -49,7 +49,7 @@ def test_one_number_for_an_array(name, gpu):
      ((3, 70_001), (70_001,)), ((40_000, 16), (16,)), ((5, 1), (1,))],
 )  # fmt: skip
 def test_a_row_for_every_row(name, shape, row, gpu):
-    """Short, long, and many more numbers than threads; with and without packs."""
+    """Short, long, and many more elements than threads; with and without vectorised loads."""
     op, accept = OPS[name], CUDA[name].guard(sized=False)
     x, r = draw(shape, 0.5, 2.0), draw(row, 0.5, 2.0, 1)
     for dtype in ("float32", "float16") if x.size < 9999 else ("bfloat16",):

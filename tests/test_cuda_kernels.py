@@ -1,4 +1,4 @@
-"""What CUDA kernels have that the generated tests of test_kernels.py do not reach."""
+"""Cases of CUDA kernels that the generated tests of test_kernels.py do not cover."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_norm_grads_give_what_is_needed(name, needs, gpu):
 
 @pytest.mark.parametrize("name", ["layer_norm", "batch_norm", "channel_affine"])
 def test_views_that_are_not_aligned(name, gpu):
-    """Rows of whole packs, but the first number is not where packs may be read."""
+    """Rows of whole vectors, but the first element is not aligned for vectorised loads."""
     x = draw((2 * 3 * 64 + 1,)).astype(np.float32)
     for start in (0, 1):
         y = CUDA[name](gpu.from_host(x)[start : start + 384].reshape(2, 3, 64))
@@ -110,7 +110,7 @@ def test_gradients_of_many_ids(case, features, gpu):
 
 @pytest.mark.parametrize("kind", ["int32", "int64", "uint8", "int16"])
 def test_ids_outside_the_table(kind, gpu):
-    """They give NaN and take no gradient: for an error the host would have to wait."""
+    """They give NaN and get no gradient: an error would require synchronisation with the host."""
     ids = np.array([[0, 4, 3], [200 if kind == "uint8" else -1, 120, 3]], kind)
     inside = np.array([[1, 1, 1], [0, 0, 1]], bool)
     weight, g = draw((5, 8)).astype(np.float32), draw((2, 3, 8), seed=1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""CUDA C runs rightly on the CPU, and the mistakes of kernels and launches do not go unnoticed."""
+"""cudasim runs CUDA C correctly on the CPU, and detects mistakes in kernels and launches."""
 
 from __future__ import annotations
 

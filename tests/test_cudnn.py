@@ -60,7 +60,7 @@ def home(request, monkeypatch):
 
 @pytest.fixture
 def sim(home):
-    """Where only the stand-in will do."""
+    """Only on the stand-in."""
     if home.library is None:
         pytest.skip("asks what the library was told")
     return home
@@ -159,7 +159,7 @@ def test_attention_without_a_batch_and_with_a_scale(home):
 
 
 def test_heads_that_lie_side_by_side(home):
-    """Views of one projection; results lie like what they belong to."""
+    """Views of one projection; results have the memory layout of their inputs."""
     three = [draw((2, 70, 3, 4, 16), seed=i).astype("float16") for i in range(2)]
     q, k, v = home.backend.from_host(three[0]).transpose(2, 0, 3, 1, 4)
     g = home.backend.from_host(three[1])[:, :, 0].swapaxes(1, 2)
@@ -344,7 +344,7 @@ def test_a_plan_is_made_once_for_all_that_lies_alike(sim):
 
 
 def test_beyond_a_number_of_plans_no_more_are_made(sim, monkeypatch):
-    """None is forgotten: a captured graph may run its kernels."""
+    """Plans are never dropped: a captured graph may use their kernels."""
     monkeypatch.setattr(cudnn, "MOST_PLANS", 2)
     for n in (2, 3, 4, 2, 3, 4):
         convolve(sim, shape=(n, 4, 8, 8))

@@ -1,5 +1,5 @@
-"""What the GPU path asks of CuPy, no more: a product goes through our own BLAS whatever its shape,
-since CuPy's is another library and refuses to run while a stream is captured."""
+"""No op uses CuPy's matrix products, whatever its shapes: they go through our own cuBLASLt, since
+CuPy's cuBLAS refuses to run while a stream is captured."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ SHAPES = [  # of the operands
 
 @pytest.fixture
 def no_library(gpu, monkeypatch):
-    """A backend whose array module has no products."""
+    """A backend whose array module has no matrix products."""
 
     def refuse(*args, **kwargs):
         raise AssertionError("a product by the array module")

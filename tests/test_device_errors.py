@@ -1,5 +1,5 @@
-"""What goes wrong on a GPU ends in one error that says what to do. The errors of CUDA are played,
-with or without a GPU."""
+"""Errors of a GPU are raised as one of ours, with the remedy. CUDA's errors are simulated, with or
+without a GPU."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_memory_that_cuda_itself_refuses(broken):
     ("error", "kind"), [(LOST, tg.BackendError), (MemoryError("no"), tg.OutOfMemoryError)]
 )
 def test_tensors_that_cannot_be_made_say_why(error, kind, broken, monkeypatch):
-    """The first thing of many a program on the GPU."""
+    """Creating a tensor, the first operation of many programs on a GPU."""
     home = backends.get("cudasim")
 
     def refuse(*args, **more):

@@ -1,4 +1,5 @@
-"""Every example in a docstring, and the program in the README, runs and gives what it says."""
+"""Every public name has a docstring with an example; these, and the README's program, run and give
+what they say."""
 
 import ast
 import builtins

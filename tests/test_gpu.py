@@ -1,5 +1,5 @@
-"""What only a real GPU can show: contexts, memory that runs out or is given out again, forks, lost
-devices. The tests that take the fixture `gpu` run there, too."""
+"""What only a real GPU can show: contexts, running out of memory, reuse of memory, forks, lost
+devices. Tests with the fixture `gpu` run there, too."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_kernel_that_does_not_compile_is_named():
 
 
 def huge():
-    """An array that no GPU has room for."""
+    """An array larger than the memory of any GPU."""
     return tg.broadcast_to(tg.ones(1, backend="cupy"), (1 << 24, 1 << 20)) * 2.0
 
 

@@ -51,7 +51,7 @@ def test_every_layer_is_among_them():
 
 
 def trained(model, x, name, half):
-    """What it gives, and the gradients of its parameters and of x, in float64 on the host."""
+    """The output, and the gradients of the parameters and of x, in float64 on the host."""
     tg.seed(3)
     model = model.to(name)
     whole = x.dtype.kind == "i"
@@ -155,7 +155,8 @@ def test_loss_scale_leaves_out_steps_that_overflow(gpu):
 
 
 def test_numpy_arrays_go_where_the_tensor_is(gpu):
-    """As targets, indices and masks, and in functional models: programs need not say where."""
+    """Host arrays as targets, indices and masks, and in functional models, are copied
+    implicitly."""
     x = tg.asarray(P, backend=gpu.name)
     assert losses.mean_squared_error(x, T).backend == gpu.name
     assert losses.cross_entropy(x, LABELS).backend == losses.cross_entropy(x, T).backend == gpu.name

@@ -1,6 +1,6 @@
-"""A step captured as a CUDA graph does what the step does, to the last bit, and what cannot be
-captured is refused. On cudasim a capture computes nothing and a launch repeats its calls in the
-memory that they were made in."""
+"""A step captured in a CUDA graph is bit for bit the eager step, and what cannot be captured is
+refused. On cudasim a capture computes nothing, and a launch replays its calls on the same
+memory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def numbers(result):
 
 
 def run(step, trained, count=STEPS):
-    """The results of some steps."""
+    """The results of n steps."""
     return [numbers(step(*batch)) for batch in itertools.islice(trained.batches, count)]
 
 
@@ -86,7 +86,7 @@ def test_steps_that_overflow_are_left_out_in_the_graph_too(gpu):
 
 
 def disturbed(gpu, disturb, graph, **how):
-    """What is left after some steps, `disturb(training)`, and some more."""
+    """The state after some steps, `disturb(training)`, and more steps."""
     it = training(gpu.name, **{"half": "float16", "rate": "warmup", **how})
     step = tg.cuda.graphed(it.step, next(training(gpu.name, **how).batches)) if graph else it.step
     results = run(step, it, 5)
@@ -263,8 +263,8 @@ def test_a_graphed_step_within_another_is_part_of_it(gpu):
 
 
 def refused(gpu, wrong, message, kind=tg.GraphError):
-    """A step with `wrong(loss, training)` in it is refused in the capture, leaves everything as it
-    was, and without that is captured and as eager."""
+    """The capture of a step with `wrong(loss, training)` is refused and changes no state; without
+    it, the step is captured and equals the eager one."""
     it, eager = [training(gpu.name, model="recurrent") for _ in range(2)]
     on = [True]
 
@@ -461,8 +461,8 @@ def test_small_ops_of_other_threads_are_none_of_its_business(gpu):
 
 
 def test_fit_of_captured_steps(backend):
-    """With dropout, metrics, a ragged last batch, validation, and a schedule: the same history and
-    weights as step by step."""
+    """With dropout, metrics, a smaller last batch, validation and a schedule: the history and
+    weights of eager training."""
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((46, 4)).astype("float32"), rng.integers(0, 3, 46)
     found = []

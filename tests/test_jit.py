@@ -1,4 +1,4 @@
-"""What the compiled loops stand on: Numba only when needed, its cache, its thread pool."""
+"""The compilation of CPU loops: Numba imported only when needed, its cache, its thread pool."""
 
 import os
 import subprocess
@@ -70,7 +70,7 @@ def test_a_damaged_cache_entry_is_compiled_again(kind, damage, tmp_path):
 @pytest.mark.skipif(not products.preferred(), reason="products are the library's here")
 @pytest.mark.parametrize("damage", [b"", b"\x80\x05\x95"])
 def test_a_damaged_product_is_compiled_again(damage, tmp_path):
-    """What is called by its address has its own way into the cache."""
+    """Functions called by address are cached separately."""
     program = "from tensorgrad.kernels.cpu import blas; blas.single(np.dtype('float64'))"
     python(program, NUMBA_CACHE_DIR=tmp_path)
     assert len(entries(tmp_path)) == 2

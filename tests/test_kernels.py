@@ -73,7 +73,7 @@ SIZED.update({n: repeated(n) for n in {**CPU, **CUDA} if OPS[n].family == "eleme
 
 
 def exact_args(op, sample, dtype):
-    """The sample as the dtype holds it, in float64, all inputs there (None where left out)."""
+    """The sample rounded to the dtype, in float64, with None for inputs left out."""
     args = list(sample.args) + [None] * (len(op.inputs) - len(sample.args))
     for i, (name, a) in enumerate(zip(op.names(len(args)), args, strict=True)):
         if (
@@ -107,7 +107,7 @@ def length(sample):
 
 
 def check(name, actual, expected, dtype, n):
-    """Equal up to the tolerance of the dtype, relative to the size of the numbers."""
+    """Equal up to the tolerance of the dtype, relative to the magnitude of the values."""
     if expected is None:
         assert actual is None, name
         return
@@ -124,7 +124,7 @@ def check(name, actual, expected, dtype, n):
 
 
 def run(op, kernel, sample, dtype, home):
-    """Run the kernel if its guard takes the sample; compare with the reference in float64."""
+    """Run the kernel if its guard accepts the sample; compare with the reference in float64."""
     exact = exact_args(op, sample, dtype)
     args = placed(op, exact, dtype, home.from_host)
     if not kernel.guard(sized=False)(tuple(args), sample.params):
@@ -145,7 +145,7 @@ def run(op, kernel, sample, dtype, home):
 
 
 def orders(home):
-    """Run what follows in each order of threads that the device has to offer."""
+    """Repeat the test in each order of threads that the device offers."""
     if home.name != "cudasim":
         yield 0
         return
@@ -179,7 +179,7 @@ def test_every_kernel_is_an_op(folder):
 
 @pytest.mark.parametrize(("folder", "name", "kernel"), ALL)
 def test_signature_is_the_ops(folder, name, kernel):
-    """Names, kinds and defaults: a default value that differs would be a second truth."""
+    """Parameter names, kinds and defaults are those of the reference."""
     assert inspect.signature(kernel) == inspect.signature(OPS[name].ref)
 
 
@@ -189,7 +189,7 @@ def test_kernel_has_samples_of_many_sizes(folder, name, kernel):
 
 
 def test_formulas_of_a_float32_stay_float32():
-    """An untyped constant would widen the loop to float64: right numbers, at half the speed."""
+    """An untyped constant would promote the loop to float64: right results, at half the speed."""
     from tensorgrad.kernels.cpu import jit, scalars
 
     numba = jit._numba()
@@ -294,7 +294,7 @@ def test_odd_numbers_on_the_gpu(name, gpu):
 
 
 def stepped(a):
-    """The same numbers, every second of a wider array."""
+    """The same elements, with a stride of 2."""
     wide = np.zeros((*a.shape[:-1], a.shape[-1] * 2), a.dtype)
     wide[..., ::2] = a
     return wide[..., ::2]
@@ -307,7 +307,7 @@ def test_strided_and_foreign_arrays_are_refused(name):
     args = placed(op, exact_args(op, sample, "float32"), "float32", NUMPY.from_host)
     assert accept(tuple(args), sample.params)
     for i, (of, a) in enumerate(zip(op.names(len(args)), args, strict=True)):
-        if a is None or a.size == 1:  # which is contiguous however it lies
+        if a is None or a.size == 1:  # contiguous with any strides
             continue
         others = [(stepped(a), of in CPU[name].strided), (1.0, CPU[name].broadcast)]
         if a.dtype == np.float32:
@@ -406,7 +406,7 @@ def test_a_label_outside_the_classes_gives_nan_on_the_gpu(gpu):
 
 @pytest.mark.parametrize("kind", ["int8", "int32", "int64"])
 def test_labels_of_any_size_and_a_broadcast_gradient(kind, gpu):
-    """The gradient of a mean comes as one number with strides of 0: no copy is made of it."""
+    """The cotangent of a mean is a broadcast scalar with strides of 0, which is not copied."""
     logits, labels = draw((600, 5)).astype(np.float32), integers((600,), 5).astype(kind)
     one = np.full((), 0.25, np.float32)
     expected = OPS["softmax_cross_entropy_grad"].ref(

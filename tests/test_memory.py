@@ -1,4 +1,5 @@
-"""Memory goes by reference count the moment a graph dies, and does not grow."""
+"""Graphs are freed by reference counting, without the garbage collector, and memory does not
+grow."""
 
 import gc
 import re
@@ -93,8 +94,8 @@ def test_200_training_steps_have_flat_memory():
 @pytest.mark.host
 @pytest.mark.parametrize("mode", ["always", "reference"])
 def test_sums_of_gradients_are_formed_in_place_and_hurt_nobody(mode):
-    """Every use of x gives it the same cotangent: the first two make a new array, the rest are
-    added to that one."""
+    """Every use of x has the same cotangent: the first two are added into a new array, the rest are
+    accumulated in that."""
     seed = tg.tensor(np.arange(6.0).reshape(2, 3))
     with tg.use_kernels(mode):
         x, z = (tg.tensor(np.ones((2, 3)), requires_grad=True) for _ in range(2))
@@ -109,7 +110,8 @@ def test_sums_of_gradients_are_formed_in_place_and_hurt_nobody(mode):
 
 @pytest.mark.host
 def test_one_sum_holds_all_gradients_of_a_large_tensor():
-    """However often it is used: the result, the sum and two that are on their way into it."""
+    """However often it is used: the output, the accumulated cotangent, and two cotangents in
+    flight."""
     n = 1 << 18
     x = tg.tensor(np.ones(n, "float32"), requires_grad=True)
     seed = tg.asarray(np.ones(n, "float32"))
@@ -128,7 +130,7 @@ def test_one_sum_holds_all_gradients_of_a_large_tensor():
 
 
 def held(role):
-    """What a role has in the summary, in MiB."""
+    """The memory of a role in the summary, in MiB."""
     found = re.search(rf"{role} ([0-9.]+) (KiB|MiB)", tg.memory_summary().splitlines()[0])
     return 0.0 if found is None else float(found[1]) / (1024 if found[2] == "KiB" else 1)
 
@@ -157,7 +159,7 @@ def test_the_summary_tells_parameters_gradients_and_what_backward_needs():
 
 
 class Outer(nn.Module):
-    """A product of all pairs, for which there is no memory."""
+    """An outer product that does not fit in memory."""
 
     def __init__(self):
         self.scale = nn.Parameter(np.ones((1, 10**7), "float32"))

@@ -105,7 +105,8 @@ def test_matrices_from_shared_memory(module, turned, kind):
 
 
 def copied(module, kind, kernel):
-    """What the two groups of copies had brought when it was read, and what they should."""
+    """What the two groups of asynchronous copies had delivered when read, and what they should
+    have."""
     module.order(kind, seed=3)
     x, y = np.arange(256, dtype=np.uint32), np.zeros((64, 2, 4), np.uint32)
     module.launch(kernel, (1,), (64,), (x, y))
@@ -116,7 +117,7 @@ def copied(module, kind, kernel):
 
 @pytest.mark.parametrize("kind", ORDERS)
 def test_copies_have_come_after_the_wait_and_not_before(module, kind):
-    """At once, or as late as the wait allows: a wait that is missing shows in some order."""
+    """Copies complete at once, or as late as the wait allows: a missing wait shows in one order."""
     assert copied(module, kind, "copies<0, 1>") == (True, True)
     assert copied(module, kind, "copies<1, 1>") == (True, kind == FORWARD)
     assert copied(module, kind, "copies<2, 1>") == (kind == FORWARD, kind == FORWARD)

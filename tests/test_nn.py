@@ -257,7 +257,7 @@ def test_bad_input(name):
 
 @pytest.mark.parametrize("kind", [tg.nn.Dense, tg.nn.GRU, tg.nn.BatchNorm])
 def test_weights_are_all_made_or_none(kind, monkeypatch):
-    """A failure at the first call leaves the layer as it was: the next call makes them all."""
+    """If lazy initialisation fails, the layer is unchanged, and the next call initialises it."""
     layer, failing = kind() if kind is tg.nn.BatchNorm else kind(3), ["zeros"]
     x = np.ones((2, 4, 5), "float32")
 

@@ -1,4 +1,4 @@
-"""A training step never waits for the device, and copies nothing to or from the host."""
+"""A training step does not synchronise with the device, and copies nothing to or from the host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The norms and the embedding: beside PyTorch's, in training, saved and loaded, and misused."""
+"""The norms and the embedding: against PyTorch's, in training, saved and loaded, and misused."""
 
 import copy
 import itertools
@@ -17,7 +17,7 @@ rng = np.random.default_rng(0)
 
 @pytest.fixture(autouse=True)
 def same_numbers():
-    """Each test draws the same, whichever others run."""
+    """The generator is reset, so that a test does not depend on which others run."""
     rng.bit_generator.state = np.random.default_rng(0).bit_generator.state
 
 
@@ -45,7 +45,7 @@ def same(ours, theirs, rtol=1e-9):
 
 
 def same_gradients(torch, y, a, z, b):
-    """First and second order, through a quantity that weighs every output differently."""
+    """First and second order, of a random projection of the output."""
     same(y, z)
     seed = rng.normal(size=y.shape)
     (y * y * seed).sum().backward(create_graph=True)
@@ -249,7 +249,7 @@ def test_embedding_rows_are_normal_and_learn():
 
 
 def test_statistics_of_a_batch_carry_gradients(backend):
-    """mean and rstd of the norms are outputs like y: a loss may be made of them."""
+    """mean and rstd are outputs, too: a loss may depend on them."""
     for f in (norm.batch_norm, lambda *a: norm.group_norm(*a, groups=2)):
         x = tg.tensor(rng.normal(size=(6, 4)), requires_grad=True, backend=backend)
         _, mean, rstd = f(x, None, None)
@@ -289,7 +289,7 @@ def test_gradient_kernels_give_what_is_needed(name, needs):
 
 @pytest.mark.parametrize("shape", [(4000, 3), (500, 3, 4), (50, 3, 80)], ids=str)
 def test_a_small_variance_beside_a_large_mean_is_exact(shape):
-    """The mean square minus the squared mean would have no digit left."""
+    """E[x^2] - E[x]^2 would cancel all digits."""
     x = (1000 + 0.1 * rng.normal(size=shape)).astype(np.float32)
     with tg.use_kernels("always"):
         y, mean, rstd = OPS["batch_norm"](x, eps=1e-5)

@@ -17,7 +17,7 @@ FAMILIES = sorted(p.stem for p in (ROOT / "kernels/cuda").glob("*.cu"))
 SOURCES = {f: importlib.import_module(f"tensorgrad.kernels.cuda.{f}").SOURCE for f in FAMILIES}
 MOST_REGISTERS = 64  # with more, a multiprocessor holds fewer than half of its 2048 threads
 KERNEL = r"__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)"
-IN_TILES = {"attention", "conv"}  # sums of a tile lie in registers: many, of few threads
+IN_TILES = {"attention", "conv"}  # accumulate tiles in registers: many registers, few threads
 IN_DOUBLE = {"update"}  # bias corrections, from hyper-parameters that are doubles
 
 

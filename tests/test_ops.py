@@ -30,7 +30,7 @@ def floating(a):
 
 
 def place(args, dtype="float64", backend="numpy"):
-    """A sample's arrays in a dtype on a backend. `h` and statistics stay as they are made."""
+    """A sample's arrays on a backend, floating ones cast to a dtype."""
     home = backends.get(backend)
     out = []
     for a in args:
@@ -51,7 +51,7 @@ def host(a):
 
 
 def close(actual, expected, dtype, n, name=""):
-    """Equal up to the tolerance of the dtype, relative to the size of the numbers."""
+    """Equal up to the tolerance of the dtype, relative to the magnitude of the values."""
     if isinstance(expected, tuple):
         assert len(actual) == len(expected)
         for a, e in zip(actual, expected, strict=True):
@@ -71,12 +71,12 @@ def close(actual, expected, dtype, n, name=""):
 
 
 def length(args):
-    """How many numbers a result may be a sum of."""
+    """An upper bound of the number of terms summed in a result."""
     return max([a.size for a in args if isinstance(a, np.ndarray)], default=1)
 
 
 def rounded(args, dtype):
-    """The arguments as the dtype holds them, in float64: what an exact op would start from."""
+    """The arguments rounded to the dtype, in float64: the inputs of an exact op."""
     return [
         a.astype(backends.dtype_of(dtype)).astype(np.float64) if floating(a) else a for a in args
     ]
@@ -209,7 +209,7 @@ def test_gradient_has_dtype_and_shape_of_its_input(op, sample, dtype):
 
 
 def strided(a, how):
-    """The same numbers in memory that is not contiguous."""
+    """The same elements in memory that is not contiguous."""
     if not isinstance(a, np.ndarray) or a.ndim == 0:
         return a
     if how == "step":
@@ -285,7 +285,7 @@ _MATH |= {n: getattr(np, n) for n in "abs power expm1 log1p".split()}
 
 @pytest.mark.parametrize("op", SCALAR, ids=lambda o: o.name)
 def test_scalar_formula_is_the_op(op):
-    """The one-element formula that fusion uses says what the reference does."""
+    """The formula of one element, which fusion uses, agrees with the reference."""
     for sample in op.samples():
         names = dict(zip(op.inputs, sample.args, strict=False))
         params = {**{k: v for k, v in op.params.items() if v is not ...}, **sample.params}

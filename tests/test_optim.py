@@ -1,4 +1,4 @@
-"""Optimizers beside PyTorch's, step for step in float64; schedules; groups; clipping; bad input."""
+"""Optimizers against PyTorch's, step by step in float64; schedules; groups; clipping; bad input."""
 
 import numpy as np
 import pytest
@@ -152,7 +152,7 @@ def test_clipping_scales_all_gradients_together():
 
 
 class Same(tg.Function):
-    """Its gradient is an array that others know."""
+    """A function whose gradient is an array with other references."""
 
     def forward(ctx, x, given):
         ctx.save(given)

@@ -1,4 +1,5 @@
-"""The vector code: products in panels and rows that move, every shape, any number of threads."""
+"""Vectorised CPU code: tiled matrix products and copies of rows, for every shape and any number of
+threads."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Autocast: ops do what the op table says of precision; loss scaling keeps float16 usable."""
+"""autocast follows the op table's precision; loss scaling prevents underflow in float16."""
 
 import threading
 
@@ -105,7 +105,7 @@ def test_other_dtypes_are_refused(dtype):
 
 
 def bowl(scale, factor, backend="numpy"):
-    """One step on factor * w, whose gradient is a float16 number on the way."""
+    """A step on factor * w, whose gradient is float16 in between."""
     w = tg.tensor(np.array([1.0, 2.0], "float32"), backend=backend, requires_grad=True)
     sgd = optim.SGD([w], lr=1.0)
     half = tg.asarray(np.array([factor], "float16"), backend=backend)
@@ -179,7 +179,7 @@ def test_gradients_of_halves_are_divided_by_large_scales(start, backend):
 
 
 class Signs(optim.Optimizer):
-    """An optimizer of a user's, which knows nothing of steps that are left out."""
+    """A user's optimizer, whose update is unconditional: skipped steps must be undone."""
 
     def init_state(self, p, group):
         return (namespace(p).zeros_like(p),)

@@ -1,5 +1,5 @@
-"""Batches reach the device whole and in order while copies run beside the step: on cudasim a copy
-is put off until something waits for it."""
+"""Prefetched batches are complete and in order, although copies overlap with the step: cudasim
+delays a copy until something waits for it."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def test_custom_op():
 @pytest.mark.host
 @pytest.mark.parametrize("face", ["backward", "tape", "grad", "fit"])
 def test_every_face_gives_the_same_gradients(face):
-    """One SGD step through each face lands on the same weights, bit for bit."""
+    """One SGD step by each interface gives the same weights, bit for bit."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(8, 3)).astype(np.float32)
     y = rng.normal(size=(8, 1)).astype(np.float32)

@@ -1,4 +1,5 @@
-"""Recurrent layers: beside PyTorch's, learning what needs memory, lengths at the edge, errors."""
+"""Recurrent layers: against PyTorch's, learning a task that needs memory, edge-case lengths,
+errors."""
 
 import numpy as np
 import pytest
@@ -167,7 +168,7 @@ def test_layers_stack_in_models():
 
 @pytest.mark.parametrize("kind", LAYERS)
 def test_remembers_the_first_symbol(kind):
-    """Eight steps later only the state can know it."""
+    """The answer is needed eight steps later, when only the state has it."""
     tg.seed(0)
     symbols = np.random.default_rng(1).integers(0, 4, (256, 8))
     x, labels = np.eye(4, dtype=np.float32)[symbols], symbols[:, 0]

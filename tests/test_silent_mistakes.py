@@ -1,4 +1,4 @@
-"""Mistakes that would train the wrong thing, or report a wrong number, without a word."""
+"""Mistakes that would silently train the wrong thing or report a wrong result."""
 
 import copy
 
@@ -368,7 +368,7 @@ BUFFER = np.array([5.0, 6.0])
 
 
 class Given(tg.Function):
-    """Its gradient is an array that others hold, or that nobody may write to."""
+    """A function whose gradient is an array with other references, or a read-only one."""
 
     def forward(ctx, x, *, how):
         ctx.how = how
@@ -400,7 +400,7 @@ def test_a_gradient_that_a_function_gives_is_not_written_to_nor_shared(how, mode
 
 
 class Clipped(tg.Function):
-    """The backward that everybody writes first: a copy, written into."""
+    """A backward that modifies a copy of the cotangent in place."""
 
     def forward(ctx, x):
         ctx.save(x)
@@ -421,7 +421,7 @@ def test_a_function_sees_the_same_arrays_at_any_size(mode):
 
 
 class Through(tg.Function):
-    """A gradient that is an array even when that is to be differentiated."""
+    """A backward that returns raw arrays even for create_graph."""
 
     def forward(ctx, x):
         return x.round()

@@ -1,4 +1,4 @@
-"""Values and gradients beside PyTorch's, in float64, where it is installed."""
+"""Values and gradients against PyTorch's in float64, where that is installed."""
 
 import numpy as np
 import pytest

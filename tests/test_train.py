@@ -32,7 +32,8 @@ def test_fit_lowers_the_loss_and_keeps_history():
 
 
 def test_metrics_may_give_numbers_of_every_kind(backend):
-    """Tensors, arrays, arrays of one number, NumPy's and Python's, in captured steps, too."""
+    """Metrics may return Tensors, arrays, and scalars of NumPy and Python, in captured steps,
+    too."""
     constant = {
         "float": 0.25,
         "int": 3,
@@ -254,7 +255,7 @@ BAD = {
     ),
     "float labels": (
         lambda: model_of("cross_entropy", 3).fit(X, LABELS.astype(float)),
-        "integer class numbers",
+        "integer class labels",
     ),
     "column against row": (lambda: model_of().fit(X, Y[:, 0]), r"y\[:, None\]"),
     "no targets": (lambda: model_of().fit(X), "need targets"),

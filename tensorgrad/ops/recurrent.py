@@ -305,7 +305,7 @@ def rnn(x, h0, w, u, b=None, *, activation="tanh"):
 
 def _rnn_grad_samples():
     made = _grad_samples(rnn, 1, 1, 1, activation="tanh")()
-    signs = made[0]  # the outputs of tanh do for relu: negative ones stand for its zeros
+    signs = made[0]  # tanh's outputs serve for relu: negative ones count as its zeros
     return [*made, signs._replace(params={**signs.params, "activation": "relu"})]
 
 

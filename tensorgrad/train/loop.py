@@ -138,7 +138,7 @@ def _check(x: Any, y: Any, loss: Any) -> tuple[Any, Any]:
             raise ArgumentError(f"{name} holds NaN: remove or fill those values first")
     if loss is losses.cross_entropy and is_floating(y.dtype) and y.ndim == 1:
         raise DTypeError(
-            f"cross_entropy takes integer class numbers, y holds {y.dtype}; y.astype('int64')"
+            f"cross_entropy takes integer class labels, y holds {y.dtype}; y.astype('int64')"
         )
     if loss is losses.cross_entropy and not is_floating(y.dtype) and int(y.min()) < 0:
         raise ArgumentError(f"labels run from {int(y.min())}: classes are numbered from 0")

@@ -1,8 +1,6 @@
-"""What each op should give, in plain NumPy float64 and written independently of its reference.
-
-A module a family: `ORACLES` holds the results of an op by its name; `WRITES`, for ops that write
-in place, what all inputs hold afterwards and the result.
-"""
+"""Expected results of each op, in plain NumPy float64 and written independently of its reference.
+One module per family: `ORACLES` maps an op's name to a function of its results; `WRITES`, for ops
+that update in place, to a function of what all inputs hold afterwards and the result."""
 
 import importlib
 import pkgutil

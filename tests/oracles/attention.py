@@ -6,7 +6,7 @@ import numpy as np
 
 
 def _rows(q, k, v, mask, causal, scale):
-    """Everything broadcast to one batch, the scores, and where they count."""
+    """The inputs broadcast to one batch, the scores, and the mask."""
     batch = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
     q, k, v = (np.broadcast_to(a, (*batch, *a.shape[-2:])) for a in (q, k, v))
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale

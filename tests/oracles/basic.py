@@ -1,4 +1,4 @@
-"""Oracles of the families that came first: elementwise, shapes, reductions, products, losses."""
+"""Oracles of elementwise ops, shapes, reductions, products and losses."""
 
 import math
 

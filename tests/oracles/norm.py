@@ -4,7 +4,7 @@ import numpy as np
 
 
 def _rows(x, kind, groups):
-    """The numbers that share statistics as rows, and the way back."""
+    """x with one row per set of statistics, and the inverse of that reshaping."""
     if kind == "batch":
         turned = np.moveaxis(x, 1, 0)
         return turned.reshape(len(turned), x.size // len(turned)), lambda r: np.moveaxis(

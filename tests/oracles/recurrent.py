@@ -1,4 +1,4 @@
-"""Recurrent layers and their gradients, a row and a step at a time."""
+"""Recurrent layers and their gradients, one example and one time step at a time."""
 
 import numpy as np
 

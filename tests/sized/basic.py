@@ -1,4 +1,4 @@
-"""Sized samples of the families that came first: reductions, products, losses, updates."""
+"""Sized samples of reductions, products, losses and updates."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ def vector(n, *lows, **params):
 
 
 def repeated(name):
-    """What an elementwise op's own samples hold, repeated to any size."""
+    """An elementwise op's own samples, repeated to any size."""
     same = [s for s in OPS[name].samples() if len({np.shape(a) for a in s.args}) == 1]
     columns = [
         np.concatenate([np.ravel(a) for a in xs])

@@ -1,4 +1,4 @@
-"""Sized samples of the norms that see channels, and of RMS norm."""
+"""Sized samples of batch and group normalisation, and of RMS normalisation."""
 
 from tensorgrad.core import OPS
 from tensorgrad.ops.samples import Sample, draw

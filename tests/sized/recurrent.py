@@ -18,7 +18,7 @@ def layers(k, gates, states, biases):
 
 
 def grads(name, k, gates, states, biases, **params):
-    """With the cotangents of all that a layer gives, or of its last state alone."""
+    """With the cotangents of all outputs, or of the last state alone."""
     for i, ((x, *rest), _) in enumerate(layers(k, gates, states, biases)):
         y, *others = OPS[name].ref(x, *rest, **params)
         last, noted = others[:states], others[states:]
