@@ -257,6 +257,7 @@ class Module:
         """Set evaluation behaviour here and in all modules inside."""
         return self.train(False)
 
+    @explains_names
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
         for _, p in self.named_parameters():
