@@ -227,7 +227,7 @@ def _explained(name: str, inputs: tuple, arrays: list, params: dict, error: Exce
             f"{name}({given}){place}: arrays of {' and '.join(sorted(homes))} were mixed; "
             "move one with .to('numpy') or .to('cupy')"
         )
-    kind, remedy = next(found for error_type, *found in _KINDS if isinstance(error, error_type))
+    kind, remedy = next((ours, do) for theirs, ours, do in _KINDS if isinstance(error, theirs))
     if isinstance(error, AttributeError):  # a number or None where the op needs an array
         error = TypeError(f"it takes arrays here ({error})")
     if "negative integer powers" in str(error):
