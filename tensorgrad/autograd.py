@@ -12,8 +12,8 @@ from .backend import make, namespace
 from .backward import backprop
 from .core import Node, Tensor, next_seq, record
 from .creation import asarray, owned, track, zeros_like
-from .errors import DTypeError, GraphError, ShapeError
-from .functions import stack
+from .errors import ArgumentError, DTypeError, GraphError, ShapeError
+from .functions import broadcast_to, stack
 from .ops.shape import identity
 from .switches import recording, switches
 from .tensor_methods import seed_cotangent
@@ -87,13 +87,15 @@ def _positions(argnums: int | Sequence[int], args: tuple, name: str) -> tuple[in
         numbers = tuple([operator.index(n) for n in argnums])  # type: ignore[union-attr]
     except TypeError:
         if not hasattr(argnums, "__index__"):
-            raise DTypeError(
+            raise ArgumentError(
                 f"{name}: argnums={argnums!r} is neither an integer nor a sequence of integers"
             ) from None
         numbers = (operator.index(argnums),)  # type: ignore[arg-type]
     for n in numbers:
         if not -len(args) <= n < len(args):
-            raise ShapeError(f"{name}: argnums={argnums} but the call has {len(args)} arguments")
+            raise ArgumentError(
+                f"{name}: argnums={argnums} but the call has {len(args)} arguments by position"
+            )
     return tuple([n % len(args) for n in numbers])
 
 
@@ -275,6 +277,8 @@ def jacobian(f: Callable[..., Tensor]) -> Callable[[ArrayLike], Tensor]:
         y, pull = vjp(f, x)
         basis = namespace(y._data).eye(y.size, dtype=y.dtype).reshape(y.size, *y.shape)
         rows = [pull(row)[0] for row in basis]
+        if not rows:  # of no numbers
+            return zeros_like(broadcast_to(x.detach(), (*y.shape, *x.shape)))
         return stack(rows).reshape(*y.shape, *x.shape)
 
     return jac

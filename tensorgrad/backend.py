@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -292,8 +292,8 @@ def make(
             array = np.asarray(value)
         except (ValueError, TypeError) as error:
             raise DTypeError(f"cannot make an array of {kind.__name__}: {error}") from error
-        if dtype is None and array.dtype == np.float64 and not _from_arrays(value):
-            array = array.astype(floats)
+        if dtype is None and array.dtype == np.float64:
+            array = array.astype(_leading(value, floats), copy=False)
     if array.dtype.kind not in "biuf" and not is_floating(array.dtype):
         raise DTypeError(
             f"arrays hold numbers; got dtype {array.dtype} from {kind.__name__} "
@@ -331,8 +331,18 @@ def operand(value: Any, others: tuple) -> Any:
     return make(value, None, home, reduce(promoted, floats))
 
 
-def _from_arrays(value: Any) -> bool:
-    """Whether a nested list is of NumPy's arrays and scalars, which keep their dtype."""
-    while isinstance(value, (list, tuple)) and value:
-        value = value[0]
-    return isinstance(value, (np.ndarray, np.generic))
+def _leading(value: Any, floats: np.dtype) -> np.dtype:
+    """The dtype of a nested list with floats in it: that of the floating arrays, and of NumPy's
+    scalars, among them; `floats` where there is none, but Python's numbers."""
+    found = {dtype for dtype in _dtypes(value) if is_floating(dtype)}
+    return reduce(promoted, found) if found else floats
+
+
+def _dtypes(value: Any) -> Iterator[np.dtype]:
+    """The dtypes of all that has one in a nested list."""
+    if isinstance(value, (list, tuple)):
+        if not {float, int, bool}.issuperset(map(type, value)):
+            for part in value:
+                yield from _dtypes(part)
+    elif isinstance(value, (np.ndarray, np.generic)):
+        yield value.dtype

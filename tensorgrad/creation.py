@@ -437,8 +437,7 @@ def rand(
     (2, 3)
     """
     drawn = _made("rand", host_generator().random, _sizes(shape))
-    made = asarray(np.asarray(drawn).astype(backends.dtype_of(dtype)), None, backend or _home())
-    return track(made) if requires_grad else made
+    return _drawn("rand", drawn, dtype, backend, requires_grad)
 
 
 @explains_names
@@ -452,8 +451,15 @@ def randn(
     (2, 3)
     """
     drawn = _made("randn", host_generator().standard_normal, _sizes(shape))
-    made = asarray(np.asarray(drawn).astype(backends.dtype_of(dtype)), None, backend or _home())
-    return track(made) if requires_grad else made
+    return _drawn("randn", drawn, dtype, backend, requires_grad)
+
+
+def _drawn(name: str, numbers: Any, dtype: DType, backend: str | None, leaf: bool) -> Tensor:
+    wanted = backends.dtype_of(dtype)
+    if not is_floating(wanted):
+        raise DTypeError(f"{name}: numbers with fractions are drawn, which {wanted} does not hold")
+    made = asarray(np.asarray(numbers).astype(wanted), None, backend or _home())
+    return track(made) if leaf else made
 
 
 def _sizes(shape: tuple) -> tuple[int, ...]:

@@ -161,6 +161,8 @@ REFUSED: dict[str, str] = {
     "betas": "they are two arguments here, beta1= and beta2=",
     "amsgrad": "there is no such variant",
     "dampening": "there is none: momentum is as in Sutskever et al. 2013 and in PyTorch's default",
+    "set_to_none": "gradients are always forgotten, which is None",
+    "closure": "there is none: compute the loss and its backward() before the step",
     "maximize": "there is none: minimize the negative",
     "clipnorm": "optimizer.clip_grad_norm(1.0), between backward() and step()",
     "global_clipnorm": "optimizer.clip_grad_norm(1.0), between backward() and step()",

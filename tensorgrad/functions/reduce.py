@@ -36,12 +36,12 @@ def sum(
     Args:
         x: any shape.
         axis: one axis or several; all where left out.
-        dtype: to which x is cast before it is summed.
+        dtype: to which x is cast before it is summed, and that of the result.
         keepdims: whether the reduced axes stay, of length 1.
         initial: a number that is added.
         where: which numbers count, as truth values; all where left out.
-    Returns: the dtype of x; int64 for smaller integers and truth values, the default float for
-        them with a floating `initial`.
+    Returns: the dtype of x; int64, or uint64, for smaller integers and truth values, the default
+        float for integers with a floating `initial`.
     Raises: IndexingError if x has no such axis, ShapeError if one is named twice, or if `where`
         does not broadcast to x.
 
@@ -54,7 +54,8 @@ def sum(
     if where is not None:
         x = elementwise.where(_mask("sum", where, x), x, 0)
     y = ops.sum_(x, axis=axes_of("sum: axis", axis), keepdims=keepdims)
-    return y if initial is None else elementwise.add(y, _initial("sum", initial))
+    y = y if initial is None else elementwise.add(y, _initial("sum", initial))
+    return y if dtype is None else _cast("sum", y, dtype)
 
 
 @explains_names
@@ -72,12 +73,12 @@ def prod(
     Args:
         x: any shape.
         axis: one axis or several; all where left out.
-        dtype: to which x is cast before it is multiplied.
+        dtype: to which x is cast before it is multiplied, and that of the result.
         keepdims: whether the reduced axes stay, of length 1.
         initial: a number that the product is multiplied by.
         where: which numbers count, as truth values; all where left out.
-    Returns: the dtype of x; int64 for smaller integers and truth values, the default float for
-        them with a floating `initial`.
+    Returns: the dtype of x; int64, or uint64, for smaller integers and truth values, the default
+        float for integers with a floating `initial`.
     Raises: IndexingError if x has no such axis, ShapeError if one is named twice, or if `where`
         does not broadcast to x.
 
@@ -88,7 +89,8 @@ def prod(
     if where is not None:
         x = elementwise.where(_mask("prod", where, x), x, 1)
     y = ops.prod(x, axis=axes_of("prod: axis", axis), keepdims=keepdims)
-    return y if initial is None else elementwise.multiply(y, _initial("prod", initial))
+    y = y if initial is None else elementwise.multiply(y, _initial("prod", initial))
+    return y if dtype is None else _cast("prod", y, dtype)
 
 
 @explains_names

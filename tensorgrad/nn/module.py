@@ -260,6 +260,7 @@ class Module:
         """Set evaluation mode (no dropout, running statistics) here and in all submodules."""
         return self.train(False)
 
+    @explains_names
     def zero_grad(self) -> None:
         """Set the gradients of all parameters to None."""
         for _, p in self.named_parameters():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from ..core import Tensor
 from ..creation import asarray
 from ..typing import ArrayLike
@@ -17,4 +19,4 @@ class Flatten(Module):
 
     def forward(self, x: ArrayLike) -> Tensor:
         x = asarray(x)
-        return x.reshape(x.shape[0], -1) if x.size else x.reshape(x.shape[0], 0)
+        return x.reshape(x.shape[0], prod(x.shape[1:]))  # -1 means nothing for an empty batch

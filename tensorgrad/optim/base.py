@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ..backend import BY_TYPE, namespace
+from ..backend import BY_TYPE, make, namespace
 from ..core import Tensor, stamp
 from ..errors import ArgumentError, GraphError, ShapeError
 from ..ops.update import advance_step, rescale, sum_of_squares, undone_unless
 from ..ownership import gradient_of
 from ..switches import each_time, switches
 from ..typing import ArrayLike
+from ..words import explains_names
 from .parameters import check_replaced, groups_of
 
 Schedule = Callable[[int], float]
@@ -116,11 +117,13 @@ class Optimizer:
         """The parameters of all groups, in order."""
         return [p for group in self.groups for p in group["params"]]
 
+    @explains_names
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
         for p in self.params():
             p.grad = None
 
+    @explains_names
     def step(self) -> None:
         """Update every parameter that has a gradient and is not frozen."""
         params = self.params()
@@ -154,7 +157,7 @@ class Optimizer:
             for p in group["params"]:
                 g = grads[index]
                 if g is not None:
-                    a, g = p._data, g._data if isinstance(g, Tensor) else g
+                    a, g = p._data, g._data if isinstance(g, Tensor) else make(g)
                     if g.shape != a.shape:
                         raise ShapeError(
                             f"{name}: a gradient of shape {g.shape} for one of {a.shape}"
