@@ -77,9 +77,3 @@ def test_refused(name):
     call, kind, said = REFUSED[name]
     with pytest.raises(kind, match=said):
         call()
-
-
-def test_a_write_through_a_part_says_what_to_write():
-    t = tg.tensor(np.ones((2, 2)))
-    with pytest.raises(tg.GraphError, match=r"x\[i\] = x\[i\] \+ u"):
-        t[0] += 1
