@@ -10,6 +10,7 @@ import numpy as np
 
 from . import creation
 from . import functions as F
+from .backend import BY_TYPE
 from .core import Tensor, stamp
 from .errors import ArgumentError, GraphError
 from .operators import check_writable
@@ -66,7 +67,7 @@ def call_of_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict
     if method == "at" and isinstance(inputs[0], Tensor):
         return _written(called, ufunc.at, inputs, kwargs)
     y = _on_arrays(called, getattr(ufunc, method), inputs, kwargs)
-    return Tensor(y) if isinstance(y, np.ndarray) else y
+    return Tensor(y) if type(y) in BY_TYPE else y
 
 
 def call_of_function(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -85,7 +86,7 @@ def call_of_function(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
             y = _on_arrays(func.__name__, func, args, kwargs)
         except Exception:
             raise error from None
-        return Tensor(y) if isinstance(y, np.ndarray) else y
+        return Tensor(y) if type(y) in BY_TYPE else y
 
 
 def _written(name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:

@@ -143,7 +143,10 @@ class TensorMethods(Operators, Methods):
                 f"x.grad = g: x has shape {self.shape}, g {np.shape(value)}"
                 + ("; x.grad = None clears it" if np.shape(value) == () else "")
             )
-        self._grad = None if value is None else asarray(value)
+        if value is None or isinstance(value, Tensor):
+            self._grad = value
+        else:
+            self._grad = asarray(value, self.dtype, self.backend)
 
     # --- conversions ---
 

@@ -65,8 +65,9 @@ def test_a_gradient_has_the_shape_of_its_tensor(value):
     w = tg.tensor([1.0, 2.0], requires_grad=True)
     with pytest.raises(tg.ShapeError, match=r"x\.grad = g"):
         w.grad = value
-    w.grad = np.ones(2, "float32")
+    w.grad = np.ones(2)
     assert isinstance(w.grad, tg.Tensor)
+    assert w.grad.dtype == "float32"
     (w * 2).sum().backward()
     assert w.grad.tolist() == [3.0, 3.0]
 
