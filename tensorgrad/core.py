@@ -167,7 +167,7 @@ class Op:
             arrays = coerced(self, arrays, parents)
             parents = [n or None for n in parents]
         try:
-            y = (run := self.kernels[type(arrays[0])])(*arrays, **params)
+            y = self.kernels[type(arrays[0])](*arrays, **params)
         except COMPLAINTS as error:
             raise explain(self.name, self.inputs, arrays, params, error) from error
         if like is None:
@@ -177,7 +177,7 @@ class Op:
         if type(y) not in BY_TYPE:
             y = make(y)  # NumPy's scalars back to 0-d arrays
         if y.dtype is not like.dtype:
-            y, arrays = recomputed(self, y, arrays, lambda *arrays: run(*arrays, **params))
+            y, arrays = recomputed(self, y, arrays, params)
         if not tracked:
             return Tensor(y)
         saved = self.rules.pick(y, arrays)

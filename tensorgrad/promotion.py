@@ -73,21 +73,24 @@ def _coerce(a: Any, node: Any, free: bool, dtype: np.dtype | None, held: bool, s
     return a.copy() if save and node is False and type(a) not in WEAK else a
 
 
-def recomputed(op: Any, y: Array, arrays: list, run: Any = None) -> tuple[Array, list]:
-    """A result whose dtype is not that of the last Tensor, and the inputs that it came of: computed
-    again by `run` where the law has other dtypes for them, such as floating ones for integers whose
-    function is not whole (NumPy takes bytes for halves there)."""
+def recomputed(
+    op: Any, y: Array, arrays: list, params: dict[str, Any] | None = None
+) -> tuple[Array, list]:
+    """The result of a call, whose dtype is not that of its last Tensor, in the dtype of the law;
+    and the inputs, likewise. It is computed again where these are cast: integers to the default
+    dtype for a function that is not whole, of which NumPy computes bytes in halves. Without
+    `params` (several outputs, whose floating inputs are settled) only the result is cast."""
     if not is_floating(y.dtype):
         return y, arrays
-    nodes = [None] * len(arrays)
-    lawful = coerced(op, arrays, nodes)
     names = op.names(len(arrays))
     free = [type(a) not in WEAK and n not in op.fixed for a, n in zip(arrays, names, strict=True)]
-    if not any(f and is_floating(a.dtype) for a, f in zip(arrays, free, strict=True)):
+    if any(f and is_floating(a.dtype) for a, f in zip(arrays, free, strict=True)):
+        lawful = coerced(op, arrays, [None] * len(arrays))
+    elif params is None or not any(free):  # where(mask, 1.0, 0.0): nothing but numbers
+        return y.astype(DEFAULT_DTYPE), arrays
+    else:
         lawful = [a.astype(DEFAULT_DTYPE) if f else a for a, f in zip(arrays, free, strict=True)]
-        if run is None or not any(free):  # where(mask, 1.0, 0.0): nothing but numbers
-            return y.astype(DEFAULT_DTYPE), arrays
-    if run is None or all(a is b for a, b in zip(arrays, lawful, strict=True)):
+    if params is None or all(a is b for a, b in zip(arrays, lawful, strict=True)):
         return y, arrays
-    y = run(*lawful)
+    y = op.kernels[type(lawful[0])](*lawful, **params)
     return y if type(y) in BY_TYPE else make(y), lawful

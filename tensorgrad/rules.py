@@ -90,7 +90,7 @@ _PLAIN = """{cast}{short}
     return z"""
 _LAW = """
     if dtype is not like.dtype:
-        y, ({names},) = recomputed(op, y, [{names}], lambda {names}: {run})
+        y, ({names},) = recomputed(op, y, [{names}], {params})
         dtype = y.dtype"""
 _RAW_ONLY = """
     if {all_raw}:
@@ -224,7 +224,7 @@ class Compiled:
         condition, other = op.shortcut or ("", None)
         short = _SHORT.format(condition=condition, first=inputs[0]) if other else ""
         lawless = op.kind == "shape" or set(inputs) <= set(op.fixed)
-        law = "" if lawless else _LAW.format(names=names, run=run)
+        law = "" if lawless else _LAW.format(names=names, params=params)
         untracked = " is ".join([f"node_{n}" for n in inputs]) + " is None"
         return f"def call({head}{more}):" + _PLAIN.format(**locals())
 
