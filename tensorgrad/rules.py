@@ -52,6 +52,8 @@ _UNWRAP = """
     if type({n}) is Tensor:
         node_{n}, {n} = {n}.node, {n}._data
         like = {n}
+    elif type({n}) is ndarray:
+        node_{n}, raw = False, True
     elif type({n}) in WEAK:
         node_{n} = None
     elif type({n}) in RAW:

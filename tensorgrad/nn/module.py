@@ -264,7 +264,7 @@ class Module:
     def zero_grad(self) -> None:
         """Set the gradients of all parameters to None."""
         for _, p in self.named_parameters():
-            p.grad = None
+            p._grad = None
 
     def to(self, backend: str) -> Self:
         """Copy all parameters and buffers to another backend, in place; gradients become None."""
@@ -272,7 +272,7 @@ class Module:
         self.parameters()  # says which layers have none yet
         for _, p in self.named_state():
             p._data = target.from_host(BY_TYPE[type(p._data)].to_host(p._data))
-            p.grad = None
+            p._grad = None
             stamp(p)
         return self
 
@@ -286,7 +286,7 @@ class Module:
         for _, p in self.named_state():
             if is_floating(p.dtype):
                 p.data = Tensor(p.data.astype(wanted))
-                p.grad = None
+                p._grad = None
         return self
 
     # --- weights ---

@@ -121,13 +121,13 @@ class Optimizer:
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
         for p in self.params():
-            p.grad = None
+            p._grad = None
 
     @explains_names
     def step(self) -> None:
         """Update every parameter that has a gradient and is not frozen."""
         params = self.params()
-        grads = [p.grad if p.node is not None else None for p in params]
+        grads = [p._grad if p.node is not None else None for p in params]
         if any(g is None for g in grads):
             check_replaced(type(self).__name__, params)
         self._apply(grads)

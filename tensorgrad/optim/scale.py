@@ -92,7 +92,7 @@ class LossScale:
         """A step of the optimizer with the unscaled gradients, skipped when they are not finite;
         returns whether it was applied, on the device."""
         finite = self._unscale(optimizer)
-        optimizer._apply([p.grad for p in optimizer.params()], apply_if=finite)
+        optimizer._apply([p._grad for p in optimizer.params()], apply_if=finite)
         options = {"interval": self.interval, "factor": self.factor, "least": _LEAST}
         advance_scale(self._state, finite, **options)
         self._unscaled = None
