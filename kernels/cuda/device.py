@@ -91,6 +91,9 @@ class Blas(Protocol):
         There is no relu, since cuBLASLt's makes zeros of NaNs.
         """
 
+    def release(self, stream: int) -> None:
+        """Free what is kept for products on a stream, by its address, before it is destroyed."""
+
 
 class Device(NamedTuple):
     """The three objects a CUDA-like backend consists of."""
@@ -106,10 +109,13 @@ DEVICES: dict[type, Device] = {}
 def device(x: Array) -> Device:
     """The device an array is on."""
     found = DEVICES.get(type(x))
-    return found if found is not None else _new_device(type(x))
+    return found if found is not None else of(type(x))
 
 
-def _new_device(kind: type) -> Device:
+def of(kind: type) -> Device:
+    """The device of a type of arrays."""
+    if kind in DEVICES:
+        return DEVICES[kind]
     if kind.__module__.split(".")[0] != "cupy":
         raise TypeError(f"no CUDA-like device has arrays of type {kind.__qualname__}")
     import cupy

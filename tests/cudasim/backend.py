@@ -86,6 +86,9 @@ class Blas:
         more = [None if x is None else x._array for x in (bias, aux)]
         return wrap(cuda.run(_fused, epilogue, a._array, b._array, *more))
 
+    def release(self, stream: int) -> None:
+        """Nothing is kept."""
+
 
 def _check_operands(a: SimArray, b: SimArray) -> None:
     for operand in (a, b):

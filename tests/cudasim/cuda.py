@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-_ids, _clock = itertools.count(1), itertools.count(1)
+_ids, _clock = itertools.count(3), itertools.count(1)  # streams 1 and 2 are names in CUDA
 _now = 0  # of the clock, which each allocation moves on
 _born: dict[int, tuple[weakref.ref, int]] = {}  # by id: an array and when it was allocated
 _pinned: list[weakref.ref] = []
