@@ -69,6 +69,10 @@ start workers with multiprocessing.get_context("spawn"), or fork before the GPU 
 _FATAL = """IllegalAddress LaunchFailure LaunchTimeout Assert ECCUncorrectable HardwareStackError
 IllegalInstruction MisalignedAddress InvalidAddressSpace InvalidPc
 ContextIsDestroyed"""
+# As the driver calls them, which reports what the runtime does not see first
+_FATAL_TO_DRIVER = """ILLEGAL_ADDRESS LAUNCH_FAILED LAUNCH_TIMEOUT ASSERT ECC_UNCORRECTABLE
+HARDWARE_STACK_ERROR ILLEGAL_INSTRUCTION MISALIGNED_ADDRESS INVALID_ADDRESS_SPACE INVALID_PC
+CONTEXT_IS_DESTROYED"""
 _TAKEN = """another process has this GPU to itself (compute mode "exclusive"), or it is in a bad
 state: nvidia-smi shows which. CUDA_VISIBLE_DEVICES chooses another GPU"""
 # A part of an error message of CUDA, CuPy or a compiler -> the remedy.
@@ -80,8 +84,7 @@ _REMEDIES = {
     "cudaErrorDevicesUnavailable": _TAKEN,
     "cudaErrorInitializationError": "see nvidia-smi, and python -m tensorgrad doctor",
     **{f"cudaError{name}:": _LOST for name in _FATAL.split()},
-    "CUDA_ERROR_ILLEGAL_ADDRESS": _LOST,
-    "CUDA_ERROR_LAUNCH_FAILED": _LOST,
+    **{f"CUDA_ERROR_{name}:": _LOST for name in _FATAL_TO_DRIVER.split()},
     "CUDNN_STATUS": "TENSORGRAD_CUDNN=0 leaves this to kernels that need no cuDNN",
 }
 _forked = False
