@@ -76,7 +76,7 @@ def test_a_lost_device_names_the_op_and_the_way_out(broken):
 def test_a_lost_device_in_the_words_of_runtime_and_driver(message, broken):
     x = tg.ones((2, 3), backend="cudasim")
     broken(CUDARuntimeError(message))
-    with pytest.raises(tg.BackendError, match="(?s)tanh.*the GPU is lost.*checkpoint"):
+    with pytest.raises(tg.BackendError, match=r"(?s)tanh.*the GPU is lost.*checkpoint"):
         tg.tanh(x)
 
 

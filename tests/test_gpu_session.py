@@ -35,7 +35,9 @@ def test_tests_that_are_not_run_for_time_are_a_failure(tmp_path):
 
 def test_compute_sanitizer_runs_on_request():
     listed = {
-        marks: session("--collect-only", "-m", marks, "tests/test_gpu.py", "tests/test_sanitizer.py")
+        marks: session(
+            "--collect-only", "-m", marks, "tests/test_gpu.py", "tests/test_sanitizer.py"
+        )
         for marks in ("gpu", "sanitizer")
     }
     assert "test_gpu.py" in listed["gpu"].stdout

@@ -123,6 +123,10 @@ def with_signatures(library: C.CDLL) -> C.CDLL:
     return library
 
 
+class CublasError(RuntimeError):
+    """cuBLASLt is missing, or answered with another status than success."""
+
+
 @functools.cache
 def library() -> C.CDLL:
     """NVIDIA's, from pip's wheels, conda or a CUDA toolkit."""
@@ -131,15 +135,11 @@ def library() -> C.CDLL:
 
         return with_signatures(C.CDLL(load_nvidia_dynamic_lib("cublasLt").abs_path))
     except (ImportError, OSError, RuntimeError) as error:
-        raise RuntimeError(
+        raise CublasError(
             "matrix products on a GPU need cuBLASLt, which is not found: "
             'pip install "cupy-cuda13x[ctk]" (or cupy-cuda12x[ctk]) brings it, as does a CUDA '
             f"toolkit ({type(error).__name__}: {str(error).splitlines()[0]})"
         ) from error
-
-
-class CublasError(RuntimeError):
-    """A status of cuBLASLt's other than success."""
 
 
 def check(lt: C.CDLL, status: int, what: str) -> None:

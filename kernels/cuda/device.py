@@ -72,6 +72,8 @@ class Launch(Protocol):
 class Blas(Protocol):
     """Matrix products: two or more dimensions, one dtype, halves summed in float32."""
 
+    refused: dict[str, str]  # epilogue -> why `fused` last did without the library's
+
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array: ...
 
     def fused(

@@ -62,6 +62,9 @@ def launch(
 class Blas:
     """Matrix products as cuBLAS computes them: operands of one dtype, halves summed in float32."""
 
+    def __init__(self) -> None:
+        self.refused: dict[str, str] = {}
+
     def matmul(self, a: SimArray, b: SimArray, out: SimArray | None = None) -> SimArray:
         """`a @ b` for two or more dimensions, the leading ones broadcast."""
         _check_operands(a, b)
