@@ -231,6 +231,11 @@ class TensorMethods(Operators, Methods):
     # --- indexing ---
 
     def __getitem__(self, key: Any) -> Tensor:
+        """The elements at `key`, as in NumPy.
+
+        Raises: IndexingError for an index out of range. Index arrays on a GPU wrap around instead:
+        to raise, the host would have to wait for them, which it does within `detect_anomaly`.
+        """
         template, arrays = index.split_key(key, self._data)
         return index.getitem(self, *arrays, template=template)  # type: ignore[no-any-return]
 

@@ -11,7 +11,6 @@ and methods.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -220,10 +219,13 @@ class SimArray:
         where = host_index(index)
         if any(isinstance(a, np.ndarray) and a.dtype == bool for a in where):
             cuda.transfer("an index of bool")  # how many are True?
-        return wrap(cuda.run(operator.getitem, self._array, where))
+        return wrap(cuda.run(lambda a, at: a[wrapped(at, a.shape)], self._array, where))
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        cuda.run(operator.setitem, self._array, host_index(index), unwrap_operand(value))
+        def write(a: np.ndarray, where: tuple, value: Any) -> None:
+            a[wrapped(where, a.shape)] = value
+
+        cuda.run(write, self._array, host_index(index), unwrap_operand(value))
 
 
 def wrap(array: np.ndarray | np.generic) -> SimArray:
@@ -286,6 +288,23 @@ def host_index(index: Any) -> tuple:
         cuda.transfer("an index from the host")
     unwrapped = tuple(unwrap_all(part, {}, host=True) for part in parts)
     return unwrapped if any(part is Ellipsis for part in unwrapped) else (*unwrapped, Ellipsis)
+
+
+def wrapped(where: tuple, shape: tuple[int, ...]) -> tuple:
+    """An index with the numbers of its arrays modulo the sizes of their axes: CuPy reports none
+    that are out of range."""
+
+    def axes(part: Any) -> int:
+        boolean = isinstance(part, np.ndarray) and part.dtype == bool
+        return part.ndim if boolean else int(part is not None and part is not Ellipsis)
+
+    parts, axis = [], 0
+    for part in where:
+        if isinstance(part, np.ndarray) and part.dtype != bool and axis < len(shape):
+            part = part % max(shape[axis], 1)
+        axis += len(shape) - sum(map(axes, where)) if part is Ellipsis else axes(part)
+        parts.append(part)
+    return tuple(parts)
 
 
 def checked_dtype(dtype: Any) -> np.dtype:
