@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 _PACKAGE = str(Path(__file__).parent)
 
@@ -119,8 +120,36 @@ def device_error(what: str, error: RuntimeError) -> Exception:
 
 
 on_out_of_memory: list[Callable[[], str]] = []  # reports for the message (memory.py)
+on_low_memory: list[Callable[[], None]] = []  # free what nothing uses (memory.py)
 # CUDA's own errors, for memory outside of CuPy's pool, which raises a MemoryError
 _NO_MEMORY = ("cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY")
+
+
+def ran_out(error: Exception) -> bool:
+    """Whether that is for want of memory."""
+    return isinstance(error, MemoryError) or any(word in str(error) for word in _NO_MEMORY)
+
+
+def free_memory() -> None:
+    """Give back what memory pools hold and nothing uses. Not within the handler of an error: its
+    traceback refers to arrays."""
+    for free in on_low_memory:
+        free()
+
+
+def tried_twice(call: Callable[..., Any]) -> Callable[..., Any]:
+    """`call`; where memory runs out, once more after what nothing uses was freed."""
+
+    def run(*args: Any, **options: Any) -> Any:
+        try:
+            return call(*args, **options)
+        except (MemoryError, RuntimeError) as error:
+            if not ran_out(error):
+                raise
+        free_memory()
+        return call(*args, **options)
+
+    return run
 
 
 def failed(what: str, error: MemoryError | RuntimeError) -> Exception:
@@ -128,7 +157,7 @@ def failed(what: str, error: MemoryError | RuntimeError) -> Exception:
     BackendError with the remedy; any other error unchanged."""
     if isinstance(error, TensorgradError):
         return error
-    if isinstance(error, RuntimeError) and not any(word in str(error) for word in _NO_MEMORY):
+    if isinstance(error, RuntimeError) and not ran_out(error):
         return device_error(what, error)
     facts = "\n".join([say() for say in on_out_of_memory])
     return OutOfMemoryError(f"{what}: {error}\n{facts}")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import backend as backends
-from .backend import BY_TYPE, Array, is_floating, make
+from .backend import BY_TYPE, Array, check_gpu, is_floating, make
 from .backward import backprop
 from .core import Leaf, Tensor, stamp
 from .creation import asarray, check_off_tape, track
@@ -41,6 +41,7 @@ def seed_cotangent(y: Any, cotangent: Any, create_graph: bool) -> Any:
             "nothing to differentiate: this tensor was not computed from any tensor with "
             "requires_grad=True (or it was computed under no_grad)"
         )
+    check_gpu("backward", ("the tensor",), (y._data,))
     if isinstance(cotangent, bool):
         raise ArgumentError(
             f"backward({cotangent}): the cotangent is an array; write retain_graph={cotangent}"

@@ -26,12 +26,6 @@ class MemoryPointer(NamedTuple):
     device_id: int = 0
 
 
-class Device(NamedTuple):
-    """What `cupy.ndarray.device` is."""
-
-    id: int = 0
-
-
 class Flags(NamedTuple):
     """The flags that `cupy.ndarray.flags` has; there is no `writeable`."""
 
@@ -119,11 +113,11 @@ class SimArray:
 
     @property
     def data(self) -> MemoryPointer:
-        return MemoryPointer(self._array.ctypes.data)
+        return MemoryPointer(self._array.ctypes.data, cuda.gpu_of(self._array))
 
     @property
-    def device(self) -> Device:
-        return Device()
+    def device(self) -> cuda.Device:
+        return cuda.Device(cuda.gpu_of(self._array))
 
     # ------------------------------------------------------------ to the host and back
 
@@ -232,6 +226,7 @@ def wrap(array: np.ndarray | np.generic) -> SimArray:
     """A SimArray over a NumPy array, sharing its memory; NumPy scalars become arrays again."""
     array = np.asarray(array)
     checked_dtype(array.dtype)
+    cuda.place(array)
     result = object.__new__(SimArray)
     result._array = array
     return result
@@ -317,6 +312,7 @@ def checked_dtype(dtype: Any) -> np.dtype:
 
 def poisoned(array: np.ndarray) -> np.ndarray:
     """New memory: what reads it before something was written there gets NaN or -1."""
+    cuda.place(array)
     return cuda.allocated(cuda.poison(array))
 
 

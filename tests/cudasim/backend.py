@@ -34,8 +34,8 @@ def install(name: str = "cudasim") -> None:
             array_type=SimArray,
             xp=xp,
             kernels="cuda",
-            from_host=xp.asarray,
-            to_host=xp.asnumpy,
+            from_host=backend._explained("a copy to the GPU", xp.asarray),
+            to_host=backend._explained("a copy to the host", xp.asnumpy),
         )
     )
 
