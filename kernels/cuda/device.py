@@ -129,14 +129,14 @@ def of(kind: type) -> Device:
 
 
 @functools.cache
-def _capability(found: Device) -> int:
-    return int(found.xp.cuda.Device().compute_capability)
+def _capability(found: Device, gpu: int) -> int:
+    return int(found.xp.cuda.Device(gpu).compute_capability)
 
 
 def multiplies(x: Array) -> bool:
     """Whether our own GEMMs can multiply arrays like x: register_tiles.cuh takes floats, mma.cuh
     halves, which need tensor cores."""
-    return x.dtype.itemsize > 2 or _capability(device(x)) >= 80
+    return x.dtype.itemsize > 2 or _capability(device(x), x.device.id) >= 80
 
 
 # --- CuPy ---------------------------------------------------------------------------------------
