@@ -6,6 +6,7 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from .errors import TensorgradError
 
@@ -26,6 +27,8 @@ def main(argv: list[str] | None = None) -> int:
     where = bench.add_mutually_exclusive_group(required=True)
     where.add_argument("--gpu", action="store_true", help="on the GPU, in at most 8 minutes")
     where.add_argument("--tiny", action="store_true", help="on the CPU, that everything runs")
+    bench.add_argument("--seconds", type=float, help="for the whole run (420)")
+    bench.add_argument("--only", help="the cases whose name contains this")
     bench.add_argument("--output", help="JSON file (./gpu_training-<date>.json)")
     options = vars(parser.parse_args(argv))
     try:
@@ -41,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
             print(warmup(("float32", "float64") if options["float64"] else ("float32",)))
             return 0
         if command == "bench":
-            return _bench(options["tiny"], options["output"])
+            return _bench(**options)
         from .train.digits import train_digits
 
         return 0 if train_digits(**options)["accuracy"] >= 0.97 else 1
@@ -50,12 +53,13 @@ def main(argv: list[str] | None = None) -> int:
         return 2
 
 
-def _bench(tiny: bool, output: str | None) -> int:
+def _bench(gpu: bool, tiny: bool, **options: Any) -> int:
     """Run the benchmark script, which is in the package if installed, beside it in a checkout."""
     here = Path(__file__).parent
     folder = next(p for p in (here / "benchmarks", here.parent / "benchmarks") if p.is_dir())
-    more = (["--tiny"] if tiny else []) + (["--output", output] if output else [])
-    return subprocess.run([sys.executable, str(folder / "gpu_training.py"), *more]).returncode
+    given = [f"--{name}={value}" for name, value in options.items() if value is not None]
+    run = [sys.executable, str(folder / "gpu_training.py"), *given, *["--tiny"] * tiny]
+    return subprocess.run(run).returncode
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Anomaly detection: the op, line and layer of the first NaN in forward or backward."""
+"""Anomaly detection: the op, line and layer of the first NaN in forward or backward, and indices
+out of range on a GPU."""
 
 from __future__ import annotations
 
@@ -11,16 +12,26 @@ from typing import Any
 from .backend import BY_TYPE, is_floating
 from .core import Node, Op, next_seq
 from .dispatch import watched
-from .errors import AnomalyError, user_line
+from .errors import AnomalyError, IndexingError, user_line
 from .switches import switches
 
 _MOST = 200_000  # recorded calls; when there are more, the older half is dropped
+
+
+# Op -> name, array and end of its indices, which start at 0. (Keys are checked by ops/index.py.)
+_INDICES: dict[str, Callable[..., tuple[str, Any, int]]] = {
+    "embedding": lambda weight, ids: ("ids", ids, weight.shape[0]),
+    "softmax_cross_entropy": lambda logits, labels: ("labels", labels, logits.shape[-1]),
+}
 
 
 class detect_anomaly(ContextDecorator):
     """A context manager and decorator under which the first NaN, in this thread, is an
     `AnomalyError`: it names the op that returned it, or whose gradient it is, the line where that
     op was called, and the layer.
+
+    An index out of range is an IndexingError on a GPU, too, which otherwise says nothing: there
+    `x[index]` wraps around, an id of an embedding and a label give NaN.
 
     Other errors in backward, such as running out of memory, name line and layer, too. Every result
     is checked, which synchronises with a GPU each time: for debugging, not for training. A step
@@ -57,6 +68,10 @@ class detect_anomaly(ContextDecorator):
                 y = run(*arrays, **params)
             finally:
                 switches.anomaly = self
+            if op.name in _INDICES:
+                _check_indices(
+                    f"{op.name}{_at(user_line())}", *_INDICES[op.name](*arrays, **params)
+                )
             if _has_nan(y):
                 raise AnomalyError(
                     f"{op.name}{_at(user_line())} gave NaN"
@@ -86,6 +101,14 @@ class detect_anomaly(ContextDecorator):
                 + (f" for {' and '.join(wrong)}" if wrong else "")
                 + _given(inputs)
             )
+
+
+def _check_indices(what: str, name: str, index: Any, end: int) -> None:
+    """IndexingError for indices out of range: on a GPU nothing else reports them."""
+    if type(index) in BY_TYPE and index.size:
+        low, high = int(index.min()), int(index.max())
+        if low < 0 or high >= end:
+            raise IndexingError(f"{what}: {name} run from {low} to {high}, outside 0..{end - 1}")
 
 
 def _has_nan(value: Any) -> bool:

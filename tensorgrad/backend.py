@@ -10,13 +10,22 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .errors import BackendError, DTypeError, UnknownOperand, failed, suggest, watch_forks
+from .errors import (
+    BackendError,
+    DTypeError,
+    UnknownOperand,
+    failed,
+    suggest,
+    tried_twice,
+    user_line,
+    watch_forks,
+)
 
 Array = Any  # an array of any registered backend
 DEFAULT_DTYPE = np.dtype("float32")  # of Python floats
@@ -85,6 +94,22 @@ def namespace(first: Array, *others: Array) -> Any:
     return np
 
 
+def check_gpu(what: str, names: Sequence[str], arrays: Sequence[Any]) -> None:
+    """BackendError where an array is on another GPU than the current one: kernels are launched
+    there, and would read memory that is not theirs."""
+    here = None
+    for name, a in zip(names, arrays, strict=False):
+        if type(a) in BY_TYPE and BY_TYPE[type(a)].kernels == "cuda":
+            here = BY_TYPE[type(a)].xp.cuda.runtime.getDevice() if here is None else here
+            if a.device.id != here:
+                place = f" at {line}" if (line := user_line()) else ""
+                raise BackendError(
+                    f"{what}{place}: {name} is on GPU {a.device.id}, the current one is GPU "
+                    f"{here}; compute within `with cupy.cuda.Device({a.device.id}):`, or move it: "
+                    "tg.asarray(x.numpy())"
+                )
+
+
 # --- selection ----------------------------------------------------------------------------------
 
 
@@ -147,6 +172,7 @@ def get(name: str) -> Backend:
 
 def _explained(what: str, move: Callable) -> Callable:
     """A copy between host and device that synchronises, and raises the device's errors as ours."""
+    move = tried_twice(move)
 
     def moved(a: Array) -> Array:
         try:

@@ -21,6 +21,7 @@ from .errors import (
     TensorgradError,
     failed,
     forked,
+    tried_twice,
 )
 from .ops import random as _random  # noqa: F401  (registers advance_random)
 from .switches import switches
@@ -161,7 +162,7 @@ def _shape(shape: Any) -> tuple[int, ...]:
 def _made(name: str, make: Callable, *args: Any, **options: Any) -> Any:
     """make(*args, **options) of the array library, its errors translated to ours."""
     try:
-        return make(*args, **options)
+        return tried_twice(make)(*args, **options)
     except TensorgradError:
         raise
     except (MemoryError, RuntimeError) as error:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy import ndarray
 
-from .backend import BACKENDS, BY_TYPE, NUMBERS, is_floating, on_bfloat16
+from .backend import BACKENDS, BY_TYPE, NUMBERS, check_gpu, is_floating, on_bfloat16
 from .errors import (
     AnomalyError,
     BackendError,
@@ -27,6 +27,8 @@ from .errors import (
     ShapeError,
     TensorgradError,
     failed,
+    free_memory,
+    ran_out,
     suggest,
     user_line,
 )
@@ -81,7 +83,8 @@ def resolve(op: Op, kind: type) -> tuple[Callable, Callable, int]:
     module = None if _mode == "reference" else kernel_module(BY_TYPE[kind].kernels, op.family)
     kernel = getattr(module, op.name, None)
     ref = _in_float32(op.ref) if _bfloat16 and op.kind == "map" else op.ref
-    ref = ref if kind is ndarray else _unmixed(ref, kind)
+    if BY_TYPE[kind].kernels == "cuda":
+        return _on_gpu(op, kind, kernel, ref)
     if kernel is None:
         return ref, ref, sys.maxsize
     accept = kernel.guard(sized=_mode == "auto")
@@ -95,16 +98,44 @@ def resolve(op: Op, kind: type) -> tuple[Callable, Callable, int]:
     return run, ref, 0 if at else least
 
 
-def _unmixed(ref: Callable, kind: type) -> Callable:
-    """The reference for arrays on a GPU, with a check that all are: CuPy accepts NumPy arrays as
-    indices, and backward would then fail."""
+def _on_gpu(op: Op, kind: type, kernel: Any, ref: Callable) -> tuple[Callable, Callable, int]:
+    """What `resolve` returns for arrays on a GPU. A call that runs out of memory is made once more,
+    after what nothing uses was freed."""
+    accept = kernel.guard(sized=_mode == "auto") if kernel else None
+    at, least = kernel.smallest if kernel and _mode == "auto" else (0, 0)
 
-    def run(*arrays, **params):
-        if any(type(a) is not kind and type(a) in BY_TYPE for a in arrays):
-            raise TypeError("arrays of two backends")  # which explain() explains
-        return ref(*arrays, **params)
+    def made(again: Callable | None) -> Callable:
+        def run(*arrays, **params):
+            try:
+                large = accept is not None and getattr(arrays[at], "size", least) >= least
+                if large and accept(arrays, params):
+                    return kernel(*arrays, **params)
+                for a in arrays:  # CuPy takes NumPy arrays as indices; backward would then fail
+                    if type(a) is not kind and type(a) in BY_TYPE:
+                        raise TypeError("arrays of two backends")  # which explain() explains
+                return ref(*arrays, **params)
+            except (MemoryError, RuntimeError) as error:
+                if again is None or not ran_out(error):
+                    raise
+            free_memory()
+            return again(*arrays, **params)
 
-    return run
+        return run
+
+    run = made(None if op.inplace else made(None))
+    if BY_TYPE[kind].xp.cuda.runtime.getDeviceCount() > 1:
+        run = _on_current_gpu(op, run)
+    return run, run, 0
+
+
+def _on_current_gpu(op: Op, run: Callable) -> Callable:
+    """`run`, after a check that all arrays are on the current GPU."""
+
+    def checked(*arrays, **params):
+        check_gpu(op.name, op.names(len(arrays)), arrays)
+        return run(*arrays, **params)
+
+    return checked
 
 
 def large() -> float:

@@ -62,6 +62,7 @@ def _backends() -> Iterator[tuple[str, str]]:
         yield "cupy", f"not usable: {reason}"
     else:
         yield from _gpus()
+        yield from _work("cupy")
     yield "cudnn", _cudnn()
     try:
         yield "new tensors go to", backend.default().name
@@ -73,12 +74,53 @@ def _gpus() -> Iterator[tuple[str, str]]:
     import cupy
 
     runtime = cupy.cuda.runtime
-    yield "cupy", f"usable, {cupy.__version__}, CUDA {runtime.runtimeGetVersion()}"
+    yield "cupy", f"{cupy.__version__}, CUDA {runtime.runtimeGetVersion()}"
     for i in range(runtime.getDeviceCount()):
         facts = runtime.getDeviceProperties(i)
         name, capability = facts["name"].decode(), f"{facts['major']}.{facts['minor']}"
         size = facts["totalGlobalMem"] / 2**30
         yield f"gpu {i}", f"{name}, compute capability {capability}, {size:.0f} GiB"
+
+
+def _work(name: str) -> Iterator[tuple[str, str]]:
+    """What a GPU backend is asked to do here, as a driver alone makes nothing usable: a kernel is
+    compiled, which takes NVRTC and CUDA's headers, and matrices are multiplied by cuBLASLt."""
+    failed = []
+    for what, test in (("kernels", _compiled), ("products", _multiplied)):
+        try:
+            yield what, test(name)
+        except Exception as error:  # of many types: the diagnosis goes on
+            failed.append(what)
+            yield what, f"NOT usable: {' '.join(str(error).split())}"
+    yield f"so {name} is", f"not usable, for its {' and '.join(failed)}" if failed else "usable"
+
+
+def _compiled(name: str) -> str:
+    from .creation import ones
+    from .functions import tanh
+
+    found = tanh(ones(2, backend=name)).tolist()
+    if not np.allclose(found, np.tanh(1), rtol=1e-5):
+        raise backend.BackendError(f"tanh of 1 is {found[0]}, which is wrong")
+    return "compiled and run"
+
+
+def _multiplied(name: str) -> str:
+    from .creation import ones
+    from .functions import matmul
+    from .kernels.cuda import device
+
+    a, b = ones((2048, 8), "float16", backend=name), ones((8, 1024), "float16", backend=name)
+    if not (matmul(a, b).numpy() == 8).all():
+        raise backend.BackendError("a product of ones is wrong")
+    a, b = a.data, b.data
+    xp, _, blas = device.device(a)
+    blas.refused.clear()
+    bias, aux = xp.zeros(1024, "float16"), xp.empty((2048, 1024), "float16")
+    for epilogue, more in (("bias", (bias,)), ("gelu", (bias, aux)), ("bias_grad", (bias,))):
+        blas.fused(epilogue, a, b, *more)
+    lost = "; ".join([f"{epilogue} is not fused: {why}" for epilogue, why in blas.refused.items()])
+    return "computed; " + (lost or "bias, gelu and the bias' gradient in the same launch")
 
 
 def _cudnn() -> str:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 _PACKAGE = str(Path(__file__).parent)
 
@@ -69,6 +70,10 @@ start workers with multiprocessing.get_context("spawn"), or fork before the GPU 
 _FATAL = """IllegalAddress LaunchFailure LaunchTimeout Assert ECCUncorrectable HardwareStackError
 IllegalInstruction MisalignedAddress InvalidAddressSpace InvalidPc
 ContextIsDestroyed"""
+# As the driver calls them, which reports what the runtime does not see first
+_FATAL_TO_DRIVER = """ILLEGAL_ADDRESS LAUNCH_FAILED LAUNCH_TIMEOUT ASSERT ECC_UNCORRECTABLE
+HARDWARE_STACK_ERROR ILLEGAL_INSTRUCTION MISALIGNED_ADDRESS INVALID_ADDRESS_SPACE INVALID_PC
+CONTEXT_IS_DESTROYED"""
 _TAKEN = """another process has this GPU to itself (compute mode "exclusive"), or it is in a bad
 state: nvidia-smi shows which. CUDA_VISIBLE_DEVICES chooses another GPU"""
 # A part of an error message of CUDA, CuPy or a compiler -> the remedy.
@@ -80,8 +85,7 @@ _REMEDIES = {
     "cudaErrorDevicesUnavailable": _TAKEN,
     "cudaErrorInitializationError": "see nvidia-smi, and python -m tensorgrad doctor",
     **{f"cudaError{name}:": _LOST for name in _FATAL.split()},
-    "CUDA_ERROR_ILLEGAL_ADDRESS": _LOST,
-    "CUDA_ERROR_LAUNCH_FAILED": _LOST,
+    **{f"CUDA_ERROR_{name}:": _LOST for name in _FATAL_TO_DRIVER.split()},
     "CUDNN_STATUS": "TENSORGRAD_CUDNN=0 leaves this to kernels that need no cuDNN",
 }
 _forked = False
@@ -116,8 +120,36 @@ def device_error(what: str, error: RuntimeError) -> Exception:
 
 
 on_out_of_memory: list[Callable[[], str]] = []  # reports for the message (memory.py)
+on_low_memory: list[Callable[[], None]] = []  # free what nothing uses (memory.py)
 # CUDA's own errors, for memory outside of CuPy's pool, which raises a MemoryError
 _NO_MEMORY = ("cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY")
+
+
+def ran_out(error: Exception) -> bool:
+    """Whether that is for want of memory."""
+    return isinstance(error, MemoryError) or any(word in str(error) for word in _NO_MEMORY)
+
+
+def free_memory() -> None:
+    """Give back what memory pools hold and nothing uses. Not within the handler of an error: its
+    traceback refers to arrays."""
+    for free in on_low_memory:
+        free()
+
+
+def tried_twice(call: Callable[..., Any]) -> Callable[..., Any]:
+    """`call`; where memory runs out, once more after what nothing uses was freed."""
+
+    def run(*args: Any, **options: Any) -> Any:
+        try:
+            return call(*args, **options)
+        except (MemoryError, RuntimeError) as error:
+            if not ran_out(error):
+                raise
+        free_memory()
+        return call(*args, **options)
+
+    return run
 
 
 def failed(what: str, error: MemoryError | RuntimeError) -> Exception:
@@ -125,7 +157,7 @@ def failed(what: str, error: MemoryError | RuntimeError) -> Exception:
     BackendError with the remedy; any other error unchanged."""
     if isinstance(error, TensorgradError):
         return error
-    if isinstance(error, RuntimeError) and not any(word in str(error) for word in _NO_MEMORY):
+    if isinstance(error, RuntimeError) and not ran_out(error):
         return device_error(what, error)
     facts = "\n".join([say() for say in on_out_of_memory])
     return OutOfMemoryError(f"{what}: {error}\n{facts}")

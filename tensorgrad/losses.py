@@ -151,8 +151,9 @@ def cross_entropy(
             integers or bools, or probabilities, (..., classes): the loss of these is
             -sum(target * log_softmax(prediction)).
     Raises: DTypeError for class labels in a floating dtype; ShapeError for targets of another
-        shape, and for labels on the host outside the classes; ArgumentError for a prediction that
-        is the output of a softmax, and for integer rows that are not one-hot.
+        shape, and for labels on the host outside the classes, which give NaN on a GPU, and an
+        IndexingError within `detect_anomaly`; ArgumentError for a prediction that is the output of
+        a softmax, and for integer rows that are not one-hot.
 
     >>> round(cross_entropy([[0.0, 0.0]], [1]).item(), 4)
     0.6931

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from .backend import BY_TYPE, Array
+from .backend import BACKENDS, BY_TYPE, Array
 from .core import Leaf, Node, Tensor
-from .errors import on_out_of_memory
+from .errors import on_low_memory, on_out_of_memory
 
 _SAVED = "saved for backward"
 
@@ -92,10 +92,18 @@ def _pools() -> Iterator[str]:
     if buffers is not None:
         facts = buffers.facts()
         yield f"kernels' results: {_mib(facts['used'])} in use, {_mib(facts['at hand'])} cached"
-    cupy = sys.modules.get("cupy")
-    if cupy is not None and "cupy" in [BY_TYPE[kind].name for kind in list(BY_TYPE)]:
-        pool = cupy.get_default_memory_pool()
-        yield f"CuPy's pool: {_mib(pool.used_bytes())} in use of {_mib(pool.total_bytes())}"
+    for name, pool in _gpu_pools().items():
+        limit = f", limited to {_mib(pool.get_limit())}" if pool.get_limit() else ""
+        yield (
+            f"{name}'s pool: {_mib(pool.used_bytes())} in use, {_mib(pool.free_bytes())} cached"
+            + limit
+        )
+
+
+def _gpu_pools() -> dict[str, Any]:
+    """The default memory pools of the backends in use that are on a GPU, by name."""
+    homes = [home for home in BACKENDS.values() if home.kernels == "cuda"]
+    return {home.name: home.xp.get_default_memory_pool() for home in homes}
 
 
 def _saving() -> str:
@@ -112,17 +120,22 @@ def _saving() -> str:
     )
 
 
-def _after_failure() -> str:
-    """The memory report of an out-of-memory error. Frees the pools' unused blocks."""
-    said = memory_summary() + _saving()
+def _free() -> None:
+    """Free garbage and the pools' unused blocks."""
     gc.collect()
-    cupy = sys.modules.get("cupy")
-    if cupy is not None and cupy.cuda.is_available():
-        cupy.get_default_memory_pool().free_all_blocks()
+    for pool in _gpu_pools().values():
+        pool.free_all_blocks()
     buffers = sys.modules.get("tensorgrad.kernels.cpu.buffers")
     if buffers is not None:
         buffers.trim()
+
+
+def _after_failure() -> str:
+    """The memory report of an out-of-memory error. Frees what nothing uses: the program goes on."""
+    said = memory_summary() + _saving()
+    _free()
     return said
 
 
+on_low_memory.append(_free)
 on_out_of_memory.append(_after_failure)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import backend as backends
-from .backend import BY_TYPE, Array, is_floating, make
+from .backend import BY_TYPE, Array, check_gpu, is_floating, make
 from .backward import backprop
 from .core import Leaf, Tensor, stamp
 from .creation import asarray, check_off_tape, track
@@ -40,6 +40,7 @@ def seed_cotangent(y: Any, cotangent: Any, create_graph: bool) -> Any:
             "nothing to differentiate: this tensor was not computed from any tensor with "
             "requires_grad=True (or it was computed under no_grad)"
         )
+    check_gpu("backward", ("the tensor",), (y._data,))
     if isinstance(cotangent, bool):
         raise ArgumentError(
             f"backward({cotangent}): the cotangent is an array; write retain_graph={cotangent}"
@@ -233,6 +234,11 @@ class TensorMethods(Operators, Methods):
     # --- indexing ---
 
     def __getitem__(self, key: Any) -> Tensor:
+        """The elements at `key`, as in NumPy.
+
+        Raises: IndexingError for an index out of range. Index arrays on a GPU wrap around instead:
+        to raise, the host would have to wait for them, which it does within `detect_anomaly`.
+        """
         template, arrays = index.split_key(key, self._data)
         return index.getitem(self, *arrays, template=template)  # type: ignore[no-any-return]
 

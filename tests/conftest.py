@@ -81,7 +81,7 @@ def _quiet_and_seeded():
 
 def pytest_xdist_auto_num_workers(config):
     """One process for a GPU; else as many as there are cores."""
-    return 0 if config.option.markexpr == "gpu" else None
+    return 0 if config.option.markexpr in ("gpu", "sanitizer") else None
 
 
 # --- pytest -m gpu: within 8 minutes, and its result on one screen ------------------------------
@@ -90,9 +90,14 @@ STARTED = time.monotonic()
 GPU_SECONDS = float(os.environ.get("TENSORGRAD_GPU_SECONDS", "450"))
 
 
-def pytest_runtest_setup(item):
-    if item.get_closest_marker("gpu") and time.monotonic() - STARTED > GPU_SECONDS:
-        pytest.skip(f"NOT RUN: TENSORGRAD_GPU_SECONDS={GPU_SECONDS:.0f} are spent")
+def pytest_runtest_teardown(item, nextitem):
+    """Ends `pytest -m gpu` as a failure when its time is spent: nobody knows of the other tests."""
+    if nextitem is None or item.config.option.markexpr != "gpu":
+        return
+    if time.monotonic() - STARTED > GPU_SECONDS:
+        left = len(item.session.items) - item.session.items.index(nextitem)
+        spent = f"TENSORGRAD_GPU_SECONDS={GPU_SECONDS:g} are spent"
+        item.session.shouldfail = f"NOT RUN: {left} tests, as {spent}"
 
 
 def pytest_terminal_summary(terminalreporter, config):
@@ -112,4 +117,6 @@ def pytest_terminal_summary(terminalreporter, config):
     for report in broken[:12]:
         why = str(report.longrepr).strip().splitlines()[-1] if report.longrepr else ""
         say(f"FAILED {report.nodeid.partition('::')[2]}: {why}"[:150])
+    if stopped := terminalreporter._session.shouldfail:
+        say(f"FAILED {stopped}")
     say(f"{len(broken)} failed in all, {time.monotonic() - STARTED:.0f} s")

@@ -221,3 +221,43 @@ def test_blocks_of_two_threads_end_in_any_order():
     thread.join()
     assert len(seen) == 1
     assert not dispatch._watchers
+
+
+OUTSIDE = {  # what is called with an index out of range, and what the error says
+    "x[index]": (lambda x, i: x[i], r"x\[index\] at {}: the indices run from -?\d to \d"),
+    "x[:, index]": (lambda x, i: x[:, i], r"x\[index\] at {}: .* axis 1 has 3 positions"),
+    "x[index, 0]": (lambda x, i: x[i, 0], r"x\[index\] at {}: .* axis 0 has 3 positions"),
+    "x[..., index]": (lambda x, i: x[..., i], r"x\[index\] at {}: .* axis 1 has 3 positions"),
+    "embedding": (tg.embedding, r"embedding at {}: ids run from .* outside 0\.\.2"),
+    "cross_entropy": (tg.cross_entropy, r"softmax_cross_entropy at {}: labels run"),
+}
+
+
+@pytest.mark.parametrize("index", [[0, 1, 3], [-4, 0, 1]])
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_an_index_out_of_range_is_an_error_on_a_gpu(name, index, gpu):
+    (call, wanted), x = OUTSIDE[name], tg.ones((3, 3), backend=gpu.name)
+    index = tg.tensor(index, dtype="int64", backend=gpu.name)
+    call(x, index)  # outside of the block the host does not wait for the GPU
+    with tg.detect_anomaly():
+        with pytest.raises(tg.IndexingError, match=wanted.format(here())):
+            call(x, index)
+        call(x, index * 0 + 2)
+        call(x, index[:0] if name != "cross_entropy" else index * 0)
+
+
+def test_an_assignment_out_of_range_is_an_error_on_a_gpu(gpu):
+    x = tg.ones((3, 3), backend=gpu.name)
+    index = tg.tensor([0, 3], dtype="int64", backend=gpu.name)
+    with tg.detect_anomaly(), pytest.raises(tg.IndexingError, match=rf"at {here()}: .*0 to 3"):
+        x[index] = 2.0
+    assert (x.numpy() == 1).all()
+
+
+@pytest.mark.parametrize("index", [[0, 3], np.array([-4]), np.array(3)])
+def test_an_index_of_the_host_is_checked_there(index, backend):
+    x = tg.ones((3, 3))
+    with pytest.raises(tg.IndexingError):
+        x[index]
+    with pytest.raises(tg.IndexingError):
+        x[:, index] = 1.0

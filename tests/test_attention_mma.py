@@ -166,7 +166,7 @@ def test_older_devices_leave_halves_to_the_reference(gpu, monkeypatch):
     (args, params), _ = attends(*qkv((1,), 3, 4, 8, 8))
     for capability, taken in (("75", False), ("80", True), ("120", True)):
         card = SimpleNamespace(compute_capability=capability)
-        cuda = SimpleNamespace(Device=lambda card=card: card)
+        cuda = SimpleNamespace(Device=lambda gpu, card=card: card)
         xp = type("xp", (), {"cuda": cuda})
         kind = type(gpu.from_host(args[0]))
         monkeypatch.setitem(device.DEVICES, kind, device.Device(xp, None, None))

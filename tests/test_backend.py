@@ -3,14 +3,23 @@
 import os
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tensorgrad.kernels.cuda import cublas, device
 
 import tensorgrad as tg
 from tensorgrad import backend as backends
 from tensorgrad import doctor
 from tensorgrad.core import OPS
+
+from .conftest import _missing
+from .cudasim import cublaslt
+
+ROOT = Path(__file__).parent.parent
 
 
 def run(code, **env):
@@ -141,6 +150,85 @@ def test_doctor_prints_the_diagnosis():
     reason = backends.why_no_gpu()
     assert reason is None or f"not usable: {reason}" in text
     assert "kernels on the CPU" in text
+
+
+@pytest.fixture
+def as_cupy(monkeypatch):
+    """cudasim under CuPy's name, with a driver and a card."""
+    if reason := _missing("cudasim"):
+        pytest.skip(reason)
+    sim = backends.get("cudasim")
+    card = {"name": b"a card", "major": 9, "minor": 0, "totalGlobalMem": 80 << 30}
+    runtime = SimpleNamespace(
+        runtimeGetVersion=lambda: 13000,
+        getDeviceCount=lambda: 1,
+        getDeviceProperties=lambda i: card,
+    )
+    cupy = SimpleNamespace(__version__="14.2", cuda=SimpleNamespace(runtime=runtime))
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setitem(backends.BACKENDS, "cupy", sim)
+    monkeypatch.setattr(backends, "why_no_gpu", lambda: None)
+    there = device.DEVICES[sim.array_type]
+
+    def broken(**parts):
+        monkeypatch.setitem(device.DEVICES, sim.array_type, there._replace(**parts))
+
+    return broken
+
+
+def failing(error):
+    def fail(*args, **more):
+        raise error
+
+    return fail
+
+
+def test_doctor_has_the_gpu_compile_and_multiply(as_cupy):
+    facts = dict(doctor._backends())
+    assert facts["gpu 0"] == "a card, compute capability 9.0, 80 GiB"
+    assert facts["kernels"] == "compiled and run"
+    assert "bias, gelu" in facts["products"]
+    assert facts["so cupy is"] == "usable"
+
+
+def test_doctor_says_what_is_missing_beside_the_driver(as_cupy):
+    headers = device.CompileError("the kernel tanh cannot be compiled: Failed to find CUDA headers")
+    as_cupy(launch=failing(headers))
+    facts = dict(doctor._backends())
+    assert "NOT usable: tanh(" in facts["kernels"]
+    assert 'pip install "cupy-cuda13x[ctk]"' in facts["kernels"]
+    assert facts["so cupy is"] == "not usable, for its kernels"
+
+    missing = cublas.CublasError("matrix products on a GPU need cuBLASLt, which is not found")
+    as_cupy(blas=SimpleNamespace(matmul=failing(missing), refused={}))
+    facts = dict(doctor._backends())
+    assert "cuBLASLt, which is not found" in facts["products"]
+    assert facts["so cupy is"] == "not usable, for its products"
+
+
+def test_doctor_says_which_epilogue_is_not_fused(as_cupy, monkeypatch):
+    blas = cublas.CublasLt(cublaslt.Cupy())
+    blas.library = cublas.with_signatures(cublaslt.library()[0])
+    search, asked = blas.library.cublasLtMatmulAlgoGetHeuristic, []
+    as_cupy(blas=blas)
+
+    def refuse(*given):
+        asked.append(1)
+        return 7 if len(asked) == 3 else search(*given)  # after the product's and bias'
+
+    monkeypatch.setattr(blas.library, "cublasLtMatmulAlgoGetHeuristic", refuse)
+    facts = dict(doctor._backends())
+    assert "gelu is not fused: cuBLASLt: CUBLAS_STATUS_INVALID_VALUE" in facts["products"]
+    assert "bias is not" not in facts["products"]
+    assert facts["so cupy is"] == "usable"
+
+
+def test_the_extras_bring_what_cupy_compiles_and_multiplies_with():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    for cuda in ("12", "13"):
+        assert f"cupy-cuda{cuda}x[ctk]>=14.2" in extras[f"cuda{cuda}"]
 
 
 @pytest.mark.host

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import gc
 import itertools
 import threading
 from types import SimpleNamespace
@@ -371,6 +372,37 @@ def test_each_stream_has_memory_of_its_own(lt):
     assert len(lt.blas.contexts) == 2
 
 
+def test_a_captured_step_that_ends_gives_its_memory_back(lt, monkeypatch):
+    """That of its stream; a stream of the same address then gets new memory."""
+    kind, there = type(lt.xp.empty(0)), device.device(lt.xp.empty(0))
+    monkeypatch.setitem(device.DEVICES, kind, there._replace(blas=lt.blas))
+    lt.blas.cupy.cuda.get_current_stream = lt.xp.cuda.get_current_stream
+    w, x = tg.ones((4, 4), backend="cudasim"), tg.ones((4, 4), backend="cudasim")
+    (w @ x).numpy()
+
+    def kept():
+        return set(lt.blas.contexts[0].workspaces)
+
+    for _ in range(3):
+        quick = tg.cuda.graphed(lambda x: w @ x, x, 1)
+        quick(x)
+        quick(x)
+        stream = quick.stream.ptr
+        assert kept() == {0, stream}
+        del quick
+        gc.collect()
+        assert kept() == {0}
+    a, workspaces = lt.put(np.ones((2, 2), np.float32)), lt.blas.contexts[0].workspaces
+    lt.blas.cupy.cuda.get_current_stream = lambda: SimpleNamespace(ptr=stream)
+    for _ in range(2):  # by the same plan
+        lt.blas.matmul(a, a)
+        assert lt.record.workspace == workspaces[stream].ptr
+        old = workspaces[stream]  # so that its address is not given out again
+        lt.blas.release(stream)
+        assert kept() == {0}
+    del old
+
+
 def test_threads_do_not_share_pointers(home):
     """Each call adds its own bias, whose address is set in the shared descriptor."""
     a, b = numbers((8, 8), "float32"), numbers((8, 8), "float32", 1)
@@ -425,6 +457,7 @@ def test_in_a_captured_stream():
         made.append(blas.fused("gelu", a, b, bias, aux))
 
     stream = cupy.cuda.Stream(non_blocking=True)
+    stream.wait_event(cupy.cuda.get_current_stream().record())  # the operands are written there
     with stream:
         work()
         stream.synchronize()
@@ -467,6 +500,25 @@ def test_a_status_is_named(lt):
             lt.blas.matmul(a, a)
     lt.record.refuse = 0
     lt.blas.matmul(a, a)
+
+
+@pytest.mark.parametrize("when", ["search", "launch"])
+@pytest.mark.parametrize("epilogue", ["bias", "gelu", "bias_grad"])
+def test_an_epilogue_that_fails_is_left_to_the_product_alone(epilogue, when, lt, monkeypatch):
+    """Once for each layout, whatever the library answers, and the reason is kept for doctor."""
+    x, w = lt.put(np.ones((8, 8), np.float16)), lt.put(np.ones((8, 8), np.float16))
+    more = {"gelu": (None, lt.xp.empty((8, 8), "float16"))}.get(epilogue, (w[0] * 1,))
+    asked = []
+    name = {"search": "cublasLtMatmulAlgoGetHeuristic", "launch": "cublasLtMatmul"}[when]
+    with monkeypatch.context() as refusing:
+        refusing.setattr(lt.blas.library, name, lambda *_: asked.append(1) or 7)
+        for _ in range(2):
+            assert lt.blas.fused(epilogue, x, w, *more) is None
+    assert len(asked) == 1
+    assert lt.blas.fused(epilogue, x, w, *more) is None
+    assert list(lt.blas.refused) == [epilogue]
+    assert "CUBLAS_STATUS_INVALID_VALUE" in lt.blas.refused[epilogue]
+    agree(lt, lt.blas.matmul(x, w), np.ones((8, 8)), np.ones((8, 8)), "float16")
 
 
 def test_a_missing_library_says_what_to_install(monkeypatch):

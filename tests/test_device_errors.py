@@ -59,6 +59,27 @@ def test_a_lost_device_names_the_op_and_the_way_out(broken):
     assert caught.value.__cause__ is LOST
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "cudaErrorIllegalAddress: an illegal memory access was encountered",
+        "CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access was encountered",
+        "cudaErrorMisalignedAddress: misaligned address",
+        "CUDA_ERROR_MISALIGNED_ADDRESS: misaligned address",
+        "cudaErrorLaunchFailure: unspecified launch failure",
+        "CUDA_ERROR_LAUNCH_FAILED: unspecified launch failure",
+        "CUDA_ERROR_LAUNCH_TIMEOUT: the launch timed out and was terminated",
+        "CUDA_ERROR_ASSERT: device-side assert triggered",
+        "CUDA_ERROR_INVALID_PC: invalid program counter",
+    ],
+)
+def test_a_lost_device_in_the_words_of_runtime_and_driver(message, broken):
+    x = tg.ones((2, 3), backend="cudasim")
+    broken(CUDARuntimeError(message))
+    with pytest.raises(tg.BackendError, match=r"(?s)tanh.*the GPU is lost.*checkpoint"):
+        tg.tanh(x)
+
+
 def test_a_device_that_another_process_has(broken):
     x = tg.ones((2, 3), backend="cudasim")
     broken(CUDARuntimeError("cudaErrorDevicesUnavailable: device(s) is/are busy or unavailable"))

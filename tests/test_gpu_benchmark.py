@@ -77,13 +77,16 @@ def test_without_a_gpu_it_says_why_in_a_line(tmp_path):
 
 def test_cases_are_left_out_when_the_time_is_spent(tmp_path):
     output = tmp_path / "result.json"
-    script = str(BENCHMARKS / "gpu_training.py")
-    more = ["--tiny", "--seconds", "6", "--output", str(output), "--only", "MLP"]
-    env = {**os.environ, **QUICK}
-    done = subprocess.run([sys.executable, script, *more], capture_output=True, text=True, env=env)
+    done = command("--tiny", "--seconds", "6", "--output", str(output), "--only", "MLP")
     result = json.loads(output.read_text())
     assert not result["cases"]
     assert "LEFT OUT, for time: MLP 128 float32, MLP 128 bfloat16" in done.stdout
+
+
+def test_a_case_that_does_not_exist_is_refused():
+    done = command("--tiny", "--only", "no such case")
+    assert done.returncode != 0
+    assert "no such case" in done.stderr
 
 
 def test_what_takes_too_long_is_stopped(module):

@@ -12,7 +12,7 @@ from tensorgrad.kernels.cpu import buffers
 
 import tensorgrad as tg
 from tensorgrad import nn
-from tensorgrad.core import Node
+from tensorgrad.core import OPS, Node
 
 
 @pytest.fixture
@@ -179,6 +179,96 @@ def test_out_of_memory_names_op_layer_size_and_the_largest_arrays(backend):
         assert part in text, text
     assert isinstance(raised.value, MemoryError)
     assert (x * 2.0).sum().item() == 2e7, "and then all goes on"
+
+
+@pytest.fixture
+def pool(gpu):
+    """A GPU's memory pool; without a limit in the end."""
+    gc.collect()
+    found = gpu.xp.get_default_memory_pool()
+    found.free_all_blocks()
+    yield found
+    found.set_limit(size=0)
+    found.free_all_blocks()
+
+
+MIB = 1 << 20
+
+
+def of_mib(n, gpu):
+    """A tensor of n MiB."""
+    return tg.ones((n << 18,), backend=gpu.name)
+
+
+def test_memory_that_nothing_uses_is_freed_before_a_call_is_refused(pool, gpu):
+    """Blocks of other sizes, and what only the garbage collector can free."""
+    pool.set_limit(size=pool.total_bytes() + 16 * MIB)
+    for n in (3, 5):  # cached, of no use for 8 MiB
+        of_mib(n, gpu)
+    x = of_mib(8, gpu)
+    del x
+    x = of_mib(2, gpu)
+    cycle = [of_mib(9, gpu)]
+    cycle.append(cycle)
+    del cycle
+    y = tg.concatenate([x, x, x, x])  # 8 MiB
+    assert y.sum().item() == 8 << 18
+
+
+def test_memory_is_freed_before_a_copy_is_refused(pool, gpu):
+    pool.set_limit(size=pool.total_bytes() + 16 * MIB)
+    cycle = [of_mib(11, gpu)]
+    cycle.append(cycle)
+    del cycle
+    x = tg.asarray(np.ones(12 << 18, "float32"), backend=gpu.name)
+    assert x.size == 12 << 18
+
+
+def test_an_update_in_place_is_not_tried_twice(gpu, monkeypatch):
+    """It might have happened in part."""
+    asked = []
+
+    def refuse(*arrays, **params):
+        asked.append(arrays)
+        raise MemoryError("no")
+
+    for name, wanted in (("advance_step", 1), ("tanh", 2)):
+        op, x = OPS[name], tg.ones(2, "float64", backend=gpu.name)
+        op(x)  # compiles its call, of the signature of its reference
+        monkeypatch.setattr(op, "ref", refuse)
+        asked.clear()
+        with tg.use_kernels("reference"), pytest.raises(tg.OutOfMemoryError):
+            op(x)
+        assert len(asked) == wanted
+
+
+def test_an_error_under_a_limit_names_pool_limit_and_owners(pool, gpu):
+    x = of_mib(6, gpu)
+    pool.set_limit(size=pool.total_bytes() + 16 * MIB)
+    y = of_mib(7, gpu)
+    with pytest.raises(tg.OutOfMemoryError) as raised:
+        tg.concatenate([x, y])
+    text = str(raised.value)
+    for part in (
+        r"concat(enate)?\(.*test_memory.py:\d+: .*[Oo]ut of memory allocating 13,631,488",
+        rf"{gpu.name}'s pool: .* MiB in use, .* cached, limited to \d+\.\d MiB",
+        rf"7\.0 MiB  float32\[{7 << 18}\] on {gpu.name}, other tensors",
+        rf"6\.0 MiB  float32\[{6 << 18}\]",
+    ):
+        assert re.search(part, text), text
+    assert (y * 1.0).size == y.size, "and then all goes on"
+
+
+def test_the_summary_tells_what_a_pool_holds(pool, gpu):
+    pool.set_limit(size=pool.total_bytes() + 64 * MIB)
+    assert f"{gpu.name}'s pool: " in tg.memory_summary()
+    before = pool.used_bytes()
+    x = of_mib(16, gpu)
+    assert pool.used_bytes() - before == 16 * MIB
+    found = re.search(rf"{gpu.name}'s pool: ([0-9.]+) MiB in use", tg.memory_summary())
+    assert float(found[1]) == pytest.approx(pool.used_bytes() / MIB, abs=0.1)
+    del x
+    assert re.search(r"in use, 16\.\d MiB cached, limited to", tg.memory_summary())
 
 
 def test_out_of_memory_in_backward():

@@ -123,6 +123,10 @@ def with_signatures(library: C.CDLL) -> C.CDLL:
     return library
 
 
+class CublasError(RuntimeError):
+    """cuBLASLt is missing, or answered with another status than success."""
+
+
 @functools.cache
 def library() -> C.CDLL:
     """NVIDIA's, from pip's wheels, conda or a CUDA toolkit."""
@@ -131,7 +135,7 @@ def library() -> C.CDLL:
 
         return with_signatures(C.CDLL(load_nvidia_dynamic_lib("cublasLt").abs_path))
     except (ImportError, OSError, RuntimeError) as error:
-        raise RuntimeError(
+        raise CublasError(
             "matrix products on a GPU need cuBLASLt, which is not found: "
             'pip install "cupy-cuda13x[ctk]" (or cupy-cuda12x[ctk]) brings it, as does a CUDA '
             f"toolkit ({type(error).__name__}: {str(error).splitlines()[0]})"
@@ -139,10 +143,10 @@ def library() -> C.CDLL:
 
 
 def check(lt: C.CDLL, status: int, what: str) -> None:
-    """RuntimeError, with the status' name, unless that is 0."""
+    """CublasError, with the status' name, unless that is 0."""
     if status:
         said = [f(status).decode() for f in (lt.cublasLtGetStatusName, lt.cublasLtGetStatusString)]
-        raise RuntimeError(f"cuBLASLt: {said[0]} ({said[1]}), {what}")
+        raise CublasError(f"cuBLASLt: {said[0]} ({said[1]}), {what}")
 
 
 class Descriptor:
@@ -266,34 +270,20 @@ class Plan:
         )
         if not self.status:
             self.status = self.found.state if count.value else CUBLAS_STATUS_NOT_SUPPORTED
-        self.algorithm, self.memory = C.addressof(self.found), {}
+        self.algorithm, self.workspaces = C.addressof(self.found), self.context.workspaces
         self.handle, self.at = self.context.handle, operation.at
 
     def __call__(self, a: Array, b: Array, out: Array | None = None) -> Array:
         if out is None:
             out = self.empty(self.shape, self.dtype)
         stream, to = self.stream().ptr, out.data.ptr
-        memory = self.memory.get(stream)
-        if memory is None:
-            memory = self.memory[stream] = self.context.memory_of(stream)
+        workspace = self.workspaces.get(stream)
+        if workspace is None:
+            workspace = self.context.workspace(stream)
         status = self.lt.cublasLtMatmul(
-            self.handle,
-            self.at,
-            self.one,
-            b.data.ptr,
-            self.b,
-            a.data.ptr,
-            self.a,
-            self.zero,
-            to,
-            self.y,
-            to,
-            self.y,
-            self.algorithm,
-            memory,
-            WORKSPACE,
-            stream,
-        )
+            self.handle, self.at, self.one, b.data.ptr, self.b, a.data.ptr, self.a, self.zero,
+            to, self.y, to, self.y, self.algorithm, workspace.ptr, WORKSPACE, stream,
+        )  # fmt: skip
         if status:
             check(self.lt, status, words(a, b))
         return out
@@ -306,21 +296,22 @@ class Context:
         handle = C.c_void_p()
         check(lt, lt.cublasLtCreate(C.byref(handle)), "making a handle")
         self.cupy, self.handle, self.lock = cupy, handle, threading.Lock()
-        self.memory: dict[tuple[int, int], Any] = {}
+        self.workspaces: dict[int, Any] = {}  # by stream
+        self.own = threading.local()  # that of cudaStreamPerThread, until the thread ends
 
-    def memory_of(self, stream: int) -> int:
+    def workspace(self, stream: int) -> Any:
         """Of the stream's own, as products of two streams run at once, and a captured graph's where
-        it was captured. It is from no pool, which might belong to that graph, and is never freed.
-        """
-        key = (stream, threading.get_ident() if stream == PER_THREAD else 0)
+        it was captured. It is from no pool, which might belong to that graph; `CublasLt.release`
+        frees it."""
         with self.lock:
-            if key not in self.memory:
+            of = self.own.__dict__ if stream == PER_THREAD else self.workspaces
+            if stream not in of:
                 try:
-                    self.memory[key] = self.cupy.cuda.Memory(WORKSPACE)
+                    of[stream] = self.cupy.cuda.Memory(WORKSPACE)
                 except RuntimeError:  # CuPy's pool may hold what nothing uses any more
                     self.cupy.get_default_memory_pool().free_all_blocks()
-                    self.memory[key] = self.cupy.cuda.Memory(WORKSPACE)
-            return self.memory[key].ptr
+                    of[stream] = self.cupy.cuda.Memory(WORKSPACE)
+            return of[stream]
 
 
 class CublasLt:
@@ -331,6 +322,7 @@ class CublasLt:
         self.cupy, self.lock = cupy, threading.Lock()
         self.contexts: dict[int, Context] = {}
         self.own = threading.local()  # plans: descriptors hold pointers, so no two threads share
+        self.refused: dict[str, str] = {}  # epilogue -> why its last product went without
 
     @functools.cached_property
     def library(self) -> C.CDLL:
@@ -374,9 +366,13 @@ class CublasLt:
         plan = plans[key]
         if plan is None:
             return None
-        for attribute, pointer in pointers.items():
-            plan.operation[attribute] = pointer
-        return plan(a, b)
+        try:
+            for attribute, pointer in pointers.items():
+                plan.operation[attribute] = pointer
+            return plan(a, b)
+        except CublasError as error:
+            self.refused[epilogue], plans[key] = str(error), None
+            return None
 
     def plans(self) -> dict[tuple, Any]:
         """This thread's."""
@@ -387,6 +383,13 @@ class CublasLt:
         if len(plans) > MOST_PLANS:  # of shapes without end
             plans.clear()
         return plans
+
+    def release(self, stream: int) -> None:
+        """Free the workspace of a stream that is about to be destroyed, once its work is done
+        (cudaFree waits)."""
+        with self.lock:
+            for context in self.contexts.values():
+                context.workspaces.pop(stream, None)
 
     def context(self) -> Context:
         """That of the current GPU."""
@@ -442,11 +445,13 @@ class CublasLt:
             code = CUBLASLT_EPILOGUE_GELU_AUX_BIAS if has_bias else CUBLASLT_EPILOGUE_GELU_AUX
             if dtype.itemsize > 2 or n % 8:
                 return None
-        plan = Plan(self, dtype, alignment, (m, n), k, (left, right, to), code, pointers)
-        if plan.status == CUBLAS_STATUS_NOT_SUPPORTED:
+        try:
+            plan = Plan(self, dtype, alignment, (m, n), k, (left, right, to), code, pointers)
+            check(self.library, plan.status, f"{words(a, b)}, {epilogue}")
+            return plan
+        except CublasError as error:  # of any kind: the product alone is asked for next
+            self.refused[epilogue] = str(error)
             return None
-        check(self.library, plan.status, f"{words(a, b)}, {epilogue}")
-        return plan
 
     def _even(self, x: Array, batch: tuple[int, ...]) -> Array:
         """x, or a copy in a layout that cuBLASLt takes."""

@@ -72,6 +72,8 @@ class Launch(Protocol):
 class Blas(Protocol):
     """Matrix products: two or more dimensions, one dtype, halves summed in float32."""
 
+    refused: dict[str, str]  # epilogue -> why `fused` last did without the library's
+
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array: ...
 
     def fused(
@@ -91,6 +93,9 @@ class Blas(Protocol):
         There is no relu, since cuBLASLt's makes zeros of NaNs.
         """
 
+    def release(self, stream: int) -> None:
+        """Free what is kept for products on a stream, by its address, before it is destroyed."""
+
 
 class Device(NamedTuple):
     """The three objects a CUDA-like backend consists of."""
@@ -106,10 +111,13 @@ DEVICES: dict[type, Device] = {}
 def device(x: Array) -> Device:
     """The device an array is on."""
     found = DEVICES.get(type(x))
-    return found if found is not None else _new_device(type(x))
+    return found if found is not None else of(type(x))
 
 
-def _new_device(kind: type) -> Device:
+def of(kind: type) -> Device:
+    """The device of a type of arrays."""
+    if kind in DEVICES:
+        return DEVICES[kind]
     if kind.__module__.split(".")[0] != "cupy":
         raise TypeError(f"no CUDA-like device has arrays of type {kind.__qualname__}")
     import cupy
@@ -121,14 +129,14 @@ def _new_device(kind: type) -> Device:
 
 
 @functools.cache
-def _capability(found: Device) -> int:
-    return int(found.xp.cuda.Device().compute_capability)
+def _capability(found: Device, gpu: int) -> int:
+    return int(found.xp.cuda.Device(gpu).compute_capability)
 
 
 def multiplies(x: Array) -> bool:
     """Whether our own GEMMs can multiply arrays like x: register_tiles.cuh takes floats, mma.cuh
     halves, which need tensor cores."""
-    return x.dtype.itemsize > 2 or _capability(device(x)) >= 80
+    return x.dtype.itemsize > 2 or _capability(device(x), x.device.id) >= 80
 
 
 # --- CuPy ---------------------------------------------------------------------------------------

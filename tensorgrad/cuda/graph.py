@@ -21,7 +21,7 @@ import numpy as np
 from ..autograd import leaves, refill
 from ..backend import BY_TYPE, Backend, default, make
 from ..core import Leaf, Tensor, next_seq
-from ..dispatch import watched
+from ..dispatch import kernel_module, watched
 from ..errors import ArgumentError, GraphError, TensorgradError, user_line
 from ..switches import switches
 from ..typing import ArrayLike, Result
@@ -86,6 +86,8 @@ class Graphed:
     def __init__(self, step: Callable, sample: tuple, warmup: int, home: Backend):
         self.step, self.warmup, self.home = step, warmup, home
         self.stream = home.xp.cuda.Stream(non_blocking=True)  # the default one cannot be captured
+        blas = kernel_module("cuda", "device").of(home.array_type).blas  # type: ignore[union-attr]
+        weakref.finalize(self, blas.release, self.stream.ptr).atexit = False
         sample = tuple([self._lift(a) for a in sample])
         self.form = [_form(a) for a in sample]
         self.inputs = tuple(

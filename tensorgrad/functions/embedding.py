@@ -13,7 +13,7 @@ def embedding(weight: ArrayLike, ids: ArrayLike) -> Tensor:
 
     Raises: ShapeError unless the table has two axes, DTypeError for ids that are not integers,
     IndexingError for ids below 0 or not below count. A GPU, which would have to be waited for,
-    gives NaN for those instead.
+    gives NaN for those instead, and the error within `detect_anomaly`.
 
     The gradient of a row is summed in the order in which the ids name it: the same bits every time.
 

@@ -20,7 +20,7 @@ class Embedding(Module):
 
     Floating ids are accepted where all of them are whole numbers.
     Raises: DTypeError for other ids; IndexingError for ids on the host outside [0, count), which
-        give NaN on a GPU.
+        give NaN on a GPU, and the error within `detect_anomaly`.
 
     >>> Embedding(10, 4)([[1, 2, 3]]).shape
     (1, 3, 4)

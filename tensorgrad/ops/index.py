@@ -10,7 +10,8 @@ import numpy as np
 
 from ..backend import is_half, namespace
 from ..core import Tensor, op
-from ..errors import DTypeError, IndexingError
+from ..errors import DTypeError, IndexingError, user_line
+from ..switches import switches
 from .samples import Sample, draw, integers
 
 ARRAY = "array"  # the placeholder of an index array in a template
@@ -18,7 +19,7 @@ ARRAY = "array"  # the placeholder of an index array in a template
 
 def split_key(key, x):
     """(template, index arrays) of a NumPy key; bool masks become integer arrays."""
-    parts = [_part(p, x) for p in (key if isinstance(key, tuple) else (key,))]
+    parts = [_part(p) for p in (key if isinstance(key, tuple) else (key,))]
     template, arrays, axis = [], [], 0
     for part in parts:
         if not hasattr(part, "dtype"):
@@ -32,23 +33,40 @@ def split_key(key, x):
             )
         found = part.nonzero() if part.dtype.kind == "b" else (part,)
         template += [ARRAY] * len(found)
-        arrays += found
-        axis += len(found)
+        for index in found:
+            arrays.append(_beside(x, index, axis))
+            axis += 1
     return tuple(template), arrays
 
 
-def _part(part, x):
+def _beside(x, index, axis):
+    """An index array where x is. A GPU wraps indices out of range around and says nothing; those
+    that come from the host are checked there, others in anomaly mode, as the check waits for the
+    GPU."""
+    here = type(index) is np.ndarray
+    if type(x) is np.ndarray:
+        return index
+    if (here or switches.anomaly is not None) and index.size and axis < x.ndim:
+        low, high, n = int(index.min()), int(index.max()), x.shape[axis]
+        if low < -n or high >= n:
+            place = f" at {line}" if (line := user_line()) else ""
+            raise IndexingError(
+                f"x[index]{place}: the indices run from {low} to {high}, axis {axis} has {n} "
+                f"positions"
+            )
+    return namespace(x).asarray(index) if here else index
+
+
+def _part(part):
     """One part of a key: a slice, an integer, None, Ellipsis, or an array of integers or bools."""
     if isinstance(part, slice):
         return _plain_slice(part)
     if part is None or part is ... or (isinstance(part, int) and not isinstance(part, bool)):
         return part
     raw = part._data if isinstance(part, Tensor) else part
-    if type(raw) is np.ndarray and type(x) is not np.ndarray:
-        raw = namespace(x).asarray(raw)
     if not hasattr(raw, "dtype"):
         try:  # an empty list would become floats
-            raw = namespace(x).asarray(raw, dtype=None if raw or raw is False else "int64")
+            raw = np.asarray(raw, dtype=None if raw or raw is False else "int64")
         except (ValueError, TypeError) as error:
             raise DTypeError(f"getitem: {part!r} is not an index: {error}") from None
     if raw.dtype.kind not in "biu":

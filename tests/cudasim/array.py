@@ -11,7 +11,6 @@ and methods.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -25,12 +24,6 @@ class MemoryPointer(NamedTuple):
 
     ptr: int
     device_id: int = 0
-
-
-class Device(NamedTuple):
-    """What `cupy.ndarray.device` is."""
-
-    id: int = 0
 
 
 class Flags(NamedTuple):
@@ -120,11 +113,11 @@ class SimArray:
 
     @property
     def data(self) -> MemoryPointer:
-        return MemoryPointer(self._array.ctypes.data)
+        return MemoryPointer(self._array.ctypes.data, cuda.gpu_of(self._array))
 
     @property
-    def device(self) -> Device:
-        return Device()
+    def device(self) -> cuda.Device:
+        return cuda.Device(cuda.gpu_of(self._array))
 
     # ------------------------------------------------------------ to the host and back
 
@@ -220,16 +213,20 @@ class SimArray:
         where = host_index(index)
         if any(isinstance(a, np.ndarray) and a.dtype == bool for a in where):
             cuda.transfer("an index of bool")  # how many are True?
-        return wrap(cuda.run(operator.getitem, self._array, where))
+        return wrap(cuda.run(lambda a, at: a[wrapped(at, a.shape)], self._array, where))
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        cuda.run(operator.setitem, self._array, host_index(index), unwrap_operand(value))
+        def write(a: np.ndarray, where: tuple, value: Any) -> None:
+            a[wrapped(where, a.shape)] = value
+
+        cuda.run(write, self._array, host_index(index), unwrap_operand(value))
 
 
 def wrap(array: np.ndarray | np.generic) -> SimArray:
     """A SimArray over a NumPy array, sharing its memory; NumPy scalars become arrays again."""
     array = np.asarray(array)
     checked_dtype(array.dtype)
+    cuda.place(array)
     result = object.__new__(SimArray)
     result._array = array
     return result
@@ -288,6 +285,23 @@ def host_index(index: Any) -> tuple:
     return unwrapped if any(part is Ellipsis for part in unwrapped) else (*unwrapped, Ellipsis)
 
 
+def wrapped(where: tuple, shape: tuple[int, ...]) -> tuple:
+    """An index with the numbers of its arrays modulo the sizes of their axes: CuPy reports none
+    that are out of range."""
+
+    def axes(part: Any) -> int:
+        boolean = isinstance(part, np.ndarray) and part.dtype == bool
+        return part.ndim if boolean else int(part is not None and part is not Ellipsis)
+
+    parts, axis = [], 0
+    for part in where:
+        if isinstance(part, np.ndarray) and part.dtype != bool and axis < len(shape):
+            part = part % max(shape[axis], 1)
+        axis += len(shape) - sum(map(axes, where)) if part is Ellipsis else axes(part)
+        parts.append(part)
+    return tuple(parts)
+
+
 def checked_dtype(dtype: Any) -> np.dtype:
     """The dtype, or TypeError for one that a GPU does not have: object, text, long double."""
     dtype = np.dtype(dtype)
@@ -298,6 +312,7 @@ def checked_dtype(dtype: Any) -> np.dtype:
 
 def poisoned(array: np.ndarray) -> np.ndarray:
     """New memory: what reads it before something was written there gets NaN or -1."""
+    cuda.place(array)
     return cuda.allocated(cuda.poison(array))
 
 

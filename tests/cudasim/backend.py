@@ -34,8 +34,8 @@ def install(name: str = "cudasim") -> None:
             array_type=SimArray,
             xp=xp,
             kernels="cuda",
-            from_host=xp.asarray,
-            to_host=xp.asnumpy,
+            from_host=backend._explained("a copy to the GPU", xp.asarray),
+            to_host=backend._explained("a copy to the host", xp.asnumpy),
         )
     )
 
@@ -62,6 +62,9 @@ def launch(
 class Blas:
     """Matrix products as cuBLAS computes them: operands of one dtype, halves summed in float32."""
 
+    def __init__(self) -> None:
+        self.refused: dict[str, str] = {}
+
     def matmul(self, a: SimArray, b: SimArray, out: SimArray | None = None) -> SimArray:
         """`a @ b` for two or more dimensions, the leading ones broadcast."""
         _check_operands(a, b)
@@ -85,6 +88,9 @@ class Blas:
         _check_operands(a, b)
         more = [None if x is None else x._array for x in (bias, aux)]
         return wrap(cuda.run(_fused, epilogue, a._array, b._array, *more))
+
+    def release(self, stream: int) -> None:
+        """Nothing is kept."""
 
 
 def _check_operands(a: SimArray, b: SimArray) -> None:

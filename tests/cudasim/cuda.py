@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-_ids, _clock = itertools.count(1), itertools.count(1)
+_ids, _clock = itertools.count(3), itertools.count(1)  # streams 1 and 2 are names in CUDA
 _now = 0  # of the clock, which each allocation moves on
 _born: dict[int, tuple[weakref.ref, int]] = {}  # by id: an array and when it was allocated
 _pinned: list[weakref.ref] = []
@@ -107,11 +107,54 @@ def no_transfers() -> Iterator[None]:
         _local.forbidden = before
 
 
+# --- GPUs ---------------------------------------------------------------------------------------
+
+gpus = 1  # how many there are; where there are several, arrays know theirs
+_places: dict[int, tuple[weakref.ref, int]] = {}  # by id: memory and its GPU
+
+
 class Device:
-    """What is simulated."""
+    """A GPU; the current one where none is named. As a context manager it makes it current."""
 
     def __init__(self, device: int | None = None) -> None:
-        self.id, self.compute_capability = device or 0, "90"
+        self.id = _local.gpus[-1] if device is None else device
+        self.compute_capability = "90"
+
+    def __enter__(self) -> Device:
+        _local.gpus.append(self.id)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _local.gpus.pop()
+
+
+class runtime:
+    """`cupy.cuda.runtime`."""
+
+    getDevice = staticmethod(lambda: _local.gpus[-1])
+    getDeviceCount = staticmethod(lambda: gpus)
+
+
+def memory_of(array: np.ndarray) -> np.ndarray:
+    """The array that owns the memory of a view."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def place(array: np.ndarray) -> None:
+    """Memory that is new is the current GPU's, and the default pool's."""
+    if gpus > 1 or default_pool.limit:
+        owner = memory_of(array)
+        default_pool.take(owner)
+        key = id(owner)
+        if key not in _places:
+            _places[key] = weakref.ref(owner, lambda _: _places.pop(key, None)), _local.gpus[-1]
+
+
+def gpu_of(array: np.ndarray) -> int:
+    """Where an array is."""
+    return _places.get(id(memory_of(array)), (None, 0))[1]
 
 
 # --- streams and events -------------------------------------------------------------------------
@@ -201,7 +244,7 @@ Stream.null = Stream(null=True)
 
 class _Local(threading.local):
     def __init__(self) -> None:
-        self.streams = [Stream.null]
+        self.streams, self.gpus = [Stream.null], [0]
         self.pool: MemoryPool | None = None
         self.forbidden = False
 
@@ -309,21 +352,69 @@ class Graph:
             call()
 
 
+class OutOfMemoryError(MemoryError):
+    """`cupy.cuda.memory.OutOfMemoryError`."""
+
+
 class MemoryPool:
-    """Memory that is given out again only within the pool."""
+    """Memory that is given out again only within the pool. Under a limit that is played: a block
+    that was freed counts until it is used again, for an array of its size, or given back."""
 
     def __init__(self, allocator: Any = None):
         self.arrays: list[np.ndarray] = []
+        self.limit, self.held, self.cached = 0, dict[int, int](), list[int]()
 
     def malloc(self, size: int) -> Any:
         """What `using_allocator` takes."""
         raise NotImplementedError("memory is NumPy's here")
 
+    def take(self, owner: np.ndarray) -> None:
+        """Count an array's memory, if that is new."""
+        key, size = id(owner), owner.nbytes
+        if not self.limit or key in self.held:
+            return
+        if size in self.cached:
+            self.cached.remove(size)
+        if self.total_bytes() + size > self.limit:
+            raise OutOfMemoryError(
+                f"Out of memory allocating {size:,} bytes (allocated so far: "
+                f"{self.total_bytes():,} bytes, limit set to: {self.limit:,} bytes)."
+            )
+        self.held[key] = size
+        weakref.finalize(owner, self._give, key)
+
+    def _give(self, key: int) -> None:
+        if key in self.held:
+            self.cached.append(self.held.pop(key))
+
     def free_all_blocks(self, stream: Stream | None = None) -> None:
         """Give back what nothing uses."""
+        self.cached.clear()
 
     def set_limit(self, size: int | None = None, fraction: float | None = None) -> None:
-        """How much memory the pool may hold; 0 is without limit."""
+        """How much memory the pool may hold, counted from now on; 0 is without limit."""
+        self.limit = size or 0
+        self.held.clear()
+        self.cached.clear()
+
+    def get_limit(self) -> int:
+        """The limit in bytes."""
+        return self.limit
+
+    def used_bytes(self) -> int:
+        """What arrays use."""
+        return sum(self.held.values())
+
+    def free_bytes(self) -> int:
+        """What nothing uses."""
+        return sum(self.cached)
+
+    def total_bytes(self) -> int:
+        """Both."""
+        return self.used_bytes() + self.free_bytes()
+
+
+default_pool = MemoryPool()
 
 
 @contextlib.contextmanager

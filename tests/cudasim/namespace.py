@@ -493,7 +493,7 @@ xp = Namespace(
         "empty_like": _empty_like,
         "matmul": _matmul,
         "cuda": cuda,
-        "get_default_memory_pool": cuda.MemoryPool,
+        "get_default_memory_pool": lambda: cuda.default_pool,
         "__version__": VERSION,
     },
 )
