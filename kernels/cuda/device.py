@@ -249,11 +249,6 @@ def row_launch(rows: int, n: int, v: int = 1) -> tuple[tuple[int], tuple[int, in
 TILE = (32, 8)  # threads of a kernel that covers a matrix in tiles of 32 columns
 
 
-def tile_grid(rows: int, n: int) -> tuple[int, int]:
-    """The grid of a kernel that covers a matrix with blocks of TILE."""
-    return -(-n // TILE[0]), max(1, min(-(-rows // TILE[1]), MOST_BLOCKS))
-
-
 def parts_of(rows: int) -> tuple[int, int]:
     """Into how many partial sums of how many rows a sum over the rows of a matrix is split. It
     follows from the shape alone, so the sum is deterministic."""
