@@ -8,7 +8,6 @@ cudasim, in three orders of threads, and on a GPU where there is one.
 import importlib
 import inspect
 import itertools
-import math
 from pathlib import Path
 from types import SimpleNamespace
 
