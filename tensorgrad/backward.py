@@ -13,10 +13,10 @@ from math import inf
 from typing import Any
 
 from .backend import WEAK, Array
-from .core import OPS, Leaf, Node, Op, Out, Tensor, next_seq, output_of
+from .core import Leaf, Node, Op, Out, Tensor, next_seq, output_of
 from .dispatch import large
 from .errors import FREED, STALE, AnomalyError, GraphError, TensorgradError, failed
-from .ownership import add_up, own
+from .ownership import add_up, fitted, own
 from .switches import switches
 
 
@@ -64,7 +64,7 @@ def _visit(
                 if g.shape != parent.shape or (  # undo broadcast, promotion
                     g.dtype is not parent.dtype and g.dtype != parent.dtype
                 ):
-                    g = OPS["sum_to"](g, shape=parent.shape, dtype=parent.dtype)
+                    g = fitted(g, parent, parent in grads)
                 if parent in grads:
                     if g.size < least:
                         grads[parent] = grads[parent] + g

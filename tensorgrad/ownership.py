@@ -6,7 +6,7 @@ from sys import getrefcount
 from typing import Any
 
 from .backend import BY_TYPE, Array, make
-from .core import OPS, Node, Tensor
+from .core import OPS, Leaf, Node, Tensor
 
 
 def _sole(a: Array) -> bool:
@@ -26,10 +26,23 @@ def unshared(t: Tensor) -> bool:
 
 def add_up(total: Array, g: Array) -> Array:
     """total + g, accumulated in place where nobody else refers to the total."""
-    if _sole(total) and getrefcount(total) == _ALONE:
+    if total.dtype == g.dtype and _sole(total) and getrefcount(total) == _ALONE:
         OPS["accumulate"](total, g)
         return total
     return OPS["add"](total, g)
+
+
+def fitted(g: Any, node: Node, more: bool) -> Any:
+    """A cotangent, one of `more` or the first, in the node's shape and dtype. A leaf's that is only
+    to be widened stays as it is: `own` casts those of all leaves in one launch."""
+    if (
+        type(node) is Leaf
+        and g.shape == node.shape
+        and g.dtype.itemsize < node.dtype.itemsize
+        and not (more or isinstance(g, Tensor))
+    ):
+        return g
+    return OPS["sum_to"](g, shape=node.shape, dtype=node.dtype)
 
 
 # The count in `add_up` where backprop has the only reference
@@ -37,14 +50,24 @@ _ALONE = (lambda total: getrefcount(total))([object()].pop())
 
 
 def own(found: dict[Node, Array], seeds: list[Array]) -> dict[Node, Array]:
-    """Gradients as contiguous arrays that own their memory, no two of them the same, nor a seed."""
+    """Gradients as contiguous arrays that own their memory, no two of them the same, nor a seed;
+    those of leaves in the leaf's dtype."""
     given = {id(g) for g in seeds}
+    narrow: dict[Any, list[Node]] = {}
     for node, g in found.items():
         g = g if type(g) in BY_TYPE else make(g)
+        if g.dtype is not node.dtype and type(node) is Leaf and g.dtype != node.dtype:
+            found[node] = g
+            narrow.setdefault((type(g), g.dtype, node.dtype), []).append(node)
+            continue
         if not _sole(g) or id(g) in given or not g.flags.c_contiguous:
             g = g.copy()
         given.add(id(g))
         found[node] = g
+    for (_, _, dtype), nodes in narrow.items():
+        found.update(
+            zip(nodes, OPS["cast_all"](*[found[n] for n in nodes], dtype=dtype), strict=True)
+        )
     return found
 
 

@@ -8,17 +8,18 @@ All other ops compute in the dtype of their inputs.
 from __future__ import annotations
 
 from contextlib import ContextDecorator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .backend import dtype_of, is_floating, is_half
-from .core import OPS, Tensor, on_autocast
+from .backend import BY_TYPE, dtype_of, is_floating, is_half
+from .core import OPS, Leaf, Node, Tensor, on_autocast, record
 from .errors import DTypeError, suggest
 from .switches import modes, switches
 from .typing import DType
 
 _SINGLE = np.dtype("float32")
+_AT_ONCE = 1 << 25  # elements that are cast ahead of their use, 64 MiB of halves
 
 
 class autocast(ContextDecorator):
@@ -29,6 +30,10 @@ class autocast(ContextDecorator):
 
     float16 gradients underflow without loss scaling (`optim.LossScale`). Call `backward` outside of
     the block. `autocast(None)` inside a block disables it. Raises DTypeError for other dtypes.
+
+    On a GPU parameters are cast together, when the first of them is used, in the order of the block
+    before; those that an optimizer, `p.data = ...` or `p += ...` updates meanwhile are cast again,
+    but writing into the array itself (`p.data[0] = 1`) is not noticed until the next block.
 
     >>> import tensorgrad as tg
     >>> with autocast("float16"): tg.matmul(tg.ones((2, 3)), tg.ones((3, 1))).dtype
@@ -45,11 +50,13 @@ class autocast(ContextDecorator):
         return autocast(self.dtype)
 
     def __enter__(self) -> None:
-        self.before, switches.autocast = switches.autocast, self.dtype
+        self.before = switches.autocast, switches.casts
+        switches.autocast, switches.casts = self.dtype, _Casts()
         modes.append(None)
 
     def __exit__(self, *error: object) -> None:
-        switches.autocast = self.before
+        switches.casts.plan()
+        switches.autocast, switches.casts = self.before
         modes.pop()
 
 
@@ -74,7 +81,76 @@ def _inputs(op: Any, args: tuple) -> tuple:
 
 def _cast(a: Tensor, dtype: np.dtype[Any]) -> Tensor:
     known = a.dtype == _SINGLE or (is_floating(a.dtype) and is_half(a.dtype))
-    return OPS["cast"](a, dtype=dtype) if known and a.dtype != dtype else a
+    if not known or a.dtype == dtype:
+        return a
+    ahead = type(a.node) is Leaf and dtype is not _SINGLE and not switches.recomputing
+    if ahead and switches.casts and BY_TYPE[type(a._data)].kernels == "cuda":
+        return switches.casts.cast(a, dtype)
+    return OPS["cast"](a, dtype=dtype)
+
+
+class _Cast(NamedTuple):
+    """A parameter in another dtype, and when it was made: it is good until the next update."""
+
+    array: Any
+    written: int
+    capture: Any  # the CUDA graph's: what was computed before its capture, no launch repeats
+
+    def holds(self, a: Tensor, dtype: np.dtype[Any]) -> bool:
+        """Whether it is what casting the parameter would give now."""
+        now = self.written == a.node.written and self.capture is switches.each_time
+        return now and self.array.dtype == dtype
+
+
+class _Casts:
+    """The parameters that a block casts. They are remembered by the first of them (`Leaf.beside`),
+    and the next block that begins with it casts all in one launch. Each cast is used once: its
+    memory is the graph's, then."""
+
+    def __init__(self) -> None:
+        self.used: dict[Leaf, None] = {}  # in order
+        self.ready: dict[Leaf, _Cast] = {}
+
+    def cast(self, a: Tensor, dtype: np.dtype[Any]) -> Tensor:
+        """A parameter in the dtype, on the tape as by the op `cast`."""
+        leaf: Any = a.node
+        if leaf.beside and leaf not in self.used and leaf not in self.ready:
+            self._together(a, dtype)
+        self.used[leaf] = None
+        made = self.ready.pop(leaf, None)
+        if made is None or not made.holds(a, dtype):
+            return OPS["cast"](a, dtype=dtype)
+        y, params = made.array, {"dtype": dtype}
+        if not switches.recording:
+            return Tensor(y)
+        return Tensor(y, record(Node(), OPS["cast"], (leaf,), (), params, y.shape, y.dtype))
+
+    def _together(self, first: Tensor, dtype: np.dtype[Any]) -> None:
+        found = {first.node: first}
+        for t in [ref() for ref in first.node.beside]:
+            if t is not None and t.node not in self.ready and _alike(t, first):
+                found[t.node] = t
+        made = OPS["cast_all"](*[t._data for t in found.values()], dtype=dtype)
+        for leaf, y in zip(found, made, strict=True):
+            self.ready[leaf] = _Cast(y, leaf.written, switches.each_time)
+
+    def plan(self) -> None:
+        """Note for the next block which parameters to cast together: at most so many numbers."""
+        size, beside = _AT_ONCE, []
+        for leaf in self.used:
+            if (t := leaf.tensor()) is None:
+                continue
+            size += t.size
+            if size > _AT_ONCE:
+                size, beside = t.size, []
+                leaf.beside = beside
+            else:
+                beside.append(leaf.tensor)
+
+
+def _alike(t: Tensor, first: Tensor) -> bool:
+    """Whether a leaf's array is of the first one's kind."""
+    return type(t.node) is Leaf and type(t._data) is type(first._data) and t.dtype == first.dtype
 
 
 on_autocast.append(_inputs)

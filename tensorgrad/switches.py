@@ -11,6 +11,7 @@ from typing import Any
 class _Switches(threading.local):
     recording = True
     autocast: Any = None  # the half-precision dtype within an autocast block
+    casts: Any = None  # the parameters that the autocast block has cast (precision.py)
     tracing = 0  # nesting depth of grad and vjp
     differentiating = 0  # nesting depth of grad, vjp and tapes
     anomaly: Any = None  # the active detect_anomaly (anomaly.py)

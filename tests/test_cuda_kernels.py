@@ -248,3 +248,36 @@ def test_cupy_launcher_passes_a_struct_as_an_array_of_one():
     assert given[0].size == 1
     assert given[0].tobytes() == table.tobytes()
     assert type(given[1]) is np.int32
+
+
+# --- dense layers -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("width", "packed"), [(64, True), (24, True), (13, False), (1, False)])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_dense_with_an_activation_is_a_product_and_one_pass(width, packed, dtype, gpu, launched):
+    """By packs where rows are aligned to 16 bytes; NaN stays NaN; backward likewise."""
+    x, w, b = draw((37, 5)), draw((5, width), seed=1), draw((width,), seed=2)
+    x[3], x[4] = np.nan, -np.inf
+    vector = 16 // np.dtype(dtype).itemsize if packed else 1
+    kind = device.TYPES[dtype]
+    for activation in ("relu", "tanh"):
+        assert run(
+            OPS["dense"], CUDA["dense"], Sample((x, w, b), {"activation": activation}), dtype, gpu
+        )
+        assert launched == [f"activate<f::{activation}, {kind}, {vector}>"]
+        launched.clear()
+    assert run(OPS["dense_gelu"], CUDA["dense_gelu"], Sample((x, w, None)), "float32", gpu)
+    y, params = draw((37, width), 0.1, 0.9), {"activation": "relu", "needs": (True, True, True)}
+    y[2] = 0
+    launched.clear()
+    sample = Sample((draw((37, width)), np.nan_to_num(x, neginf=0), w, y), params)
+    assert run(OPS["dense_grad"], CUDA["dense_grad"], sample, dtype, gpu)
+    assert launched[0] == f"graded<f::relu_grad, {kind}, {vector}>"
+
+
+def test_a_bias_that_begins_anywhere(gpu):
+    x, w, b = [gpu.from_host(draw(s).astype(np.float32)) for s in ((6, 3), (3, 8), (9,))]
+    y = CUDA["dense"](x, w, b[1:], activation="relu")
+    x, w, b = [gpu.to_host(a) for a in (x, w, b)]
+    np.testing.assert_allclose(gpu.to_host(y), np.maximum(x @ w + b[1:], 0), rtol=1e-6)

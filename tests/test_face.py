@@ -33,7 +33,7 @@ ALIASES = {  # an op -> the public function that is it under another name
 INTERNAL = set(
     """accumulate adam sgd rescale update_running advance_random advance_scale advance_step
     random_bits conv2d_input conv2d_weight gather_places scatter_places scatter_add sum_of_squares
-    sum_to""".split()
+    cast_all sum_to""".split()
 )
 
 

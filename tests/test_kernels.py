@@ -8,7 +8,6 @@ cudasim, in three orders of threads, and on a GPU where there is one.
 import importlib
 import inspect
 import itertools
-import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -538,4 +537,3 @@ def test_launch_shapes():
         parts, per = device.parts_of(rows)
         assert parts <= 65535
         assert (parts - 1) * per < rows <= parts * per
-        assert math.prod(device.tile_grid(rows, n)) >= 1

@@ -21,7 +21,7 @@ WRITING = [c for c in CASES if c.values[0].inplace]
 PURE = [c for c in CASES if not c.values[0].inplace]
 SMOOTH = [c for c in PURE if c.values[0].differentiable and c.values[0].name != "move"]
 VECTORS = ("hyper", "apply_if", "scaling", "finite", "by")  # of optimizers: always float64
-FIXED_DTYPE = {"cast", "sum_to"}  # the dtype of the result is a parameter
+FIXED_DTYPE = {"cast", "cast_all", "sum_to"}  # the dtype of the result is a parameter
 ROUNDS = {"round", "floor", "ceil", "sign", "equal", "not_equal", "argmax", "argmin"}
 
 

@@ -7,6 +7,7 @@ the memory layout of the input that it belongs to, so that merging the heads cop
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -98,17 +99,27 @@ def _packed(*arrays):
 def _shape(q, k, v, mask, causal, **others):
     """The struct Shape of attention_common.cuh: sizes, and strides in elements."""
     arrays = {"q": q, "k": k, "v": v, **others}
-    shape = np.zeros((), _SHAPE)
-    for name, x in arrays.items():
-        shape[name] = [step // x.itemsize for step in x.strides[:3]]
+    steps = tuple([(name, x.strides[:3]) for name, x in arrays.items()])
+    masked = None
     if mask is not None:
-        wanted = (*q.shape[:3], k.shape[2])
-        shape["masked"] = 1 if mask.dtype == bool else 2
-        steps = [step // mask.itemsize for step in _broadcast(mask, wanted).strides]
-        shape["mask"], shape["mask_key"] = steps[:3], steps[3]
-    shape["heads"], shape["rows"], shape["depth"] = q.shape[1:]
-    shape["keys"], shape["columns"] = v.shape[2:]
-    shape["causal"], shape["packed"] = causal, _packed(*arrays.values())
+        steps_of_mask = _broadcast(mask, (*q.shape[:3], k.shape[2])).strides
+        masked = (mask.dtype == bool, tuple([step // mask.itemsize for step in steps_of_mask]))
+    packed = _packed(*arrays.values())
+    return _struct(q.shape[1:], v.shape[2:], steps, q.itemsize, masked, bool(causal), packed)
+
+
+@functools.lru_cache(maxsize=1024)
+def _struct(q_shape, v_shape, strides, itemsize, masked, causal, packed):
+    """The same, which the steps of a training share."""
+    shape = np.zeros((), _SHAPE)
+    for name, steps in strides:
+        shape[name] = [step // itemsize for step in steps]
+    if masked is not None:
+        of_bools, steps = masked
+        shape["masked"], shape["mask"], shape["mask_key"] = 2 - of_bools, steps[:3], steps[3]
+    shape["heads"], shape["rows"], shape["depth"] = q_shape
+    shape["keys"], shape["columns"] = v_shape
+    shape["causal"], shape["packed"] = causal, packed
     return shape[()]
 
 

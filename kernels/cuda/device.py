@@ -165,9 +165,11 @@ class CupyLauncher:
         function(grid, block, args, smem)
 
     def _passed(self, name: str, i: int, arg: Any) -> Any:
-        """An argument as CuPy takes it: a struct by value is a NumPy array of one."""
+        """An argument as CuPy takes it: a struct by value is a NumPy array, of its bytes, since
+        CuPy asks for the array's description, which NumPy makes anew from all of a struct's fields.
+        """
         if isinstance(arg, np.void):
-            return np.asarray(arg)
+            return np.frombuffer(arg.tobytes(), np.uint8)
         if isinstance(arg, (self.cupy.ndarray, np.generic)):
             return arg
         raise TypeError(
@@ -255,11 +257,6 @@ def row_launch(rows: int, n: int, v: int = 1) -> tuple[tuple[int], tuple[int, in
 
 
 TILE = (32, 8)  # threads of a kernel that covers a matrix in tiles of 32 columns
-
-
-def tile_grid(rows: int, n: int) -> tuple[int, int]:
-    """The grid of a kernel that covers a matrix with blocks of TILE."""
-    return -(-n // TILE[0]), max(1, min(-(-rows // TILE[1]), MOST_BLOCKS))
 
 
 def parts_of(rows: int) -> tuple[int, int]:

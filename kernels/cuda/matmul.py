@@ -8,6 +8,7 @@ from . import elementwise
 from .device import (
     BLOCK,
     DTYPES,
+    PACKED,
     TILE,
     TYPES,
     Source,
@@ -16,18 +17,18 @@ from .device import (
     device,
     either,
     given,
+    packs,
     parts_of,
     sizes,
-    tile_grid,
     wide,
 )
 
 _ACTIVATIONS = ("none", "relu", "sigmoid", "tanh")
 SOURCE = Source(
     "matmul",
-    [f"activate<f::{name}, {t}>" for name in _ACTIVATIONS for t in TYPES.values()]
-    + [f"activate_beside<f::gelu, {t}>" for t in TYPES.values()]
-    + [f"graded<f::{name}_grad, {t}>" for name in _ACTIVATIONS for t in TYPES.values()]
+    [f"activate<f::{name}, {t}, {v}>" for name in _ACTIVATIONS for t, v in PACKED]
+    + [f"activate_beside<f::gelu, {t}, {v}>" for t, v in PACKED]
+    + [f"graded<f::{name}_grad, {t}, {v}>" for name in _ACTIVATIONS for t, v in PACKED]
     + [f"add_parts<{t}>" for t in TYPES.values()],
 )
 
@@ -48,22 +49,19 @@ def matmul(a, b):
 
 @accepts(dtypes=DTYPES, when=dense_fits)
 def dense(x, w, b=None, *, activation="none"):
-    _, launch, blas = device(x)
-    z, rows = None, flat_rows(x)
+    blas, z, rows = device(x).blas, None, flat_rows(x)
     if b is not None and activation == "none":
         z = blas.fused("bias", rows, w, b)
     if z is None:
         z = blas.matmul(rows, w)
         if z.size and (b is not None or activation != "none"):
-            kernel = f"activate<f::{activation}, {ctype(x)}>"
-            args = (either(b, z), z, *sizes(*z.shape), *given(b))
-            launch(SOURCE, kernel, tile_grid(*z.shape), TILE, args)
+            _activate(f"activate<f::{activation}", b, z)
     return z.reshape(*x.shape[:-1], w.shape[1])
 
 
 @accepts(dtypes=DTYPES, when=dense_fits)
 def dense_gelu(x, w, b=None):
-    xp, launch, blas = device(x)
+    xp, _, blas = device(x)
     rows, n = flat_rows(x), w.shape[1]
     z = xp.empty((len(rows), n), x.dtype)
     y = blas.fused("gelu", rows, w, b, z)
@@ -71,10 +69,16 @@ def dense_gelu(x, w, b=None):
         y = xp.empty(z.shape, z.dtype)
         blas.matmul(rows, w, out=z)
         if z.size:
-            kernel = f"activate_beside<f::gelu, {ctype(x)}>"
-            args = (either(b, z), z, y, *sizes(*z.shape), *given(b))
-            launch(SOURCE, kernel, tile_grid(*z.shape), TILE, args)
+            _activate("activate_beside<f::gelu", b, z, y)
     return y.reshape(*x.shape[:-1], n), z.reshape(*x.shape[:-1], n)
+
+
+def _activate(kernel, b, z, *results):
+    """One pass over the product z (rows, n), which takes the bias, if any, and the activation."""
+    bias = either(b, z)
+    v = packs(z.shape[1], z, bias, *results)
+    args = (bias, z, *results, *sizes(*z.shape), *given(b))
+    device(z).launch(SOURCE, f"{kernel}, {ctype(z)}, {v}>", blocks(z.size // v), (BLOCK,), args)
 
 
 @accepts(dtypes=DTYPES, when=dense_grad_fits)
@@ -101,9 +105,10 @@ def _graded(g, y, activation):
     parts, per = parts_of(rows)
     gz = g if activation == "none" else xp.empty(g.shape, g.dtype)
     sums, gb = xp.empty((parts, n), wide(g)), xp.empty((n,), g.dtype)
-    grid = (-(-n // TILE[0]), parts)
+    v = packs(n, g, y, gz)
+    grid = (-(-n // (TILE[0] * v)), parts)
     args = (g, y, gz, sums, *sizes(rows, n, per))
-    launch(SOURCE, f"graded<f::{activation}_grad, {t}>", grid, TILE, args)
+    launch(SOURCE, f"graded<f::{activation}_grad, {t}, {v}>", grid, TILE, args)
     add = (sums, gb, *sizes(parts, n))
     launch(SOURCE, f"add_parts<{t}>", blocks(n), (BLOCK,), add)
     return gz, gb

@@ -145,6 +145,27 @@ __global__ void rescale(const __grid_constant__ Lists<MOST> lists, int count, in
   if (!all) *finite = 0.0;
 }
 
+// lists.at[1] = lists.at[0], in another dtype.
+template <class S, class T, int MOST>
+__global__ void cast_all(const __grid_constant__ Lists<MOST> lists, int count, int chunks) {
+  constexpr int PACK = Pack<S>::size < Pack<T>::size ? Pack<S>::size : Pack<T>::size;
+  for (int c = blockIdx.x; c < chunks; c += gridDim.x) {
+    const int i = owner(lists, count, c);
+    const Index begin = Index(c - lists.chunk[i]) * CHUNK, rest = lists.size[i] - begin;
+    const int n = rest < CHUNK ? int(rest) : CHUNK;
+    const S* x = static_cast<const S*>(lists.at[0][i]) + begin;
+    T* y = static_cast<T*>(lists.at[1][i]) + begin;
+    const int packed = aligned(x) && aligned(y) ? n / PACK * PACK : 0;
+    for (int j = threadIdx.x * PACK; j < packed; j += blockDim.x * PACK) {
+      const auto pack = load_pack<PACK>(x + j);
+      Pack<T, PACK> made;
+      for (int e = 0; e < PACK; e++) made.at[e] = T(Wide<S>(pack.at[e]));
+      store_pack(y + j, made);
+    }
+    for (int j = packed + threadIdx.x; j < n; j += blockDim.x) y[j] = T(load(x, j));
+  }
+}
+
 // total += g, V elements at a time. Both may be the same array.
 template <class T, int V> __global__ void accumulate(T* total, const T* g, Index n) {
   for (Index i = first() * V; i < n; i += stride() * V) {

@@ -35,12 +35,15 @@ _LISTS = {
     n: np.dtype([("at", np.uint64, (4, n)), ("size", np.int64, n), ("chunk", np.int32, n)])
     for n in (_FEW, _MANY)
 }
+# To and from float only: a double by way of a float to a half would round twice.
+_CASTS = dict.fromkeys(p for t in DTYPES for p in ((t, "float32"), ("float32", t)))
 _ALL_DTYPES = ("adam", "square_parts", "rescale")
 SOURCE = Source(
     "update",
     ["advance_step", "advance_scale", "sum_parts", *[f"accumulate<{t}, {v}>" for t, v in PACKED]]
     + [f"sgd<{t}, {k}, {n}>" for t in TYPES.values() for k in (2, 3) for n in _LISTS]
-    + [f"{k}<{t}, {n}>" for k in _ALL_DTYPES for t in TYPES.values() for n in _LISTS],
+    + [f"{k}<{t}, {n}>" for k in _ALL_DTYPES for t in TYPES.values() for n in _LISTS]
+    + [f"cast_all<{TYPES[s]}, {TYPES[t]}, {n}>" for s, t in _CASTS for n in _LISTS],
 )
 
 
@@ -98,6 +101,22 @@ def sum_of_squares(*arrays):
         launch(SOURCE, kernel, (min(chunks, MOST_BLOCKS),), (BLOCK,), args)
     launch(SOURCE, "sum_parts", (1,), (BLOCK,), (parts, total, *sizes(parts.size)))
     return total
+
+
+def _casts(*xs, dtype):
+    return (xs[0].dtype.name, np.dtype(dtype).name) in _CASTS
+
+
+@accepts(dtypes=DTYPES, when=_casts)
+def cast_all(*xs, dtype):
+    xp, launch, _ = device(xs[0])
+    ys = tuple([xp.empty(x.shape, dtype) for x in xs])
+    types = f"{ctype(xs[0])}, {ctype(ys[0])}"
+    for table, most, count, chunks in _tables(zip(xs, ys, strict=True)):
+        args = (table, np.int32(count), np.int32(chunks))
+        kernel = f"cast_all<{types}, {most}>"
+        launch(SOURCE, kernel, (min(chunks, MOST_BLOCKS),), (BLOCK,), args)
+    return ys
 
 
 def _update(kernel, hyper, parameters, numbers):

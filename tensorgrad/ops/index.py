@@ -4,12 +4,13 @@ A key is split into a *template* of slices, integers, None and Ellipsis, which i
 index arrays, which are inputs; the template has `ARRAY` in their place.
 """
 
+import math
 import operator
 
 import numpy as np
 
 from ..backend import is_half, namespace
-from ..core import Tensor, op
+from ..core import OPS, Tensor, op
 from ..errors import DTypeError, IndexingError, user_line
 from ..switches import switches
 from .samples import Sample, draw, integers
@@ -153,12 +154,83 @@ def getitem(x, *index, template):
 )
 def scatter_add(values, *index, shape, template):
     """Zeros of `shape` with `values` added at the indices. Duplicates accumulate, in float32 for
-    halves."""
+    halves, in an order that follows from the indices alone."""
     xp, key = namespace(values), key_of(template, index)
     if not index:
         out = xp.zeros(shape, dtype=values.dtype)
         out[key] = values
         return out
+    if xp is not np:  # whose add.at adds by atomics, in the order in which they arrive
+        return _by_rows(values, index, shape, template)
     out = xp.zeros(shape, dtype="float32" if is_half(values.dtype) else values.dtype)
     xp.add.at(out, key, values.astype(out.dtype))
     return out.astype(values.dtype)
+
+
+def _by_rows(values, index, shape, template):
+    """scatter_add as the gradient of an embedding: the indexed axes are the rows of the table, the
+    others its features."""
+    xp, arrays, indexed, slices, axis = namespace(values), iter(index), {}, {}, 0
+    for part in template:
+        if part is ...:
+            axis += len(shape) - sum(map(_axes, template))
+        elif part is not None:
+            if isinstance(part, slice):
+                slices[axis] = part
+            else:
+                indexed[axis] = next(arrays).astype("int64") if part is ARRAY else part
+            axis += 1
+    ids = 0
+    for axis, i in indexed.items():
+        ids = ids * shape[axis] + i % max(1, shape[axis])
+    others = [a for a in range(len(shape)) if a not in indexed]
+    first, end = _place(template, ids.ndim, len(shape)), values.ndim
+    order = [*range(first, first + ids.ndim), *range(first), *range(first + ids.ndim, end)]
+    rows = values.transpose(order)
+    rows = rows.reshape(ids.size, math.prod(rows.shape[ids.ndim :]))
+
+    count = math.prod([shape[a] for a in indexed])
+    sums = OPS["embedding_grad"](xp.ascontiguousarray(rows), ids.reshape(-1), count=count)
+    lengths = [len(range(shape[a])[slices.get(a, slice(None))]) for a in others]
+    sums = sums.reshape(*[shape[a] for a in indexed], *lengths)
+    sums = sums.transpose([[*indexed, *others].index(a) for a in range(len(shape))])
+    if sums.shape == tuple(shape) and all((s.step or 1) > 0 for s in slices.values()):
+        return sums
+    out = xp.zeros(shape, dtype=values.dtype)
+    out[tuple([slices.get(a, slice(None)) for a in range(len(shape))])] = sums
+    return out
+
+
+def _place(template, ndim, axes):
+    """Which axis of x[key] is the first of the index arrays', which broadcast to `ndim` axes."""
+    probe = np.zeros((2,) * ndim, int)  # NumPy knows
+    key = [
+        probe
+        if part is ARRAY
+        else 0
+        if isinstance(part, int)
+        else slice(None)
+        if isinstance(part, slice)
+        else part
+        for part in template
+    ]
+    return np.zeros((1,) * axes)[tuple(key)].shape.index(2) if ndim else 0
+
+
+def segment_sum(rows, ids, count):
+    """(count, m) from rows (n, m): row i is the sum of those with ids (n,) == i. A segmented scan
+    over the sorted ids (Hillis & Steele 1986), without atomics, and the host waits for nothing."""
+    xp, n, dtype = namespace(rows), len(rows), rows.dtype
+    ids = ids.astype("int64")
+    ids = xp.where((ids >= 0) & (ids < count), ids, count)
+    order = xp.argsort(ids, kind="stable")
+    ids, sums, last, step = ids[order], rows[order], xp.ones(n, dtype=bool), 1
+    sums = sums.astype("float32") if is_half(dtype) else sums
+    while step < n:
+        same = (ids[step:] == ids[:-step])[:, None]
+        sums[step:] = sums[step:] + xp.where(same, sums[:-step], 0)
+        step *= 2
+    last[:-1] = ids[1:] != ids[:-1]
+    out = xp.zeros((count + 1, rows.shape[1]), dtype=dtype)
+    out[xp.where(last, ids, count)] = sums.astype(dtype)
+    return out[:count]

@@ -8,6 +8,7 @@ derivatives of any order need no more formulas.
 from ..backend import namespace
 from ..core import op
 from .conv import check_images, extent, padded, shifts
+from .index import ARRAY, scatter_add
 from .reduce import narrow, widened
 from .samples import Sample, draw, integers
 
@@ -65,10 +66,10 @@ def gather_places(x, where):
 def scatter_places(x, where, *, size):
     """The adjoint of gather_places, a scatter-add: zeros (n, c, *size) with the elements of x added
     at the flat indices `where` of their planes, in float32 for halves."""
-    xp, planes = namespace(x), x.shape[0] * x.shape[1]
-    out = xp.zeros((planes, size[0] * size[1]), dtype=widened(x).dtype)
-    xp.add.at(out, (xp.arange(planes)[:, None], _planes(where)), widened(_planes(x)))
-    return narrow(out.reshape(*x.shape[:2], *size), x)
+    planes = x.shape[0] * x.shape[1]
+    rows, shape = namespace(x).arange(planes)[:, None], (planes, size[0] * size[1])
+    out = scatter_add(_planes(x), rows, _planes(where), shape=shape, template=(ARRAY, ARRAY))
+    return out.reshape(*x.shape[:2], *size)
 
 
 @op(

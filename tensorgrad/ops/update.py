@@ -1,5 +1,5 @@
-"""Optimizer steps: ops that write parameters and the optimizer's state in place; and the
-accumulation of gradients.
+"""Optimizer steps: ops that write parameters and the optimizer's state in place; and what else is
+done to all parameters at once: casts, the accumulation of gradients.
 
 `hyper` is the float64 vector [learning rate, step] of a parameter group. It is on the device of the
 parameters, so that a captured step reads its values at each launch, not those at capture. With a
@@ -74,6 +74,19 @@ def undone_unless(apply_if, arrays):
 def accumulate(total, g):
     """total += g, of one shape: gradient accumulation."""
     total += g
+
+
+@op(
+    outputs=("*",),
+    differentiable=False,
+    samples=lambda: [
+        Sample(tuple([draw(s, seed=i) for i, s in enumerate(_SHAPES)]), {"dtype": "float32"}),
+        Sample((draw((2, 3)),), {"dtype": "float64"}),
+    ],
+)
+def cast_all(*xs, dtype):
+    """Each array in another floating dtype; on a GPU in one launch."""
+    return tuple([x.astype(dtype) for x in xs])
 
 
 @op(

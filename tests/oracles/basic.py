@@ -192,6 +192,7 @@ def _layer_norm_grad(g, x, weight, mean, rstd, needs):
 
 
 ORACLES |= {
+    "cast_all": lambda *xs, dtype: tuple([x.astype(dtype) for x in xs]),
     "sum_of_squares": lambda *xs: np.sum([np.sum(x.astype(float) ** 2) for x in xs]),
     "square_grad": lambda g, x: 2 * g * x,
     "tanh_grad": lambda g, y: g * (1 - y**2),

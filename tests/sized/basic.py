@@ -93,6 +93,9 @@ SIZED = {
     "advance_random": lambda k: [Sample((STATE,), {"blocks": k})],
     "accumulate": lambda k: vector(k, WIDE, WIDE),
     "sum_of_squares": lambda k: [Sample((*vector(k, *[WIDE] * 2)[0].args, draw((5000,))))],
+    "cast_all": lambda k: [
+        Sample((*vector(k, *[WIDE] * 2)[0].args, draw((5000,))), {"dtype": "float32"})
+    ],
     "advance_step": lambda k: [Sample((H,))],
     "advance_scale": lambda k: [
         Sample((np.array([8.0, float(k)]), np.ones(1)), SCALE)
