@@ -23,7 +23,7 @@ def warmup(dtypes: tuple[str, ...] = ("float32",)) -> str:
     for name in sorted({op.family for op in OPS.values()}):
         kernel_module("cpu", name)  # all loops defined before the first is run
     warm = importlib.import_module("tensorgrad.kernels.cpu.warm")
-    jit = importlib.import_module("tensorgrad.kernels.cpu.jit")
+    cache = importlib.import_module("tensorgrad.kernels.cpu.cache")
     work = [(op, dtype) for op in OPS.values() if _kernel(op) for dtype in dtypes]
     begin = time.perf_counter()
     with tqdm(work, desc="compiling", unit="kernel") as bar:
@@ -33,7 +33,8 @@ def warmup(dtypes: tuple[str, ...] = ("float32",)) -> str:
             with warm.on_all_threads():
                 _run(op, dtype)
     seconds = time.perf_counter() - begin
-    return f"{len(work)} kernels ready after {seconds:.0f} s, cached in {jit.cache_folder()}"
+    kept = f"cached in {place}" if (place := cache.folder()) else "but no folder can keep them"
+    return f"{len(work)} kernels ready after {seconds:.0f} s, {kept}"
 
 
 def _kernel(op: Op) -> Any:
