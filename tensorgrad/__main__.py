@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,9 @@ def main(argv: list[str] | None = None) -> int:
     where.add_argument("--tiny", action="store_true", help="on the CPU, that everything runs")
     bench.add_argument("--output", help="JSON file (./gpu_training-<date>.json)")
     options = vars(parser.parse_args(argv))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a locale may lack the letters of a path
+            stream.reconfigure(errors="backslashreplace")
     try:
         command = options.pop("command")
         if command == "doctor":

@@ -11,6 +11,7 @@ import numpy as np
 from .backend import dtype_of, is_floating
 from .core import OPS, Op
 from .dispatch import kernel_module
+from .errors import BackendError
 
 _FLOAT64 = ("hyper", "by")  # inputs of optimizers, in any dtype of the parameters
 
@@ -20,6 +21,9 @@ def warmup(dtypes: tuple[str, ...] = ("float32",)) -> str:
     one, so that Numba compiles and caches both; cached ones are only loaded. Returns a summary."""
     from tqdm import tqdm
 
+    jit = importlib.import_module("tensorgrad.kernels.cpu.jit")
+    if reason := jit.why_not():
+        raise BackendError(f"warmup: {reason}: pip install numba")
     for name in sorted({op.family for op in OPS.values()}):
         kernel_module("cpu", name)  # all loops defined before the first is run
     warm = importlib.import_module("tensorgrad.kernels.cpu.warm")

@@ -62,7 +62,7 @@ class Kept:
             try:
                 _write(path, dumps(result._reduce()))
             except OSError as error:
-                _warn_once(f"compiled kernels cannot be kept in {path.parent}: {error}")
+                warn_once(f"compiled kernels cannot be kept in {path.parent}: {error}")
 
     def _path(self, signature: Any, codegen: Any) -> Path | None:
         """The file for arguments of these types on this processor."""
@@ -161,7 +161,7 @@ def folder() -> Path | None:
     if refused or not lasting:
         why = refused[0] if refused else "no folder for them can be written (see NUMBA_CACHE_DIR)"
         where = f"kept in {place}" if lasting else "compiled anew by each process"
-        _warn_once(f"{why}: compiled kernels are {where}")
+        warn_once(f"{why}: compiled kernels are {where}")
     return place
 
 
@@ -271,5 +271,7 @@ def _fingerprint() -> str:
 
 
 @functools.cache
-def _warn_once(message: str) -> None:
+def warn_once(message: str) -> None:
+    """Warn of that once in a process."""
+    message = message.replace("\n", " ")
     warnings.warn(f"tensorgrad: {message}", RuntimeWarning, stacklevel=2)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import importlib.util
+import importlib
 import os
 import sys
 import threading
@@ -20,9 +20,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from . import cache
+from . import cache, forks
 
 prange = range  # numba.prange once Numba runs; kernels take the name from here
 
@@ -44,7 +42,9 @@ _LOOPS_ONLY = {"prange": True, **dict.fromkeys(_OTHERS, False)}
 
 _lock = threading.RLock()
 loops: list[Jitted] = []
-_forked = False
+_forked = _held = False
+_FORKED = """a forked process runs its loops on one thread and compiles those that it does not find,
+which may take seconds; processes of multiprocessing.get_context("spawn") need not"""
 _extensions: list[Callable[[ModuleType], object]] = []  # run once Numba is there
 
 
@@ -188,8 +188,10 @@ def _numba() -> ModuleType:
     n = threads_asked()
     if n and not late:  # Numba reads it on import, and complains if it changes afterwards
         os.environ.setdefault("NUMBA_NUM_THREADS", str(n))
-    import numba
-
+    try:
+        import numba
+    except Exception as error:  # of another NumPy, without its LLVM, ...
+        raise ImportError(f"Numba cannot be imported: {error}") from error
     if n and late:  # its pool may have started: mask the threads above n, for this thread
         numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))
     _extend(numba)
@@ -212,11 +214,28 @@ class Pool(NamedTuple):
     reason: str
 
 
+def _before_fork() -> None:
+    """Wait until nothing compiles: the child could not, if one of its locks were taken by a thread
+    that it does not have."""
+    global _held
+    _held = _lock.acquire(timeout=60)
+    running = pool.cache_info().currsize and pool().layer == "tbb"
+    if running and threading.active_count() > 1:
+        forks.mute()
+
+
+def _in_parent() -> None:
+    forks.unmute()
+    if _held:
+        _lock.release()
+
+
 def _in_forked_child() -> None:
     """A forked child has none of the pool's threads, and TBB does not always notice: when the
     parent's are slow to leave, a parallel loop in the child waits for them for ever. So loops run
     serially there; processes that are spawned have a pool of their own."""
     global _lock, _forked
+    forks.unmute()
     _lock, _forked = threading.RLock(), True
     pool.cache_clear()
     for loop in loops:
@@ -224,7 +243,9 @@ def _in_forked_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_forked_child)
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_forked_child
+    )
 
 
 @functools.cache
@@ -281,6 +302,8 @@ def _load_tbb() -> str | None:
 @contextlib.contextmanager
 def _announced(name: str) -> Iterator[None]:
     """Say on a terminal that something compiles: it may take seconds, and happens once."""
+    if _forked and not cache.has(name):
+        cache.warn_once(_FORKED)
     if not sys.stderr.isatty() or cache.has(name):
         yield
         return
@@ -304,10 +327,17 @@ def threading_layer() -> str | None:
     return pool().layer
 
 
+def why_not() -> str | None:
+    """Why nothing can be compiled here, or None."""
+    try:
+        _numba()
+    except ImportError as error:
+        return str(error)
+    return None
+
+
 def describe() -> dict[str, str]:
     """What the CPU kernels run on, for `python -m tensorgrad doctor`."""
-    if importlib.util.find_spec("numba") is None:
-        return {"numba": "not installed: kernels are not available"}
     layer, reason = pool()
     return {
         "numba": _numba().__version__,
