@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,9 @@ def main(argv: list[str] | None = None) -> int:
     bench.add_argument("--only", help="the cases whose name contains this")
     bench.add_argument("--output", help="JSON file (./gpu_training-<date>.json)")
     options = vars(parser.parse_args(argv))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a locale may lack the letters of a path
+            stream.reconfigure(errors="backslashreplace")
     try:
         command = options.pop("command")
         if command == "doctor":

@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 MODES = ("auto", "always", "reference")
 _tables: list[Kernels] = []
 _watchers: list[Callable[[Op, Callable], Callable]] = []
+_unusable: set[str] = set()  # folders of kernels that cannot be compiled here
 _mode = os.environ.get("TENSORGRAD_KERNELS", "auto")
 
 
@@ -80,10 +82,12 @@ def resolve(op: Op, kind: type) -> tuple[Callable, Callable, int]:
     function for first inputs of fewer than `least` elements, for which a kernel does not pay."""
     if _mode not in MODES:
         raise BackendError(f"TENSORGRAD_KERNELS={_mode!r}: {suggest(_mode, MODES)}")
-    module = None if _mode == "reference" else kernel_module(BY_TYPE[kind].kernels, op.family)
+    folder = BY_TYPE[kind].kernels
+    off = _mode == "reference" or folder in _unusable
+    module = None if off else kernel_module(folder, op.family)
     kernel = getattr(module, op.name, None)
     ref = _in_float32(op.ref) if _bfloat16 and op.kind == "map" else op.ref
-    if BY_TYPE[kind].kernels == "cuda":
+    if folder == "cuda":
         return _on_gpu(op, kind, kernel, ref)
     if kernel is None:
         return ref, ref, sys.maxsize
@@ -93,9 +97,28 @@ def resolve(op: Op, kind: type) -> tuple[Callable, Callable, int]:
     def run(*arrays, **params):
         if getattr(arrays[at], "size", least) < least:  # below the kernel's threshold
             return ref(*arrays, **params)
-        return kernel(*arrays, **params) if accept(arrays, params) else ref(*arrays, **params)
+        try:
+            return kernel(*arrays, **params) if accept(arrays, params) else ref(*arrays, **params)
+        except ImportError as error:  # before the kernel has computed anything
+            _without(folder, error)
+            return ref(*arrays, **params)
 
     return run, ref, 0 if at else least
+
+
+def _without(folder: str, error: ImportError) -> None:
+    """Go on with references alone where there is no Numba to compile the CPU's kernels."""
+    if folder != "cpu":
+        raise error
+    if folder not in _unusable:
+        _unusable.add(folder)
+        _clear()
+        warnings.warn(
+            f"tensorgrad: {error}. All ops run on NumPy alone, large ones more slowly: "
+            "pip install numba, and see python -m tensorgrad doctor",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def _on_gpu(op: Op, kind: type, kernel: Any, ref: Callable) -> tuple[Callable, Callable, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -15,7 +15,7 @@ _PACKAGES: tuple[str, ...] = ("numpy", "numba", "tbb", "cupy-cuda13x", "cupy-cud
 _PACKAGES += ("ml_dtypes", "nvidia-cudnn-frontend", "nvidia-cudnn-cu13", "nvidia-cudnn-cu12")
 _VARIABLES: tuple[str, ...] = ("TENSORGRAD_BACKEND", "TENSORGRAD_KERNELS", "TENSORGRAD_NUM_THREADS")
 _VARIABLES += ("TENSORGRAD_TF32", "TENSORGRAD_CUDNN", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
-_VARIABLES += ("NUMBA_THREADING_LAYER",)
+_VARIABLES += ("NUMBA_THREADING_LAYER", "NUMBA_CACHE_DIR")
 
 
 def report() -> str:
@@ -29,9 +29,17 @@ def report() -> str:
     }
     lines = []
     for title, facts in sections.items():
-        lines.append(title)
-        lines += [f"  {name:22} {value}" for name, value in facts] or ["  (nothing set)"]
+        found = [f"  {name:22} {value}" for name, value in _surviving(facts)]
+        lines += [title, *(found or ["  (nothing set)"])]
     return "\n".join(lines)
+
+
+def _surviving(facts: Iterable[tuple[str, object]]) -> Iterator[tuple[str, object]]:
+    """The facts up to an error, and that: whatever is broken here, the rest is to be read."""
+    try:
+        yield from facts
+    except Exception as error:
+        yield "ERROR", f"{type(error).__name__}: {error}"
 
 
 def _versions() -> Iterator[tuple[str, str]]:
@@ -140,6 +148,9 @@ def _blas() -> Iterator[tuple[str, str]]:
 def _cpu_kernels() -> Iterator[tuple[str, str]]:
     from .kernels.cpu import blas, jit
 
+    if reason := jit.why_not():
+        yield "WARNING", f"none can be compiled, all ops run on NumPy alone: {reason}"
+        return
     yield from jit.describe().items()
     yield "products", blas.describe()
     layer, reason = jit.pool()

@@ -136,14 +136,15 @@ class _Casts:
 
     def plan(self) -> None:
         """Note for the next block which parameters to cast together: at most so many numbers."""
-        size, beside = _AT_ONCE, []
+        size: int = _AT_ONCE
+        beside: list[Any] = []
         for leaf in self.used:
             if (t := leaf.tensor()) is None:
                 continue
             size += t.size
             if size > _AT_ONCE:
                 size, beside = t.size, []
-                leaf.beside = beside
+                leaf.beside = beside  # type: ignore[assignment]
             else:
                 beside.append(leaf.tensor)
 

@@ -11,6 +11,7 @@ import numpy as np
 from .backend import dtype_of, is_floating
 from .core import OPS, Op
 from .dispatch import kernel_module
+from .errors import BackendError
 
 _FLOAT64 = ("hyper", "by")  # inputs of optimizers, in any dtype of the parameters
 
@@ -20,10 +21,13 @@ def warmup(dtypes: tuple[str, ...] = ("float32",)) -> str:
     one, so that Numba compiles and caches both; cached ones are only loaded. Returns a summary."""
     from tqdm import tqdm
 
+    jit = importlib.import_module("tensorgrad.kernels.cpu.jit")
+    if reason := jit.why_not():
+        raise BackendError(f"warmup: {reason}: pip install numba")
     for name in sorted({op.family for op in OPS.values()}):
         kernel_module("cpu", name)  # all loops defined before the first is run
     warm = importlib.import_module("tensorgrad.kernels.cpu.warm")
-    jit = importlib.import_module("tensorgrad.kernels.cpu.jit")
+    cache = importlib.import_module("tensorgrad.kernels.cpu.cache")
     work = [(op, dtype) for op in OPS.values() if _kernel(op) for dtype in dtypes]
     begin = time.perf_counter()
     with tqdm(work, desc="compiling", unit="kernel") as bar:
@@ -33,7 +37,8 @@ def warmup(dtypes: tuple[str, ...] = ("float32",)) -> str:
             with warm.on_all_threads():
                 _run(op, dtype)
     seconds = time.perf_counter() - begin
-    return f"{len(work)} kernels ready after {seconds:.0f} s, cached in {jit.cache_folder()}"
+    kept = f"cached in {place}" if (place := cache.folder()) else "but no folder can keep them"
+    return f"{len(work)} kernels ready after {seconds:.0f} s, {kept}"
 
 
 def _kernel(op: Op) -> Any:

@@ -1,13 +1,12 @@
-"""The compilation of CPU loops: Numba imported only when needed, its cache, its thread pool."""
+"""What the compiled loops stand on: Numba only when needed, its thread pool, formulas."""
 
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from tensorgrad.kernels.cpu import jit, products, scalars
+from tensorgrad.kernels.cpu import jit, scalars
 
 RUN = """
 import numpy as np, sys
@@ -40,98 +39,13 @@ def test_small_arrays_run_without_numba():
     assert python("run(); print('numba' in sys.modules)", 9000) == "True"
 
 
-# --- the cache ----------------------------------------------------------------------------------
-
-
-def entries(folder):
-    return sorted(p for p in Path(folder).rglob("*.nb[ic]"))
-
-
-def test_machine_code_is_cached(tmp_path):
-    python("run()", NUMBA_CACHE_DIR=tmp_path)
-    kept = {p: p.stat().st_mtime_ns for p in entries(tmp_path)}
-    assert len(kept) == 2, "an index and its machine code"
-    python("run()", NUMBA_CACHE_DIR=tmp_path)
-    assert {p: p.stat().st_mtime_ns for p in entries(tmp_path)} == kept
-
-
-@pytest.mark.parametrize("damage", [b"", b"cut short", b"\x80\x05\x95"])
-@pytest.mark.parametrize("kind", [".nbi", ".nbc"])
-def test_a_damaged_cache_entry_is_compiled_again(kind, damage, tmp_path):
-    python("run()", NUMBA_CACHE_DIR=tmp_path)
-    for path in entries(tmp_path):
-        if path.suffix == kind:
-            path.write_bytes(damage)
-    python("run()", NUMBA_CACHE_DIR=tmp_path)
-    assert all(p.stat().st_size > 20 for p in entries(tmp_path))
-    python("run()", NUMBA_CACHE_DIR=tmp_path)
-
-
-@pytest.mark.skipif(not products.preferred(), reason="products are the library's here")
-@pytest.mark.parametrize("damage", [b"", b"\x80\x05\x95"])
-def test_a_damaged_product_is_compiled_again(damage, tmp_path):
-    """Functions called by address are cached separately."""
-    program = "from tensorgrad.kernels.cpu import blas; blas.single(np.dtype('float64'))"
-    python(program, NUMBA_CACHE_DIR=tmp_path)
-    assert len(entries(tmp_path)) == 2
-    for path in entries(tmp_path):
-        path.write_bytes(damage)
-    python(program, NUMBA_CACHE_DIR=tmp_path)
-    assert all(p.stat().st_size > 20 for p in entries(tmp_path))
-    kept = {p: p.stat().st_mtime_ns for p in entries(tmp_path)}
-    python(program, NUMBA_CACHE_DIR=tmp_path)
-    assert {p: p.stat().st_mtime_ns for p in entries(tmp_path)} == kept
-
-
-def test_without_a_place_to_write_kernels_still_run(tmp_path):
-    """Root may write anywhere, so the folders here cannot exist: a file stands in their way."""
-    blocked = tmp_path / "file"
-    blocked.touch()
-    home = tmp_path / "home"
-    assert python(
-        "run(); print(jit.cache_folder())", NUMBA_CACHE_DIR=blocked / "a", XDG_CACHE_HOME=home
-    ).startswith(str(home))
-    assert len(entries(home)) == 2
-    folder = python(
-        "run(); print(jit.cache_folder())", NUMBA_CACHE_DIR=blocked, XDG_CACHE_HOME=blocked
-    )
-    assert "tensorgrad-" in Path(folder).name
-    assert not str(folder).startswith(str(blocked))
-    assert not Path(folder).exists(), "a temporary folder outlived its process"
-
-
-def test_folders_of_other_versions_are_removed_in_time(tmp_path):
-    old, recent, foreign = (tmp_path / n for n in ("tensorgrad-old", "tensorgrad-new", "other"))
-    for folder in (old, recent, foreign):
-        folder.mkdir()
-    for folder in (old, foreign):
-        os.utime(folder, (0, 0))
-    python("run()", NUMBA_CACHE_DIR=tmp_path)
-    assert not old.exists()
-    assert recent.exists()
-    assert foreign.exists()
-
-
-def test_an_error_in_a_loop_is_raised_and_nothing_dropped():
+def test_an_error_in_a_loop_is_raised():
     @jit.jit
     def wrong(x, y):
         y[0] = x.no_such_attribute
 
     with pytest.raises(Exception, match="no_such_attribute"):
         wrong(np.ones(3), np.ones(3))
-
-
-def test_cache_names_tell_formulas_and_dtypes_apart(tmp_path):
-    python(
-        """
-x64 = x.astype(np.float64)
-for op in ("sigmoid_grad", "tanh_grad"):
-    for a in (x, x64):
-        np.testing.assert_allclose(OPS[op](a, a), OPS[op].ref(a, a), rtol=1e-4, atol=1e-6)
-""",
-        NUMBA_CACHE_DIR=tmp_path,
-    )
-    assert len(entries(tmp_path)) == 8
 
 
 # --- threads ------------------------------------------------------------------------------------

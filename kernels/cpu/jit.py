@@ -2,30 +2,25 @@
 
 Nothing here imports Numba until a compiled function is first called, so programs on small arrays
 never pay for it (0.1 s and 35 MB). Then, once per process: TBB is loaded and made Numba's thread
-pool, and a folder is found that the machine code can be cached in.
+pool, and a folder is found that the machine code can be kept in (cache.py).
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import ctypes
 import functools
-import hashlib
-import importlib.util
+import importlib
 import os
-import shutil
 import sys
-import tempfile
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-import numpy as np
+from . import cache, forks
 
 prange = range  # numba.prange once Numba runs; kernels take the name from here
 
@@ -47,16 +42,14 @@ _LOOPS_ONLY = {"prange": True, **dict.fromkeys(_OTHERS, False)}
 
 _lock = threading.RLock()
 loops: list[Jitted] = []
-_forked = False
+_forked = _held = False
+_FORKED = """a forked process runs its loops on one thread and compiles those that it does not find,
+which may take seconds; processes of multiprocessing.get_context("spawn") need not"""
 _extensions: list[Callable[[ModuleType], object]] = []  # run once Numba is there
 
 
 class Jitted:
-    """A function that is compiled when first called, once for each dtype of its first argument.
-
-    One dtype, one machine-code file: two processes that compile different dtypes at the same time
-    then never write the same file, which Numba's cache does not survive.
-    """
+    """A function that is compiled when first called, once for each dtype of its first argument."""
 
     def __init__(self, function: Callable, parallel_from: int | None, reassociate: bool):
         self.function = function
@@ -74,59 +67,47 @@ class Jitted:
         return run(*args) if run is not None else self._first_call(key, args)
 
     def _first_call(self, key: tuple, args: tuple) -> Any:
-        """Compile or load, and run. Loops raise nothing themselves, so an error on the first call
-        is one of loading: a cache entry cut short. It is dropped and compiled again, once."""
+        """Compile or load, and run."""
         dtype, wide = key
         with _lock:
             parallel = wide and pool().layer is not None
-            run = self._compile(dtype, parallel)
-            name = run.py_func.__qualname__
+            name = f"{self.name}-{dtype}" + ("-parallel" if parallel else "")
+            run = self._compile(name, parallel)
             with _announced(name):
-                try:
-                    result = run(*args)
-                except Exception:
-                    if not _drop(name):
-                        raise
-                    run = self._compile(dtype, parallel)
-                    result = run(*args)
+                result = run(*args)
             self._compiled[key] = run
             return result
 
-    def _compile(self, dtype: np.dtype, parallel: bool) -> Callable:
+    def _compile(self, name: str, parallel: bool) -> Callable:
         numba, globe = _numba(), self.function.__globals__
         if "prange" in globe:
             globe["prange"] = numba.prange
         fast = set(_REASSOCIATE if self.reassociate else _CONTRACT)
-        compiler = functools.partial(
-            numba.njit, parallel=_LOOPS_ONLY if parallel else False, fastmath=fast
-        )
-        name = f"{self.name}-{dtype}" + ("-parallel" if parallel else "")
-        return _cached(compiler, self.function, name)
+        function, loops = _named(self.function, name), _LOOPS_ONLY if parallel else False
+        run = numba.njit(parallel=loops, fastmath=fast, **_FLAGS)(function)
+        run._cache = cache.Kept(function, name)
+        return run
 
 
-def _cached(compiler: Callable, f: Callable, name: str) -> Any:
-    """What the compiler makes of a function, under that name in the cache."""
+def _named(f: Callable, name: str) -> Callable:
+    """A copy of a function under another name."""
     copy = FunctionType(f.__code__, f.__globals__, f.__name__, None, f.__closure__)
     copy.__module__, copy.__qualname__ = f.__module__, name
-    config = _numba().config
-    before, config.CACHE_DIR = config.CACHE_DIR, str(cache_folder())
-    try:
-        return compiler(cache=True, **_FLAGS)(copy)
-    finally:
-        config.CACHE_DIR = before
+    return copy
 
 
 def c_function(function: Callable, signature: Any, name: str) -> Any:
     """Compile a function, or load it, as one that C could call at its `address`: machine code of
     many loops then calls a single copy of it."""
-    compiler = functools.partial(_numba().cfunc, signature, fastmath=set(_CONTRACT))
+    _numba()
+    from numba.core.ccallback import CFunc  # which `numba.cfunc` makes and compiles at once
+
+    function, options = _named(function, name), {"fastmath": set(_CONTRACT), **_FLAGS}
     with _lock, _announced(name):
-        try:
-            return _cached(compiler, function, name)
-        except Exception:
-            if not _drop(name):
-                raise
-            return _cached(compiler, function, name)
+        made = CFunc(function, (signature.args, signature.return_type), {}, options)
+        made._cache = cache.Kept(function, name)
+        made.compile()
+        return made
 
 
 def _formulas(function: Callable) -> Iterator[str]:
@@ -207,8 +188,10 @@ def _numba() -> ModuleType:
     n = threads_asked()
     if n and not late:  # Numba reads it on import, and complains if it changes afterwards
         os.environ.setdefault("NUMBA_NUM_THREADS", str(n))
-    import numba
-
+    try:
+        import numba
+    except Exception as error:  # of another NumPy, without its LLVM, ...
+        raise ImportError(f"Numba cannot be imported: {error}") from error
     if n and late:  # its pool may have started: mask the threads above n, for this thread
         numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))
     _extend(numba)
@@ -231,11 +214,28 @@ class Pool(NamedTuple):
     reason: str
 
 
+def _before_fork() -> None:
+    """Wait until nothing compiles: the child could not, if one of its locks were taken by a thread
+    that it does not have."""
+    global _held
+    _held = _lock.acquire(timeout=60)
+    running = pool.cache_info().currsize and pool().layer == "tbb"
+    if running and threading.active_count() > 1:
+        forks.mute()
+
+
+def _in_parent() -> None:
+    forks.unmute()
+    if _held:
+        _lock.release()
+
+
 def _in_forked_child() -> None:
     """A forked child has none of the pool's threads, and TBB does not always notice: when the
     parent's are slow to leave, a parallel loop in the child waits for them for ever. So loops run
     serially there; processes that are spawned have a pool of their own."""
     global _lock, _forked
+    forks.unmute()
     _lock, _forked = threading.RLock(), True
     pool.cache_clear()
     for loop in loops:
@@ -243,7 +243,9 @@ def _in_forked_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_forked_child)
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_forked_child
+    )
 
 
 @functools.cache
@@ -297,78 +299,12 @@ def _load_tbb() -> str | None:
     return None
 
 
-# --- the cache ----------------------------------------------------------------------------------
-
-
-@functools.cache
-def cache_folder() -> Path:
-    """A folder for machine code that can be written: NUMBA_CACHE_DIR if set, beside the kernels,
-    the user's cache, or a temporary one. Its name changes with the kernels' sources, Numba and
-    the processor: Numba itself would notice neither a change in another file nor another CPU."""
-    name = f"tensorgrad-{_fingerprint()}"
-    for base in _cache_bases():
-        folder = base / name
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):  # dates the folder, too
-                _remove_unused(base)
-                return folder
-        except OSError:
-            continue
-    folder = Path(tempfile.mkdtemp(prefix="tensorgrad-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
-
-
-def _remove_unused(base: Path, days: int = 30) -> None:
-    """Delete the folders of other versions that no process has used for some time."""
-    for folder in base.glob("tensorgrad-*"):
-        with contextlib.suppress(OSError):  # another process may do the same
-            if time.time() - folder.stat().st_mtime > days * 86400:
-                shutil.rmtree(folder)
-
-
-def _cache_bases() -> list[Path]:
-    given = os.environ.get("NUMBA_CACHE_DIR")
-    bases = [Path(given)] if given else [Path(__file__).parent / "__pycache__"]
-    if sys.platform == "win32":
-        user = os.environ.get("LOCALAPPDATA")
-    else:
-        user = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return [*bases, Path(user, "tensorgrad")] if user else bases
-
-
-def _fingerprint() -> str:
-    from llvmlite import binding
-
-    digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.read_bytes())
-    features = binding.get_host_cpu_features().flatten()
-    numpys = (np.__version__, np.__file__)  # whose BLAS the code may call
-    for fact in (*numpys, _numba().__version__, binding.get_host_cpu_name(), features):
-        digest.update(fact.encode())
-    return digest.hexdigest()[:16]
-
-
-def _entries(name: str) -> list[Path]:
-    """The files of a compiled function in the cache."""
-    plain = name.replace("<", "").replace(">", "")
-    return list(cache_folder().glob(f"*/*.{plain}-*.nb[ic]"))
-
-
-def _drop(name: str) -> bool:
-    """Delete the cache entries of a compiled function; whether there were any."""
-    entries = _entries(name)
-    for entry in entries:
-        entry.unlink(missing_ok=True)
-    return bool(entries)
-
-
 @contextlib.contextmanager
 def _announced(name: str) -> Iterator[None]:
     """Say on a terminal that something compiles: it may take seconds, and happens once."""
-    if not sys.stderr.isatty() or _entries(name):
+    if _forked and not cache.has(name):
+        cache.warn_once(_FORKED)
+    if not sys.stderr.isatty() or cache.has(name):
         yield
         return
     shown = name.replace(".<locals>.", " ")
@@ -391,14 +327,21 @@ def threading_layer() -> str | None:
     return pool().layer
 
 
+def why_not() -> str | None:
+    """Why nothing can be compiled here, or None."""
+    try:
+        _numba()
+    except ImportError as error:
+        return str(error)
+    return None
+
+
 def describe() -> dict[str, str]:
     """What the CPU kernels run on, for `python -m tensorgrad doctor`."""
-    if importlib.util.find_spec("numba") is None:
-        return {"numba": "not installed: kernels are not available"}
     layer, reason = pool()
     return {
         "numba": _numba().__version__,
         "threads": str(threads()),
         "threading layer": f"{layer or 'none, loops run serially'} ({reason})",
-        "cache": str(cache_folder()),
+        "cache": str(cache.folder() or "none: each process compiles anew"),
     }
