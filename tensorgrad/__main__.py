@@ -1,4 +1,4 @@
-"""Commands: python -m tensorgrad train | doctor | warmup | bench."""
+"""Commands: python -m tensorgrad train | doctor | warmup | bench | gpu-check."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ def main(argv: list[str] | None = None) -> int:
     where.add_argument("--gpu", action="store_true", help="on the GPU, in at most 8 minutes")
     where.add_argument("--tiny", action="store_true", help="on the CPU, that everything runs")
     bench.add_argument("--output", help="JSON file (./gpu_training-<date>.json)")
+    check = commands.add_parser(
+        "gpu-check", help="all that a new card should be asked, in a report"
+    )
+    check.add_argument("--minutes", type=float, default=8, help="for all of it (8)")
+    check.add_argument("--out", help="folder of the results (./gpu-check-<date>); goes on there")
     options = vars(parser.parse_args(argv))
     try:
         command = options.pop("command")
@@ -40,6 +45,10 @@ def main(argv: list[str] | None = None) -> int:
 
             print(warmup(("float32", "float64") if options["float64"] else ("float32",)))
             return 0
+        if command == "gpu-check":
+            from .gpu_check import main as gpu_check
+
+            return gpu_check(**options)
         if command == "bench":
             return _bench(options["tiny"], options["output"])
         from .train.digits import train_digits
