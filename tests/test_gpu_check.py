@@ -1,5 +1,5 @@
-"""`python -m tensorgrad gpu-check`, with small programs in the place of its steps: what is kept of
-a run that is cut short, that nothing outlives its time, and that the real steps are what they say."""
+"""`python -m tensorgrad gpu-check`, with small programs in the place of its steps: what a run that is
+cut short keeps, that nothing outlives its time, and that the real steps are what they say."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ import sys
 from pathlib import Path
 from tensorgrad.gpu_check import Step, check
 
-code = "import time; print('line ' * 9000, flush=True); time.sleep(0.1); print('\\nend')"
+code = "import time; print('line ' * 9000, flush=True); time.sleep(0.1); print('end')"
 every = [Step(f"s{i}", "", (sys.executable, "-c", code), 20) for i in range(6)]
 sys.exit(check(every, Path(sys.argv[1]), 5))
 """
