@@ -1,5 +1,5 @@
-"""`python -m tensorgrad gpu-check`, with small programs in the place of its steps: what a run that is
-cut short keeps, that nothing outlives its time, and that the real steps are what they say."""
+"""`python -m tensorgrad gpu-check`, with small programs in the place of its steps: what a run keeps
+that is cut short, that nothing outlives its time, and that the real steps are what they say."""
 
 from __future__ import annotations
 
