@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,11 +21,13 @@ ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "decoupl
 
 
 class Work(NamedTuple):
-    """A call and what it costs at least: bytes moved, or floating-point operations."""
+    """A call and what it costs at least: bytes moved, or floating-point operations. `peer` makes
+    the same call of PyTorch's, or gives None where that is not."""
 
     name: str
     call: Callable[[], object]
     cost: float
+    peer: Callable[[Place], Callable[[], object] | None] | None = None
 
 
 class Arrays:
@@ -101,7 +104,8 @@ def streaming(on: Arrays, nbytes: int) -> Iterator[Work]:
     yield work("embedding", 2, lambda: ops["embedding"](x, ids))
     sgd = {"momentum": 0.9, "nesterov": False, "weight_decay": 0.0}
     yield work("SGD, momentum", 5, lambda: ops["sgd"](h, x, g, moments[0], **sgd))
-    yield work("Adam", 7, lambda: ops["adam"](h, x, g, *moments, **ADAM))
+    update = work("Adam", 7, lambda: ops["adam"](h, x, g, *moments, **ADAM))
+    yield update._replace(peer=partial(torch_adam, x.dtype.name, x.size))
 
 
 def products(on: Arrays, tiny: bool) -> Iterator[Work]:
@@ -129,11 +133,11 @@ def products(on: Arrays, tiny: bool) -> Iterator[Work]:
     yield Work("conv2d 3 x 3", lambda: ops["conv2d"](x, w, padding=(1, 1)), flops)
 
 
-def speed(place: Place, work: Work, samples: int = 5) -> dict[str, float]:
+def speed(place: Place, work: Work, framework: str = "cupy") -> dict[str, float]:
     """Seconds of a call, and how much of its cost is done in one."""
-    timed = place.clock("cupy")
+    timed = place.clock(framework)
     calls, _ = calls_to_fill(timed, work.call, 0.0 if place.tiny else 0.02)
-    seconds = statistics.median([timed(work.call, calls) for _ in range(samples)])
+    seconds = statistics.median([timed(work.call, calls) for _ in range(5)])
     return {"us": seconds * 1e6, "per_second": work.cost / seconds}
 
 
@@ -167,18 +171,31 @@ def copying(place: Place, out: Any, x: Any) -> Callable[[], object]:
 
 def torch_product(place: Place, dtype: str, n: int) -> dict[str, float] | None:
     """PyTorch's, or None where it is not."""
+    torch = torch_on(place)
+    if torch is None:
+        return None
+    torch.backends.cuda.matmul.allow_tf32 = False
+    a = torch.rand(n, n, device=place.torch).to(getattr(torch, dtype))
+    return speed(place, Work("product", lambda: a @ a, 2 * n**3), "torch")
+
+
+def torch_adam(dtype: str, size: int, place: Place) -> Callable[[], object] | None:
+    """The step of PyTorch's fused Adam on one tensor, or None where it is not."""
+    torch = torch_on(place)
+    if torch is None:
+        return None
+    p = torch.zeros(size, device=place.torch, dtype=getattr(torch, dtype), requires_grad=True)
+    p.grad = torch.full_like(p, 1e-3)
+    return torch.optim.Adam([p], lr=1e-9, fused=True).step
+
+
+def torch_on(place: Place) -> Any:
+    """PyTorch, where it is installed and sees the place."""
     try:
         import torch
     except ImportError:
         return None
-    if not place.tiny and not torch.cuda.is_available():
-        return None
-    torch.backends.cuda.matmul.allow_tf32 = False
-    a = torch.rand(n, n, device=place.torch).to(getattr(torch, dtype))
-    timed = place.clock("torch")
-    calls, _ = calls_to_fill(timed, lambda: a @ a, 0.0 if place.tiny else 0.02)
-    seconds = statistics.median([timed(lambda: a @ a, calls) for _ in range(5)])
-    return {"us": seconds * 1e6, "per_second": 2 * n**3 / seconds}
+    return torch if place.tiny or torch.cuda.is_available() else None
 
 
 def measured(place: Place, top: dict[str, Any], budget: Budget, reserve: float) -> list[dict]:
@@ -211,11 +228,30 @@ def of_family(
             try:
                 with within(60):
                     found = speed(place, work)
-                yield {"name": work.name, **found, "fraction": found["per_second"] / ceiling}
+                    theirs = beside(place, work)
+                yield {
+                    "name": work.name,
+                    **found,
+                    "fraction": found["per_second"] / ceiling,
+                    **theirs,
+                }
             except Exception as error:
                 yield {"name": work.name, "error": said(error)}
     except Exception as error:  # while arrays were made
         yield {"name": "all that follow", "error": said(error)}
+
+
+def beside(place: Place, work: Work) -> dict[str, float]:
+    """How long PyTorch takes; a peer that fails is left out."""
+    try:
+        call = work.peer(place) if work.peer is not None else None
+        return (
+            {}
+            if call is None
+            else {"torch_us": speed(place, work._replace(call=call), "torch")["us"]}
+        )
+    except RuntimeError:
+        return {}
 
 
 def said(error: Exception) -> str:

@@ -28,6 +28,7 @@ from gpu_place import Budget, Place, calls_to_fill, within
 from networks import CNN, LSTM, MLP, Net, Transformer
 
 ROUNDS = 15
+PARTS = ("steps", "limits", "ops", "first")  # training, the card's own limits, ops, new processes
 LEAST = 3  # rounds; with fewer there is no median
 KERNELS_S, FIRST_S = 75.0, 60.0  # seconds kept for the ops and for the new processes
 CASE_S = 8.0  # a case that would have less is left out
@@ -195,7 +196,9 @@ def kernel_table(rows: list[dict[str, Any]]) -> list[str]:
     for row in [row for row in rows if "error" not in row]:
         mib = "" if row["mib"] is None else f"{row['mib']:.3g}"
         text = f"{row['name']:20}{row['dtype']:>10}{mib:>8}{row['us']:10.1f}"
-        lines.append(f"{text}{row['per_second']:12.3g}  {row['fraction']:.0%} of {row['limit']}")
+        theirs = f"; PyTorch {row['torch_us']:.1f} us" if "torch_us" in row else ""
+        text += f"{row['per_second']:12.3g}  {row['fraction']:.0%} of {row['limit']}"
+        lines.append(text + theirs)
     return lines
 
 
@@ -250,6 +253,11 @@ def notes(result: dict[str, Any], dropped: list[str], budget: Budget) -> list[st
     rows = [(case["name"], row) for case in result["cases"] for row in case["rows"]]
     wrong = [f"{name}: {row['framework']}" for name, row in rows if not row["agrees"]]
     lines = ["LOSSES DISAGREE in " + "; ".join(wrong) if wrong else "all losses agree"]
+    lines = lines if rows else []
+    if best := [
+        f"{case['name']} {over:.2f}" for case in result["cases"] if (over := over_torch(case))
+    ]:
+        lines.insert(0, "best of tensorgrad / best of PyTorch: " + ", ".join(best))
     few = [f"{c['name']} ({c['rounds']})" for c in result["cases"] if c["rounds"] < ROUNDS]
     if few and result["machine"]["gpu"][:4] != "none":
         lines.append(f"fewer than {ROUNDS} rounds, for time: " + ", ".join(few))
@@ -264,6 +272,15 @@ def notes(result: dict[str, Any], dropped: list[str], budget: Budget) -> list[st
         lines.append(f"missing {why}{every}"[:160])
     lines += [f"FAILED {text}"[:160] for text in failures(result)]
     return [*lines, f"{budget.spent():.0f} of {budget.seconds:.0f} s"]
+
+
+def over_torch(case: dict[str, Any]) -> float | None:
+    """The shortest median of tensorgrad's ways to train, over the shortest of PyTorch's."""
+    ours, theirs = (
+        [row["median"] for row in case["rows"] if row["framework"].startswith(name)]
+        for name in ("tensorgrad", "torch")
+    )
+    return min(ours) / min(theirs) if ours and theirs else None
 
 
 def failures(result: dict[str, Any]) -> list[str]:
@@ -291,7 +308,8 @@ def ours_failed(result: dict[str, Any]) -> bool:
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=420, help="for the whole run (420)")
-    parser.add_argument("--only", default="", help="the cases whose name contains this")
+    parser.add_argument("--only", default="", help="cases with this in their name; a|b for several")
+    parser.add_argument("--parts", default=",".join(PARTS), help="which: " + ",".join(PARTS))
     parser.add_argument("--output", type=Path, help="JSON file (./gpu_training-<date>.json)")
     parser.add_argument("--tiny", action="store_true", help="that all runs; needs no GPU")
     parser.add_argument("--first-step", nargs=2, metavar=("CASE", "FRAMEWORK"), help="one process")
@@ -299,7 +317,20 @@ def parsed() -> argparse.Namespace:
     path = options.output or Path("here.json")
     if path.is_dir() or not os.access(path.parent, os.W_OK):  # said now, not after the measurements
         parser.error(f"no file can be written to {path if options.output else Path.cwd()}")
+    options.parts = options.parts.split(",")
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"--parts: {', '.join(sorted(unknown))} is none of {', '.join(PARTS)}")
+    if "ops" in options.parts and "limits" not in options.parts:
+        parser.error("--parts: ops are measured beside the limits: give limits, too")
     return options
+
+
+def kept(result: dict[str, Any], path: Path | None) -> None:
+    """Write what there is so far, whole at any moment: a run may be cut short."""
+    if path is not None:
+        draft = path.with_name(f".{path.name}.draft")
+        draft.write_text(json.dumps(result, indent=1) + "\n")
+        draft.replace(path)
 
 
 def main() -> int:
@@ -315,32 +346,45 @@ def main() -> int:
         (case,) = [case for case in every if case.name == options.first_step[0]]
         first_step(case, options.first_step[1], place)
         return 0
-    every = harness.chosen(every, lambda case: case.name, options.only)
+    wanted = options.only.split("|")
+    every = [case for case in every if any(part in case.name for part in wanted)]
+    if not every:
+        print(f"no case has {options.only!r} in its name", file=sys.stderr)
+        return 2
     machine = {**harness.machine(), **place.describe()}
+    path = options.output or Path(f"gpu_training-{machine['date'][:10]}.json")
+    path = path if options.output or not options.tiny else None
     result: dict[str, Any] = {"script": "gpu_training", "machine": machine, "cases": []}
     result |= {"ceilings": {}, "kernels": [], "first_steps": [], "notes": []}
     dropped = []
-    reserve = KERNELS_S + FIRST_S if options.seconds > 2 * (KERNELS_S + FIRST_S) else 0.0
-    pending = list(every)
+    after = {"ops": KERNELS_S, "first": FIRST_S}  # seconds kept for what comes after the training
+    reserve = sum(seconds for part, seconds in after.items() if part in options.parts)
+    reserve = reserve if options.seconds > 2 * reserve else 0.0
+    pending = list(every) if "steps" in options.parts else []
     while pending:
         share = (budget.left() - reserve) / len(pending)
         if share < CASE_S:
             dropped.insert(0, pending.pop().name)
             continue
         result["cases"].append(run(pending.pop(0), place, budget, budget.spent() + share))
+        kept(result, path)
         print("\n".join(["", *table(result["cases"][-1])]), flush=True)
     try:
-        result["ceilings"] = gpu_kernels.ceilings(place)
-        reserve = FIRST_S if reserve else 0.0
-        result["kernels"] = gpu_kernels.measured(place, result["ceilings"], budget, reserve)
+        if "limits" in options.parts:
+            result["ceilings"] = gpu_kernels.ceilings(place)
+            kept(result, path)
+        if "ops" in options.parts:
+            reserve = FIRST_S if reserve and "first" in options.parts else 0.0
+            result["kernels"] = gpu_kernels.measured(place, result["ceilings"], budget, reserve)
+            kept(result, path)
     except Exception as error:
         result["kernels"] += [{"name": "ops", "dtype": "all", "mib": None, "error": said(error)}]
     print("\n".join(["", *kernel_table(result["kernels"])]), flush=True)
-    result["first_steps"] = first_steps(place, every, budget)
+    if "first" in options.parts:
+        result["first_steps"] = first_steps(place, every, budget)
     result["notes"] = notes(result, dropped, budget)
-    path = options.output or Path(f"gpu_training-{machine['date'][:10]}.json")
-    if options.output or not options.tiny:
-        path.write_text(json.dumps(result, indent=1) + "\n")
+    kept(result, path)
+    if path is not None:
         result["notes"].append(f"all figures: {path}")
     print("\n".join(["", "=" * 110, *summary(result)]))
     return 1 if ours_failed(result) else 0

@@ -1,4 +1,4 @@
-"""Commands: python -m tensorgrad train | doctor | warmup | bench."""
+"""Commands: python -m tensorgrad train | doctor | warmup | bench | gpu-check."""
 
 from __future__ import annotations
 
@@ -31,6 +31,11 @@ def main(argv: list[str] | None = None) -> int:
     bench.add_argument("--seconds", type=float, help="for the whole run (420)")
     bench.add_argument("--only", help="the cases whose name contains this")
     bench.add_argument("--output", help="JSON file (./gpu_training-<date>.json)")
+    check = commands.add_parser(
+        "gpu-check", help="all that a new card should be asked, in a report"
+    )
+    check.add_argument("--minutes", type=float, default=8, help="for all of it (8)")
+    check.add_argument("--out", help="folder of the results (./gpu-check-<date>); goes on there")
     options = vars(parser.parse_args(argv))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a locale may lack the letters of a path
@@ -47,6 +52,10 @@ def main(argv: list[str] | None = None) -> int:
 
             print(warmup(("float32", "float64") if options["float64"] else ("float32",)))
             return 0
+        if command == "gpu-check":
+            from .gpu_check import main as gpu_check
+
+            return gpu_check(**options)
         if command == "bench":
             return _bench(**options)
         from .train.digits import train_digits

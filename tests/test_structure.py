@@ -26,7 +26,7 @@ LAYERS = [
     {"autograd", "anomaly", "precision", "memory", "cuda", "recompute"},
     {"testing", "nn", "losses", "optim"},
     {"data", "train"},
-    {"doctor", "warmup", "__main__", "__init__"},
+    {"doctor", "warmup", "gpu_check", "__main__", "__init__"},
 ]
 RANK = {name: i for i, names in enumerate(LAYERS) for name in names}
 # The faces of a model reach up, lazily; core names ops for type checkers only.
