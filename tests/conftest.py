@@ -71,16 +71,21 @@ def _host(request):
 
 
 @pytest.fixture(autouse=True)
-def _quiet_and_seeded(request):
-    """A known seed, of a module's own `rng` too, so that no test depends on those before it; and no
-    floating-point warnings: tests look at values."""
+def _quiet_and_seeded():
+    """A known seed, and no floating-point warnings: tests look at values."""
     tg.seed(0)
-    module = request.node.getparent(pytest.Module)
-    if module is not None and isinstance(getattr(module.obj, "rng", None), np.random.Generator):
-        module.obj.rng = np.random.default_rng(0)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _numbers_of_its_own(request):
+    """A module's generator `rng` starts anew for each test, which then does not depend on those that
+    ran before it."""
+    module = request.node.getparent(pytest.Module)
+    if module is not None and isinstance(getattr(module.obj, "rng", None), np.random.Generator):
+        module.obj.rng = np.random.default_rng(0)
 
 
 def pytest_xdist_auto_num_workers(config):
