@@ -81,8 +81,7 @@ def _quiet_and_seeded():
 
 @pytest.fixture(autouse=True)
 def _numbers_of_its_own(request):
-    """A module's generator `rng` starts anew for each test, which then does not depend on those that
-    ran before it."""
+    """A module's generator `rng` starts anew for each test, so that none depends on others."""
     module = request.node.getparent(pytest.Module)
     if module is not None and isinstance(getattr(module.obj, "rng", None), np.random.Generator):
         module.obj.rng = np.random.default_rng(0)
