@@ -79,6 +79,14 @@ def _quiet_and_seeded():
         yield
 
 
+@pytest.fixture(autouse=True)
+def _numbers_of_its_own(request):
+    """A module's generator `rng` starts anew for each test, so that none depends on others."""
+    module = request.node.getparent(pytest.Module)
+    if module is not None and isinstance(getattr(module.obj, "rng", None), np.random.Generator):
+        module.obj.rng = np.random.default_rng(0)
+
+
 def pytest_xdist_auto_num_workers(config):
     """One process for a GPU; else as many as there are cores."""
     return 0 if config.option.markexpr in ("gpu", "sanitizer") else None

@@ -45,6 +45,11 @@ LAYERS = {  # how it is made, and what it takes
 NO_LAYERS = {"Activation", "Buffer", "Input", "Model", "Module", "Parameter", "Sequential"}
 
 
+@pytest.mark.parametrize("time", ["first", "second"])
+def test_numbers_do_not_depend_on_the_tests_before(time):
+    np.testing.assert_array_equal(rng.normal(size=3), np.random.default_rng(0).normal(size=3))
+
+
 def test_every_layer_is_among_them():
     known = {name.split()[0] for name in LAYERS} | NO_LAYERS | {"concatenate", "init"}
     assert known == set(nn.__all__)
@@ -72,8 +77,7 @@ def test_layer(name, dtype, gpu):
     make, given = LAYERS[name]
     tg.seed(0)
     model, half = make().astype("float64"), dtype == "bfloat16"
-    own = np.random.default_rng(2)  # the numbers are the same whichever tests ran before
-    x = given if isinstance(given, np.ndarray) else own.normal(size=given)
+    x = given if isinstance(given, np.ndarray) else rng.normal(size=given)
     model(tg.asarray(x))  # layers that find out their sizes have them
     wanted = trained(copy.deepcopy(model), x, "numpy", None)
     model = model.astype("float32" if half else dtype)
@@ -227,6 +231,6 @@ def test_after_memory_ran_out_training_goes_on(cupy):
 
 @pytest.mark.gpu
 def test_float32_products_are_not_rounded_to_tf32(cupy):
-    a, b = np.random.default_rng(2).normal(size=(2, 256, 256))
+    a, b = rng.normal(size=(2, 256, 256))
     y = tg.matmul(*[tg.asarray(x.astype("float32"), backend="cupy") for x in (a, b)])
     np.testing.assert_allclose(y.numpy(), a @ b, rtol=0, atol=2e-4)

@@ -386,10 +386,9 @@ class CublasLt:
 
     def release(self, stream: int) -> None:
         """Free the workspace of a stream that is about to be destroyed, once its work is done
-        (cudaFree waits)."""
-        with self.lock:
-            for context in self.contexts.values():
-                context.workspaces.pop(stream, None)
+        (cudaFree waits). Without the lock: the garbage collector calls it, at any time."""
+        for context in list(self.contexts.values()):
+            context.workspaces.pop(stream, None)
 
     def context(self) -> Context:
         """That of the current GPU."""
