@@ -108,7 +108,7 @@ class _Casts:
     memory is the graph's, then."""
 
     def __init__(self) -> None:
-        self.used: dict[Leaf, None] = {}  # in order
+        self.used: dict[Any, None] = {}  # leaves, in order
         self.ready: dict[Leaf, _Cast] = {}
 
     def cast(self, a: Tensor, dtype: np.dtype[Any]) -> Tensor:
@@ -136,8 +136,7 @@ class _Casts:
 
     def plan(self) -> None:
         """Note for the next block which parameters to cast together: at most so many numbers."""
-        size: int = _AT_ONCE
-        beside: list[Any] = []
+        size, beside = _AT_ONCE, list[Any]()
         for leaf in self.used:
             if (t := leaf.tensor()) is None:
                 continue
