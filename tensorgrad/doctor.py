@@ -146,7 +146,7 @@ def _blas() -> Iterator[tuple[str, str]]:
 
 
 def _cpu_kernels() -> Iterator[tuple[str, str]]:
-    from .kernels.cpu import blas, jit
+    from .kernels.cpu import blas, cache, jit
 
     if reason := jit.why_not():
         yield "WARNING", f"none can be compiled, all ops run on NumPy alone: {reason}"
@@ -156,3 +156,5 @@ def _cpu_kernels() -> Iterator[tuple[str, str]]:
     layer, reason = jit.pool()
     if layer is None:
         yield "WARNING", f"parallel loops run on one thread: {reason}"
+    for warning in cache.said:
+        yield "WARNING", warning

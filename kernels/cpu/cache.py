@@ -28,6 +28,7 @@ import numpy as np
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 _UNIX = hasattr(os, "geteuid")  # elsewhere a user's folders are closed to others by their ACLs
 _DIGEST = hashlib.sha256().digest_size
+said: list[str] = []  # the warnings of this process
 
 
 class Kept:
@@ -77,6 +78,14 @@ def has(name: str) -> bool:
     """Whether there is an entry of that function, for arguments of any types."""
     place = folder()
     return place is not None and any(place.glob(f"*.{plain(name)}.*.code"))
+
+
+def describe() -> str:
+    """Where machine code is kept, for `python -m tensorgrad doctor`."""
+    place = folder()
+    if place is None:
+        return "none: each process compiles anew"
+    return f"{place}, {shutil.disk_usage(place).free >> 20} MiB free"
 
 
 def plain(name: str) -> str:
@@ -272,6 +281,7 @@ def _fingerprint() -> str:
 
 @functools.cache
 def warn_once(message: str) -> None:
-    """Warn of that once in a process."""
+    """Warn of that once in a process, and have the doctor say it."""
     message = message.replace("\n", " ")
+    said.append(message)
     warnings.warn(f"tensorgrad: {message}", RuntimeWarning, stacklevel=2)

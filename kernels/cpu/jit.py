@@ -343,5 +343,5 @@ def describe() -> dict[str, str]:
         "numba": _numba().__version__,
         "threads": str(threads()),
         "threading layer": f"{layer or 'none, loops run serially'} ({reason})",
-        "cache": str(cache.folder() or "none: each process compiles anew"),
+        "cache": cache.describe(),
     }
