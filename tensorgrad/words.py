@@ -178,7 +178,7 @@ REFUSED: dict[str, str] = {
     "collate_fn": "there is none: data is arrays whose first axis is the examples",
     "sampler": "there is none: shuffle=True draws a new order for each pass",
     "weighted_metrics": "there is none: give metrics as functions of (prediction, target)",
-    "run_eagerly": "every step is eager, unless graphed=True",
+    "run_eagerly": "every step is eager with compile(..., graphed=False)",
     "mode": "a name with `accuracy` in it is to grow, every other to shrink",
     "baseline": "there is none: write a Callback with an epoch_end of your own",
 }
