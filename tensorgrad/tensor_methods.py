@@ -167,8 +167,14 @@ class TensorMethods(Operators, Methods):
         check_off_tape(self, "copy()")
         return Tensor(self._data.copy())
 
+    @explains_names
     def to(self, backend: str) -> Tensor:
-        """A copy on another backend, or itself if it is there. Gradients flow back."""
+        """A copy on another backend, or itself if it is there. Gradients flow back.
+
+        To a GPU, the host's array has been read when this returns, and may be written to; the copy
+        itself runs on the current stream, before what is asked of it later. To the host, this waits
+        for the device.
+        """
         home = BY_TYPE[type(self._data)]
         target = backends.get(backend)
         if target is home:

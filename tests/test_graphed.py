@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import warnings
 import weakref
 
 import numpy as np
@@ -13,9 +14,12 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import nn, optim
+from tensorgrad.cuda import graph as graphs
 from tensorgrad.optim import schedules
 from tensorgrad.switches import switches
+from tensorgrad.train import Callback, capturing
 
+from .conftest import DEFAULT
 from .steps import MODELS, OPTIMIZERS, RATES, training
 
 STEPS = 7
@@ -466,17 +470,18 @@ def test_fit_of_captured_steps(backend):
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((46, 4)).astype("float32"), rng.integers(0, 3, 46)
     found = []
-    for graphed in (False, True):
+    for graphed in (False, True, "auto"):
         tg.seed(2)
         model = nn.Sequential([nn.Dense(8, 4, activation="relu"), nn.Dropout(0.2), nn.Dense(3)])
         adam = optim.Adam(lr=schedules.cosine(0.05, 20))
         model.compile(adam, "cross_entropy", ["accuracy"], graphed=graphed)
         history = model.fit(x, y, epochs=4, batch_size=8, validation_data=(x, y), verbose=0)
         found.append((history.history, model.get_weights()))
-    (plain, weights), (captured, others) = found
-    assert plain == captured
+    plain, weights = found[0]
+    for captured, others in found[1:]:
+        assert plain == captured
+        same(weights, others)
     assert set(plain) == {"loss", "accuracy", "val_loss", "val_accuracy"}
-    same(weights, others)
 
 
 class Asking(nn.Module):
@@ -492,3 +497,213 @@ def test_fit_of_a_step_that_cannot_be_captured(backend):
         return
     with pytest.raises(tg.GraphError, match=r"test_graphed\.py:\d+ cannot be captured"):
         model.fit(x, y, batch_size=4, verbose=0)
+
+
+# --- fit, which captures unasked where that is safe ---------------------------------------------
+
+X, Y = np.random.default_rng(0).normal(size=(46, 4)).astype("float32"), np.arange(46) % 3
+
+
+@pytest.fixture
+def captures(gpu, monkeypatch):
+    """A list with an entry for each capture; the GPU is the default backend."""
+    found = []
+    init = graphs._Capture.__init__
+
+    def counted(self, *args):
+        init(self, *args)
+        found.append(self)
+
+    monkeypatch.setattr(graphs._Capture, "__init__", counted)
+    tg.set_backend(gpu.name)
+    yield found
+    tg.set_backend(DEFAULT)
+
+
+class Twice(nn.Module):
+    def forward(self, x):
+        return x * 2.0
+
+
+def fitted(graphed, layers=(), loss="cross_entropy", metrics=(), optimizer=None, **how):
+    """The history and weights of a model, and what `fit` warned of."""
+    tg.seed(2)
+    model = nn.Sequential([nn.Dense(8, 4, activation="relu"), nn.Dropout(0.2), nn.Dense(3)])
+    model = nn.Sequential([*model.layers, *[layer() for layer in layers]])
+    model.compile(optimizer or optim.Adam(lr=0.05), loss, metrics, graphed)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            past = model.fit(X, Y, **{"epochs": 4, "batch_size": 8, "verbose": 0, **how})
+    told = [str(w.message) for w in told if "eagerly" in str(w.message)]
+    return past.history, model.get_weights(), told
+
+
+def as_eager(**how):
+    """Such a run has the numbers of an eager one; what it warned of."""
+    history, weights, told = fitted("auto", **how)
+    plain, others, silent = fitted(False, **how)
+    assert history == plain
+    assert not silent
+    same(weights, others)
+    return told
+
+
+def test_fit_captures_unasked(captures):
+    assert as_eager(metrics=["accuracy", tg.losses.cross_entropy]) == []
+    assert len(captures) == 2  # each fit once
+
+
+def test_a_short_fit_is_not_worth_a_capture(captures):
+    assert as_eager(epochs=2) == []
+    assert not captures
+
+
+def own_loss(z, t):
+    return tg.losses.cross_entropy(z, t)
+
+
+def half(z, t):
+    return 0.5
+
+
+class Slow(optim.SGD):
+    pass
+
+
+FOREIGN = {
+    "the layer Twice": {"layers": [Twice]},
+    "Dense.activation": {"layers": [lambda: nn.Dense(3, 3, activation=lambda x: x * 3.0)]},
+    "Sequential.stack": {"layers": [lambda: lambda x: x * 3.0]},
+    "the loss": {"loss": own_loss},
+    "the metric half": {"metrics": [half]},
+    "the optimizer Slow": {"optimizer": Slow},
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_python_of_the_users_own_runs_for_each_batch(name, captures):
+    how, told = FOREIGN[name], []
+    for graphed in ("auto", False):
+        made = {"optimizer": how["optimizer"](lr=0.1)} if "optimizer" in how else {}
+        found = fitted(graphed, **{**how, **made})
+        told.append(found)
+    assert told[0][0] == told[1][0]
+    same(told[0][1], told[1][1])
+    (message,) = told[0][2]  # once for both fits
+    assert f"{name} is Python of yours" in message
+    assert "graphed=True" in message
+    assert not captures
+
+
+def asking(monkeypatch):
+    monkeypatch.setattr(capturing, "foreign", lambda model, plan: None)
+    return nn.Sequential([nn.Dense(3, 4), Asking()])
+
+
+def with_an_array_of_the_host(monkeypatch):
+    inp = nn.Input(4)
+    return nn.Model(inp, np.float32([1, 2, 3]) * nn.Dense(3)(inp))
+
+
+@pytest.mark.parametrize("build", [asking, with_an_array_of_the_host])
+def test_what_refuses_to_be_captured_trains_eagerly(build, captures, monkeypatch):
+    found = []
+    for graphed in ("auto", False):
+        tg.seed(4)
+        model = build(monkeypatch).compile(optim.SGD(lr=0.1), "cross_entropy", graphed=graphed)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            past = [model.fit(X, Y, epochs=4, batch_size=8, verbose=0).history for _ in range(2)]
+        found.append((past, model.get_weights(), [str(w.message) for w in told]))
+    (past, weights, told), (plain, others, silent) = found
+    assert past == plain
+    same(weights, others)
+    assert not silent
+    (message,) = told  # once for both fits
+    assert "cannot be captured in a CUDA graph" in message
+    assert not captures
+
+
+def test_where_memory_is_short_steps_run_eagerly(captures, gpu, monkeypatch):
+    if gpu.name != "cudasim":
+        pytest.skip("a card's memory is not short")
+    xp = gpu.xp
+    monkeypatch.setattr(xp.cuda.runtime, "memGetInfo", lambda: (3 << 20, 1 << 40))
+    monkeypatch.setattr(xp.cuda.MemoryPool, "total_bytes", lambda self: 2 << 20)
+    (message,) = as_eager()
+    assert "3 MiB of the device are free, and a graph may need 2 and more" in message
+    assert not captures
+
+
+class Changing(Callback):
+    def __init__(self, change):
+        self.change = change
+
+    def train_begin(self, model, names):
+        self.first = not hasattr(self, "first")
+
+    def epoch_end(self, model, epoch, scores):
+        if epoch == 1 and self.first:
+            self.change(model)
+
+
+def less_dropout(model):
+    model.layers[1].p = 0.7
+
+
+def thaw(model):
+    model.layers[0].trainable = True
+
+
+def another_beta(model):
+    model.plan.optimizer.groups[0]["beta1"] = 0.1
+
+
+def halved(model):
+    model.plan.optimizer.lr = 0.01
+
+
+def no_dropout(model):
+    model.layers[1].eval()
+
+
+CHANGES = (less_dropout, thaw, another_beta, halved, no_dropout)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_a_callback_changes_is_heeded(change, captures):
+    found = []
+    for graphed in ("auto", True, False):
+        tg.seed(2)
+        model = nn.Sequential([nn.Dense(8, 4, activation="relu"), nn.Dropout(0.2), nn.Dense(3, 8)])
+        model.layers[0].trainable = change is not thaw
+        model.compile(optim.Adam(lr=0.05), "cross_entropy", graphed=graphed)
+        fit = {"epochs": 6, "batch_size": 8, "verbose": 0, "callbacks": Changing(change)}
+        found.append((model.fit(X, Y, **fit).history, model.get_weights()))
+    for history, weights in found[:2]:
+        assert history == found[2][0]
+        same(weights, found[2][1])
+    assert len(captures) == (2 if change is halved else 4)
+
+
+def test_a_refused_capture_leaves_tensors_as_they_were(captures):
+    w = nn.Parameter(tg.ones(3))
+    before, node = w._data, w.node
+
+    def step(x):
+        w.data = w.data * 2.0 if switches.each_time is not None else w.data
+        return (w * x).sum()
+
+    quick = tg.cuda.graphed(step, tg.ones(3), 1)
+    quick(tg.ones(3))
+    with pytest.raises(tg.GraphError, match="new data"):
+        quick(tg.ones(3))
+    assert w._data is before
+    assert w.node is node
+
+
+@pytest.mark.parametrize("graphed", ["yes", None, 1, "True"])
+def test_graphed_is_a_switch_or_auto(graphed):
+    with pytest.raises(tg.ArgumentError, match='graphed is True, False or "auto"'):
+        nn.Sequential([nn.Dense(1, 1)]).compile(graphed=graphed)

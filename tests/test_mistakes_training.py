@@ -225,6 +225,8 @@ MISTAKES = {
         "predict": (lambda: compiled().predict(X, batch=3), "predict: .*is batch_size="),
         "dataset": (lambda: tg.data.DataLoader(dataset=X), "DataLoader: .*here it is data="),
         "num_workers": (lambda: tg.data.DataLoader(X, num_workers=3), "needs none"),
+        "non_blocking": (lambda: leaf().to("numpy", non_blocking=True), "DataLoader copies"),
+        "pinned": (lambda: leaf().pin_memory(), "a DataLoader, which copies"),
         "restore": (lambda: EarlyStopping(restore_best_weights=True), "is restore_best="),
         "loss of PyTorch": (lambda: losses.CrossEntropyLoss, "cross_entropy, which takes logits"),
         "loss of Keras": (lambda: losses.get("binary_crossentropy"), "is binary_cross_entropy"),

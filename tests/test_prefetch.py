@@ -83,6 +83,35 @@ def test_what_is_on_the_device_stays_there(there):
             np.testing.assert_array_equal(part.numpy(), X[y.numpy()])
 
 
+def test_a_shuffled_order_is_copied_to_the_device_once(there):
+    """The indices of each batch would be a copy per array and step."""
+    if there.name != "cudasim":
+        pytest.skip("only cudasim sees copies")
+    from .cudasim.cuda import no_transfers
+
+    data = tuple([tg.asarray(a, backend=there.name) for a in (X, Y)])
+    batches = iter(DataLoader(data, 4, shuffle=True))
+    parts = [next(batches)]
+    with no_transfers():
+        parts += list(batches)
+    x, y = (np.concatenate([b[i].numpy() for b in parts]) for i in (0, 1))
+    assert sorted(y) == list(Y)
+    np.testing.assert_array_equal(x, X[y])
+
+
+@pytest.mark.parametrize("error", [MemoryError("full"), RuntimeError("cudaErrorMemoryAllocation")])
+def test_without_pinned_memory_batches_come_all_the_same(error, there, monkeypatch):
+    def refuses(size):
+        raise error
+
+    monkeypatch.setattr(there.xp.cuda, "alloc_pinned_memory", refuses)
+    with pytest.warns(UserWarning, match="bytes of pinned host memory"):
+        got = batches((X, Y), batch_size=4, shuffle=True)
+    for x, y in got:
+        np.testing.assert_array_equal(x, X[y])
+    assert sorted(np.concatenate([y for _, y in got])) == list(Y)
+
+
 def test_a_loop_left_early_ends_the_copies(there):
     for _ in range(3):
         for x, _ in DataLoader((X, Y), 2):

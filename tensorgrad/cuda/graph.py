@@ -81,10 +81,21 @@ def graphed(
 
 
 class Graphed:
-    """A step and, after the warmup, its graph."""
+    """A step and, after the warmup, its graph. With `refused`, a step that cannot be captured, or
+    for which `shortage` names a reason, is no error: the reason is passed there, and all further
+    steps run eagerly."""
 
-    def __init__(self, step: Callable, sample: tuple, warmup: int, home: Backend):
+    def __init__(
+        self,
+        step: Callable,
+        sample: tuple,
+        warmup: int,
+        home: Backend,
+        refused: Callable[[object], None] | None = None,
+        shortage: Callable[[Backend], str | None] = lambda home: None,
+    ):
         self.step, self.warmup, self.home = step, warmup, home
+        self.refused, self.shortage, self.eager = refused, shortage, False
         self.stream = home.xp.cuda.Stream(non_blocking=True)  # the default one cannot be captured
         blas = kernel_module("cuda", "device").of(home.array_type).blas  # type: ignore[union-attr]
         weakref.finalize(self, blas.release, self.stream.ptr).atexit = False
@@ -101,7 +112,7 @@ class Graphed:
     def __call__(self, *batch: Any) -> Any:
         batch = tuple([self._lift(a) for a in batch])
         aside = switches.each_time is not None or switches.anomaly is not None
-        if aside or [_form(a) for a in batch] != self.form:
+        if self.eager or aside or [_form(a) for a in batch] != self.form:
             return _map(Tensor.detach, self.step(*batch))
         for mine, given in zip(self.inputs, batch, strict=True):
             if isinstance(mine, Tensor):
@@ -114,8 +125,22 @@ class Graphed:
         if self.graph is not None and self.graph.stale():
             self.graph = None  # frees its memory before the next capture
         if self.graph is None:
-            self.graph = _Capture(self.step, self.inputs, self.home, self.stream)
+            self.graph = self._captured()
+        if self.graph is None:
+            return _map(Tensor.detach, self.step(*batch))
         return self.graph.launch()
+
+    def _captured(self) -> _Capture | None:
+        try:
+            if reason := self.shortage(self.home):
+                raise GraphError(reason)
+            return _Capture(self.step, self.inputs, self.home, self.stream)
+        except Exception as error:  # one of the step itself will come again
+            if self.refused is None:
+                raise
+            self.refused(error)
+            self.eager = True
+            return None  # the memory of the attempt goes with the error
 
     def _lift(self, a: Any) -> Any:
         """Arrays as tensors on the step's backend."""
@@ -168,8 +193,8 @@ class _Capture:
                     self.result = _map(Tensor.detach, step(*inputs))
                 _check(before, used)
             except BaseException as error:
-                for t, _, _, grad in before:
-                    t.grad = grad
+                for t, data, node, grad in before:
+                    t._data, t.node, t.grad = data, node, grad
                 if isinstance(error, RuntimeError) and not isinstance(error, TensorgradError):
                     raise _refusal("the step", _line(error, array_type), error) from error
                 raise

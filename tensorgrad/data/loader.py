@@ -13,7 +13,7 @@ from ..creation import host_generator
 from ..errors import ArgumentError, ShapeError
 from ..typing import ArrayLike, Batch, DType, Number, SupportsArray
 from ..words import explains_names
-from .prefetch import part, prefetched
+from .prefetch import ordered, part, prefetched
 
 
 def several(data: Any) -> bool:
@@ -39,8 +39,12 @@ def arrays_of(data: Any) -> tuple[Any, ...]:
 
 
 class DataLoader(Generic[Batch]):
-    """Iterates over arrays in mini-batches of Tensors on the default backend. For a GPU, batches of
-    host arrays are prefetched: the next is copied while the current step runs.
+    """Iterates over arrays in mini-batches of Tensors on the default backend.
+
+    For a GPU, batches of host arrays are prefetched, without being asked: the next is copied from
+    pinned memory, on a stream of its own, while the current step runs. A batch may be used at once
+    (on the stream that was current when it came), and is the caller's to keep. Arrays that are on
+    the GPU already stay there, and are cut there.
 
     Args:
         data: one array, or a tuple such as (x, y) of arrays with first axes of one length.
@@ -121,13 +125,14 @@ class DataLoader(Generic[Batch]):
         n, home = self.examples, default()
         order = host_generator().permutation(n) if self.shuffle else None
         starts = range(0, len(self) * self.batch_size, self.batch_size)
-        spans = [slice(start, min(start + self.batch_size, n)) for start in starts]
-        places = iter(spans) if order is None else (order[span] for span in spans)
+        spans = iter([slice(start, min(start + self.batch_size, n)) for start in starts])
+        orders = ordered(self.arrays, order)
         if home.kernels == "cuda":
-            batches = prefetched(self.arrays, places, home)
+            batches = prefetched(self.arrays, spans, orders, home)
         else:
             batches = (
-                [make(part(a, where), None, home.name) for a in self.arrays] for where in places
+                [make(part(a, span, orders), None, home.name) for a in self.arrays]
+                for span in spans
             )
         for batch in batches:
             tensors: Any = tuple([Tensor(a) for a in batch])

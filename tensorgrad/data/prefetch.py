@@ -1,7 +1,13 @@
-"""Prefetching: the next batch is copied to the GPU while it computes on the current one."""
+"""Prefetching: the next batch is copied to the GPU while it computes on the current one.
+
+A batch that is handed out may be used at once on the stream that was current then: its copy comes
+before all that is asked of that stream from there on, and the host waits for nothing. Work on other
+streams has to be ordered after it, by an event. No later copy writes into its arrays.
+"""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from itertools import cycle
 from typing import Any
@@ -10,23 +16,33 @@ import numpy as np
 
 from ..backend import BY_TYPE, Array, Backend, make
 
-
-def part(a: Array, where: Any) -> Array:
-    """The examples of an array at `where`: a slice, or an index array on the host."""
-    here = BY_TYPE[type(a)]
-    return a[where if here.kernels == "cpu" or type(where) is slice else here.from_host(where)]
+Orders = dict[type, Array]  # a shuffled order where the arrays are, by their type; empty: as stored
 
 
-def prefetched(arrays: tuple, places: Iterator[Any], home: Backend) -> Iterator[list[Array]]:
-    """The batches of the arrays at `places`, on a CUDA-like backend. Host arrays are copied
-    asynchronously, from pinned memory on a separate stream, one batch ahead of the one that is
-    yielded: the copy overlaps with the computation on that one."""
+def ordered(arrays: tuple, order: np.ndarray | None) -> Orders:
+    """The order of the examples, copied once to each place where there are arrays."""
+    if order is None:
+        return {}
+    return {np.ndarray: order, **{type(a): BY_TYPE[type(a)].from_host(order) for a in arrays}}
+
+
+def part(a: Array, span: slice, orders: Orders) -> Array:
+    """The examples of an array at a span of the order."""
+    return a[orders[type(a)][span] if orders else span]
+
+
+def prefetched(
+    arrays: tuple, spans: Iterator[slice], orders: Orders, home: Backend
+) -> Iterator[list[Array]]:
+    """The batches of the arrays, on a CUDA-like backend. Host arrays are copied asynchronously,
+    from pinned memory on a separate stream, one batch ahead of the one that is yielded: the copy
+    overlaps with the computation on that one."""
     slots = [_Slot(home), _Slot(home)]
     stream = home.xp.cuda.Stream(non_blocking=True)
     before: tuple[_Slot, list[Array]] | None = None
     try:
-        for slot, where in zip(cycle(slots), places, strict=False):
-            sent = slot, slot.send(arrays, where, stream)
+        for slot, span in zip(cycle(slots), spans, strict=False):
+            sent = slot, slot.send(arrays, span, orders, stream)
             if before is not None:
                 yield _received(*before, home)
             before = sent
@@ -56,15 +72,15 @@ class _Slot:
         if self.done is not None:
             self.done.synchronize()
 
-    def send(self, arrays: tuple, where: Any, stream: Any) -> list[Array]:
+    def send(self, arrays: tuple, span: slice, orders: Orders, stream: Any) -> list[Array]:
         """Start copying a batch; returns its device arrays, to be read after `done` only."""
         self.wait()
         batch, copies = [], []
         for i, a in enumerate(arrays):
             if type(a) is not np.ndarray:
-                batch.append(make(part(a, where), None, self.home.name))
+                batch.append(make(part(a, span, orders), None, self.home.name))
                 continue
-            host = self._filled(i, a, where)
+            host = self._filled(i, a, orders[np.ndarray][span] if orders else span)
             batch.append(self.home.xp.empty(host.shape, host.dtype))
             copies.append((host, batch[-1]))
         # the new arrays may reuse memory that the current stream is still working on
@@ -80,11 +96,24 @@ class _Slot:
         if i not in self.pinned:  # the first batch is the largest
             shape = (count, *a.shape[1:])
             size = max(1, a.dtype.itemsize * int(np.prod(shape)))
-            memory = self.home.xp.cuda.alloc_pinned_memory(size)
-            self.pinned[i] = np.ndarray(shape, a.dtype, memory)
+            self.pinned[i] = np.ndarray(shape, a.dtype, self._pinned(size))
         host = self.pinned[i][:count]
         if type(where) is slice:
             host[...] = a[where]
         else:
             np.take(a, where, axis=0, out=host, mode="clip")  # "raise" would copy twice
         return host
+
+    def _pinned(self, size: int) -> Any:
+        """Pinned memory; where the system gives none, other memory, from which CUDA copies safely,
+        but makes the host wait."""
+        try:
+            return self.home.xp.cuda.alloc_pinned_memory(size)
+        except (MemoryError, RuntimeError) as error:
+            warnings.warn(
+                f"no {size} bytes of pinned host memory for a batch ({error}): copies to the GPU "
+                "hold up the program; smaller batches, or a higher limit of locked memory (ulimit "
+                "-l), let them run beside it",
+                stacklevel=2,
+            )
+            return bytearray(size)

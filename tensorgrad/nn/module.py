@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 import numpy as np
 
@@ -366,10 +366,16 @@ class Module:
         optimizer: Optimizer | str = "adam",
         loss: str | Callable[..., Tensor] = "mse",
         metrics: Metric | Iterable[Metric] = (),
-        graphed: bool = False,
+        graphed: bool | Literal["auto"] = "auto",
     ) -> Self:
         """Set what `fit` and `evaluate` use: optimizer, loss and metrics, each by name or object.
-        With `graphed`, `fit` launches each step on a GPU as one CUDA graph; see `cuda.graphed`."""
+
+        On a GPU `fit` launches each step as one CUDA graph, which gives the same bits and saves
+        the host's part of the launches (`cuda.graphed`): with `graphed="auto"` where layers, loss,
+        metrics and optimizer are all of this package, as a graph runs their Python once; otherwise
+        steps run eagerly, and `fit` says why, once. With True always, and what cannot be captured
+        is a GraphError; with False never. On NumPy it is all the same.
+        """
         from ..train import loop
 
         loop.compile(self, optimizer, loss, metrics, graphed)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 import numpy as np
 
 from .. import cuda, losses, optim
-from ..backend import BY_TYPE, is_floating, namespace
+from ..backend import BY_TYPE, default, is_floating, namespace
 from ..core import Tensor
 from ..data.loader import DataLoader, arrays_of
 from ..errors import ArgumentError, DTypeError, GraphError, ShapeError
@@ -22,6 +22,7 @@ from ..typing import ArrayLike
 from ..words import explains_names
 from . import metrics as metric_table
 from .callbacks import Callback, checked
+from .capturing import WORTH, capturing, frozen
 from .metrics import Metric
 
 if TYPE_CHECKING:
@@ -49,12 +50,14 @@ class EvaluateOptions(TypedDict, total=False):
 @dataclass
 class Plan:
     """What `compile` sets: optimizer, loss, metrics by name, and whether steps are captured in a
-    CUDA graph. Not a tuple, in which a loss that is a module would be registered as a submodule."""
+    CUDA graph; `told`: `fit` has said why they are not. Not a tuple, in which a loss that is a
+    module would be registered as a submodule."""
 
     optimizer: optim.Optimizer
     loss: Any
     metrics: list[tuple[str, Any]]
-    graphed: bool
+    graphed: bool | Literal["auto"]
+    told: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -94,9 +97,15 @@ class History:
 
 
 def compile(
-    model: Any, optimizer: Any, loss: Any, metrics: Metric | Iterable[Metric], graphed: bool
+    model: Any,
+    optimizer: Any,
+    loss: Any,
+    metrics: Metric | Iterable[Metric],
+    graphed: bool | Literal["auto"],
 ) -> Any:
     """Set the model's plan for training. Names are resolved now, so misspelt ones raise here."""
+    if graphed is not True and graphed is not False and graphed != "auto":
+        raise ArgumentError(f'compile: graphed is True, False or "auto", got {graphed!r}')
     several = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics or ()
     loss = losses.get(loss)
     named: dict[str, Any] = {}
@@ -259,8 +268,10 @@ def fit(
         c.train_begin(model, names)
     model.train()
     running = metric_table.Running(plan.names)
-    step = _step(model, plan, running, loader)
+    step, facts = _step(model, plan, running, loader, epochs), frozen(model, plan)
     for epoch in range(epochs):
+        if epoch and callbacks and (now := frozen(model, plan)) != facts:  # by a callback
+            step, facts = _step(model, plan, running, loader, epochs - epoch), now
         scores = _epoch(step, running, loader, verbose, f"epoch {epoch + 1}/{epochs}")
         if validation_data is not None:
             tested = _scores(model, plan, *validation_data, batch_size)
@@ -294,7 +305,9 @@ def _bind(optimizer: optim.Optimizer, model: Any) -> None:
         )
 
 
-def _step(model: Any, plan: Plan, running: Any, loader: DataLoader) -> Callable:
+def _step(
+    model: Any, plan: Plan, running: Any, loader: DataLoader, epochs: int
+) -> Callable[..., None]:
     """The training step of a batch: forward, backward, update, and the running means."""
 
     def step(xb: Tensor, yb: Tensor) -> None:
@@ -305,10 +318,14 @@ def _step(model: Any, plan: Plan, running: Any, loader: DataLoader) -> Callable:
         plan.optimizer.step()
         _add(running, plan, loss, output, yb)
 
-    if not plan.graphed:
+    home, size = default(), loader.batch_size
+    alike = epochs * max(1, loader.examples // size)  # steps of the first batch's shape
+    if not plan.graphed or home.kernels != "cuda" or (plan.graphed == "auto" and alike < WORTH):
         return step
-    first = DataLoader(tuple([a[: loader.batch_size] for a in loader.arrays]), loader.batch_size)
-    return cuda.graphed(step, next(iter(first)))
+    sample = next(iter(DataLoader(tuple([a[:size] for a in loader.arrays]), size)))
+    if plan.graphed == "auto":
+        return capturing(step, sample, home, model, plan)
+    return cuda.graphed(step, sample)
 
 
 def _add(running: Any, plan: Plan, loss: Tensor, output: Tensor, yb: Tensor) -> None:
