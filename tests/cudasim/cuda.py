@@ -134,6 +134,11 @@ class runtime:
     getDevice = staticmethod(lambda: _local.gpus[-1])
     getDeviceCount = staticmethod(lambda: gpus)
 
+    @staticmethod
+    def memGetInfo() -> tuple[int, int]:
+        """The device's memory, free and in all."""
+        return 1 << 40, 1 << 40
+
 
 def memory_of(array: np.ndarray) -> np.ndarray:
     """The array that owns the memory of a view."""
@@ -415,25 +420,6 @@ class MemoryPool:
 
 
 default_pool = MemoryPool()
-
-    def get_limit(self) -> int:
-        """That limit."""
-        return 0
-
-    def total_bytes(self) -> int:
-        """How much it holds, and `free_bytes` how much of that nothing uses."""
-        return 0
-
-    free_bytes = total_bytes
-
-
-class runtime:
-    """The part of `cupy.cuda.runtime` that is asked."""
-
-    @staticmethod
-    def memGetInfo() -> tuple[int, int]:
-        """The device's memory, free and in all."""
-        return 1 << 40, 1 << 40
 
 
 @contextlib.contextmanager
