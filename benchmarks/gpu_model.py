@@ -99,10 +99,11 @@ def ours(net: Net, half: bool) -> Count:
         nbytes = stored(iter(arrays))
         tables = [a for a in args if isinstance(a, (np.void, np.ndarray)) and a.dtype.names]
         for table in [a for a in tables if "size" in a.dtype.names]:  # addresses of many arrays
-            kind, dtype = name.partition("<")[0], name.partition("<")[2].split(",")[0]
-            kind += name.split(", ")[1] if kind == "sgd" else ""
-            width = {"float": 4, "double": 8}.get(dtype.rstrip(">"), 2)
-            nbytes += UPDATES[kind] * int(table["size"].sum()) * width
+            kind, _, types = name.rstrip(">").partition("<")
+            widths = [{"float": 4, "double": 8}.get(dtype, 2) for dtype in types.split(", ")]
+            kind += types.split(", ")[1] if kind == "sgd" else ""
+            passes = sum(widths[:2]) if kind == "cast_all" else UPDATES[kind] * widths[0]
+            nbytes += int(table["size"].sum()) * passes
         tally.add(f"{source.name}.cu {name.partition('<')[0]}", nbytes)
 
     def counted(a, b, out, *more):
