@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import backend as backends
-from .backend import BY_TYPE, Array, check_gpu, is_floating, make
+from .backend import BY_TYPE, Array, check_gpu, is_floating, make, zero_and_one
 from .backward import backprop
 from .core import Leaf, Tensor, stamp
 from .creation import asarray, check_off_tape, track
@@ -51,6 +51,8 @@ def seed_cotangent(y: Any, cotangent: Any, create_graph: bool) -> Any:
                 f"backward() of shape {y._data.shape}: a loss is a single number; take .mean() or "
                 ".sum(), or give a cotangent of that shape"
             )
+        if type(y._data) is np.ndarray and not (create_graph or y._data.ndim):
+            return zero_and_one(y._data)[1]  # made once: nobody writes to a cotangent that came in
         ones = BY_TYPE[type(y._data)].xp.ones_like(y._data)
         return Tensor(ones) if create_graph else ones
     g = cotangent if isinstance(cotangent, Tensor) else Tensor(make(cotangent))
