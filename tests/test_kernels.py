@@ -30,7 +30,9 @@ ROOT = Path(__file__).parent.parent
 HELPERS = {
     "blas",
     "buffers",
+    "cache",
     "conv_tiles",
+    "forks",
     "gather_gemm",
     "jit",
     "panels",
