@@ -36,7 +36,10 @@ def run(*dtypes):
         assert (y == 2 * x).all()
 
 """
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="owners and modes are of POSIX systems")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name != "posix", reason="owners and modes are of POSIX systems"),
+]
 as_root = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away"
 )

@@ -20,6 +20,8 @@ import tensorgrad as tg
 from tensorgrad import backend, gpu_check
 from tensorgrad.gpu_check import Step, check, steps
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 
 

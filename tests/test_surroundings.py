@@ -13,6 +13,8 @@ import sys
 import numpy as np
 import tensorgrad as tg
 
+pytestmark = pytest.mark.slow
+
 def work(n=20_000):
     x = np.linspace(-1, 1, n, dtype=np.float32)
     y = tg.tensor(x, requires_grad=True)
