@@ -87,6 +87,16 @@ def _numbers_of_its_own(request):
         module.obj.rng = np.random.default_rng(0)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """The tests of a family of ops go to one worker, which compiles its kernels once."""
+    for item in items:
+        for value in getattr(getattr(item, "callspec", None), "params", {}).values():
+            if isinstance(family := getattr(value, "family", None), str):
+                item.add_marker(pytest.mark.xdist_group(family))
+                break
+
+
 def pytest_xdist_auto_num_workers(config):
     """One process for a GPU; else as many as there are cores."""
     return 0 if config.option.markexpr in ("gpu", "sanitizer") else None
