@@ -548,3 +548,24 @@ def test_large_gradients_add_up_in_place_where_nobody_sees_it(monkeypatch):
     np.testing.assert_array_equal(x.grad, [16, 16, 16])
     np.testing.assert_array_equal(_Keep.kept, [[2, 2, 2]] * 3)
     np.testing.assert_array_equal(seed, [1, 1, 1])
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: tg.embedding(x, IDS),
+        lambda x: x[IDS],
+        lambda x: x[:, IDS % 3, None],
+        lambda x: tg.max_pool2d(x.reshape(1, 1, 5, 3), 2),
+        lambda x: tg.cross_entropy(x, [0, 2, 1, 1, 0], reduction="none"),
+        lambda x: tg.where(x > 0.1, x, 0.5 * x),
+    ],
+    ids=["embedding", "rows", "columns", "max_pool2d", "cross_entropy", "where"],
+)
+def test_second_order_where_the_cotangent_depends_on_the_input(f, backend):
+    """Of ops with indices and masks: the square makes their gradient's cotangent tracked."""
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    assert tg.gradcheck(lambda x: (f(x) ** 2).sum(), [tg.tensor(x)], order=2)
+
+
+IDS = np.array([[1, 0, 1], [4, 4, 1]])

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..backend import namespace
-from ..core import op
+from ..core import Tensor, op
 from .index import ARRAY, scatter_add, segment_sum
 from .samples import Sample, draw, integers
 
@@ -53,6 +53,6 @@ def embedding_grad(g, ids, *, count):
     if g.shape[:-1] != ids.shape or not g.shape:
         raise ValueError(f"g has shape {g.shape}, ids {ids.shape}: one row of g for each id")
     check_ids(ids, count)
-    if type(ids) is not np.ndarray and type(g) is type(ids):  # arrays of a GPU
+    if not isinstance(g, (np.ndarray, Tensor)):  # an array of a GPU
         return segment_sum(g.reshape(ids.size, g.shape[-1]), ids.reshape(-1), count)
     return scatter_add(g, ids, shape=(count, g.shape[-1]), template=(ARRAY,))
