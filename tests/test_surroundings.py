@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = """
 import sys
 import numpy as np
 import tensorgrad as tg
-
-pytestmark = pytest.mark.slow
 
 def work(n=20_000):
     x = np.linspace(-1, 1, n, dtype=np.float32)
