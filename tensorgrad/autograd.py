@@ -442,7 +442,8 @@ class _Call:
         """A gradient or None per input; raw arrays for a raw cotangent, else Tensors."""
         self.ctx.saved = saved
         try:
-            gs = type(self.ctx).backward(self.ctx, g)
+            own = g if isinstance(g, Tensor) else g.copy()  # which it may write to: g is shared
+            gs = type(self.ctx).backward(self.ctx, own)
         finally:
             self.ctx.saved = ()  # tensors there refer to this call: a reference cycle
         gs = gs if isinstance(gs, tuple) else (gs,)

@@ -364,6 +364,27 @@ class _Times(tg.Function):
         return g * b, g * a
 
 
+class _InPlace(tg.Function):
+    def forward(ctx, x):
+        return 0.5 * x
+
+    def backward(ctx, g):
+        g *= 0.5
+        return g
+
+
+def test_a_function_may_write_to_its_cotangent():
+    """Which it shares: with other branches of the graph, with the caller, and, where backward
+    starts, with all other losses."""
+    for _ in range(2):
+        assert tg.grad(_InPlace.apply)(3.0).item() == 0.5
+    assert tg.sigmoid(0.0).item() == 0.5
+    x, cotangent = tg.ones(3, requires_grad=True), np.ones(3, np.float32)
+    (_InPlace.apply(x) + _InPlace.apply(x) + x).backward(cotangent)
+    assert x.grad.tolist() == [2.0] * 3
+    assert cotangent.tolist() == [1.0] * 3
+
+
 def test_functions_of_single_numbers_are_differentiable_twice():
     # NumPy makes a scalar of a 0-d result, so the saved output is not the array that is kept
     assert tg.grad(tg.grad(_Exp.apply))(np.array(2.0)).item() == pytest.approx(np.exp(2.0))
