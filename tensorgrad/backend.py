@@ -71,6 +71,11 @@ def _is_cupy(kind: type) -> bool:
     return kind.__module__.split(".")[0] == "cupy"
 
 
+def is_host(kind: type) -> bool:
+    """Whether values of a type are in the memory of the host: all but arrays of other backends."""
+    return not _is_cupy(kind) and (kind not in BY_TYPE or BY_TYPE[kind].name == "numpy")
+
+
 def register(backend: Backend) -> None:
     """Register a backend by name and by array type."""
     BACKENDS[backend.name] = backend

@@ -52,12 +52,12 @@ def record(node, op, parents, saved, params, shape, dtype):
 class Leaf(Node):
     """The node of a tensor that gets a gradient; `written`: the seq of its last in-place update."""
 
-    __slots__ = ("beside", "tensor", "written")  # beside: what autocast casts with it
+    __slots__ = ("cast_with", "tensor", "written")  # cast_with: what autocast casts with it
 
     def __init__(self, tensor: Tensor):
         data = tensor._data
         record(self, None, (), (), {}, data.shape, data.dtype)
-        self.tensor, self.written, self.beside = weakref.ref(tensor), 0, ()
+        self.tensor, self.written, self.cast_with = weakref.ref(tensor), 0, ()
 
 
 class Out(Node):

@@ -36,7 +36,7 @@ def asarray(value: ArrayLike, dtype: DType = None, backend: str | None = None) -
         value: a number, an array, nested lists, a data frame: whatever NumPy converts to an array.
             A Tensor is returned itself; a list of Tensors is stacked, and gradients flow back.
         dtype: of the result; None keeps that of arrays, and is float32 for Python floats.
-        backend: of the result; None is that of an array, else the default backend.
+        backend: of the result; None is the default one, and of an array of a GPU its own.
     Raises: DTypeError for values that are not numeric.
 
     >>> asarray([1.0, 2.0]).dtype
@@ -78,8 +78,8 @@ def owned(value: Any, backend: str | None = None) -> Tensor:
 
 
 def beside(value: Any, x: Tensor) -> Tensor:
-    """A Tensor of `value`; NumPy arrays and lists are put on x's backend."""
-    return owned(value, x.backend if isinstance(value, (np.ndarray, list)) else None)
+    """A Tensor of `value`, put on x's backend unless it is an array of a GPU, which stays there."""
+    return owned(value, x.backend if backends.is_host(type(value)) else None)
 
 
 @explains_names

@@ -175,9 +175,10 @@ def suggest(name: object, choices: Iterable[str]) -> str:
     "did you mean 'sigmoid'? Known: relu, sigmoid"
     """
     choices = sorted(choices)
-    near = difflib.get_close_matches(str(name).lower(), choices, n=1, cutoff=0.5)
+    lower = {choice.lower(): choice for choice in choices}
+    near = difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.5)
     known = ", ".join(choices) or "none"
-    return (f"did you mean {near[0]!r}? " if near else "") + "Known: " + known
+    return (f"did you mean {lower[near[0]]!r}? " if near else "") + "Known: " + known
 
 
 def user_line() -> str:

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from .backend import BY_TYPE, is_floating
+from .backend import is_floating
 from .core import Tensor
-from .creation import asarray, owned
+from .creation import asarray, beside
 from .errors import ArgumentError, DTypeError, ShapeError
 from .functions.inputs import real
 from .ops import elementwise, loss, reduce
 from .switches import switches
 from .typing import ArrayLike
-from .words import NAMES, explains_names, missing
+from .words import explains_names, missing, no_other_names
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
 _REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -203,15 +203,13 @@ def cross_entropy(
 def _both(name: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
     """Both as tensors; ArgumentError where the tape shows that they are exchanged."""
     p = asarray(prediction)
-    if not isinstance(target, Tensor):
-        there = BY_TYPE[type(target)].name if type(target) in BY_TYPE else "numpy"
-        target = owned(target, p.backend if there == "numpy" else None)
-    if target.node is not None and p.node is None and switches.recording:
+    t = beside(target, p)
+    if t.node is not None and p.node is None and switches.recording:
         raise ArgumentError(
             f"{name}: the target requires a gradient and the prediction does not: prediction "
             f"first, target second, {name}(model(x), y)"
         )
-    return p, target
+    return p, t
 
 
 def _pair(name: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
@@ -324,7 +322,4 @@ def get(name: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 if not TYPE_CHECKING:  # else every name would be there for type checkers
-
-    def __getattr__(name: str) -> Any:
-        hint = f": {missing('losses', name, ())}" if name in NAMES["losses"] else ""
-        raise AttributeError(f"module 'tensorgrad.losses' has no attribute {name!r}{hint}")
+    __getattr__ = no_other_names("losses", [f.__name__ for f in LOSSES.values()])

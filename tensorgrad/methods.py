@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import functions as F
 from .core import Tensor
-from .typing import SupportsArray
-
-if TYPE_CHECKING:  # what the methods are put on
-    Base = SupportsArray
-else:
-    Base = object
+from .typing import ArrayBase
 
 
-class Methods(Base):
+class Methods(ArrayBase):
     """`x.sum(axis=0)` is `tg.sum(x, axis=0)`: the function, with x as its first input."""
 
     __slots__ = ()

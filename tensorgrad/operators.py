@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from sys import getrefcount
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from .errors import DTypeError, GraphError, ShapeError
 from .ops import discrete, elementwise, matmul
 from .ownership import shares_memory
 from .switches import switches
-from .typing import ArrayLike, SupportsArray
+from .typing import ArrayBase, ArrayLike
 
 # The functions that the operators call: those of the ops, without a detour.
 _add = elementwise.add.call
@@ -73,7 +73,7 @@ def check_writable(x: Any, what: str, instead: str, unnamed: bool = False) -> No
         )
 
 
-def held(a: Array, dtype: np.dtype[Any], what: str) -> Array:
+def cast_exactly(a: Array, dtype: np.dtype[Any], what: str) -> Array:
     """An array in the dtype of the tensor that takes its numbers. DTypeError where that would
     change them: fractions become whole ones, or whole ones are out of range."""
     if a.dtype == dtype or is_floating(dtype):
@@ -100,7 +100,7 @@ def _updated(x: Any, operation: Callable[..., Any], other: Any, sign: str) -> An
         if not np.can_cast(y.dtype, x.dtype, "same_kind"):
             said = f"x {sign} u: x holds {x.dtype}, the result would be {y.dtype}"
             raise DTypeError(f"{said}: x = x {sign[:-1]} u makes a new tensor")
-        y = y.astype(x.dtype) if y.node else Tensor(held(y._data, x.dtype, f"x {sign} u"))
+        y = y.astype(x.dtype) if y.node else Tensor(cast_exactly(y._data, x.dtype, f"x {sign} u"))
     if recorded or unnamed or y.node is not None:
         return y
     x._data = y._data
@@ -142,13 +142,8 @@ def _references_to_the_unnamed() -> int:
 
 _UNNAMED = _references_to_the_unnamed()
 
-if TYPE_CHECKING:  # what the operators are put on
-    Base = SupportsArray
-else:
-    Base = object
 
-
-class Operators(Base):
+class Operators(ArrayBase):
     """What they do not know is left to the other operand's type."""
 
     __slots__ = ()

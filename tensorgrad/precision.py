@@ -103,9 +103,9 @@ class _Cast(NamedTuple):
 
 
 class _Casts:
-    """The parameters that a block casts. They are remembered by the first of them (`Leaf.beside`),
-    and the next block that begins with it casts all in one launch. Each cast is used once: its
-    memory is the graph's, then."""
+    """The parameters that a block casts. They are remembered by the first of them, in
+    `Leaf.cast_with`, and the next block that begins with it casts all in one launch. Each cast is
+    used once: its memory is the graph's, then."""
 
     def __init__(self) -> None:
         self.used: dict[Any, None] = {}  # leaves, in order
@@ -114,7 +114,7 @@ class _Casts:
     def cast(self, a: Tensor, dtype: np.dtype[Any]) -> Tensor:
         """A parameter in the dtype, on the tape as by the op `cast`."""
         leaf: Any = a.node
-        if leaf.beside and leaf not in self.used and leaf not in self.ready:
+        if leaf.cast_with and leaf not in self.used and leaf not in self.ready:
             self._together(a, dtype)
         self.used[leaf] = None
         made = self.ready.pop(leaf, None)
@@ -127,7 +127,7 @@ class _Casts:
 
     def _together(self, first: Tensor, dtype: np.dtype[Any]) -> None:
         found = {first.node: first}
-        for t in [ref() for ref in first.node.beside]:
+        for t in [ref() for ref in first.node.cast_with]:
             if t is not None and t.node not in self.ready and _alike(t, first):
                 found[t.node] = t
         made = OPS["cast_all"](*[t._data for t in found.values()], dtype=dtype)
@@ -136,16 +136,16 @@ class _Casts:
 
     def plan(self) -> None:
         """Note for the next block which parameters to cast together: at most so many numbers."""
-        size, beside = _AT_ONCE, list[Any]()
+        size, group = _AT_ONCE, list[Any]()
         for leaf in self.used:
             if (t := leaf.tensor()) is None:
                 continue
             size += t.size
             if size > _AT_ONCE:
-                size, beside = t.size, []
-                leaf.beside = beside  # type: ignore[assignment]
+                size, group = t.size, []
+                leaf.cast_with = group  # type: ignore[assignment]
             else:
-                beside.append(leaf.tensor)
+                group.append(leaf.tensor)
 
 
 def _alike(t: Tensor, first: Tensor) -> bool:

@@ -25,14 +25,20 @@ def coerced(op: Any, arrays: list, nodes: list) -> list:
     """The arrays of a call in the dtypes of the law. `nodes` has False for those that were given
     raw: what the op saves of these is copied, as their owner may write to them before backward."""
     names, arrays = op.names(len(arrays)), _together(arrays, nodes)
-    free = [type(a) not in WEAK and n not in op.fixed for a, n in zip(arrays, names, strict=True)]
-    given = [(a, n) for a, n, is_free in zip(arrays, nodes, free, strict=True) if is_free]
+    promotes = _promoting(op, arrays)
+    given = [(a, node) for a, node, yes in zip(arrays, nodes, promotes, strict=True) if yes]
     dtype, record = _leading(given), switches.recording and any(nodes)
-    held = any(a.dtype == dtype for a, _ in given)  # else none of them would lead NumPy to it
+    present = any(a.dtype == dtype for a, _ in given)  # else none of them would lead NumPy to it
     return [
-        _coerce(a, node, is_free, dtype, held, record and name in op.rules.slots)
-        for a, node, is_free, name in zip(arrays, nodes, free, names, strict=True)
+        _coerce(a, node, yes, dtype, present, record and name in op.rules.slots)
+        for a, node, yes, name in zip(arrays, nodes, promotes, names, strict=True)
     ]
+
+
+def _promoting(op: Any, arrays: list) -> list[bool]:
+    """Which inputs take part in promotion: arrays that do not say something of their own."""
+    names = op.names(len(arrays))
+    return [type(a) not in WEAK and n not in op.fixed for a, n in zip(arrays, names, strict=True)]
 
 
 def _together(arrays: list, nodes: list) -> list:
@@ -64,11 +70,14 @@ def _leads_to(dtype: np.dtype, a: np.dtype) -> bool:
         return False
 
 
-def _coerce(a: Any, node: Any, free: bool, dtype: np.dtype | None, held: bool, save: bool) -> Array:
+def _coerce(
+    a: Any, node: Any, promotes: bool, dtype: np.dtype | None, present: bool, save: bool
+) -> Array:
+    """One array of a call in `dtype`, the one that leads; `present`: some input has it already."""
     if node is False and a.dtype.kind not in "biuf" and not is_floating(a.dtype):
         raise DTypeError(f"an operand of dtype {a.dtype}: tensors hold real numbers")
-    whole = node is False or (free and not is_floating(a.dtype))
-    if free and whole and dtype is not None and not (held and _leads_to(dtype, a.dtype)):
+    follows = node is False or (promotes and not is_floating(a.dtype))
+    if promotes and follows and dtype is not None and not (present and _leads_to(dtype, a.dtype)):
         return a.astype(dtype)
     return a.copy() if save and node is False and type(a) not in WEAK else a
 
@@ -82,14 +91,14 @@ def recomputed(
     `params` (several outputs, whose floating inputs are settled) only the result is cast."""
     if not is_floating(y.dtype):
         return y, arrays
-    names = op.names(len(arrays))
-    free = [type(a) not in WEAK and n not in op.fixed for a, n in zip(arrays, names, strict=True)]
-    if any(f and is_floating(a.dtype) for a, f in zip(arrays, free, strict=True)):
+    promotes = _promoting(op, arrays)
+    if any(yes and is_floating(a.dtype) for a, yes in zip(arrays, promotes, strict=True)):
         lawful = coerced(op, arrays, [None] * len(arrays))
-    elif params is None or not any(free):  # where(mask, 1.0, 0.0): nothing but numbers
+    elif params is None or not any(promotes):  # where(mask, 1.0, 0.0): nothing but numbers
         return y.astype(DEFAULT_DTYPE), arrays
     else:
-        lawful = [a.astype(DEFAULT_DTYPE) if f else a for a, f in zip(arrays, free, strict=True)]
+        lawful = [a.astype(DEFAULT_DTYPE) if yes else a
+                  for a, yes in zip(arrays, promotes, strict=True)]  # fmt: skip
     if params is None or all(a is b for a, b in zip(arrays, lawful, strict=True)):
         return y, arrays
     y = op.kernels[type(lawful[0])](*lawful, **params)

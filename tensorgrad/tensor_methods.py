@@ -22,7 +22,7 @@ from .creation import asarray, check_off_tape, track
 from .errors import ArgumentError, BackendError, DTypeError, GraphError, IndexingError, ShapeError
 from .methods import Methods
 from .numpy_protocol import call_of_function, call_of_ufunc
-from .operators import Operators, check_writable, held
+from .operators import Operators, cast_exactly, check_writable
 from .ops import index, matmul, shape
 from .ownership import unshared
 from .switches import recording, switches
@@ -52,7 +52,7 @@ def seed_cotangent(y: Any, cotangent: Any, create_graph: bool) -> Any:
                 ".sum(), or give a cotangent of that shape"
             )
         if type(y._data) is np.ndarray and not (create_graph or y._data.ndim):
-            return zero_and_one(y._data)[1]  # made once: nobody writes to a cotangent that came in
+            return zero_and_one(y._data)[1]  # shared: no rule writes to its cotangent
         ones = BY_TYPE[type(y._data)].xp.ones_like(y._data)
         return Tensor(ones) if create_graph else ones
     g = cotangent if isinstance(cotangent, Tensor) else Tensor(make(cotangent))
@@ -263,7 +263,7 @@ class TensorMethods(Operators, Methods):
         template, arrays = index.split_key(key, x._data)
         place = index.key_of(template, arrays)
         new = make(value._data if isinstance(value, Tensor) else value, None, x.backend)
-        new = new if x.dtype.kind == "b" else held(new, x.dtype, "x[i] = v")
+        new = new if x.dtype.kind == "b" else cast_exactly(new, x.dtype, "x[i] = v")
         data = x._data if unshared(x) else x._data.copy()
         try:
             data[place] = new

@@ -21,6 +21,12 @@ class SupportsArray(Protocol):
         """Its elements as a NumPy array."""
 
 
+if TYPE_CHECKING:  # the base of the mixins of Tensor, which define `__array__` only together
+    ArrayBase = SupportsArray
+else:
+    ArrayBase = object
+
+
 Number: TypeAlias = bool | int | float
 ArrayLike: TypeAlias = "Tensor | SupportsArray | Number | Sequence[Any]"
 Axis: TypeAlias = "int | None"

@@ -387,10 +387,21 @@ def missing(where: str, name: str, known: Iterable[str]) -> str:
     """What to write for a name that `where`, a part of the package or a kind of object, has not."""
     if name in NAMES[where]:
         return f"here it is {NAMES[where][name]}"
-    if where == "nn" and name in NAMES["losses"]:
-        return f"here it is tg.losses.{NAMES['losses'][name]}"
+    for part in ("losses", "optim") if where in ("tensorgrad", "nn") else ():
+        if name in NAMES[part]:
+            return f"here it is tg.{part}.{NAMES[part][name]}"
     known = set(known)
     if len(known) < 40:
         return suggest(name, known)
     near = get_close_matches(name, known, n=1)
     return f"did you mean {near[0]!r}?" if near else "see dir()"
+
+
+def no_other_names(part: str, known: Iterable[str]) -> Callable[[str], Any]:
+    """The `__getattr__` of a module (PEP 562): an error that says what to write instead."""
+
+    def __getattr__(name: str) -> Any:
+        text = f"module 'tensorgrad.{part}' has no attribute {name!r}: {missing(part, name, known)}"
+        raise AttributeError(text)
+
+    return __getattr__

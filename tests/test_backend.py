@@ -275,3 +275,29 @@ def test_no_op_takes_arrays_of_two_backends(name, gpu):
         made = [gpu.from_host(a) if i in arrays and i != other else a for i, a in enumerate(args)]
         with pytest.raises(tg.BackendError, match="were mixed"):
             op(*made, **params)
+
+
+class Table:
+    """Like a data frame: values that NumPy makes an array of."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.values, dtype)
+
+
+@pytest.mark.parametrize("made", [np.array, list, tuple, Table], ids=lambda f: f.__name__)
+def test_what_stands_beside_a_tensor_of_a_gpu_goes_there(made, gpu):
+    """Targets, masks and states, whatever they are made of, though the default backend is NumPy."""
+    x = tg.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True, backend=gpu.name)
+    losses = {
+        "target": tg.mean_squared_error(x, made([[0.0, 1.0], [2.0, 3.0]])),
+        "where": x.sum(where=made([True, False])),
+    }
+    assert {name: y.backend for name, y in losses.items()} == dict.fromkeys(losses, gpu.name)
+    assert [y.item() for y in losses.values()] == [1.0, 4.0]
+    model = tg.nn.Dense(1, 2).to(gpu.name)
+    model.set_weights([made([[1.0], [2.0]]), made([3.0])])
+    assert {p.backend for p in model.parameters()} == {gpu.name}
+    assert model(x).tolist() == [[8.0], [14.0]]

@@ -170,6 +170,17 @@ def test_names_of_other_libraries_lead_to_ours():
     with pytest.raises(AttributeError, match=r"no attribute 'oops'"):
         x.oops  # noqa: B018
     assert not hasattr(x, "__cuda_array_interface__")
+    for module, name, ours in (
+        (tg, "mse_loss", "tg.losses.mean_squared_error"),
+        (tg, "RMSprop", "tg.optim.Adam"),
+        (tg.nn, "MSELoss", "tg.losses"),
+        (tg.losses, "MSELoss", "mean_squared_error"),
+        (tg.losses, "mean_square_error", "did you mean 'mean_squared_error'"),
+        (tg.optim, "lr_scheduler", "schedules"),
+        (tg.optim, "Adamw", "did you mean 'AdamW'"),
+    ):
+        with pytest.raises(AttributeError, match=rf"no attribute '{name}': .*{ours}"):
+            getattr(module, name)
 
 
 def test_odd_arguments_end_in_errors_of_ours():

@@ -255,7 +255,7 @@ def test_so_many_at_once(home, monkeypatch):
             model(x)
 
     forward()
-    assert [len(p.node.beside) for p in model.parameters()] == [0, 1, 0, 0]
+    assert [len(p.node.cast_with) for p in model.parameters()] == [0, 1, 0, 0]
     found = counted(forward)
     assert (found["cast_all"], found["cast"]) == (1, 3)
 
@@ -269,7 +269,7 @@ def test_a_model_that_is_gone_leaves_nothing(home):
     head = model.layers[0].parameters()[0]
     del other, y
     gc.collect()
-    assert [ref() for ref in head.node.beside[-2:]] == [None, None]
+    assert [ref() for ref in head.node.cast_with[-2:]] == [None, None]
     with tg.autocast("bfloat16"):
         model(x)
 

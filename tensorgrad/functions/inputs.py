@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from operator import index
 from typing import Any
 
-from ..backend import NUMBERS, is_floating
+from ..backend import DEFAULT_DTYPE, NUMBERS, is_floating
 from ..core import Tensor
 from ..creation import asarray, tracked
 from ..errors import ArgumentError, DTypeError, GraphError, suggest
@@ -20,7 +20,7 @@ def as_tensor(x: Any) -> Tensor:
 def floating(x: Any) -> Any:
     """A Tensor, array or number whose integers became the default float."""
     x = as_tensor(x) if isinstance(x, NUMBERS) else x
-    return x if is_floating(x.dtype) else x.astype("float32")
+    return x if is_floating(x.dtype) else x.astype(DEFAULT_DTYPE)
 
 
 def operands(*xs: Any) -> list[Any]:
@@ -36,7 +36,7 @@ def operands(*xs: Any) -> list[Any]:
 
 
 def whole(name: str, value: Any) -> int:
-    """A whole number as an int: of Python, NumPy or a Tensor. DTypeError for all else."""
+    """A whole number as an int: of Python, NumPy or an untracked Tensor."""
     if isinstance(value, Tensor) and value.node is not None:
         raise DTypeError(f"{name} takes a whole number, and no gradient reaches a tensor there")
     try:

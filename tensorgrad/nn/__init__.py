@@ -1,8 +1,8 @@
 """Layers and models."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..words import missing
+from ..words import no_other_names
 from . import init
 from .activation import (
     ELU,
@@ -68,7 +68,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # else every name would be one for type checkers
-
-    def __getattr__(name: str) -> Any:
-        hint = missing("nn", name, __all__)
-        raise AttributeError(f"module 'tensorgrad.nn' has no attribute {name!r}: {hint}")
+    __getattr__ = no_other_names("nn", __all__)

@@ -315,7 +315,7 @@ class Module:
         if wrong:
             raise ShapeError(f"load_state_dict of {type(self).__name__}: {'; '.join(wrong)}")
         for name, p in own.items():
-            p.data = asarray(state[name], p.dtype)._data.copy()
+            p.data = asarray(state[name], p.dtype, p.backend)._data.copy()
 
     def get_weights(self) -> list[NDArray[Any]]:
         """Copies of all parameters and buffers as NumPy arrays, in the order they were made."""

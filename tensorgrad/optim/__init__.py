@@ -1,9 +1,9 @@
 """Optimizers and learning-rate schedules."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import ArgumentError, suggest
-from ..words import NAMES, missing
+from ..words import no_other_names
 from . import schedules
 from .algorithms import SGD, Adam, AdamW
 from .base import Optimizer
@@ -34,7 +34,4 @@ __all__ = ["SGD", "Adam", "AdamW", "LossScale", "Optimizer", "get", "schedules"]
 
 
 if not TYPE_CHECKING:  # else every name would be there for type checkers
-
-    def __getattr__(name: str) -> Any:
-        hint = f": {missing('optim', name, ())}" if name in NAMES["optim"] else ""
-        raise AttributeError(f"module 'tensorgrad.optim' has no attribute {name!r}{hint}")
+    __getattr__ = no_other_names("optim", __all__)

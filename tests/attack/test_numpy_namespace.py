@@ -22,6 +22,8 @@ ARGS = [
     *[(X,), (X, Y), (X, V), (V,), (SQUARE,), (V, V), (X, 0), (X, -1), (V, 2), (N,), (N, 1)],
     *[([X, Y],), ((X, Y), 0), (X, 0.5), (X, (3, 2)), (X > 2, X, Y), (X, [1, 2], 1), (X, 0, 1)],
     *[(X, 0, None, None, True), (X, None, None, None, True), (X, "F"), (X, (3, 2), "F")],
+    *[(SQUARE, SQUARE), (SQUARE[0], SQUARE), (SQUARE, 2), (N[0],), (X, N % 2, 0), (V, V, V)],
+    *[(V, V, 1), (X[:, :, None], 1), (N[0], (9, 9))],
 ]
 OPTIONS = [
     *[{}, {"axis": 0}, {"axis": -1, "keepdims": True}, {"dtype": "float64"}, {"order": "F"}],
@@ -77,6 +79,7 @@ def test_a_function_of_numpy(name):
     place, _, word = name.rpartition(".")
     function = getattr(PLACES[place], word)
     options = OPTIONS if LONG or not isinstance(function, np.ufunc) else OPTIONS[:1]
+    compared = 0
     for args, more in itertools.product(ARGS, options):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -93,11 +96,14 @@ def test_a_function_of_numpy(name):
                 assert wild or texts, f"refused untracked: {call}"
                 continue
             check_same(plain(got), want, call)
+            compared += 1
             try:
                 got = function(*converted(args, leaf), **more)
             except tg.TensorgradError:
                 continue
             check_same(plain(got), want, call)
+    if not compared:
+        pytest.skip("none of the arguments here fits it")
 
 
 WRITING = {
