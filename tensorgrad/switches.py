@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import ContextDecorator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ContextDecorator, contextmanager
 from typing import Any
 
 
@@ -55,3 +55,17 @@ class recording(ContextDecorator):
         switches.recording = self.before
         if not self.on:
             modes.pop()
+
+
+@contextmanager
+def evaluating(modules: Iterable[Any]) -> Iterator[None]:
+    """Modules in evaluation mode, and nothing recorded. Afterwards each has its own mode again."""
+    before = [(m, m.training) for m in modules]
+    try:
+        for m, _ in before:
+            m.training = False
+        with recording(False):
+            yield
+    finally:
+        for m, mode in before:
+            m.training = mode

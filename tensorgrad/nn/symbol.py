@@ -10,7 +10,7 @@ import numpy as np
 
 from ..creation import beside, zeros
 from ..errors import GraphError
-from ..switches import recording
+from ..switches import evaluating
 from ..typing import ArrayLike
 
 
@@ -111,16 +111,8 @@ for _name in (
 def symbolic(maker: Callable, inputs: Sequence[Symbol], run: Callable | None = None) -> Symbol:
     """The symbol of maker(*inputs). Its shape is inferred by a forward pass of one zero example."""
     trial = [zeros((1, *s.shape[1:])) for s in inputs]
-    modules = maker.modules() if hasattr(maker, "modules") else []
-    before = [m.training for m in modules]
-    try:
-        for m in modules:
-            m.training = False
-        with recording(False):
-            y = (run or maker)(*trial)
-    finally:
-        for m, mode in zip(modules, before, strict=True):
-            m.training = mode
+    with evaluating(maker.modules() if hasattr(maker, "modules") else ()):
+        y = (run or maker)(*trial)
     if not hasattr(y, "shape"):
         raise GraphError(f"a layer of a functional model gives one tensor, got {type(y).__name__}")
     return Symbol((None, *y.shape[1:]), maker, inputs, run)

@@ -17,7 +17,7 @@ from ..backend import BY_TYPE, default, is_floating, namespace
 from ..core import Tensor
 from ..data.loader import DataLoader, arrays_of
 from ..errors import ArgumentError, DTypeError, GraphError, ShapeError
-from ..switches import recording
+from ..switches import evaluating
 from ..typing import ArrayLike
 from ..words import explains_names
 from . import metrics as metric_table
@@ -188,30 +188,24 @@ def _check_output(loss: Any, output: Any, y: Any) -> None:
 def _trial(model: Any, plan: Plan, x: Any, y: Any) -> Any:
     """A dry run of model, loss and metrics on up to 8 examples: it initialises lazy layers, and
     raises errors before training starts."""
-    modes = [(m, m.training) for m in model.modules()]
-    model.eval()
-    try:
-        with recording(False):
-            loader = DataLoader((x[:8], y[:8]), batch_size=8, dtype=_dtype(model))
-            xb, yb = next(iter(loader))
-            output = model(xb)
-            if not isinstance(output, Tensor):
-                raise ArgumentError(
-                    f"fit and evaluate are for models with one output, this one gives a "
-                    f"{type(output).__name__}; write the loop yourself, with loss.backward()"
-                )
-            _check_output(plan.loss, output, y)
-            loss = plan.loss(output, yb)
-            if not isinstance(loss, Tensor) or loss.shape:
-                raise ShapeError(
-                    "a loss is a single number, a tensor of shape (): take .mean(); got "
-                    + (f"shape {loss.shape}" if isinstance(loss, Tensor) else repr(loss))
-                )
-            _add(metric_table.Running(plan.names), plan, loss, output, yb)
-            return output
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with evaluating(model.modules()):
+        loader = DataLoader((x[:8], y[:8]), batch_size=8, dtype=_dtype(model))
+        xb, yb = next(iter(loader))
+        output = model(xb)
+        if not isinstance(output, Tensor):
+            raise ArgumentError(
+                f"fit and evaluate are for models with one output, this one gives a "
+                f"{type(output).__name__}; write the loop yourself, with loss.backward()"
+            )
+        _check_output(plan.loss, output, y)
+        loss = plan.loss(output, yb)
+        if not isinstance(loss, Tensor) or loss.shape:
+            raise ShapeError(
+                "a loss is a single number, a tensor of shape (): take .mean(); got "
+                + (f"shape {loss.shape}" if isinstance(loss, Tensor) else repr(loss))
+            )
+        _add(metric_table.Running(plan.names), plan, loss, output, yb)
+        return output
 
 
 @explains_names
@@ -371,17 +365,10 @@ def _scores(model: Any, plan: Plan, x: Any, y: Any, batch_size: int) -> dict[str
 
 
 def _outputs(model: Any, data: tuple, batch_size: int) -> Iterable[tuple[Tensor, ...]]:
-    """(output, the batch's other arrays...) for all batches, in evaluation mode, unrecorded. The
-    modes of the modules are restored."""
-    modes = [(m, m.training) for m in model.modules()]
-    model.eval()
-    try:
-        with recording(False):
-            for xb, *rest in DataLoader(data, batch_size, dtype=_dtype(model)):
-                yield (model(xb), *rest)
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    """(output, the batch's other arrays...) for all batches, in evaluation mode, unrecorded."""
+    with evaluating(model.modules()):
+        for xb, *rest in DataLoader(data, batch_size, dtype=_dtype(model)):
+            yield (model(xb), *rest)
 
 
 @explains_names
