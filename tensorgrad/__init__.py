@@ -65,6 +65,7 @@ from .memory import (
 if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     from . import cuda, data, losses, nn, optim, testing, train
     from .anomaly import detect_anomaly
+    from .functions.scan import *  # noqa: F403
     from .losses import (
         binary_cross_entropy,
         binary_cross_entropy_with_logits,
@@ -158,6 +159,7 @@ __all__ = [
     "zeros_like",
 ]
 __all__ += functions.__all__
+__all__ += [*functions.FAMILY]  # noqa: PLE0604
 
 
 if not TYPE_CHECKING:  # else every name would be there for type checkers
@@ -165,6 +167,8 @@ if not TYPE_CHECKING:  # else every name would be there for type checkers
     def __getattr__(name: str) -> Any:
         if name in _MODULES:
             return importlib.import_module(f"{__name__}.{name}")
+        if name in functions.FAMILY:
+            return getattr(functions, name)
         if name in _FROM:
             return getattr(importlib.import_module(f"{__name__}.{_FROM[name]}"), name)
         raise AttributeError(f"module 'tensorgrad' has no attribute {name!r}: {_hint(name)}")

@@ -54,7 +54,9 @@ _WRITING = {"copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmas
 
 def _ours(name: str) -> Callable[..., Any] | None:
     name = _OTHER_NAMES.get(name, name)
-    return getattr(F, name) if name in F.__all__ else _ATTRIBUTES.get(name)
+    if name in F.__all__ or name in F.FAMILY:
+        return getattr(F, name)
+    return _ATTRIBUTES.get(name)
 
 
 def call_of_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -1,6 +1,8 @@
 """Fixtures of backends: every test that takes `backend` runs on each available one."""
 
+import importlib
 import os
+import pkgutil
 import time
 import warnings
 from collections import Counter
@@ -10,6 +12,10 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import backend as backends
+from tensorgrad import ops
+
+for _family in pkgutil.iter_modules(ops.__path__):  # those that are imported when first used, too
+    importlib.import_module(f"{ops.__name__}.{_family.name}")
 
 
 def _missing(name):

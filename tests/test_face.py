@@ -45,18 +45,25 @@ def families():
     return [importlib.import_module(f"tensorgrad.functions.{name}") for name in names]
 
 
+NAMESPACES = [n for n in ("linalg", "fft") if (PACKAGE / n).exists()]  # tg.linalg.solve
+
+
 def public():
     """{name: function} of what those modules define and do not hide."""
     found = {}
-    for module in families():
+    spaces = [(f"{n}.", importlib.import_module(f"tensorgrad.{n}")) for n in NAMESPACES]
+    for prefix, module in [("", m) for m in families()] + spaces:
         for name, f in vars(module).items():
-            here = inspect.isfunction(f) and inspect.unwrap(f).__module__ == module.__name__
+            here = inspect.isfunction(f) and inspect.unwrap(f).__module__.startswith(
+                module.__name__
+            )
             if here and f.__name__ == name and not name.startswith("_"):
-                found[name.rstrip("_")] = f
+                found[prefix + name.rstrip("_")] = f
     return found
 
 
 FUNCTIONS = public()
+NAMES = {name.rpartition(".")[2] for name in FUNCTIONS}
 BY_NAME = [pytest.param(n, f, id=n) for n, f in sorted(FUNCTIONS.items())]
 
 
@@ -66,17 +73,23 @@ BY_NAME = [pytest.param(n, f, id=n) for n, f in sorted(FUNCTIONS.items())]
 @pytest.mark.parametrize("name", sorted(OPS))
 def test_every_op_is_public_or_named_as_internal(name):
     if name in INTERNAL or name.endswith("_grad"):
-        assert name not in FUNCTIONS, f"{name} is public: take it off the list"
+        assert name not in NAMES, f"{name} is public: take it off the list"
         return
     if name in ALIASES:
         assert callable(operator.attrgetter(ALIASES[name])(tg))
         return
-    assert name in FUNCTIONS, f"the op {name} has no function in tensorgrad/functions/"
+    assert name in NAMES, f"the op {name} has no function in tensorgrad/functions/"
 
 
 def test_the_lists_name_no_op_that_is_gone():
     assert not INTERNAL - set(OPS)
     assert not set(ALIASES) - set(OPS)
+
+
+def test_families_that_are_imported_later_are_listed():
+    for family, names in tg.functions.LATER.items():
+        module = importlib.import_module(f"tensorgrad.functions.{family}")
+        assert names.split() == module.__all__, f"functions/__init__.py: LATER[{family!r}]"
 
 
 def test_no_public_function_is_missing_or_generated():
@@ -100,8 +113,10 @@ def test_there_are_no_stubs_and_no_generator_of_them():
 
 @pytest.mark.parametrize(("name", "function"), BY_NAME)
 def test_a_public_function_is_reached_by_its_name(name, function):
-    assert getattr(tg, name) is function
-    assert name in tg.__all__
+    space, _, name = name.rpartition(".")
+    space = getattr(tg, space) if space else tg
+    assert getattr(space, name) is function
+    assert name in space.__all__
     assert function.__name__.rstrip("_") == name
     assert function.__module__.startswith("tensorgrad")
 
@@ -111,7 +126,7 @@ def test_a_public_function_can_be_read(name, function):
     source = inspect.getsource(inspect.unwrap(function))
     assert source.lstrip().startswith(("def ", "@"))
     file = Path(inspect.getsourcefile(inspect.unwrap(function)))
-    assert file.parent == PACKAGE / "functions"
+    assert file.parent.name in ("functions", *NAMESPACES)
     assert inspect.signature(function) == inspect.signature(inspect.unwrap(function))
     body = ast.parse(inspect.cleandoc(source) if source.startswith(" ") else source).body[0]
     assert isinstance(body, ast.FunctionDef)
@@ -129,7 +144,8 @@ def test_a_public_function_is_documented_with_an_example(name, function):
     assert examples, "no example"
     assert any(e.want for e in examples), "the example shows no result"
     assert "..." not in "".join(e.want for e in examples), "an example is exact"
-    assert any(name in e.source for e in examples), "the example does not call it"
+    called = name.rpartition(".")[2]
+    assert any(called in e.source for e in examples), "the example does not call it"
 
 
 def contains_any(kind):

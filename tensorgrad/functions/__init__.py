@@ -1,4 +1,11 @@
-"""The public functions: NumPy's words, Tensors out. Each is written here, and its op in `ops/`."""
+"""The public functions: NumPy's words, Tensors out. Each is written here, and its op in `ops/`.
+
+The families of `LATER` are imported when one of their functions is first named, so that
+`import tensorgrad` stays short.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from .activation import (
     elu,
@@ -241,3 +248,19 @@ __all__ = [
     "var",
     "where",
 ]
+
+# Family -> its functions: the `__all__` of its file.
+LATER = {
+    "scan": "diff",
+}
+FAMILY = {name: family for family, names in LATER.items() for name in names.split()}
+
+if TYPE_CHECKING:
+    from .scan import *  # noqa: F403
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name not in FAMILY:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        function = getattr(importlib.import_module(f"{__name__}.{FAMILY[name]}"), name)
+        return globals().setdefault(name, function)
