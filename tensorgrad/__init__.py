@@ -65,6 +65,7 @@ from .memory import (
 if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     from . import cuda, data, losses, nn, optim, testing, train
     from .anomaly import detect_anomaly
+    from .functions.diagonals import *  # noqa: F403
     from .functions.scan import *  # noqa: F403
     from .losses import (
         binary_cross_entropy,

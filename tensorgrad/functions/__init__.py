@@ -251,11 +251,14 @@ __all__ = [
 
 # Family -> its functions: the `__all__` of its file.
 LATER = {
+    "diagonals": """diag diag_embed diagflat diagonal fill_diagonal tril tril_indices triu
+    triu_indices""",
     "scan": "diff",
 }
 FAMILY = {name: family for family, names in LATER.items() for name in names.split()}
 
 if TYPE_CHECKING:
+    from .diagonals import *  # noqa: F403
     from .scan import *  # noqa: F403
 else:
 

@@ -9,7 +9,7 @@ from typing import Any
 from ..backend import DEFAULT_DTYPE, NUMBERS, is_floating
 from ..core import Tensor
 from ..creation import asarray, tracked
-from ..errors import ArgumentError, DTypeError, GraphError, suggest
+from ..errors import ArgumentError, DTypeError, GraphError, IndexingError, suggest
 
 
 def as_tensor(x: Any) -> Tensor:
@@ -79,6 +79,14 @@ def axes_of(name: str, value: Any) -> Any:
     if _several(value):
         return tuple([whole(name, v) for v in value])
     return whole(name, value)
+
+
+def axis_of(name: str, x: Tensor, axis: Any) -> int:
+    """One axis of x, counted from the first."""
+    found = whole(f"{name}: axis", axis)
+    if not -x.ndim <= found < x.ndim:
+        raise IndexingError(f"{name}: axis {found} of an array of shape {x.shape}, which has none")
+    return found % x.ndim
 
 
 def pair(name: str, value: Any) -> tuple[int, int]:

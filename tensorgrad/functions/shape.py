@@ -12,11 +12,11 @@ from typing import Any
 from ..backend import NUMBERS, is_floating
 from ..core import Tensor
 from ..creation import asarray, owned
-from ..errors import ArgumentError, IndexingError
+from ..errors import ArgumentError
 from ..ops import shape as ops
 from ..typing import ArrayLike, Axes, Axis, Shape
 from ..words import explains_names
-from .inputs import axes_of, operands, whole
+from .inputs import axes_of, axis_of, operands, whole
 
 # --- axes and shapes ------------------------------------------------------------------------------
 
@@ -222,14 +222,6 @@ def stack(arrays: Sequence[ArrayLike] | ArrayLike, axis: int = 0) -> Tensor:
     return ops.stack(*made, axis=whole("stack: axis", along))
 
 
-def _axis(name: str, x: Tensor, axis: Any) -> int:
-    """The axis, counted from the first."""
-    found = whole(f"{name}: axis", axis)
-    if not -x.ndim <= found < x.ndim:
-        raise IndexingError(f"{name}: axis {found} of an array of shape {x.shape}, which has none")
-    return found % x.ndim
-
-
 @explains_names
 def split(
     x: ArrayLike, indices_or_sections: int | Sequence[int], axis: int = 0
@@ -249,7 +241,7 @@ def split(
     """
     x = owned(x)
     sections = axes_of("split: indices_or_sections", indices_or_sections)
-    return ops.split(x, sections=sections, axis=_axis("split", x, axis))
+    return ops.split(x, sections=sections, axis=axis_of("split", x, axis))
 
 
 @explains_names
@@ -265,7 +257,7 @@ def array_split(
     [[1, 2], [3], [4]]
     """
     x = owned(x)
-    axis = _axis("array_split", x, axis)
+    axis = axis_of("array_split", x, axis)
     sections = axes_of("array_split: indices_or_sections", indices_or_sections)
     if isinstance(sections, int):
         if sections < 1:
