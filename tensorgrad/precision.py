@@ -50,14 +50,17 @@ class autocast(ContextDecorator):
         return autocast(self.dtype)
 
     def __enter__(self) -> None:
-        self.before = switches.autocast, switches.casts
-        switches.autocast, switches.casts = self.dtype, _Casts()
         modes.append(None)
+        casts = _Casts()
+        # last, with no call after it: Ctrl-C is raised between calls
+        self.before = switches.autocast, switches.casts
+        switches.autocast, switches.casts = self.dtype, casts
 
     def __exit__(self, *error: object) -> None:
-        switches.casts.plan()
+        casts = switches.casts
         switches.autocast, switches.casts = self.before
         modes.pop()
+        casts.plan()
 
 
 def set_tf32(on: bool) -> None:

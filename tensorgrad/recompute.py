@@ -11,7 +11,7 @@ from .backend import BY_TYPE
 from .core import Leaf, Node, Tensor, next_seq, record
 from .creation import Draws
 from .errors import ArgumentError, GraphError
-from .switches import modes, recording, switches
+from .switches import Modes, modes, reading, recording, switches
 from .typing import Computes, Result
 
 
@@ -23,10 +23,10 @@ def checkpoint(f: Any, /, *args: Any, **kwargs: Any) -> Any:
     """f(*args, **kwargs) with gradient checkpointing (Chen et al. 2016): only the arguments are
     saved, and backward recomputes f.
 
-    The recomputation uses the random numbers and the autocast of the first call. It costs one more
-    forward pass; with a checkpoint around each block of a deep model, memory holds the inputs of
-    all blocks and the saved arrays of one. Gradients are bit for bit the same; those of higher
-    order may differ in the order of summation.
+    The recomputation uses the random numbers, the autocast and the modes (`training`) of the first
+    call. It costs one more forward pass; with a checkpoint around each block of a deep model,
+    memory holds the inputs of all blocks and the saved arrays of one. Gradients are bit for bit the
+    same; those of higher order may differ in the order of summation.
 
     Args:
         f: a function or module. It may use parameters and tensors that are not among its arguments,
@@ -48,7 +48,7 @@ def checkpoint(f: Any, /, *args: Any, **kwargs: Any) -> Any:
     args, kwargs = given
     start, again = next_seq(), _Recompute(f, given)  # before f may modify its arguments
     saved = tuple([a._data for a in leaves((args, kwargs)) if isinstance(a, Tensor)])
-    with again.draws.recorded():
+    with again.draws.recorded(), reading(again.seen):
         result = f(*args, **kwargs)
     values = leaves(result)
     ends = [v.node for v in values if isinstance(v, Tensor) and _since(v.node, start)]
@@ -88,6 +88,7 @@ class _Recompute:
     def __init__(self, f: Callable, given: tuple):
         self.f, self.draws = f, Draws()
         self.nodes: list[Node] = []
+        self.seen: Modes = {}
         self.mode = switches.autocast, switches.differentiating
         flat = leaves(given)
         self.homes = [(ref(a), a.node) if isinstance(a, Tensor) else None for a in flat]
@@ -130,12 +131,15 @@ class _Recompute:
         args, kwargs = refill(self.given, iter(flat))
         before = switches.recomputing, switches.autocast, switches.differentiating
         switches.recomputing, (switches.autocast, switches.differentiating) = True, self.mode
+        training = switches.training
+        switches.training = {**training, **{key: [*mode] for key, mode in self.seen.items()}}
         modes.append(None)
         try:
             with recording(True), self.draws.replayed():
                 result = self.f(*args, **kwargs)
         finally:
             switches.recomputing, switches.autocast, switches.differentiating = before
+            switches.training = training
             modes.pop()
         ends = [v.node for v in leaves(result) if isinstance(v, Tensor) and _since(v.node, start)]
         nodes = _nodes(ends, start)

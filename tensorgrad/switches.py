@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ContextDecorator, contextmanager
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 
 class _Switches(threading.local):
@@ -19,9 +20,13 @@ class _Switches(threading.local):
     draws: Any = None  # the Draws that record random states (creation.py)
     replayed: Any = None  # the host generator and device states to draw from instead
     each_time: list[Callable[[], None]] | None = None  # host effects of the capture in progress
+    training: Modes = {}  # of the modules whose mode is this thread's own
+    seen: Modes | None = None  # the modes that the function of a checkpoint reads
 
 
+Modes = dict[int, list[Any]]  # by id: [module, whether it is in training mode]
 switches = _Switches()
+_NAMES = [name for name in vars(_Switches) if not name.startswith("_")]
 # One entry for each block, in any thread, that turns recording off or autocast on. While there is
 # none, the call of an op does not ask thread-local state, which takes as long as a NumPy call.
 # (Appending and popping are atomic.)
@@ -47,9 +52,10 @@ class recording(ContextDecorator):
         return recording(self.on)  # a decorated function may be recursive
 
     def __enter__(self) -> None:
-        self.before, switches.recording = switches.recording, self.on
         if not self.on:
             modes.append(None)
+        # last, with no call after it: Ctrl-C is raised between calls
+        self.before, switches.recording = switches.recording, self.on
 
     def __exit__(self, *error: object) -> None:
         switches.recording = self.before
@@ -58,14 +64,60 @@ class recording(ContextDecorator):
 
 
 @contextmanager
-def evaluating(modules: Iterable[Any]) -> Iterator[None]:
-    """Modules in evaluation mode, and nothing recorded. Afterwards each has its own mode again."""
-    before = [(m, m.training) for m in modules]
+def in_mode(modules: Iterable[Any], training: bool) -> Iterator[None]:
+    """Modules in training or in evaluation mode, in this thread: others see them in their own,
+    which they have afterwards here, too. A mode that is set within the block is for its rest."""
+    before = switches.training
+    switches.training = {**before, **{id(m): [m, training] for m in modules}}
     try:
-        for m, _ in before:
-            m.training = False
-        with recording(False):
-            yield
+        yield
     finally:
-        for m, mode in before:
-            m.training = mode
+        switches.training = before
+
+
+@contextmanager
+def evaluating(modules: Iterable[Any]) -> Iterator[None]:
+    """Modules in evaluation mode, and nothing recorded, in this thread."""
+    with in_mode(modules, False), recording(False):
+        yield
+
+
+@contextmanager
+def reading(seen: Modes) -> Iterator[None]:
+    """Note the modes that are read within the block, as they were first, here and in an enclosing
+    `reading`."""
+    outer, switches.seen = switches.seen, seen
+    try:
+        yield
+    finally:
+        switches.seen = outer
+        if outer is not None:
+            outer.update({key: mode for key, mode in seen.items() if key not in outer})
+
+
+def mode_of(module: Any, own: bool) -> bool:
+    """Whether a module is in training mode, in this thread; `own` is what it was set to."""
+    entry = switches.training.get(id(module))
+    on: bool = own if entry is None else entry[1]
+    if switches.seen is not None:
+        switches.seen.setdefault(id(module), [module, on])
+    return on
+
+
+Call = TypeVar("Call", bound=Callable[..., Any])
+
+
+def restoring(f: Call) -> Call:
+    """f, after whose errors this thread's state is as before. Blocks see to that themselves, but
+    for Ctrl-C at the very moment in which one is entered or left."""
+
+    @wraps(f)
+    def call(*args: Any, **options: Any) -> Any:
+        before = {name: getattr(switches, name) for name in _NAMES}
+        try:
+            return f(*args, **options)
+        except BaseException:
+            vars(switches).update(before)
+            raise
+
+    return call  # type: ignore[return-value]

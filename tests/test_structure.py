@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    {"errors", "typing"},
+    {"errors", "interrupts", "typing"},
     {"backend"},
     {"switches"},
     {"rules", "dispatch", "promotion", "words"},

@@ -11,6 +11,8 @@ from ..backend import BY_TYPE, default, dtype_of, get, is_floating
 from ..core import Leaf, Tensor, stamp
 from ..creation import asarray, owned, track
 from ..errors import ArgumentError, DTypeError, GraphError, ShapeError, TensorgradError
+from ..interrupts import uninterrupted
+from ..switches import mode_of, switches
 from ..typing import ArrayLike, Computes, DType, Result
 from ..words import NAMES, explains_names, missing
 from .symbol import Symbol, symbolic_call
@@ -94,12 +96,15 @@ class Module:
     [6.0]
     """
 
-    training = True
+    _training = True  # the mode of a module that was set to none
     built = True  # False for a lazy layer before its first input
     _frozen = False  # `trainable = False` on a lazy layer, for the weights it will have
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if type(mode := vars(cls).get("training")) is bool:  # hides no property
+            cls._training = mode
+            del cls.training
         if cls.__module__.startswith(_OURS) and "__init__" in vars(cls):
             cls.__init__ = explains_names(cls.__init__)  # type: ignore[method-assign]
 
@@ -250,6 +255,19 @@ class Module:
         """The parameters that require gradients."""
         return [p for p in self.parameters() if p.requires_grad]
 
+    @property
+    def training(self) -> bool:
+        """Whether this module is in training mode (dropout, statistics of the batch). `fit`,
+        `evaluate` and `predict` have modes of their own, in their thread and until they end."""
+        return mode_of(self, self.__dict__.get("training", self._training))
+
+    @training.setter
+    def training(self, on: bool) -> None:
+        if (entry := switches.training.get(id(self))) is not None:
+            entry[1] = on
+        else:
+            self.__dict__["training"] = on
+
     def train(self, on: bool = True) -> Self:
         """Set training mode (dropout, statistics of the batch) here and in all submodules."""
         for module in self.modules():
@@ -270,10 +288,10 @@ class Module:
         """Copy all parameters and buffers to another backend, in place; gradients become None."""
         target = get(backend)
         self.parameters()  # says which layers have none yet
-        for _, p in self.named_state():
-            p._data = target.from_host(BY_TYPE[type(p._data)].to_host(p._data))
-            p._grad = None
-            stamp(p)
+        state = [p for _, p in self.named_state()]
+        _replace_data(
+            state, [target.from_host(BY_TYPE[type(p._data)].to_host(p._data)) for p in state]
+        )
         return self
 
     def astype(self, dtype: DType) -> Self:
@@ -283,10 +301,8 @@ class Module:
         if not is_floating(wanted):
             raise DTypeError(f"parameters are floating numbers, got dtype {wanted}")
         self.parameters()  # says which layers have none yet
-        for _, p in self.named_state():
-            if is_floating(p.dtype):
-                p.data = Tensor(p.data.astype(wanted))
-                p._grad = None
+        state = [p for _, p in self.named_state() if is_floating(p.dtype)]
+        _replace_data(state, [p._data.astype(wanted) for p in state])
         return self
 
     # --- weights ---
@@ -314,8 +330,8 @@ class Module:
         ]
         if wrong:
             raise ShapeError(f"load_state_dict of {type(self).__name__}: {'; '.join(wrong)}")
-        for name, p in own.items():
-            p.data = asarray(state[name], p.dtype, p.backend)._data.copy()
+        made = [asarray(state[k], p.dtype, p.backend)._data.copy() for k, p in own.items()]
+        _replace_data(own.values(), made, keeps_gradients=True)
 
     def get_weights(self) -> list[NDArray[Any]]:
         """Copies of all parameters and buffers as NumPy arrays, in the order they were made."""
@@ -422,6 +438,18 @@ def _replace(module: Module, name: str, old: Any, new: Any) -> None:
         for p in inside:
             if isinstance(p, Parameter):
                 p.successor = successor if isinstance(successor, (Parameter, Module)) else None
+
+
+def _replace_data(
+    tensors: Iterable[Tensor], arrays: list[Any], keeps_gradients: bool = False
+) -> None:
+    """New arrays of parameters and buffers, of all or, where making one failed, of none."""
+    with uninterrupted():
+        for t, a in zip(tensors, arrays, strict=True):
+            t._data = a
+            if not keeps_gradients:
+                t._grad = None
+            stamp(t)
 
 
 def _shape(value: Any) -> tuple[int, ...]:

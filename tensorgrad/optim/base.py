@@ -11,6 +11,7 @@ import numpy as np
 from ..backend import BY_TYPE, make, namespace
 from ..core import Tensor, stamp
 from ..errors import ArgumentError, GraphError, ShapeError
+from ..interrupts import uninterrupted
 from ..ops.update import advance_step, rescale, sum_of_squares, undone_unless
 from ..ownership import gradient_of
 from ..switches import each_time, switches
@@ -181,7 +182,11 @@ class Optimizer:
             raise GraphError(f"{name}: no parameter has a gradient; call backward() first")
         if self._rates in (switches.each_time or ()) and any(g["schedule"] for g in self.groups):
             raise GraphError(f"{name}: two steps by a schedule cannot be captured as one")
-        each_time(self._rates)  # all checked: from here on parameters are written
+        with uninterrupted():  # all checked: from here on parameters are written
+            self._write(work, apply_if)
+
+    def _write(self, work: list, apply_if: Any) -> None:
+        each_time(self._rates)
         for group, taken, arrays, given, states in work:
             if apply_if is None:
                 advance_step(group["hyper"])

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from ..errors import ArgumentError, suggest
+from ..interrupts import uninterrupted
 from ..words import NAMES, explains_names
 
 HOOKS = ("train_begin", "epoch_end", "train_end")
@@ -46,7 +47,8 @@ class Callback:
         return None
 
     def train_end(self, model: Any) -> None:
-        """Called once after the last epoch."""
+        """Called once after the last epoch; also where an error or Ctrl-C ends training, if
+        `train_begin` had been through."""
         return None
 
 
@@ -99,6 +101,24 @@ class EarlyStopping(Callback):
     def train_end(self, model: Any) -> None:
         if self.weights is not None:
             model.set_weights(self.weights)
+
+
+def end(begun: list[Any], model: Any, error: BaseException | None = None) -> None:
+    """Call the `train_end` of the callbacks in the list, and take them off it: all, whatever one of
+    them raises. That is raised afterwards, or noted on the `error` that ended training."""
+    first = error
+    with uninterrupted():
+        while begun:
+            callback = begun.pop(0)
+            try:
+                callback.train_end(model)
+            except BaseException as other:
+                if first is None:
+                    first = other
+                else:
+                    first.add_note(f"{type(callback).__name__}.train_end then raised {other!r}")
+    if first is not None and first is not error:
+        raise first
 
 
 def checked(callbacks: Any) -> list[Any]:

@@ -6,6 +6,7 @@ import math
 import sys
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
@@ -17,11 +18,11 @@ from ..backend import BY_TYPE, default, is_floating, namespace
 from ..core import Tensor
 from ..data.loader import DataLoader, arrays_of
 from ..errors import ArgumentError, DTypeError, GraphError, ShapeError
-from ..switches import evaluating
+from ..switches import evaluating, in_mode, restoring
 from ..typing import ArrayLike
 from ..words import explains_names
 from . import metrics as metric_table
-from .callbacks import Callback, checked
+from .callbacks import Callback, checked, end
 from .capturing import WORTH, capturing, frozen
 from .metrics import Metric
 
@@ -185,6 +186,7 @@ def _check_output(loss: Any, output: Any, y: Any) -> None:
             )
 
 
+@restoring
 def _trial(model: Any, plan: Plan, x: Any, y: Any) -> Any:
     """A dry run of model, loss and metrics on up to 8 examples: it initialises lazy layers, and
     raises errors before training starts."""
@@ -233,7 +235,9 @@ def fit(
     Raises: ArgumentError, DTypeError and ShapeError before the first step for data, targets and
         outputs that do not fit; GraphError for a model that is not compiled.
 
-    The scores of an epoch are means over its examples, each with the weights of its own step.
+    The scores of an epoch are means over its examples, each with the weights of its own step. The
+    model is in training mode, in this thread, and afterwards again in its own. On an error or
+    Ctrl-C the callbacks' `train_end` is called, too, and the model can be used and trained on.
     """
     plan = _plan(model, "fit")
     x, y = _check(x, y, plan.loss)
@@ -258,31 +262,53 @@ def fit(
     history, names = History(), plan.names
     if validation_data is not None:
         names += [f"val_{name}" for name in names]
-    for c in callbacks:
-        c.train_begin(model, names)
-    model.train()
-    running = metric_table.Running(plan.names)
-    step, facts = _step(model, plan, running, loader, epochs), frozen(model, plan)
-    for epoch in range(epochs):
-        if epoch and callbacks and (now := frozen(model, plan)) != facts:  # by a callback
-            step, facts = _step(model, plan, running, loader, epochs - epoch), now
-        scores = _epoch(step, running, loader, verbose, f"epoch {epoch + 1}/{epochs}")
-        if validation_data is not None:
-            tested = _scores(model, plan, *validation_data, batch_size)
-            scores.update({f"val_{name}": value for name, value in tested.items()})
-        if not math.isfinite(scores["loss"]) and all(map(math.isfinite, history.losses)):
-            warnings.warn(
-                f"the loss became {scores['loss']} in epoch {epoch + 1}: a lower learning rate, "
-                "clipped gradients or scaled inputs may help",
-                stacklevel=3,
-            )
-        history.add(scores)
-        stops = [c.epoch_end(model, epoch, scores) for c in callbacks]
-        if any(stops):
-            break
-    for c in callbacks:
-        c.train_end(model)
+    begun: list[Callback] = []
+    try:
+        with_callbacks = callbacks, begun, names
+        _epochs(model, plan, loader, history, epochs, with_callbacks, validation_data, verbose)
+        end(begun, model)
+    except BaseException as error:  # Ctrl-C, too
+        end(begun, model, error)
+        raise
     return history
+
+
+@restoring
+def _epochs(
+    model: Any,
+    plan: Plan,
+    loader: DataLoader,
+    history: History,
+    epochs: int,
+    with_callbacks: tuple,
+    validation_data: tuple[Any, Any] | None,
+    verbose: int | str,
+) -> None:
+    """The epochs of `fit`, between the `train_begin` of its callbacks and their `train_end`."""
+    callbacks, begun, names = with_callbacks
+    with in_mode(model.modules(), True):
+        for c in callbacks:
+            c.train_begin(model, names)
+            begun.append(c)
+        running = metric_table.Running(plan.names)
+        step, facts = _step(model, plan, running, loader, epochs), frozen(model, plan)
+        for epoch in range(epochs):
+            if epoch and callbacks and (now := frozen(model, plan)) != facts:  # by a callback
+                step, facts = _step(model, plan, running, loader, epochs - epoch), now
+            scores = _epoch(step, running, loader, verbose, f"epoch {epoch + 1}/{epochs}")
+            if validation_data is not None:
+                tested = _scores(model, plan, *validation_data, loader.batch_size)
+                scores.update({f"val_{name}": value for name, value in tested.items()})
+            if not math.isfinite(scores["loss"]) and all(map(math.isfinite, history.losses)):
+                warnings.warn(
+                    f"the loss became {scores['loss']} in epoch {epoch + 1}: a lower learning "
+                    "rate, clipped gradients or scaled inputs may help",
+                    stacklevel=5,
+                )
+            history.add(scores)
+            stops = [c.epoch_end(model, epoch, scores) for c in callbacks]
+            if any(stops):
+                break
 
 
 def _bind(optimizer: optim.Optimizer, model: Any) -> None:
@@ -334,41 +360,36 @@ def _epoch(
 ) -> dict[str, float]:
     """One epoch; the scores are read from the device at its end only."""
     running.start()
-    bar = _bar(loader, verbose, title)
-    for xb, yb in loader:
-        step(xb, yb)
-        running.count += len(xb)
+    with _bar(loader, verbose, title) as bar:
+        for xb, yb in loader:
+            step(xb, yb)
+            running.count += len(xb)
+            if bar is not None:
+                bar.update(len(xb))
+        scores = running.read()
         if bar is not None:
-            bar.update(len(xb))
-    scores = running.read()
-    if bar is not None:
-        bar.set_postfix_str(", ".join(f"{k} {v:.4f}" for k, v in scores.items()))
-        bar.close()
+            bar.set_postfix_str(", ".join(f"{k} {v:.4f}" for k, v in scores.items()))
     return scores
 
 
 def _bar(loader: DataLoader, verbose: int | str, title: str) -> Any:
     if verbose == 0 or (verbose == "auto" and not sys.stderr.isatty()):
-        return None
+        return nullcontext()
     from tqdm import tqdm
 
     return tqdm(total=loader.examples, desc=title, unit=" examples", unit_scale=True, leave=True)
 
 
+@restoring
 def _scores(model: Any, plan: Plan, x: Any, y: Any, batch_size: int) -> dict[str, float]:
     """Loss and metrics in evaluation mode."""
     running = metric_table.Running(plan.names)
-    for output, yb in _outputs(model, (x, y), batch_size):
-        _add(running, plan, plan.loss(output, yb), output, yb)
-        running.count += len(yb)
-    return running.read()
-
-
-def _outputs(model: Any, data: tuple, batch_size: int) -> Iterable[tuple[Tensor, ...]]:
-    """(output, the batch's other arrays...) for all batches, in evaluation mode, unrecorded."""
     with evaluating(model.modules()):
-        for xb, *rest in DataLoader(data, batch_size, dtype=_dtype(model)):
-            yield (model(xb), *rest)
+        for xb, yb in DataLoader((x, y), batch_size, dtype=_dtype(model)):
+            output = model(xb)
+            _add(running, plan, plan.loss(output, yb), output, yb)
+            running.count += len(yb)
+    return running.read()
 
 
 @explains_names
@@ -385,12 +406,14 @@ def evaluate(
     return scores
 
 
+@restoring
 def predict(model: Any, x: ArrayLike, batch_size: int = 256) -> NDArray[Any]:
     """The model's outputs as one NumPy array, in evaluation mode and under `no_grad`."""
-    (x,) = arrays_of((x,))
-    parts = []
-    for (output,) in _outputs(model, (x,), batch_size):
-        if not isinstance(output, Tensor):
-            raise ArgumentError("predict is for models with one output; call the model itself")
-        parts.append(BY_TYPE[type(output._data)].to_host(output._data))
+    loader, parts = DataLoader(arrays_of((x,)), batch_size, dtype=_dtype(model)), []
+    with evaluating(model.modules()):
+        for (xb,) in loader:
+            output = model(xb)
+            if not isinstance(output, Tensor):
+                raise ArgumentError("predict is for models with one output; call the model itself")
+            parts.append(BY_TYPE[type(output._data)].to_host(output._data))
     return np.concatenate(parts)
