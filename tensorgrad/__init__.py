@@ -65,7 +65,12 @@ from .memory import (
 if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     from . import cuda, data, losses, nn, optim, testing, train
     from .anomaly import detect_anomaly
+    from .functions.analytic import *  # noqa: F403
+    from .functions.comparison import *  # noqa: F403
     from .functions.diagonals import *  # noqa: F403
+    from .functions.distance import *  # noqa: F403
+    from .functions.interpolation import *  # noqa: F403
+    from .functions.machine import *  # noqa: F403
     from .functions.scan import *  # noqa: F403
     from .losses import (
         binary_cross_entropy,

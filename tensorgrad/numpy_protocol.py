@@ -23,7 +23,6 @@ _OTHER_NAMES = {
     "around": "round",
     "amax": "max",
     "amin": "min",
-    "fabs": "abs",
     "float_power": "power",
     "mod": "remainder",
     "invert": "bitwise_invert",

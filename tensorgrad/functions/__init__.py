@@ -251,14 +251,27 @@ __all__ = [
 
 # Family -> its functions: the `__all__` of its file.
 LATER = {
+    "analytic": """acos acosh arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan
+    atan2 atanh cbrt cosh deg2rad degrees entr exp2 hypot log2 log10 logaddexp
+    logaddexp2 logit rad2deg radians reciprocal rsqrt sinc sinh tan xlog1py xlogy""",
+    "comparison": "allclose array_equal array_equiv isclose isneginf isposinf",
     "diagonals": """diag diag_embed diagflat diagonal fill_diagonal tril tril_indices triu
     triu_indices""",
+    "distance": "cdist cosine_similarity normalize",
+    "interpolation": "addcdiv addcmul interp lerp polyval vander",
+    "machine": """bitwise_count copysign fabs fmax fmin fmod frexp gcd heaviside lcm ldexp modf
+    nan_to_num nextafter signbit spacing""",
     "scan": "diff",
 }
 FAMILY = {name: family for family, names in LATER.items() for name in names.split()}
 
 if TYPE_CHECKING:
+    from .analytic import *  # noqa: F403
+    from .comparison import *  # noqa: F403
     from .diagonals import *  # noqa: F403
+    from .distance import *  # noqa: F403
+    from .interpolation import *  # noqa: F403
+    from .machine import *  # noqa: F403
     from .scan import *  # noqa: F403
 else:
 

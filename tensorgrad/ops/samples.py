@@ -86,6 +86,34 @@ def binary(low: float = -2.0, high: float = 2.0, low2: float | None = None) -> S
     return build
 
 
+def few(low: float = -2.0, high: float = 2.0, *options: dict[str, Any]) -> Samples:
+    """Samples of one array: three shapes with the first of `options`, one for each of the others.
+
+    >>> [sample.args[0].shape for sample in few(0, 1)()]
+    [(3, 11), (), (0, 3)]
+    """
+
+    def build() -> list[Sample]:
+        first, *rest = options or ({},)
+        made = [Sample((draw(shape, low, high),), first) for shape in ((3, 11), (), (0, 3))]
+        return made + [Sample((draw((3, 4), low, high),), more) for more in rest]
+
+    return build
+
+
+def few_pairs(low: float = -2.0, high: float = 2.0) -> Samples:
+    """Samples of two arrays, or an array and a number, that broadcast in three ways.
+
+    >>> [np.shape(array) for array in few_pairs()()[0].args]
+    [(2, 3), (3,)]
+    """
+    return calls(
+        lambda: (draw((2, 3), low, high, 1), draw((3,), low, high, 2)),
+        lambda: (draw((), low, high, 1), draw((2, 0), low, high, 2)),
+        lambda: (draw((5,), low, high, 1), high / 2),
+    )
+
+
 def same(n: int, low: float = -2.0, high: float = 2.0, least: int = 0, **params: Any) -> Samples:
     """Samples of `n` arrays of one shape, of at least `least` axes, as gradient ops take them.
 

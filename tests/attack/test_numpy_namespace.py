@@ -34,6 +34,7 @@ show_config show_runtime test setbufsize seterr seterrcall set_printoptions prin
 empty empty_like resize lookfor nested_iters vectorize frompyfunc fromregex bmat require frombuffer
 isfortran fromiter array_repr array_str array2string mintypecode""".split()
 PLACES = {"np": np, "np.linalg": np.linalg, "np.fft": np.fft}
+LEFT_OUT += ["interp", "reciprocal"]  # of points that do not increase; 1 / 2 is 0.5 here
 NAMES = [
     f"{place}.{name}"
     for place, module in PLACES.items()
