@@ -152,9 +152,9 @@ def fill_diagonal(x: ArrayLike, value: ArrayLike, wrap: bool = False) -> Tensor:
 def _triangle(name: str, x: ArrayLike, k: int, lower: bool) -> Tensor:
     """x where its elements are below the diagonal k or on it, or above it."""
     x, k = owned(x), whole(f"{name}: k", k)
-    if x.ndim < 2:
-        raise ShapeError(f"{name}: x of shape {x.shape} is no matrix: it takes two axes or more")
-    xp, (rows, columns) = namespace(x._data), x.shape[-2:]
+    if not x.ndim:
+        raise ShapeError(f"{name}: x is one number; it takes matrices")
+    xp, (rows, columns) = namespace(x._data), (x.shape * 2)[-2:]  # of a row: its copies, as NumPy
     column, row = xp.arange(columns), xp.arange(rows)[:, None] + k
     return where(
         Tensor(column <= row if lower else column >= row), x, Tensor(xp.zeros((), x.dtype))
@@ -165,7 +165,7 @@ def _triangle(name: str, x: ArrayLike, k: int, lower: bool) -> Tensor:
 def tril(x: ArrayLike, k: int = 0) -> Tensor:
     """The lower triangles of matrices (..., rows, columns): zeros above the k-th diagonal.
 
-    Raises: ShapeError for an `x` of less than two axes.
+    Raises: ShapeError for an `x` without axes.
 
     >>> tril([[1.0, 2.0], [3.0, 4.0]]).tolist()
     [[1.0, 0.0], [3.0, 4.0]]
@@ -177,7 +177,7 @@ def tril(x: ArrayLike, k: int = 0) -> Tensor:
 def triu(x: ArrayLike, k: int = 0) -> Tensor:
     """The upper triangles of matrices (..., rows, columns): zeros below the k-th diagonal.
 
-    Raises: ShapeError for an `x` of less than two axes.
+    Raises: ShapeError for an `x` without axes.
 
     >>> triu([[1.0, 2.0], [3.0, 4.0]], 1).tolist()
     [[0.0, 2.0], [0.0, 0.0]]

@@ -34,6 +34,7 @@ ROWS = [
     Row("fill_diagonal", _filled, (draw((2, 2, 2)), draw(()))),
     Row("fill_diagonal", _filled, (integers((5, 2), 9), 4), order=0),
     Row("tril", np.tril, (draw((2, 3, 4)),)),
+    Row("tril", np.tril, (draw((3,)),)),
     Row("tril", np.tril, (integers((3, 3), 9),), {"k": -1}, order=0),
     Row("triu", np.triu, (draw((3, 4)),), {"k": 1}),
     Row("tril_indices", np.tril_indices, (3,), {"k": 1, "m": 4}, order=0),
