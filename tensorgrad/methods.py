@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from . import functions as F
 from .core import Tensor
-from .typing import ArrayBase
+from .typing import ArrayBase, ArrayLike, Axis, DType, ValuesIndices
 
 
 class Methods(ArrayBase):
@@ -87,3 +88,45 @@ class Methods(ArrayBase):
     def ravel(self) -> Tensor:
         """One axis with all numbers in row-major order, as `x.reshape(-1)`."""
         return F.reshape(self, -1)
+
+    # scans, sorting, diagonals
+
+    def cumsum(self, axis: Axis = None, dtype: DType = None, *, reverse: bool = False) -> Tensor:
+        """The sums of the elements up to each along an axis. See `tg.cumsum`."""
+        return F.cumsum(self, axis, dtype, reverse=reverse)
+
+    def cumprod(self, axis: Axis = None, dtype: DType = None) -> Tensor:
+        """The products of the elements up to each along an axis. See `tg.cumprod`."""
+        return F.cumprod(self, axis, dtype)
+
+    def sort(self, axis: Axis = -1, kind: str | None = None, *, descending: bool = False) -> Tensor:
+        """The elements in order along an axis, as a new tensor. See `tg.sort`."""
+        return F.sort(self, axis, kind, descending=descending)
+
+    def argsort(
+        self, axis: Axis = -1, kind: str | None = None, *, descending: bool = False
+    ) -> Tensor:
+        """The indices that sort along an axis. See `tg.argsort`."""
+        return F.argsort(self, axis, kind, descending=descending)
+
+    def partition(self, kth: int | Sequence[int], axis: Axis = -1) -> Tensor:
+        """The elements parted by the one that sorting would have at `kth`. See `tg.partition`."""
+        return F.partition(self, kth, axis)
+
+    def argpartition(self, kth: int | Sequence[int], axis: Axis = -1) -> Tensor:
+        """Indices that part the elements. See `tg.argpartition`."""
+        return F.argpartition(self, kth, axis)
+
+    def searchsorted(
+        self, v: ArrayLike, side: str = "left", sorter: ArrayLike | None = None
+    ) -> Tensor:
+        """Where numbers would be inserted in this sorted tensor. See `tg.searchsorted`."""
+        return F.searchsorted(self, v, side, sorter)
+
+    def topk(self, k: int, axis: int = -1, *, largest: bool = True) -> ValuesIndices:
+        """The k largest elements along an axis, and their indices. See `tg.topk`."""
+        return F.topk(self, k, axis, largest=largest)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        """A diagonal of the matrices of two axes. See `tg.diagonal`."""
+        return F.diagonal(self, offset, axis1, axis2)

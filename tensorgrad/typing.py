@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar, overload
 
 import numpy as np
 
@@ -45,6 +45,13 @@ else:
     Batch, Outputs = TypeVar("Batch"), TypeVar("Outputs")
 Result_co = TypeVar("Result_co", covariant=True)
 Tree = TypeVar("Tree", bound="dict[Any, Any] | list[Any] | tuple[Any, ...]")
+
+
+class ValuesIndices(NamedTuple):
+    """Elements, and the indices along an axis at which they were."""
+
+    values: Tensor
+    indices: Tensor
 
 
 class Computes(Protocol[Result_co]):

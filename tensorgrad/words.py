@@ -209,7 +209,6 @@ NAMES: dict[str, dict[str, str]] = {
         "permute": "tg.transpose(x, axes)",
         "reduce_sum": "tg.sum(x, axis)",
         "reduce_mean": "tg.mean(x, axis)",
-        **dict.fromkeys(("sort", "argsort", "unique"), "np.sort and its like, on x.numpy()"),
         "device": "tg.set_backend('numpy' or 'cupy')",
         "Module": "tg.nn.Module",
         "Sequential": "tg.nn.Sequential",
@@ -251,7 +250,6 @@ NAMES: dict[str, dict[str, str]] = {
         "assign": ".data = values",
         "assign_sub": "x -= u under tg.no_grad()",
         "get": ".numpy()",
-        **dict.fromkeys(("sort", "argsort", "unique"), "np.sort and its like, on .numpy()"),
     },
     "losses": {
         **dict.fromkeys(("MSELoss", "mse_loss", "MeanSquaredError"), "mean_squared_error"),

@@ -261,7 +261,10 @@ LATER = {
     "interpolation": "addcdiv addcmul interp lerp polyval vander",
     "machine": """bitwise_count copysign fabs fmax fmin fmod frexp gcd heaviside lcm ldexp modf
     nan_to_num nextafter signbit spacing""",
-    "scan": "diff",
+    "scan": """cummax cummin cumprod cumsum cumulative_prod cumulative_sum diff ediff1d gradient
+    linear_scan logcumsumexp trapezoid unwrap""",
+    "sorting": """argpartition argsort digitize isin kthvalue lexsort partition searchsorted sort
+    topk unique unique_all unique_counts unique_inverse unique_values""",
 }
 FAMILY = {name: family for family, names in LATER.items() for name in names.split()}
 
@@ -273,6 +276,7 @@ if TYPE_CHECKING:
     from .interpolation import *  # noqa: F403
     from .machine import *  # noqa: F403
     from .scan import *  # noqa: F403
+    from .sorting import *  # noqa: F403
 else:
 
     def __getattr__(name: str) -> Any:

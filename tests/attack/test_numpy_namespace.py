@@ -96,12 +96,15 @@ def test_a_function_of_numpy(name):
             except tg.TensorgradError:
                 assert wild or texts, f"refused untracked: {call}"
                 continue
+            if word == "unique_values":  # in any order
+                got, want = tg.sort(got), np.sort(want)
             check_same(plain(got), want, call)
             compared += 1
             try:
                 got = function(*converted(args, leaf), **more)
             except tg.TensorgradError:
                 continue
+            got = tg.sort(got) if word == "unique_values" else got
             check_same(plain(got), want, call)
     if not compared:
         pytest.skip("none of the arguments here fits it")

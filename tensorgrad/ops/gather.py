@@ -1,0 +1,129 @@
+"""Indices along an axis, turned into places of the flattened array: what gathering, scattering,
+sorting and reducing by an id have in common. `getitem` and `scatter_add` do the rest."""
+
+import math
+
+import numpy as np
+
+from ..backend import is_floating, namespace
+from ..core import Tensor, op
+from ..errors import IndexingError, user_line
+from ..switches import switches
+from .elementwise import equal, where
+from .index import ARRAY, getitem, scatter_add
+from .reduce import narrow, widened
+from .samples import Sample, draw
+from .shape import reshape
+
+
+def wrapped(index, n, what="an index"):
+    """Indices into n positions as int64 from 0: negative ones count from the last. IndexError for
+    those out of range; on a GPU, which would have to be waited for, they wrap around, but in
+    anomaly mode."""
+    xp, index = namespace(index), index.astype("int64", copy=False)
+    if xp is not np and switches.anomaly is None:
+        return index % max(n, 1)
+    if not index.size:
+        return index
+    low, high = int(index.min()), int(index.max())
+    if low < -n or high >= n:
+        place = f" at {line}" if (line := user_line()) else ""
+        raise IndexingError(f"{what}{place} runs from {low} to {high}, of {n} positions")
+    return xp.where(index < 0, index + n, index) if low < 0 else index
+
+
+def places(index, n, axis, what="an index"):
+    """Where the elements at indices along an axis of length n are in the flattened array, whose
+    other axes are those of the indices."""
+    xp, shape, axis = namespace(index), index.shape, axis % index.ndim
+    before, after = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
+    at = wrapped(index, n, what).reshape(before, shape[axis], after)
+    if before > 1:
+        at = at + xp.arange(before)[:, None, None] * n
+    if after > 1:
+        at = at * after + xp.arange(after)
+    return at.reshape(shape)
+
+
+def raw(x):
+    """The array of a Tensor, or an array itself."""
+    return x._data if isinstance(x, Tensor) else x
+
+
+def taken(x, at):
+    """The elements of x, an array or a Tensor, at places of the flattened array."""
+    return getitem(reshape(x, shape=(-1,)), at, template=(ARRAY,))
+
+
+def added(values, at, shape):
+    """Zeros of a shape with values added at places of the flattened array: the adjoint."""
+    flat, at = reshape(values, shape=(-1,)), at.reshape(-1)
+    return reshape(scatter_add(flat, at, shape=(math.prod(shape),), template=(ARRAY,)), shape=shape)
+
+
+# --- by an id -----------------------------------------------------------------------------------
+
+
+def segment_ids(ids, count):
+    """Ids of `count` segments as int64. IndexError for those below 0 or not below count; on a GPU
+    they wrap around, but in anomaly mode."""
+    if not count and ids.size:
+        raise IndexingError(f"{ids.size} ids, and there are no segments")
+    if type(ids) is np.ndarray and ids.size and ids.min() < 0:
+        raise IndexingError(f"a segment's id is {ids.min()}: they count from 0")
+    return wrapped(ids, count, "a segment's id")
+
+
+def last_writer(ids, count):
+    """For each of `count` places, the last position whose id it is, -1 where there is none."""
+    xp = namespace(ids)
+    last = xp.full(count, -1, dtype="int64")
+    xp.maximum.at(last, ids, xp.arange(ids.size))  # of whole numbers: no order matters
+    return last
+
+
+def least_of(dtype, largest):
+    """What is not larger, or not smaller, than any number of a dtype."""
+    if is_floating(dtype):
+        return -math.inf if largest else math.inf
+    if dtype.kind == "b":
+        return not largest
+    return np.iinfo(dtype).min if largest else np.iinfo(dtype).max
+
+
+def _segment_extreme_grad(g, x, y, ids):
+    """Equal parts to the extreme elements of a segment, as `max` does."""
+    hit = where(equal(x, y[ids]), 1.0, 0.0).astype(x.dtype)
+    count = scatter_add(hit, ids, shape=y.shape, template=(ARRAY,))
+    share = g / where(equal(count, 0.0), 1.0, count)
+    return hit * share[ids]
+
+
+def _segments():
+    ids = np.array([2, 0, 1, 2, 0])
+    made = [((5, 3), ids, 3), ((5,), ids, 3), ((0, 2), ids[:0], 0)]
+    return [
+        Sample((draw(shape), ids), {"count": n, "largest": bool(i % 2)})
+        for i, (shape, ids, n) in enumerate(made)
+    ]
+
+
+@op(x=_segment_extreme_grad, samples=_segments, fixed=("ids",))
+def segment_extreme(x, ids, *, count, largest):
+    """(count, ...) from rows x (n, ...): the largest or smallest number of those whose id (n,) is
+    i, NaN where there is one, and where there is no row what every number exceeds."""
+    xp, wide = namespace(x), widened(x)
+    whole = x.dtype.kind in "biu" and x.dtype.itemsize < 4
+    wide = wide.astype("int64") if whole else wide
+    columns, flat = math.prod(x.shape[1:]), wide.reshape(-1)
+    at = (segment_ids(ids, count)[:, None] * columns + xp.arange(columns)).reshape(-1)
+    least = xp.asarray(least_of(x.dtype, largest)).astype(wide.dtype)
+    out = xp.broadcast_to(least, (count * columns,)).copy()
+    # An extreme does not depend on the order in which atomics arrive, which know no NaN
+    (xp.maximum if largest else xp.minimum).at(out, at, flat)
+    if xp is not np and is_floating(wide.dtype):
+        nan = xp.zeros(out.shape, dtype="int32")
+        xp.maximum.at(nan, at, xp.isnan(flat).astype("int32"))
+        out = xp.where(nan > 0, xp.asarray(xp.nan, dtype=out.dtype), out)
+    out = out.reshape(count, *x.shape[1:])
+    return out.astype(x.dtype) if whole else narrow(out, x)
