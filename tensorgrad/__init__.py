@@ -67,6 +67,7 @@ if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     from .anomaly import detect_anomaly
     from .functions.analytic import *  # noqa: F403
     from .functions.comparison import *  # noqa: F403
+    from .functions.contraction import *  # noqa: F403
     from .functions.diagonals import *  # noqa: F403
     from .functions.distance import *  # noqa: F403
     from .functions.interpolation import *  # noqa: F403

@@ -81,6 +81,10 @@ class Methods(ArrayBase):
         `tg.transpose`."""
         return F.transpose(self, axes[0] if len(axes) == 1 else axes or None)
 
+    def permute(self, *axes: Any) -> Tensor:
+        """Axes permuted, as PyTorch calls it: `x.permute(1, 0)`. See `tg.permute`."""
+        return F.transpose(self, axes[0] if len(axes) == 1 else axes)
+
     def flatten(self) -> Tensor:
         """One axis with all numbers in row-major order, as `x.reshape(-1)`."""
         return F.reshape(self, -1)
@@ -130,3 +134,13 @@ class Methods(ArrayBase):
     def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
         """A diagonal of the matrices of two axes. See `tg.diagonal`."""
         return F.diagonal(self, offset, axis1, axis2)
+
+    # products and traces
+
+    def dot(self, b: ArrayLike) -> Tensor:
+        """NumPy's dot, of x and b. See `tg.dot`."""
+        return F.dot(self, b)
+
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: DType = None) -> Tensor:
+        """The sum of a diagonal. See `tg.trace`."""
+        return F.trace(self, offset, axis1, axis2, dtype)

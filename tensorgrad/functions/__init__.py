@@ -131,6 +131,7 @@ from .shape import (
     flip,
     identity,
     moveaxis,
+    permute,
     permute_dims,
     reshape,
     split,
@@ -214,6 +215,7 @@ __all__ = [
     "negative",
     "not_equal",
     "pad",
+    "permute",
     "permute_dims",
     "positive",
     "pow",
@@ -255,6 +257,8 @@ LATER = {
     atan2 atanh cbrt cosh deg2rad degrees entr exp2 hypot log2 log10 logaddexp
     logaddexp2 logit rad2deg radians reciprocal rsqrt sinc sinh tan xlog1py xlogy""",
     "comparison": "allclose array_equal array_equiv isclose isneginf isposinf",
+    "contraction": """bilinear cross dot einsum inner kron matrix_transpose matvec outer tensordot
+    trace vdot vecdot vecmat""",
     "diagonals": """diag diag_embed diagflat diagonal fill_diagonal tril tril_indices triu
     triu_indices""",
     "distance": "cdist cosine_similarity normalize",
@@ -271,6 +275,7 @@ FAMILY = {name: family for family, names in LATER.items() for name in names.spli
 if TYPE_CHECKING:
     from .analytic import *  # noqa: F403
     from .comparison import *  # noqa: F403
+    from .contraction import *  # noqa: F403
     from .diagonals import *  # noqa: F403
     from .distance import *  # noqa: F403
     from .interpolation import *  # noqa: F403

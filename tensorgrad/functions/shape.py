@@ -44,7 +44,7 @@ def reshape(x: ArrayLike, shape: Shape) -> Tensor:
 
 @explains_names
 def transpose(x: ArrayLike, axes: Axes = None) -> Tensor:
-    """A view with the axes permuted; `permute_dims` is the same function.
+    """A view with the axes permuted; `permute_dims` and `permute` are the same function.
 
     Args:
         axes: axis i of the result is axis axes[i] of `x`; all reversed where left out.
@@ -61,7 +61,7 @@ def transpose(x: ArrayLike, axes: Axes = None) -> Tensor:
     return ops.transpose(owned(x), axes=(axes,) if isinstance(axes, int) else axes)
 
 
-permute_dims = transpose
+permute_dims = permute = transpose
 
 
 @explains_names

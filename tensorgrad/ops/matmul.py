@@ -68,8 +68,15 @@ def matmul(a, b):
         return matmul(a.astype(wide, copy=False), b.astype(wide, copy=False))
     if a.dtype.itemsize == 2 and is_half(a.dtype):
         return xp.matmul(a.astype("float32"), b.astype("float32")).astype(a.dtype)
-    if a.ndim == 2 and b.ndim == 2:
-        return a.dot(b)  # the same product in half the time of matmul's call, 0.3 us
+    if b.ndim == 2 and a.ndim > 1:
+        if a.ndim == 2:
+            return a.dot(b)  # the same product in half the time of matmul's call, 0.3 us
+        if a.flags.c_contiguous:  # one product instead of a batch
+            return (
+                a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
+                .dot(b)
+                .reshape(*a.shape[:-1], b.shape[1])
+            )
     return xp.matmul(a, b)
 
 
