@@ -63,10 +63,11 @@ from .memory import (
 )
 
 if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
-    from . import cuda, data, losses, nn, optim, testing, train
+    from . import cuda, data, fft, losses, nn, optim, testing, train
     from .anomaly import detect_anomaly
     from .functions.analytic import *  # noqa: F403
     from .functions.comparison import *  # noqa: F403
+    from .functions.complex_numbers import *  # noqa: F403
     from .functions.contraction import *  # noqa: F403
     from .functions.diagonals import *  # noqa: F403
     from .functions.distance import *  # noqa: F403
@@ -89,7 +90,7 @@ if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
 
 __version__ = "0.1.0"
 
-_MODULES = ("cuda", "data", "losses", "nn", "optim", "testing", "train")
+_MODULES = ("cuda", "data", "fft", "losses", "nn", "optim", "testing", "train")
 _FROM = {
     "Parameter": "nn",
     "autocast": "precision",
@@ -133,6 +134,7 @@ __all__ = [
     "detect_anomaly",
     "enable_grad",
     "eye",
+    "fft",
     "from_dlpack",
     "full",
     "full_like",

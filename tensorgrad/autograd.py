@@ -10,7 +10,7 @@ from typing import Any, Literal, overload
 
 from .backend import make, namespace
 from .backward import backprop
-from .core import Node, Tensor, next_seq, record
+from .core import OPS, Node, Tensor, next_seq, record
 from .creation import asarray, owned, track, zeros_like
 from .errors import ArgumentError, DTypeError, GraphError, ShapeError
 from .functions import broadcast_to, stack
@@ -258,15 +258,25 @@ def jvp(
 
     def pulled(v: Tensor) -> Tensor:
         parts = pull(v, create_graph=True)
-        total = [(p * t).sum() for p, t in zip(parts, ts, strict=True)]
+        total = [inner(p, t) for p, t in zip(parts, ts, strict=True)]
         return sum(total[1:], total[0])
 
     return y, grad(pulled)(cotangent)
 
 
+def inner(a: Tensor, b: Tensor) -> Tensor:
+    """The real inner product of two tensors of one shape, with complex numbers as pairs."""
+    if "c" not in (a.dtype.kind, b.dtype.kind):
+        return (a * b).sum()
+    return (a.real * b.real + a.imag * b.imag).sum()
+
+
 def jacobian(f: Callable[..., Tensor]) -> Callable[[ArrayLike], Tensor]:
     """The Jacobian of a function of one tensor, as a function of x: J[i, j] = d f(x)[i] / d x[j],
-    of shape f(x).shape + x.shape. One reverse pass for each element of f(x).
+    of shape f(x).shape + x.shape. One reverse pass for each element of f(x). Complex numbers are
+    for holomorphic functions.
+
+    Raises: DTypeError where f makes complex numbers of real ones, or real of complex ones.
 
     >>> jacobian(lambda x: x * x)(tensor([1.0, 3.0])).tolist()
     [[2.0, 0.0], [0.0, 6.0]]
@@ -275,10 +285,16 @@ def jacobian(f: Callable[..., Tensor]) -> Callable[[ArrayLike], Tensor]:
     def jac(x: ArrayLike) -> Tensor:
         x = asarray(x)
         y, pull = vjp(f, x)
+        if (y.dtype.kind == "c") != (x.dtype.kind == "c"):
+            raise DTypeError(
+                f"jacobian: f maps {x.dtype} to {y.dtype}; give it the real and imaginary parts as "
+                "numbers of their own"
+            )
         basis = namespace(y._data).eye(y.size, dtype=y.dtype).reshape(y.size, *y.shape)
         rows = [pull(row)[0] for row in basis]
         if not rows:  # of no numbers
             return zeros_like(broadcast_to(x.detach(), (*y.shape, *x.shape)))
+        rows = [row.conj() for row in rows] if x.dtype.kind == "c" else rows
         return stack(rows).reshape(*y.shape, *x.shape)
 
     return jac
@@ -441,6 +457,8 @@ class _Call:
     def vjp(self, g: Any, saved: tuple, params: dict, parents: Sequence) -> tuple:
         """A gradient or None per input; raw arrays for a raw cotangent, else Tensors."""
         self.ctx.saved = saved
+        if g.dtype.kind == "c":  # outside of backprop a cotangent is its conjugate
+            g = OPS["conj"](g)
         try:
             own = g if isinstance(g, Tensor) else g.copy()  # which it may write to: g is shared
             gs = type(self.ctx).backward(self.ctx, own)
@@ -451,12 +469,17 @@ class _Call:
             raise GraphError(
                 f"{self.name}.backward returned {len(gs)} gradients for {len(parents)} inputs"
             )
-        for x in gs:
+        for x, p in zip(gs, parents, strict=True):
             if x is not None and not hasattr(x, "dtype"):
                 raise DTypeError(
                     f"{self.name}.backward returned {type(x).__name__}; it gives one array or "
                     "None per input, in a tuple when there are several"
                 )
+            if x is not None and x.dtype.kind == "c" and p is not None and p.dtype.kind != "c":
+                raise DTypeError(
+                    f"{self.name}.backward gave a complex gradient of {p.dtype} numbers: take .real"
+                )
+        gs = tuple([OPS["conj"](x) if x is not None and x.dtype.kind == "c" else x for x in gs])
         if isinstance(g, Tensor):
             gs = tuple([None if x is None else asarray(x) for x in gs])
         else:  # views, so that backprop does not write into arrays that the function still holds

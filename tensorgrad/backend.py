@@ -219,14 +219,17 @@ def set_backend(name: str) -> None:
 # --- dtypes -------------------------------------------------------------------------------------
 
 
-on_bfloat16: list[Callable[[], None]] = []  # called when the first bfloat16 array is seen
+met: set[str] = set()  # "bfloat16" and "complex", once an array of such a dtype has been seen
+on_meeting: list[Callable[[], None]] = []  # called then: other programs do not pay for checks
 
 
 class _Floating(dict):
     def __missing__(self, dtype: np.dtype) -> bool:
-        self[dtype] = dtype.kind == "f" or dtype.name == "bfloat16"
-        if dtype.name == "bfloat16":
-            for tell in on_bfloat16:
+        self[dtype] = dtype.kind in "fc" or dtype.name == "bfloat16"
+        kind = "complex" if dtype.kind == "c" else dtype.name
+        if kind in ("complex", "bfloat16") and kind not in met:
+            met.add(kind)
+            for tell in on_meeting:
                 tell()
         return self[dtype]
 
@@ -235,8 +238,19 @@ _floating: dict[np.dtype, bool] = _Floating()
 
 
 def is_floating(dtype: np.dtype) -> bool:
-    """Whether a dtype is differentiable: NumPy's floats, and bfloat16, which is not of NumPy."""
+    """Whether a dtype is differentiable: NumPy's floats and complex numbers, and bfloat16, which is
+    not of NumPy."""
     return _floating[dtype]
+
+
+def complex_of(dtype: np.dtype) -> np.dtype:
+    """The complex dtype of a floating one's precision; complex64 for halves."""
+    return np.dtype("complex128" if dtype.name in ("float64", "complex128") else "complex64")
+
+
+def fitting(dtype: np.dtype, a: np.dtype) -> np.dtype:
+    """A floating dtype for numbers that are now of dtype `a`: complex ones stay complex."""
+    return complex_of(dtype) if a.kind == "c" else dtype
 
 
 class _Units(dict):
@@ -292,11 +306,20 @@ def dtype_of(dtype: Any) -> np.dtype:
         cause: Exception | None = None
     except TypeError as error:
         cause = error
-    names = ("bool", "int32", "int64", "float16", "bfloat16", "float32", "float64")
+    names = "bool int32 int64 float16 bfloat16 float32 float64 complex64 complex128".split()
     raise DTypeError(f"dtype {dtype!r} is not one of ours: {suggest(dtype, names)}") from cause
 
 
 # --- making arrays ------------------------------------------------------------------------------
+
+
+def cast(a: Array, dtype: np.dtype) -> Array:
+    """a in a dtype, itself where it has that. DTypeError where imaginary parts would be lost."""
+    if a.dtype.kind == "c" and dtype.kind not in "cb":
+        raise DTypeError(
+            f"complex numbers in {dtype} would lose their imaginary parts: take .real, .imag or abs"
+        )
+    return a.astype(dtype, copy=False)
 
 
 def make(
@@ -323,20 +346,19 @@ def make(
             array = np.asarray(value)
         except (ValueError, TypeError) as error:
             raise DTypeError(f"cannot make an array of {kind.__name__}: {error}") from error
-        if dtype is None and array.dtype == np.float64:
-            array = array.astype(_leading(value, floats), copy=False)
+        if dtype is None and array.dtype in (np.float64, np.complex128):
+            array = array.astype(fitting(_leading(value, floats), array.dtype), copy=False)
     if array.dtype.kind not in "biuf" and not is_floating(array.dtype):
         raise DTypeError(
             f"arrays hold numbers; got dtype {array.dtype} from {kind.__name__} "
-            "(rows of different lengths, text, dates, objects and complex numbers must be encoded "
-            "first)"
+            "(rows of different lengths, text, dates and objects must be encoded first)"
         )
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     if to is not None and to is not home:
         array, home = to.from_host(home.to_host(array)), to
     if dtype is not None:
-        array = array.astype(dtype_of(dtype), copy=False)
+        array = cast(array, dtype_of(dtype))
     return array
 
 
@@ -345,9 +367,7 @@ def operand(value: Any, others: tuple) -> Any:
     lists, subclasses of arrays, whatever has `__array__`. It is put on the backend of the `others`.
     UnknownOperand for anything else."""
     kind = type(value)
-    known = isinstance(value, (np.ndarray, np.generic, list, tuple)) or _is_cupy(kind)
-    if kind is complex:
-        raise DTypeError("tensors hold real numbers, got a complex one")
+    known = isinstance(value, (np.ndarray, np.generic, list, tuple, complex)) or _is_cupy(kind)
     if not known and (isinstance(value, str) or not hasattr(kind, "__array__")):
         raise UnknownOperand(
             f"{kind.__module__}.{kind.__qualname__} is not an array of a known backend "

@@ -16,7 +16,7 @@ from .backend import WEAK, Array
 from .core import Leaf, Node, Op, Out, Tensor, next_seq, output_of
 from .dispatch import large
 from .errors import FREED, STALE, AnomalyError, GraphError, TensorgradError, failed
-from .ownership import add_up, fitted, own
+from .ownership import add_up, conjugated, fitted, settled
 from .switches import switches
 
 
@@ -48,7 +48,7 @@ def _visit(
     heap: list[tuple[int, Node]] = []  # nodes to visit, newest first, but for
     newest: Any = None  # the newest parent, usually the next node: chains of ops skip the heap
     node: Any = roots[0][0]
-    edges: Iterable = roots
+    edges: Iterable = conjugated(roots)
     wanted, seq, top = set(wanted), next_seq(), 0  # top: seq of the newest in the heap
     raw = type(roots[0][1])
     least = inf if create_graph else large()  # size from which rules are run on Tensors
@@ -81,7 +81,7 @@ def _visit(
                 top = -heap[0][0]
             if newest is None:
                 if not heap:
-                    return found if create_graph else own(found, [g for _, g in roots])
+                    return settled(found, None if create_graph else [g for _, g in roots])
                 newest = heappop(heap)[1]
                 top = -heap[0][0] if heap else 0
             elif top > newest.seq:

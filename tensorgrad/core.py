@@ -108,7 +108,7 @@ def stamp(tensor: Tensor) -> None:
 
 OPS: dict[str, Op] = {}
 _FACTS = """samples extreme scalar kind outputs inplace differentiable fixed precision
-shortcut""".split()
+shortcut complex""".split()
 on_autocast: list[Callable] = []  # casts inputs of an op with a `precision` (precision.py)
 
 
@@ -118,12 +118,12 @@ class Op:
     def __init__(self, ref: Callable, rules: dict[str, Callable], joint: Callable | None, **facts):
         self.ref, self.name = ref, ref.__name__.rstrip("_")
         self.family = ref.__module__.rpartition(".")[2]  # its file here and in kernels/
-        self.outputs: tuple[str, ...] = facts.pop("outputs", ())  # names, when there are several
-        self.inplace: tuple[str, ...] = facts.pop("inplace", ())
+        self.outputs, self.inplace = facts.pop("outputs", ()), facts.pop("inplace", ())  # names
         self.differentiable: bool = facts.pop("differentiable", not self.inplace)
         self.samples, self.extreme = facts.pop("samples", None), facts.pop("extreme", None)
         self.scalar, self.kind = facts.pop("scalar", None), facts.pop("kind", "other")
         self.fixed: tuple[str, ...] = facts.pop("fixed", ())
+        self.complex: bool = facts.pop("complex", self.kind == "shape")
         self.precision, self.shortcut = facts.pop("precision", None), facts.pop("shortcut", None)
         if facts or self.precision not in (None, "half", "single"):
             raise TypeError(f"op {self.name}: unknown facts {sorted(facts)} {self.precision}")
@@ -205,8 +205,8 @@ def op(joint: Callable | None = None, **given) -> Any:
     Keywords named as an input are its rules, whose argument names say what to save (rules.py);
     `joint` is one rule for all inputs. Facts: `samples` and `extreme` (test inputs), `scalar` (the
     formula of an element), `kind` (map, shape or other), `outputs` (names, if several), `inplace`
-    (inputs that are updated), `differentiable`, `fixed` (inputs exempt from promotion, such as
-    indices), `precision` ("half" or "single": what autocast computes it in).
+    (inputs that are updated), `differentiable`, `fixed` (inputs exempt from promotion, as indices),
+    `precision` (of autocast: "half" or "single"), `complex` (whether it takes complex numbers).
     Without a rule the reference is differentiated, so it must then be made of other ops.
     """
 

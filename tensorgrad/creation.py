@@ -277,7 +277,7 @@ def arange(
         start, stop = 0, start
     numbers = _made("arange", np.arange, start, stop, step)
     kind = "float32" if numbers.dtype.kind == "f" else "int64"
-    return asarray(numbers.astype(backends.dtype_of(dtype or kind)), None, backend or _home())
+    return asarray(numbers, dtype or kind, backend or _home())
 
 
 @explains_names
@@ -290,7 +290,7 @@ def linspace(
     [0.0, 0.5, 1.0]
     """
     numbers = _made("linspace", np.linspace, start, stop, num)
-    return asarray(numbers.astype(backends.dtype_of(dtype)), None, backend or _home())
+    return asarray(numbers, backends.dtype_of(dtype), backend or _home())
 
 
 @explains_names
@@ -457,8 +457,8 @@ def randn(
 
 def _drawn(name: str, numbers: Any, dtype: DType, backend: str | None, leaf: bool) -> Tensor:
     wanted = backends.dtype_of(dtype)
-    if not is_floating(wanted):
-        raise DTypeError(f"{name}: numbers with fractions are drawn, which {wanted} does not hold")
+    if not is_floating(wanted) or wanted.kind == "c":
+        raise DTypeError(f"{name} draws real numbers with fractions, which are not {wanted}")
     made = asarray(np.asarray(numbers).astype(wanted), None, backend or _home())
     return track(made) if leaf else made
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy import ndarray
 
-from .backend import BACKENDS, BY_TYPE, NUMBERS, check_gpu, is_floating, on_bfloat16
+from .backend import BACKENDS, BY_TYPE, NUMBERS, check_gpu, is_floating, met, on_meeting
 from .errors import (
     AnomalyError,
     BackendError,
@@ -86,7 +86,8 @@ def resolve(op: Op, kind: type) -> tuple[Callable, Callable, int]:
     off = _mode == "reference" or folder in _unusable
     module = None if off else kernel_module(folder, op.family)
     kernel = getattr(module, op.name, None)
-    ref = _in_float32(op.ref) if _bfloat16 and op.kind == "map" else op.ref
+    ref = _in_float32(op.ref) if "bfloat16" in met and op.kind == "map" else op.ref
+    ref = _of_reals(op, ref) if "complex" in met and not op.complex else ref
     if folder == "cuda":
         return _on_gpu(op, kind, kernel, ref)
     if kernel is None:
@@ -177,16 +178,20 @@ def kernel_module(folder: str, family: str) -> ModuleType | None:
     return importlib.import_module(name) if importlib.util.find_spec(name) else None
 
 
-_bfloat16 = False
+def _of_reals(op: Op, ref: Callable) -> Callable:
+    """The reference of an op that knows no complex numbers, or orders numbers, which they are not:
+    an error instead of NumPy's answer. No kernel takes them, so that all go to the reference."""
 
+    def run(*arrays, **params):
+        for name, a in zip(op.names(len(arrays)), arrays, strict=False):
+            if type(a) in BY_TYPE and a.dtype.kind == "c":
+                raise DTypeError(
+                    f"{op.name} is for real numbers, {name} is {_describe(a)}: give its .real or "
+                    ".imag, or tg.abs(x) or tg.angle(x)"
+                )
+        return ref(*arrays, **params)
 
-def _first_bfloat16() -> None:
-    global _bfloat16
-    _bfloat16 = True
-    _clear()
-
-
-on_bfloat16.append(_first_bfloat16)
+    return run
 
 
 def _in_float32(ref: Callable) -> Callable:
@@ -244,6 +249,9 @@ def watched(watcher: Callable[[Op, Callable], Callable]) -> Iterator[None]:
 def _clear() -> None:
     for table in _tables:
         table.clear()
+
+
+on_meeting.append(_clear)
 
 
 COMPLAINTS = (  # errors of array libraries and kernels that `explain` translates

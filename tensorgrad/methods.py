@@ -37,6 +37,14 @@ class Methods(ArrayBase):
     tanh = F.tanh
     trunc = F.trunc
 
+    def conj(self) -> Tensor:
+        """The complex conjugate. See `tg.conj`."""
+        return F.conj(self)
+
+    def conjugate(self) -> Tensor:
+        """The complex conjugate. See `tg.conj`."""
+        return F.conj(self)
+
     # activations
     elu = F.elu
     gelu = F.gelu

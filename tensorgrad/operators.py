@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from . import functions as F
-from .backend import NUMBERS, Array, is_floating
+from .backend import NUMBERS, Array, cast, is_floating
 from .core import Leaf, Tensor, stamp
 from .errors import DTypeError, GraphError, ShapeError
 from .ops import discrete, elementwise, matmul
@@ -38,7 +38,7 @@ _le = elementwise.less_equal.call
 _gt = elementwise.greater.call
 _ge = elementwise.greater_equal.call
 
-KNOWN: set[type] = {Tensor, np.ndarray, list, tuple, complex, *NUMBERS}  # complex: refused by ops
+KNOWN: set[type] = {Tensor, np.ndarray, list, tuple, complex, *NUMBERS}
 
 
 def known(other: Any) -> bool:
@@ -77,7 +77,7 @@ def cast_exactly(a: Array, dtype: np.dtype[Any], what: str) -> Array:
     """An array in the dtype of the tensor that takes its numbers. DTypeError where that would
     change them: fractions become whole ones, or whole ones are out of range."""
     if a.dtype == dtype or is_floating(dtype):
-        return a.astype(dtype, copy=False)
+        return cast(a, dtype)
     made = a.astype(dtype)
     if is_floating(a.dtype) or not (made == a).all():
         raise DTypeError(f"{what}: x holds {dtype}, which cannot hold these numbers of {a.dtype}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sys import getrefcount
 from typing import Any
 
-from .backend import BY_TYPE, Array, make
+from .backend import BY_TYPE, Array, make, met
 from .core import OPS, Leaf, Node, Tensor
 
 
@@ -49,7 +49,22 @@ def fitted(g: Any, node: Node, more: bool) -> Any:
 _ALONE = (lambda total: getrefcount(total))([object()].pop())
 
 
-def own(found: dict[Node, Array], seeds: list[Array]) -> dict[Node, Array]:
+def conjugated(pairs: Any) -> Any:
+    """Pairs of a node and its cotangent, of which the complex ones are conjugated: what users see
+    is dL/dRe + i dL/dIm, the direction of ascent; rules, which are transposes, map its conjugate.
+    """
+    if "complex" not in met:
+        return pairs
+    return [(node, OPS["conj"](g) if g.dtype.kind == "c" else g) for node, g in pairs]
+
+
+def settled(found: dict[Node, Any], seeds: list[Array] | None) -> dict[Node, Any]:
+    """The result of a backward pass from these seeds; None where it is recorded, in Tensors."""
+    found = found if seeds is None else _own(found, seeds)
+    return dict(conjugated(found.items())) if "complex" in met else found
+
+
+def _own(found: dict[Node, Array], seeds: list[Array]) -> dict[Node, Array]:
     """Gradients as contiguous arrays that own their memory, no two of them the same, nor a seed;
     those of leaves in the leaf's dtype."""
     given = {id(g) for g in seeds}

@@ -4,6 +4,7 @@
 - Between a floating Tensor and anything else (an array, a NumPy scalar, a number, an integer
   Tensor) the Tensor's dtype wins: no constant makes a float32 model a float64 one.
 - Integers whose function is not whole (a / b, mean, cos) are computed in the default dtype.
+- Complex numbers beside a real Tensor make the result complex, in the Tensor's precision.
 
 What says something of its own (indices, masks, random state) is `fixed` in the op table. Operations
 on raw arrays alone are the array library's, as rules need them.
@@ -16,7 +17,17 @@ from typing import Any
 
 import numpy as np
 
-from .backend import BY_TYPE, DEFAULT_DTYPE, WEAK, Array, is_floating, make, promoted
+from .backend import (
+    BY_TYPE,
+    DEFAULT_DTYPE,
+    WEAK,
+    Array,
+    complex_of,
+    fitting,
+    is_floating,
+    make,
+    promoted,
+)
 from .errors import DTypeError
 from .switches import switches
 
@@ -57,9 +68,10 @@ def _leading(given: list[tuple[Array, Any]]) -> np.dtype | None:
     floats = [(a, node) for a, node in given if is_floating(a.dtype)]
     arrays = [a.dtype for a, node in floats if node is not False]
     arrays = arrays or [a.dtype for a, _ in floats if a.shape]
-    if arrays:
-        return reduce(promoted, arrays)
-    return DEFAULT_DTYPE if floats else None
+    if not floats:
+        return None
+    dtype = reduce(promoted, arrays) if arrays else DEFAULT_DTYPE
+    return complex_of(dtype) if any(a.dtype.kind == "c" for a, _ in floats) else dtype
 
 
 def _leads_to(dtype: np.dtype, a: np.dtype) -> bool:
@@ -75,7 +87,7 @@ def _coerce(
 ) -> Array:
     """One array of a call in `dtype`, the one that leads; `present`: some input has it already."""
     if node is False and a.dtype.kind not in "biuf" and not is_floating(a.dtype):
-        raise DTypeError(f"an operand of dtype {a.dtype}: tensors hold real numbers")
+        raise DTypeError(f"an operand of dtype {a.dtype}: tensors hold numbers")
     follows = node is False or (promotes and not is_floating(a.dtype))
     if promotes and follows and dtype is not None and not (present and _leads_to(dtype, a.dtype)):
         return a.astype(dtype)
@@ -95,7 +107,7 @@ def recomputed(
     if any(yes and is_floating(a.dtype) for a, yes in zip(arrays, promotes, strict=True)):
         lawful = coerced(op, arrays, [None] * len(arrays))
     elif params is None or not any(promotes):  # where(mask, 1.0, 0.0): nothing but numbers
-        return y.astype(DEFAULT_DTYPE), arrays
+        return y.astype(fitting(DEFAULT_DTYPE, y.dtype)), arrays
     else:
         lawful = [a.astype(DEFAULT_DTYPE) if yes else a
                   for a, yes in zip(arrays, promotes, strict=True)]  # fmt: skip

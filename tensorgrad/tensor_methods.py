@@ -45,6 +45,11 @@ def seed_cotangent(y: Any, cotangent: Any, create_graph: bool) -> Any:
         raise ArgumentError(
             f"backward({cotangent}): the cotangent is an array; write retain_graph={cotangent}"
         )
+    if cotangent is None and y._data.dtype.kind == "c":
+        raise DTypeError(
+            "backward() of complex numbers: a loss is a real number; take its .real or tg.abs(), "
+            "or give a cotangent"
+        )
     if cotangent is None:
         if y._data.size != 1:
             raise ShapeError(
@@ -111,6 +116,16 @@ class TensorMethods(Operators, Methods):
     def mT(self) -> Tensor:
         """The matrix transpose: the last two axes exchanged."""
         return matmul.transposed(self)  # type: ignore[no-any-return]
+
+    @property
+    def real(self) -> Tensor:
+        """The real part: x itself for real numbers."""
+        return shape.real(self) if self._data.dtype.kind == "c" else self  # type: ignore
+
+    @property
+    def imag(self) -> Tensor:
+        """The imaginary part: 0 for real numbers."""
+        return shape.imag(self)  # type: ignore[no-any-return]
 
     @property
     def requires_grad(self) -> bool:
@@ -188,7 +203,7 @@ class TensorMethods(Operators, Methods):
         return BY_TYPE[type(self._data)].to_host(self._data)
 
     def item(self) -> float:
-        """The single element as a Python float, int or bool. Synchronises with a GPU."""
+        """The single element as a Python float, int, bool or complex. Synchronises with a GPU."""
         if self._data.size != 1:
             raise ShapeError(f"item(): a tensor of shape {self.shape} holds more than one number")
         if self.node is not None and switches.tracing:
@@ -299,10 +314,15 @@ class TensorMethods(Operators, Methods):
         return bool(self.numpy().item())
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._of_a_real("float").item())
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._of_a_real("int").item())
+
+    def _of_a_real(self, what: str) -> TensorMethods:
+        if self._data.dtype.kind == "c":
+            raise DTypeError(f"{what}(x) of a complex number: take x.real, x.imag or tg.abs(x)")
+        return self
 
     def __complex__(self) -> complex:
         return complex(self.item())

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .autograd import vjp
-from .backend import dtype_of, is_floating
+from .autograd import inner, vjp
+from .backend import dtype_of, fitting, is_floating
 from .core import Tensor
 from .creation import asarray
 from .errors import DTypeError, TensorgradError
@@ -50,6 +50,7 @@ def tolerance(dtype: Any, n: int = 1) -> tuple[float, float]:
     True
     """
     name = dtype_of(dtype).name
+    name = {"complex64": "float32", "complex128": "float64"}.get(name, name)
     eps = _EPS[name] * (4 if dtype_of(dtype).itemsize == 2 else 32)
     return eps, eps * max(1.0, math.sqrt(n))
 
@@ -67,11 +68,12 @@ def gradcheck(
     """Check the gradient of f against central differences in float64: along random unit-variance
     directions u, and for a random projection w of the output, g . u should equal
     (w . f(x + eps u) - w . f(x - eps u)) / (2 eps). (The method of HIPS autograd's test_util: two
-    evaluations of f per direction, whatever the size.)
+    evaluations of f per direction, whatever the size.) Complex numbers count as pairs of real ones.
 
     Args:
         f: a function of tensors that returns one or several.
-        inputs: floating ones are cast to float64 and differentiated, others passed unchanged.
+        inputs: floating ones are cast to float64, or complex128, and differentiated, others passed
+            unchanged.
         order: 2 also checks the gradient of the gradient.
         rtol, atol: of the comparison.
         directions: how many random ones; `seed` determines them.
@@ -85,7 +87,7 @@ def gradcheck(
     floating = [i for i, t in enumerate(given) if is_floating(t.dtype)]
     if not floating:
         raise DTypeError("gradcheck: none of the inputs holds floating numbers")
-    points = [given[i].detach().astype("float64") for i in floating]
+    points = [_double(given[i].detach()) for i in floating]
     rng = np.random.default_rng(seed)
 
     def outputs(*xs: Tensor) -> list[Tensor]:
@@ -101,7 +103,7 @@ def gradcheck(
     def projected(*xs: Tensor) -> Tensor:
         total: Any = None
         for part, w in zip(outputs(*xs), weights, strict=True):
-            term = (part.astype("float64") * w).sum()
+            term = inner(_double(part), w)
             total = term if total is None else total + term
         return total
 
@@ -112,7 +114,7 @@ def gradcheck(
         ahead = projected(*[p + eps * u for p, u in zip(points, us, strict=True)])
         behind = projected(*[p - eps * u for p, u in zip(points, us, strict=True)])
         numeric = (ahead.item() - behind.item()) / (2 * eps)
-        analytic = sum([(g * u).sum().item() for g, u in zip(gs, us, strict=True)])
+        analytic = sum([inner(g, u).item() for g, u in zip(gs, us, strict=True)])
         if not abs(numeric - analytic) <= atol + rtol * max(abs(numeric), abs(analytic)):
             raise GradientError(
                 f"gradcheck (direction {k}): the gradient says {analytic:.9g}, "
@@ -128,9 +130,17 @@ def gradcheck(
     return True
 
 
+def _double(t: Tensor) -> Tensor:
+    """t in double precision."""
+    return t.astype(fitting(dtype_of("float64"), t.dtype))
+
+
 def _like(t: Tensor, rng: np.random.Generator) -> Tensor:
-    """A standard normal tensor of t's shape, on t's backend."""
-    return asarray(rng.standard_normal(t.shape), backend=t.backend)
+    """A standard normal tensor of t's shape, on t's backend; complex numbers for such."""
+    made = rng.standard_normal(t.shape)
+    if t.dtype.kind == "c":
+        made = made + 1j * rng.standard_normal(t.shape)
+    return asarray(made, backend=t.backend)
 
 
 def compare(expected: Sequence[ArrayLike], actual: Sequence[ArrayLike]) -> str:

@@ -28,7 +28,7 @@ else:
 
 
 Number: TypeAlias = bool | int | float
-ArrayLike: TypeAlias = "Tensor | SupportsArray | Number | Sequence[Any]"
+ArrayLike: TypeAlias = "Tensor | SupportsArray | Number | complex | Sequence[Any]"
 Axis: TypeAlias = "int | None"
 Axes: TypeAlias = "int | Sequence[int] | None"
 Shape: TypeAlias = "int | Sequence[int]"

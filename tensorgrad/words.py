@@ -381,8 +381,8 @@ def instead(word: str, known: list[str]) -> str:
 
 def missing(where: str, name: str, known: Iterable[str]) -> str:
     """What to write for a name that `where`, a part of the package or a kind of object, has not."""
-    if name in NAMES[where]:
-        return f"here it is {NAMES[where][name]}"
+    if name in (others := NAMES.get(where, {})):
+        return f"here it is {others[name]}"
     for part in ("losses", "optim") if where in ("tensorgrad", "nn") else ():
         if name in NAMES[part]:
             return f"here it is tg.{part}.{NAMES[part][name]}"

@@ -243,15 +243,9 @@ def test_dlpack_with_pytorch():
 
 
 @pytest.mark.host
-def test_complex_numbers_objects_and_none_are_refused():
+def test_objects_text_and_none_are_refused():
     x = tg.tensor([1.0, 2.0], requires_grad=True)
     for call in (
-        lambda: x * 1j,  # its gradient would lose the imaginary part
-        lambda: 1j + x,
-        lambda: tg.power(x, 2j),
-        lambda: tg.tensor([1j]),
-        lambda: abs(x * np.array([1j, 2j])).sum().backward(),
-        lambda: tg.zeros(2, dtype="complex64"),
         lambda: tg.zeros(2, dtype=object),
         lambda: tg.zeros(2, dtype=str),
         lambda: x.astype("U5"),

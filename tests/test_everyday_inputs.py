@@ -146,8 +146,6 @@ NO_DATA = {
     "a hole": lambda: [1.0, None],
     "objects": lambda: np.array([1.0, 2.0], dtype=object),
     "decimals": lambda: [decimal.Decimal("1.5")],
-    "complex": lambda: np.array([1j]),
-    "a complex number": lambda: 2 + 1j,
     "dates": lambda: np.array(["2024-01-01"], "M8[D]"),
     "time spans": lambda: np.array([5], "m8[s]"),
     "a date": lambda: datetime.date(2024, 1, 1),

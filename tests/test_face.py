@@ -199,7 +199,7 @@ def test_a_wrong_argument_is_an_error_that_names_it(name, function):
 METHODS = [
     pytest.param(n, FUNCTIONS[n], vars(tg.Tensor)[n], id=n)
     for n in sorted(FUNCTIONS)
-    if n in vars(tg.Tensor)
+    if n in vars(tg.Tensor) and not isinstance(vars(tg.Tensor)[n], property)  # x.real
 ]
 FREE = ("reshape", "transpose", "permute_dims")  # x.reshape(2, 3), as NumPy's
 

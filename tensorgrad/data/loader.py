@@ -7,7 +7,7 @@ from typing import Any, Generic, overload
 
 import numpy as np
 
-from ..backend import default, dtype_of, is_floating, make
+from ..backend import cast, default, dtype_of, fitting, is_floating, make
 from ..core import Tensor
 from ..creation import host_generator
 from ..errors import ArgumentError, ShapeError
@@ -109,7 +109,10 @@ class DataLoader(Generic[Batch]):
             if not is_floating(wanted):
                 raise ArgumentError(f"DataLoader: dtype is for floating arrays, got {wanted}")
             self.arrays = tuple(
-                [a.astype(wanted) if is_floating(a.dtype) else a for a in self.arrays]
+                [
+                    cast(a, fitting(wanted, a.dtype)) if is_floating(a.dtype) else a
+                    for a in self.arrays
+                ]
             )
 
     @property

@@ -253,6 +253,7 @@ __all__ = [
 
 # Family -> its functions: the `__all__` of its file.
 LATER = {
+    "complex_numbers": "angle complex conj conjugate imag iscomplex isreal polar real",
     "analytic": """acos acosh arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan
     atan2 atanh cbrt cosh deg2rad degrees entr exp2 hypot log2 log10 logaddexp
     logaddexp2 logit rad2deg radians reciprocal rsqrt sinc sinh tan xlog1py xlogy""",
@@ -275,6 +276,7 @@ FAMILY = {name: family for family, names in LATER.items() for name in names.spli
 if TYPE_CHECKING:
     from .analytic import *  # noqa: F403
     from .comparison import *  # noqa: F403
+    from .complex_numbers import *  # noqa: F403
     from .contraction import *  # noqa: F403
     from .diagonals import *  # noqa: F403
     from .distance import *  # noqa: F403

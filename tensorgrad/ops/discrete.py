@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..backend import is_floating, namespace
-from ..core import op
+from ..core import OPS, op
 from .samples import Sample, binary, calls, draw, integers, unary
-from .shape import full_like
+from .shape import conj, full_like, real
 
 # --- rounding -----------------------------------------------------------------------------------
 
@@ -20,10 +20,22 @@ def _zero(g):
     return full_like(g, value=0.0)
 
 
-@op(x=_zero, samples=unary(), kind="map")
+def _sign_x(g, x, y):
+    if x.dtype.kind != "c":
+        return _zero(g)
+    size = OPS["abs"](x)
+    turned = (g - real(g * y) * conj(y)) / OPS["where"](size == 0, 1.0, size)
+    return OPS["where"](size == 0, 0.0, turned)
+
+
+@op(x=_sign_x, samples=unary(), kind="map", complex=True)
 def sign(x):
-    """-1, 0 or 1."""
-    return namespace(x).sign(x)
+    """-1, 0 or 1; of complex numbers x / |x|, and 0 at 0."""
+    xp = namespace(x)
+    if x.dtype.kind != "c":
+        return xp.sign(x)
+    size = xp.abs(x)
+    return x / xp.where(size == 0, size.dtype.type(1), size)
 
 
 @op(x=_zero, samples=unary(), kind="map")
@@ -44,7 +56,7 @@ def trunc(x):
     return namespace(x).trunc(x) if is_floating(x.dtype) else x.copy()
 
 
-@op(x=_zero, samples=unary(-2, 2, {}, {"decimals": 1}, {"decimals": -1}), kind="map")
+@op(x=_zero, samples=unary(-2, 2, {}, {"decimals": 1}, {"decimals": -1}), kind="map", complex=True)
 def round_(x, *, decimals=0):
     """x rounded to `decimals`, half to even."""
     if decimals >= 0 and not is_floating(x.dtype):
@@ -82,13 +94,13 @@ def remainder(a, b):
 _flat: dict[str, Any] = {"differentiable": False, "kind": "map"}
 
 
-@op(samples=unary(), **_flat)
+@op(samples=unary(), **_flat, complex=True)
 def isnan(x):
     """Whether x is NaN."""
     return namespace(x).isnan(x)
 
 
-@op(samples=unary(), **_flat)
+@op(samples=unary(), **_flat, complex=True)
 def isfinite(x):
     """Whether x is neither infinite nor NaN."""
     return namespace(x).isfinite(x)
@@ -97,6 +109,7 @@ def isfinite(x):
 @op(
     samples=lambda: [*unary()(), Sample((np.array([np.inf, -np.inf, np.nan, 1.0]),))],
     **_flat,
+    complex=True,
 )
 def isinf(x):
     """Whether x is infinite."""
@@ -108,25 +121,25 @@ def _some_zeros():
     return [*binary()(), Sample(zero)]
 
 
-@op(samples=_some_zeros, **_flat)
+@op(samples=_some_zeros, **_flat, complex=True)
 def logical_and(a, b):
     """Whether both are non-zero."""
     return namespace(a, b).logical_and(a, b)
 
 
-@op(samples=_some_zeros, **_flat)
+@op(samples=_some_zeros, **_flat, complex=True)
 def logical_or(a, b):
     """Whether one of the two is non-zero."""
     return namespace(a, b).logical_or(a, b)
 
 
-@op(samples=_some_zeros, **_flat)
+@op(samples=_some_zeros, **_flat, complex=True)
 def logical_xor(a, b):
     """Whether exactly one of the two is non-zero."""
     return namespace(a, b).logical_xor(a, b)
 
 
-@op(samples=lambda: [*unary()(), Sample((np.array([0.0, 2.0]),))], **_flat)
+@op(samples=lambda: [*unary()(), Sample((np.array([0.0, 2.0]),))], **_flat, complex=True)
 def logical_not(x):
     """Whether x is zero."""
     return namespace(x).logical_not(x)

@@ -13,31 +13,32 @@ from ..backend import NUMBERS, namespace, zero_and_one
 from ..core import op
 from .discrete import sign
 from .samples import binary, calls, draw, same, unary
+from .shape import conj
 
 # --- arithmetic ---------------------------------------------------------------------------------
 # `shortcut`: a condition under which the op is another one, of its first input, whose backward is
 # cheaper.
 
 
-@op(samples=same(2), kind="map", scalar="2 * g * x")
+@op(samples=same(2), kind="map", scalar="2 * g * x", complex=True)
 def square_grad(g, x):
     """The gradient of `square`."""
     return g * (2 * x)
 
 
-@op(x=square_grad, samples=unary(), kind="map", scalar="x * x")
+@op(x=square_grad, samples=unary(), kind="map", scalar="x * x", complex=True)
 def square(x):
     """x * x."""
     return x * x
 
 
-@op(a=lambda g: g, b=lambda g: g, samples=binary(), kind="map", scalar="a + b")
+@op(a=lambda g: g, b=lambda g: g, samples=binary(), kind="map", scalar="a + b", complex=True)
 def add(a, b):
     """a + b."""
     return a + b
 
 
-@op(a=lambda g: g, b=lambda g: -g, samples=binary(), kind="map", scalar="a - b")
+@op(a=lambda g: g, b=lambda g: -g, samples=binary(), kind="map", scalar="a - b", complex=True)
 def subtract(a, b):
     """a - b."""
     return a - b
@@ -50,6 +51,7 @@ def subtract(a, b):
     kind="map",
     scalar="a * b",
     shortcut=("a is b", square),
+    complex=True,
 )
 def multiply(a, b):
     """a * b."""
@@ -62,6 +64,7 @@ def multiply(a, b):
     samples=binary(0.5, 3),
     kind="map",
     scalar="a / b",
+    complex=True,
 )
 def divide(a, b):
     """a / b, true division."""
@@ -75,8 +78,9 @@ def _power_a(g, a, b):
 
 
 def _power_b(g, a, y):
-    if isinstance(a, NUMBERS):
+    if isinstance(a, NUMBERS) and y.dtype.kind != "c":
         return g * y * (math.log(a) if a > 0 else 0.0 if a == 0 else math.nan)
+    a = a + 0j if y.dtype.kind == "c" else a  # whose logarithm may be negative
     return where(equal(a, 0), 0.0, g * y * log(where(equal(a, 0), 1.0, a)))
 
 
@@ -91,31 +95,49 @@ def _power_b(g, a, y):
         "type(b) in (int, float) and b == 2 and hasattr(a, 'dtype') and is_floating(a.dtype)",
         square,
     ),
+    complex=True,
 )
 def power(a, b):
     """a to the power b. At a = 0 the gradient for b is taken as 0."""
     return a**b
 
 
-@op(x=lambda g: -g, samples=unary(), kind="map", scalar="-x")
+@op(x=lambda g: -g, samples=unary(), kind="map", scalar="-x", complex=True)
 def negative(x):
     """-x."""
     return -x
 
 
-@op(x=lambda g: g, samples=unary(), kind="map", scalar="+x")
+@op(x=lambda g: g, samples=unary(), kind="map", scalar="+x", complex=True)
 def positive(x):
     """A copy of x."""
     return namespace(x).positive(x)
 
 
-@op(x=lambda g, x: g * sign(x), samples=unary(0.1, 2), kind="map", scalar="abs(x)")
+@op(
+    x=lambda g, x: g * (conj(sign(x)) if x.dtype.kind == "c" else sign(x)),
+    samples=unary(0.1, 2),
+    kind="map",
+    scalar="abs(x)",
+    complex=True,
+)
 def abs_(x):
     """Absolute value; its gradient at 0 is 0."""
     return namespace(x).abs(x)
 
 
-@op(x=lambda g, y: g * (0.5 / y), samples=unary(0.1, 4), kind="map", scalar="sqrt(x)")
+@op(
+    x=lambda g, x: g * -1j * conj(sign(x)) / where(equal(x, 0), 1.0, abs_(x)),
+    samples=unary(),
+    kind="map",
+    complex=True,
+)
+def angle(x):
+    """The argument of a complex number in radians, in (-pi, pi]; its gradient at 0 is 0."""
+    return namespace(x).angle(x)
+
+
+@op(x=lambda g, y: g * (0.5 / y), samples=unary(0.1, 4), kind="map", scalar="sqrt(x)", complex=True)
 def sqrt(x):
     """Square root."""
     return namespace(x).sqrt(x)
@@ -193,13 +215,13 @@ def clip(x, min=None, max=None):
 _flat: dict[str, Any] = {"differentiable": False, "kind": "map"}
 
 
-@op(samples=binary(), scalar="a == b", **_flat)
+@op(samples=binary(), scalar="a == b", **_flat, complex=True)
 def equal(a, b):
     """a == b, elementwise."""
     return a == b
 
 
-@op(samples=binary(), scalar="a != b", **_flat)
+@op(samples=binary(), scalar="a != b", **_flat, complex=True)
 def not_equal(a, b):
     """a != b, elementwise."""
     return a != b
@@ -243,6 +265,7 @@ def greater_equal(a, b):
     kind="map",
     fixed=("condition",),
     scalar="where(condition, a, b)",
+    complex=True,
 )
 def where(condition, a, b):
     """a where the condition holds, else b."""
@@ -254,19 +277,40 @@ def where(condition, a, b):
 # --- functions ----------------------------------------------------------------------------------
 
 
-@op(x=lambda g, y: g * y, samples=unary(), kind="map", precision="single", scalar="exp(x)")
+@op(
+    x=lambda g, y: g * y,
+    samples=unary(),
+    kind="map",
+    precision="single",
+    scalar="exp(x)",
+    complex=True,
+)
 def exp(x):
     """e to the power x."""
     return namespace(x).exp(x)
 
 
-@op(x=lambda g, y: g * (y + 1), samples=unary(), kind="map", precision="single", scalar="expm1(x)")
+@op(
+    x=lambda g, y: g * (y + 1),
+    samples=unary(),
+    kind="map",
+    precision="single",
+    scalar="expm1(x)",
+    complex=True,
+)
 def expm1(x):
     """exp(x) - 1, exact for small x."""
     return namespace(x).expm1(x)
 
 
-@op(x=lambda g, x: g / x, samples=unary(0.1, 4), kind="map", precision="single", scalar="log(x)")
+@op(
+    x=lambda g, x: g / x,
+    samples=unary(0.1, 4),
+    kind="map",
+    precision="single",
+    scalar="log(x)",
+    complex=True,
+)
 def log(x):
     """Natural logarithm."""
     return namespace(x).log(x)
@@ -278,19 +322,20 @@ def log(x):
     kind="map",
     precision="single",
     scalar="log1p(x)",
+    complex=True,
 )
 def log1p(x):
     """log(1 + x), exact for small x."""
     return namespace(x).log1p(x)
 
 
-@op(x=lambda g, x: g * cos(x), samples=unary(), kind="map", scalar="sin(x)")
+@op(x=lambda g, x: g * cos(x), samples=unary(), kind="map", scalar="sin(x)", complex=True)
 def sin(x):
     """Sine of x in radians."""
     return namespace(x).sin(x)
 
 
-@op(x=lambda g, x: -g * sin(x), samples=unary(), kind="map", scalar="cos(x)")
+@op(x=lambda g, x: -g * sin(x), samples=unary(), kind="map", scalar="cos(x)", complex=True)
 def cos(x):
     """Cosine of x in radians."""
     return namespace(x).cos(x)
@@ -300,7 +345,7 @@ def cos(x):
 # The gradient ops have no rules: for second order their references are differentiated.
 
 
-@op(samples=same(2), kind="map", scalar="g * (1 - y * y)")
+@op(samples=same(2), kind="map", scalar="g * (1 - y * y)", complex=True)
 def tanh_grad(g, y):
     """Gradient of tanh from its output, g (1 - y^2)."""
     return g * (zero_and_one(y)[1] - y * y)
@@ -312,6 +357,7 @@ def tanh_grad(g, y):
     extreme=unary(-300, 300),
     kind="map",
     scalar="tanh(x)",
+    complex=True,
 )
 def tanh(x):
     """Hyperbolic tangent."""

@@ -170,6 +170,9 @@ def scatter_add(values, *index, shape, template):
 def _by_rows(values, index, shape, template):
     """scatter_add as the gradient of an embedding: the indexed axes are the rows of the table, the
     others its features."""
+    if values.dtype.kind == "c":
+        real, imag = [_by_rows(part, index, shape, template) for part in (values.real, values.imag)]
+        return real + 1j * imag
     xp, arrays, indexed, slices, axis = namespace(values), iter(index), {}, {}, 0
     for part in template:
         if part is ...:

@@ -58,6 +58,7 @@ def _matmul_b(g, a, b_shape):
         lambda: (draw((65, 33)), draw((33, 17))),
     ),
     precision="half",
+    complex=True,
 )
 def matmul(a, b):
     """Matrix product over the last two axes, batched and broadcast over the others, as NumPy's;

@@ -64,7 +64,7 @@ def _count(x_shape, axis):
     return max(1, math.prod([n for n, k in zip(x_shape, kept, strict=True) if k == 1]))
 
 
-@op(x=spread, samples=lambda: _AXES() + _EMPTY(), precision="single")
+@op(x=spread, samples=lambda: _AXES() + _EMPTY(), precision="single", complex=True)
 def sum_(x, *, axis=None, keepdims=False):
     """Sum over the axes."""
     return narrow(x.sum(axis=axis, keepdims=keepdims, dtype=wide(x)), x)
@@ -76,6 +76,7 @@ def sum_(x, *, axis=None, keepdims=False):
     ),
     samples=_AXES,
     precision="single",
+    complex=True,
 )
 def mean(x, *, axis=None, keepdims=False):
     """Arithmetic mean over the axes."""
@@ -92,12 +93,13 @@ def mean(x, *, axis=None, keepdims=False):
         lambda: (draw((0, 3)), {"shape": (3,), "dtype": np.dtype("float64")}),
     ),
     fixed=("x",),
+    complex=True,
 )
 def sum_to(x, *, shape, dtype):
     """x summed over the axes along which `shape` broadcasts to x's shape, and cast to `dtype`:
     the adjoint of broadcasting and of promotion. ValueError where `shape` does not broadcast."""
-    if x.dtype.kind == "c":
-        raise TypeError("a complex gradient: gradients are defined for real numbers only")
+    if x.dtype.kind == "c" and np.dtype(dtype).kind != "c":
+        x = x.real  # what an input that became complex has no part in
     extra = x.ndim - len(shape)
     axes = tuple(range(extra)) + tuple(
         [extra + i for i, n in enumerate(shape) if n == 1 and x.shape[extra + i] != 1]
@@ -210,13 +212,13 @@ def argmin(x, *, axis=None, keepdims=False):
     return x.argmin(axis=axis, keepdims=keepdims)
 
 
-@op(samples=shaped(((3, 4), {}), ((3, 4), {"axis": 0})), **_flat)
+@op(samples=shaped(((3, 4), {}), ((3, 4), {"axis": 0})), **_flat, complex=True)
 def any_(x, *, axis=None, keepdims=False):
     """Whether any element is non-zero."""
     return namespace(x).any(x, axis=axis, keepdims=keepdims)
 
 
-@op(samples=shaped(((3, 4), {}), ((3, 4), {"axis": 0})), **_flat)
+@op(samples=shaped(((3, 4), {}), ((3, 4), {"axis": 0})), **_flat, complex=True)
 def all_(x, *, axis=None, keepdims=False):
     """Whether all elements are non-zero."""
     return namespace(x).all(x, axis=axis, keepdims=keepdims)

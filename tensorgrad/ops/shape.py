@@ -3,7 +3,10 @@
 import math
 from itertools import pairwise
 
+import numpy as np
+
 from ..backend import BACKENDS, get, namespace
+from ..backend import cast as cast_array
 from ..core import op
 from .samples import calls, draw, shaped, unary
 
@@ -129,7 +132,7 @@ def pad(x, *, pad_width, value=0.0):
     return namespace(x).pad(x, pad_width, mode="constant", constant_values=value)
 
 
-@op(differentiable=False, samples=unary(-1, 1, {"value": 1.0}), kind="map")
+@op(differentiable=False, samples=unary(-1, 1, {"value": 1.0}), kind="map", complex=True)
 def full_like(x, *, value):
     """An array of x's shape and dtype filled with a value."""
     return namespace(x).full_like(x, value)
@@ -139,9 +142,12 @@ def full_like(x, *, value):
     x=lambda g: g,
     samples=shaped(((2, 3), {"dtype": "float32"}), ((), {"dtype": "float64"})),
     fixed=("x",),
+    complex=True,
 )
 def cast(x, *, dtype):
     """x in another floating dtype; backprop casts the gradient back."""
+    if x.dtype.kind == "c":
+        return cast_array(x, np.dtype(dtype))
     return x.astype(dtype)
 
 
@@ -155,11 +161,33 @@ def identity(x):
     x=lambda g, backend, source: move(g, backend=source, source=backend),
     samples=calls(lambda: (draw((2, 3)), {"backend": "numpy", "source": "numpy"})),
     fixed=("x",),
+    complex=True,
 )
 def move(x, *, backend, source):
     """x copied to another backend."""
     home = BACKENDS[source]
     return get(backend).from_host(home.to_host(x))
+
+
+# --- complex numbers ----------------------------------------------------------------------------
+
+
+@op(x=lambda g: conj(g), samples=unary(), kind="map", complex=True)
+def conj(x):
+    """The complex conjugate; of real numbers a copy."""
+    return namespace(x).conj(x)
+
+
+@op(x=lambda g: g, samples=unary(), kind="shape")
+def real(x):
+    """The real part, a view."""
+    return x.real
+
+
+@op(x=lambda g: g * -1j, samples=unary(), kind="shape")
+def imag(x):
+    """The imaginary part, 0 for real numbers."""
+    return x.imag
 
 
 # --- several arrays -----------------------------------------------------------------------------

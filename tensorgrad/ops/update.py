@@ -70,6 +70,7 @@ def undone_unless(apply_if, arrays):
 @op(
     inplace=("total",),
     samples=lambda: [Sample((draw(s), draw(s, seed=1))) for s in ((3, 4), (), (0,), (7, 150))],
+    complex=True,
 )
 def accumulate(total, g):
     """total += g, of one shape: gradient accumulation."""
@@ -79,6 +80,7 @@ def accumulate(total, g):
 @op(
     outputs=("*",),
     differentiable=False,
+    complex=True,
     samples=lambda: [
         Sample(tuple([draw(s, seed=i) for i, s in enumerate(_SHAPES)]), {"dtype": "float32"}),
         Sample((draw((2, 3)),), {"dtype": "float64"}),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ..backend import BY_TYPE, make, namespace
+from ..backend import BY_TYPE, cast, make, namespace
 from ..core import Tensor, stamp
 from ..errors import ArgumentError, GraphError, ShapeError
 from ..interrupts import uninterrupted
@@ -278,7 +278,7 @@ class Optimizer:
                 )
             for mine, a in zip(own, arrays, strict=True):
                 if a is not None:
-                    mine[...] = home.from_host(np.array(a).astype(mine.dtype))
+                    mine[...] = home.from_host(cast(np.array(a), mine.dtype))
             started[i] = own
         self.steps = steps  # all checked: from here on there is only writing
         for i, own in started.items():

@@ -90,6 +90,7 @@ def _bits(f):
 
 ORACLES = {
     **{n: getattr(np, n) for n in "add subtract multiply divide power negative square".split()},
+    **{n: getattr(np, n) for n in "conj real imag angle".split()},
     **{n: getattr(np, n) for n in "sqrt maximum minimum where exp expm1 log".split()},
     **{n: getattr(np, n) for n in "log1p sin cos tanh sign floor ceil isnan isfinite".split()},
     **{n: getattr(np, n) for n in "equal not_equal less less_equal greater".split()},
