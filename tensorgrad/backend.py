@@ -134,8 +134,11 @@ def why_no_gpu() -> str | None:
     driver.cuDeviceGetCount(ctypes.byref(count))
     if not count.value:
         return "the driver sees no GPU; check CUDA_VISIBLE_DEVICES"
+    from .kernels.interrupts import uninterrupted
+
     try:
-        import cupy
+        with uninterrupted():  # half imported, it could not be again
+            import cupy
     except ImportError as error:
         return f'CuPy is not installed ({error}): pip install "tensorgrad-cupy[cuda13]"'
     if not cupy.cuda.is_available():

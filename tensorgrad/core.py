@@ -214,7 +214,7 @@ def op(joint: Callable | None = None, **given) -> Any:
         names = ref.__code__.co_varnames[: ref.__code__.co_argcount]
         rules = {k: v for k, v in given.items() if k in names or k not in _FACTS}
         made = Op(ref, rules, joint, **{k: v for k, v in given.items() if k not in rules})
-        if made.name in OPS:
+        if (old := OPS.get(made.name)) and old.ref.__code__ != ref.__code__:  # not imported again
             raise TypeError(f"op {made.name} is registered twice")
         OPS[made.name] = made
         return made

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ContextDecorator, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import ContextDecorator
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -63,36 +63,54 @@ class recording(ContextDecorator):
             modes.pop()
 
 
-@contextmanager
-def in_mode(modules: Iterable[Any], training: bool) -> Iterator[None]:
+# Classes: a block of a generator that Ctrl-C leaves open at its end is closed at some later time.
+
+
+class in_mode:
     """Modules in training or in evaluation mode, in this thread: others see them in their own,
     which they have afterwards here, too. A mode that is set within the block is for its rest."""
-    before = switches.training
-    switches.training = {**before, **{id(m): [m, training] for m in modules}}
-    try:
-        yield
-    finally:
-        switches.training = before
+
+    def __init__(self, modules: Iterable[Any], training: bool):
+        self.own = {id(m): [m, training] for m in modules}
+
+    def __enter__(self) -> None:
+        self.before = switches.training
+        switches.training = {**self.before, **self.own}
+
+    def __exit__(self, *error: object) -> None:
+        switches.training = self.before
 
 
-@contextmanager
-def evaluating(modules: Iterable[Any]) -> Iterator[None]:
+class evaluating(in_mode):
     """Modules in evaluation mode, and nothing recorded, in this thread."""
-    with in_mode(modules, False), recording(False):
-        yield
+
+    def __init__(self, modules: Iterable[Any]):
+        super().__init__(modules, False)
+        self.unrecorded = recording(False)
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        self.unrecorded.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self.unrecorded.__exit__()
+        super().__exit__()
 
 
-@contextmanager
-def reading(seen: Modes) -> Iterator[None]:
+class reading:
     """Note the modes that are read within the block, as they were first, here and in an enclosing
     `reading`."""
-    outer, switches.seen = switches.seen, seen
-    try:
-        yield
-    finally:
-        switches.seen = outer
-        if outer is not None:
-            outer.update({key: mode for key, mode in seen.items() if key not in outer})
+
+    def __init__(self, seen: Modes):
+        self.seen = seen
+
+    def __enter__(self) -> None:
+        self.outer, switches.seen = switches.seen, self.seen
+
+    def __exit__(self, *error: object) -> None:
+        switches.seen = self.outer
+        if self.outer is not None:
+            self.outer.update({k: mode for k, mode in self.seen.items() if k not in self.outer})
 
 
 def mode_of(module: Any, own: bool) -> bool:

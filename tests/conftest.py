@@ -3,6 +3,7 @@
 import importlib
 import os
 import pkgutil
+import secrets
 import time
 import warnings
 from collections import Counter
@@ -28,6 +29,11 @@ def _missing(name):
             install()
         return reason
     return backends.why_no_gpu() if name == "cupy" else None
+
+
+def pytest_addoption(parser):
+    about = "tests that draw (tests/attack) go on with new seeds for so long, each of them"
+    parser.addoption("--long", type=float, default=0.0, metavar="SECONDS", help=about)
 
 
 # The default backend of tests that ask for none; cudasim runs them on CUDA's kernels.
@@ -91,6 +97,25 @@ def _numbers_of_its_own(request):
     module = request.node.getparent(pytest.Module)
     if module is not None and isinstance(getattr(module.obj, "rng", None), np.random.Generator):
         module.obj.rng = np.random.default_rng(0)
+
+
+@pytest.fixture
+def seeds(request):
+    """`for seed in seeds(n)`: those from `first` on, always the same; with --long new ones, too. A
+    failure says which was the last: `seeds(n, found=[...])` keeps it as a case."""
+    last = []
+
+    def drawn(n, first=0, found=()):
+        end = time.monotonic() + request.config.getoption("long")
+        for seed in (*found, *range(first, first + n)):
+            last[:] = [seed]
+            yield seed
+        while time.monotonic() < end:
+            last[:] = [secrets.randbits(48)]
+            yield last[0]
+
+    yield drawn
+    print("the last seed was", *last)
 
 
 @pytest.hookimpl(tryfirst=True)

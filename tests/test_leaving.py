@@ -1,14 +1,16 @@
 """Leaving a loop, by an error or by Ctrl-C, and modes, which belong to the thread that runs."""
 
 import signal
+import subprocess
+import sys
 import threading
 
 import numpy as np
 import pytest
+from tensorgrad.kernels.interrupts import uninterrupted
 
 import tensorgrad as tg
 from tensorgrad import nn
-from tensorgrad.interrupts import uninterrupted
 from tensorgrad.train import Callback, EarlyStopping
 
 X, Y = np.linspace(0, 1, 24).reshape(12, 2).astype("float32"), np.ones((12, 1), "float32")
@@ -258,3 +260,14 @@ def test_ctrl_c_waits_for_the_end_of_an_update():
         Interrupted([p], lr=0.25).step()
     assert p.tolist() == [0.5]
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ops_are_registered_again_when_an_import_is_tried_again():
+    """Ctrl-C in an import leaves the ops that it had made; others of their names are mistakes."""
+    code = (
+        "import sys, tensorgrad as tg; from tensorgrad import nn; from tensorgrad.core import op;"
+        "del sys.modules['tensorgrad.ops.recurrent']; import tensorgrad.ops.recurrent;"
+        "exec('@op()\\ndef exp(x): return 1')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stderr.splitlines()[-1] == "TypeError: op exp is registered twice"

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    {"errors", "interrupts", "typing"},
+    {"errors", "typing"},
     {"backend"},
     {"switches"},
     {"rules", "dispatch", "promotion", "words"},

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
+from ..interrupts import uninterrupted
 from . import cache, forks
 
 prange = range  # numba.prange once Numba runs; kernels take the name from here
@@ -69,7 +70,7 @@ class Jitted:
     def _first_call(self, key: tuple, args: tuple) -> Any:
         """Compile or load, and run."""
         dtype, wide = key
-        with _lock:
+        with _lock, uninterrupted():
             parallel = wide and pool().layer is not None
             name = f"{self.name}-{dtype}" + ("-parallel" if parallel else "")
             run = self._compile(name, parallel)
@@ -103,7 +104,7 @@ def c_function(function: Callable, signature: Any, name: str) -> Any:
     from numba.core.ccallback import CFunc  # which `numba.cfunc` makes and compiles at once
 
     function, options = _named(function, name), {"fastmath": set(_CONTRACT), **_FLAGS}
-    with _lock, _announced(name):
+    with _lock, uninterrupted(), _announced(name):
         made = CFunc(function, (signature.args, signature.return_type), {}, options)
         made._cache = cache.Kept(function, name)
         made.compile()
@@ -171,7 +172,8 @@ def extension(register: Callable[[ModuleType], object]) -> Callable:
 
 def _extend(numba: ModuleType) -> None:
     while _extensions:
-        _extensions.pop(0)(numba)
+        _extensions[0](numba)
+        del _extensions[0]
 
 
 def _chooser(by_dtype: dict[str, Callable]) -> Callable:
@@ -188,13 +190,14 @@ def _numba() -> ModuleType:
     n = threads_asked()
     if n and not late:  # Numba reads it on import, and complains if it changes afterwards
         os.environ.setdefault("NUMBA_NUM_THREADS", str(n))
-    try:
-        import numba
-    except Exception as error:  # of another NumPy, without its LLVM, ...
-        raise ImportError(f"Numba cannot be imported: {error}") from error
-    if n and late:  # its pool may have started: mask the threads above n, for this thread
-        numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))
-    _extend(numba)
+    with uninterrupted():
+        try:
+            import numba
+        except Exception as error:  # of another NumPy, without its LLVM, ...
+            raise ImportError(f"Numba cannot be imported: {error}") from error
+        if n and late:  # its pool may have started: mask the threads above n, for this thread
+            numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))
+        _extend(numba)
     return numba
 
 

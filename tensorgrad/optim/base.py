@@ -11,7 +11,7 @@ import numpy as np
 from ..backend import BY_TYPE, cast, make, namespace
 from ..core import Tensor, stamp
 from ..errors import ArgumentError, GraphError, ShapeError
-from ..interrupts import uninterrupted
+from ..kernels.interrupts import uninterrupted
 from ..ops.update import advance_step, rescale, sum_of_squares, undone_unless
 from ..ownership import gradient_of
 from ..switches import each_time, switches

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from ..errors import ArgumentError, suggest
-from ..interrupts import uninterrupted
+from ..kernels.interrupts import uninterrupted
 from ..words import NAMES, explains_names
 
 HOOKS = ("train_begin", "epoch_end", "train_end")

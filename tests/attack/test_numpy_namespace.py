@@ -9,8 +9,6 @@ import pytest
 
 import tensorgrad as tg
 
-from . import LONG
-
 pytestmark = pytest.mark.host
 
 X = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], "float32")
@@ -76,10 +74,11 @@ def leaf(a):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_function_of_numpy(name):
+def test_a_function_of_numpy(name, request):
     place, _, word = name.rpartition(".")
     function = getattr(PLACES[place], word)
-    options = OPTIONS if LONG or not isinstance(function, np.ufunc) else OPTIONS[:1]
+    long = request.config.getoption("long")
+    options = OPTIONS if long or not isinstance(function, np.ufunc) else OPTIONS[:1]
     compared = 0
     for args, more in itertools.product(ARGS, options):
         with warnings.catch_warnings():

@@ -15,8 +15,6 @@ import pytest
 
 import tensorgrad as tg
 
-from . import LONG
-
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.host
 SHAPE = (2, 3)
@@ -169,6 +167,6 @@ class Program:
             del self.variables[8:]
 
 
-@pytest.mark.parametrize("seed", range(40 if not LONG else 2000))
-def test_a_program_that_writes(seed):
-    Program(seed).run(40)
+def test_programs_that_write(seeds):
+    for seed in seeds(40):
+        Program(seed).run(40)

@@ -11,7 +11,8 @@ class uninterrupted:
     """A context manager whose block is finished before Ctrl-C raises KeyboardInterrupt; a second
     Ctrl-C does at once. Signals reach the main thread alone, so in others there is nothing to do.
 
-    >>> with uninterrupted(): pass
+    It is for short work, and for what could not be done again: a module of C that is half imported,
+    or a compiler's lock that nobody releases.
     """
 
     __slots__ = ("before", "pending")
