@@ -71,9 +71,11 @@ if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     from .functions.contraction import *  # noqa: F403
     from .functions.diagonals import *  # noqa: F403
     from .functions.distance import *  # noqa: F403
+    from .functions.indexing import *  # noqa: F403
     from .functions.interpolation import *  # noqa: F403
     from .functions.machine import *  # noqa: F403
     from .functions.scan import *  # noqa: F403
+    from .functions.segments import *  # noqa: F403
     from .functions.sorting import *  # noqa: F403
     from .losses import (
         binary_cross_entropy,

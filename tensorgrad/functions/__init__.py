@@ -263,11 +263,14 @@ LATER = {
     "diagonals": """diag diag_embed diagflat diagonal fill_diagonal tril tril_indices triu
     triu_indices""",
     "distance": "cdist cosine_similarity normalize",
+    "indexing": """gather index_add index_copy index_fill index_put index_select put_along_axis
+    scatter scatter_reduce take take_along_axis""",
     "interpolation": "addcdiv addcmul interp lerp polyval vander",
     "machine": """bitwise_count copysign fabs fmax fmin fmod frexp gcd heaviside lcm ldexp modf
     nan_to_num nextafter signbit spacing""",
     "scan": """cummax cummin cumprod cumsum cumulative_prod cumulative_sum diff ediff1d gradient
     linear_scan logcumsumexp trapezoid unwrap""",
+    "segments": """segment_max segment_mean segment_min segment_prod segment_softmax segment_sum""",
     "sorting": """argpartition argsort digitize isin kthvalue lexsort partition searchsorted sort
     topk unique unique_all unique_counts unique_inverse unique_values""",
 }
@@ -280,9 +283,11 @@ if TYPE_CHECKING:
     from .contraction import *  # noqa: F403
     from .diagonals import *  # noqa: F403
     from .distance import *  # noqa: F403
+    from .indexing import *  # noqa: F403
     from .interpolation import *  # noqa: F403
     from .machine import *  # noqa: F403
     from .scan import *  # noqa: F403
+    from .segments import *  # noqa: F403
     from .sorting import *  # noqa: F403
 else:
 

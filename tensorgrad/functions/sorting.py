@@ -51,7 +51,7 @@ def _line(name: str, x: ArrayLike, axis: Axis) -> tuple[Tensor, int]:
 
 def _along(x: Tensor, order: Tensor, axis: int) -> Tensor:
     """The elements of x at indices along an axis."""
-    return taken(x, places(order._data, x.shape[axis], axis))
+    return taken(x, places(order._data, x.shape, axis))
 
 
 @explains_names

@@ -32,17 +32,17 @@ def wrapped(index, n, what="an index"):
     return xp.where(index < 0, index + n, index) if low < 0 else index
 
 
-def places(index, n, axis, what="an index"):
-    """Where the elements at indices along an axis of length n are in the flattened array, whose
-    other axes are those of the indices."""
-    xp, shape, axis = namespace(index), index.shape, axis % index.ndim
-    before, after = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
-    at = wrapped(index, n, what).reshape(before, shape[axis], after)
-    if before > 1:
-        at = at + xp.arange(before)[:, None, None] * n
-    if after > 1:
-        at = at * after + xp.arange(after)
-    return at.reshape(shape)
+def places(index, shape, axis, what="an index"):
+    """Where the elements at indices along an axis are in a flattened array of a shape. The indices
+    have the other axes of that shape, or begin with them."""
+    xp, axis = namespace(index), axis % index.ndim
+    at, own = wrapped(index, shape[axis], what), math.prod(shape[axis + 1 :])
+    at = at if own == 1 else at * own
+    for i, n in enumerate(index.shape):
+        if i != axis and n > 1:
+            others = xp.arange(n).reshape(-1, *[1] * (index.ndim - 1 - i))
+            at = at + others * math.prod(shape[i + 1 :])
+    return at
 
 
 def raw(x):
@@ -72,6 +72,16 @@ def segment_ids(ids, count):
     if type(ids) is np.ndarray and ids.size and ids.min() < 0:
         raise IndexingError(f"a segment's id is {ids.min()}: they count from 0")
     return wrapped(ids, count, "a segment's id")
+
+
+def counts(ids, count):
+    """How many of the ids are each of 0 ... count - 1."""
+    if type(ids) is np.ndarray:
+        return np.bincount(ids, minlength=count)
+    xp = namespace(ids)
+    found = xp.zeros(count, dtype="int64")
+    xp.add.at(found, ids, xp.ones(ids.shape, dtype="int64"))  # of whole numbers: no order matters
+    return found
 
 
 def last_writer(ids, count):

@@ -128,7 +128,7 @@ def _accumulated(of_two, x, axis):
 
 @op(
     joint=lambda g, x_shape, indices, axis, needs: (
-        None if g[0] is None else added(g[0], places(raw(indices), x_shape[axis], axis), x_shape),
+        None if g[0] is None else added(g[0], places(raw(indices), x_shape, axis), x_shape),
     ),
     outputs=("y", "indices"),
     samples=lambda: [

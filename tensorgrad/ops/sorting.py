@@ -32,7 +32,7 @@ def argsort(x, *, axis=-1, descending=False):
 
 def _sort_grad(g, x, axis, descending):
     order = argsort(raw(x), axis=axis, descending=descending)
-    return added(g, places(order, x.shape[axis], axis), x.shape)
+    return added(g, places(order, x.shape, axis), x.shape)
 
 
 @op(x=_sort_grad, samples=_orders)

@@ -1,0 +1,149 @@
+"""Reductions of rows by an id: nodes from edges, words from subwords, bags from their elements.
+
+`x` is (n, ...), `segment_ids` (n,) says to which segment each row belongs, in any order; the result
+is (num_segments, ...). Without `num_segments` there are as many as the largest id + 1: a GPU is
+then waited for. An id below 0 or not below num_segments is an IndexingError; on a GPU it wraps
+around instead, but within `detect_anomaly`. Rows of a segment are reduced in their order: the same
+bits every time, without atomics.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..backend import is_floating, namespace
+from ..core import Tensor
+from ..creation import beside, owned
+from ..errors import DTypeError, ShapeError
+from ..ops import elementwise as el
+from ..ops.embedding import embedding_grad
+from ..ops.gather import counts, last_writer, segment_extreme
+from ..ops.gather import segment_ids as checked
+from ..ops.scan import linear_scan
+from ..ops.sorting import argsort
+from ..typing import ArrayLike
+from ..words import explains_names
+from .inputs import whole
+from .shape import reshape
+
+__all__ = [
+    "segment_max",
+    "segment_mean",
+    "segment_min",
+    "segment_prod",
+    "segment_softmax",
+    "segment_sum",
+]
+
+
+def _segments(
+    name: str, x: ArrayLike, ids: ArrayLike, count: int | None
+) -> tuple[Tensor, Any, int]:
+    """The rows, their ids as an array, and the number of segments."""
+    x = owned(x)
+    found = beside(ids, x)._data
+    if found.dtype.kind not in "iu" and found.size:
+        raise DTypeError(f"{name}: segment_ids are integers, not {found.dtype}")
+    if not x.ndim or found.shape != x.shape[:1]:
+        raise ShapeError(f"{name}: segment_ids of shape {found.shape} for rows of {x.shape}")
+    if count is None:
+        count = int(found.max()) + 1 if found.size else 0
+    count = whole(f"{name}: num_segments", count)
+    return x, checked(found, count), count
+
+
+def _column(a: Any, x: Tensor) -> Tensor:
+    """An array (n,) that broadcasts against rows (n, ...)."""
+    return Tensor(a.reshape(-1, *[1] * (x.ndim - 1)))
+
+
+def _sum(x: Tensor, ids: Any, count: int) -> Tensor:
+    rows = reshape(x, (len(x), math.prod(x.shape[1:])))
+    return reshape(embedding_grad(rows, ids, count=count), (count, *x.shape[1:]))
+
+
+@explains_names
+def segment_sum(x: ArrayLike, segment_ids: ArrayLike, num_segments: int | None = None) -> Tensor:
+    """The sum of the rows of each segment; 0 of no row. Halves are summed in float32.
+
+    >>> segment_sum([1.0, 2.0, 4.0], [1, 0, 1]).tolist()
+    [2.0, 5.0]
+    """
+    return _sum(*_segments("segment_sum", x, segment_ids, num_segments))
+
+
+@explains_names
+def segment_mean(x: ArrayLike, segment_ids: ArrayLike, num_segments: int | None = None) -> Tensor:
+    """The mean of the rows of each segment; 0 of no row.
+
+    >>> segment_mean([1.0, 2.0, 4.0], [1, 0, 1]).tolist()
+    [2.0, 2.5]
+    """
+    x, ids, count = _segments("segment_mean", x, segment_ids, num_segments)
+    n = namespace(ids).maximum(counts(ids, count), 1)
+    return _sum(x, ids, count) / _column(n, x)
+
+
+@explains_names
+def segment_max(x: ArrayLike, segment_ids: ArrayLike, num_segments: int | None = None) -> Tensor:
+    """The largest element of each segment, NaN if there is one; -inf (of integers the least number)
+    of no row. Of equal ones each gets an equal part of the gradient.
+
+    >>> segment_max([1.0, 2.0, 4.0], [1, 0, 1]).tolist()
+    [2.0, 4.0]
+    """
+    x, ids, count = _segments("segment_max", x, segment_ids, num_segments)
+    return segment_extreme(x, ids, count=count, largest=True)
+
+
+@explains_names
+def segment_min(x: ArrayLike, segment_ids: ArrayLike, num_segments: int | None = None) -> Tensor:
+    """The smallest element of each segment, NaN if there is one; inf (of integers the largest
+    number) of no row. Of equal ones each gets an equal part of the gradient.
+
+    >>> segment_min([1.0, 2.0, 4.0], [1, 0, 1]).tolist()
+    [2.0, 1.0]
+    """
+    x, ids, count = _segments("segment_min", x, segment_ids, num_segments)
+    return segment_extreme(x, ids, count=count, largest=False)
+
+
+@explains_names
+def segment_prod(x: ArrayLike, segment_ids: ArrayLike, num_segments: int | None = None) -> Tensor:
+    """The product of the elements of each segment; 1 of no row. The gradient is right with zeros,
+    too.
+
+    >>> segment_prod([3.0, 2.0, 4.0], [1, 0, 1]).tolist()
+    [2.0, 12.0]
+    """
+    x, ids, count = _segments("segment_prod", x, segment_ids, num_segments)
+    if not len(ids):
+        return Tensor(namespace(ids).ones((count, *x.shape[1:]), dtype=x.dtype))
+    order = argsort(ids, axis=0)
+    ids, rows = ids[order], x[order]
+    on = namespace(ids).zeros(ids.shape, dtype=bool)
+    on[1:] = ids[1:] == ids[:-1]
+    again = _column(on, x)  # products start anew with each segment
+    none = Tensor(namespace(ids).zeros_like(rows._data))
+    upto = linear_scan(el.where(again, rows, none), el.where(again, none, rows), axis=0)
+    last = last_writer(ids, count)
+    y = upto[namespace(ids).maximum(last, 0)]
+    return el.where(_column(last >= 0, x), y, 1)
+
+
+@explains_names
+def segment_softmax(
+    x: ArrayLike, segment_ids: ArrayLike, num_segments: int | None = None
+) -> Tensor:
+    """The softmax over the rows of each segment, as of a graph's attention: exp(x) over the sum of
+    those of its segment, shifted by the maximum against overflow. -> the shape of x.
+
+    >>> segment_softmax([0.0, 5.0, 0.0], [1, 0, 1]).tolist()
+    [0.5, 1.0, 0.5]
+    """
+    x, ids, count = _segments("segment_softmax", x, segment_ids, num_segments)
+    x = x if is_floating(x.dtype) else x.astype(None)
+    top = segment_extreme(x.detach(), ids, count=count, largest=True)[ids]
+    e = el.exp(x - el.where(el.equal(top, float("-inf")), 0.0, top))
+    return e / _sum(e, ids, count)[ids]
