@@ -73,7 +73,10 @@ if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     from .functions.distance import *  # noqa: F403
     from .functions.indexing import *  # noqa: F403
     from .functions.interpolation import *  # noqa: F403
+    from .functions.joining import *  # noqa: F403
     from .functions.machine import *  # noqa: F403
+    from .functions.masks import *  # noqa: F403
+    from .functions.repeating import *  # noqa: F403
     from .functions.scan import *  # noqa: F403
     from .functions.segments import *  # noqa: F403
     from .functions.sorting import *  # noqa: F403

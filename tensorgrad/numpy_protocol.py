@@ -12,7 +12,7 @@ from . import creation
 from . import functions as F
 from .backend import BY_TYPE
 from .core import Tensor, stamp
-from .errors import ArgumentError, GraphError
+from .errors import ArgumentError, DTypeError, GraphError, IndexingError, ShapeError
 from .operators import check_writable
 from .words import NAMES, explains_names
 
@@ -47,6 +47,7 @@ _ATTRIBUTES: dict[str, Callable[..., Any]] = {
     "full_like": creation.full_like,
     "ravel": _ravel,
 }
+_REFUSALS = (ArgumentError, DTypeError, IndexingError, ShapeError)
 # What writes into its first argument.
 _WRITING = {"copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask"}
 
@@ -82,7 +83,7 @@ def call_of_function(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
         return _on_arrays(func.__name__, func, args, kwargs)
     try:
         return function(*args, **{_OTHER_WORDS.get(word, word): v for word, v in kwargs.items()})
-    except ArgumentError as error:  # NumPy has arguments, and orders of them, that we have not
+    except _REFUSALS as error:  # NumPy takes arguments, and orders of them, that we do not
         try:
             y = _on_arrays(func.__name__, func, args, kwargs)
         except Exception:

@@ -33,7 +33,8 @@ ALIASES = {  # an op -> the public function that is it under another name
 INTERNAL = set(
     """accumulate adam sgd rescale update_running advance_random advance_scale advance_step
     random_bits conv2d_input conv2d_weight gather_places scatter_places scatter_add sum_of_squares
-    cast_all sum_to running_extreme segment_extreme top_indices""".split()
+    cast_all sum_to repeat_each running_extreme
+    segment_extreme top_indices""".split()
 )
 
 
@@ -58,7 +59,7 @@ def public():
                 module.__name__
             )
             if here and f.__name__ == name and not name.startswith("_"):
-                found[prefix + name.rstrip("_")] = f
+                found[prefix + name] = f
     return found
 
 
@@ -117,7 +118,7 @@ def test_a_public_function_is_reached_by_its_name(name, function):
     space = getattr(tg, space) if space else tg
     assert getattr(space, name) is function
     assert name in space.__all__
-    assert function.__name__.rstrip("_") == name
+    assert function.__name__ == name
     assert function.__module__.startswith("tensorgrad")
 
 

@@ -266,8 +266,14 @@ LATER = {
     "indexing": """gather index_add index_copy index_fill index_put index_select put_along_axis
     scatter scatter_reduce take take_along_axis""",
     "interpolation": "addcdiv addcmul interp lerp polyval vander",
+    "joining": """append atleast_1d atleast_2d atleast_3d block column_stack delete dsplit dstack
+    hsplit hstack insert unstack vsplit vstack""",
     "machine": """bitwise_count copysign fabs fmax fmin fmod frexp gcd heaviside lcm ldexp modf
     nan_to_num nextafter signbit spacing""",
+    "masks": """argwhere choose compress extract flatnonzero masked_fill masked_select nonzero
+    one_hot place select""",
+    "repeating": """broadcast_arrays fliplr flipud indices ix_ meshgrid ravel_multi_index repeat
+    resize roll rollaxis rot90 tile trim_zeros unravel_index""",
     "scan": """cummax cummin cumprod cumsum cumulative_prod cumulative_sum diff ediff1d gradient
     linear_scan logcumsumexp trapezoid unwrap""",
     "segments": """segment_max segment_mean segment_min segment_prod segment_softmax segment_sum""",
@@ -285,7 +291,10 @@ if TYPE_CHECKING:
     from .distance import *  # noqa: F403
     from .indexing import *  # noqa: F403
     from .interpolation import *  # noqa: F403
+    from .joining import *  # noqa: F403
     from .machine import *  # noqa: F403
+    from .masks import *  # noqa: F403
+    from .repeating import *  # noqa: F403
     from .scan import *  # noqa: F403
     from .segments import *  # noqa: F403
     from .sorting import *  # noqa: F403

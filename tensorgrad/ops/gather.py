@@ -11,8 +11,8 @@ from ..errors import IndexingError, user_line
 from ..switches import switches
 from .elementwise import equal, where
 from .index import ARRAY, getitem, scatter_add
-from .reduce import narrow, widened
-from .samples import Sample, draw
+from .reduce import narrow, sum_, widened
+from .samples import Sample, draw, shaped
 from .shape import reshape
 
 
@@ -59,6 +59,26 @@ def added(values, at, shape):
     """Zeros of a shape with values added at places of the flattened array: the adjoint."""
     flat, at = reshape(values, shape=(-1,)), at.reshape(-1)
     return reshape(scatter_add(flat, at, shape=(math.prod(shape),), template=(ARRAY,)), shape=shape)
+
+
+def _repeat_grad(g, x_shape, repeats, axis):
+    shape = (*x_shape[: axis + 1], repeats, *x_shape[axis + 1 :])
+    return sum_(reshape(g, shape=shape), axis=axis + 1)
+
+
+@op(
+    x=_repeat_grad,
+    samples=shaped(
+        ((3,), {"repeats": 2, "axis": 0}),
+        ((2, 3), {"repeats": 3, "axis": 1}),
+        ((2, 3, 2), {"repeats": 1, "axis": 1}),
+        ((2, 2), {"repeats": 0, "axis": 0}),
+    ),
+    kind="shape",
+)
+def repeat_each(x, *, repeats, axis):
+    """Each slice along an axis, counted from the first, repeated."""
+    return namespace(x).repeat(x, repeats, axis)
 
 
 # --- by an id -----------------------------------------------------------------------------------

@@ -88,5 +88,8 @@ ORACLES = {
         x, axis, largest=largest
     ),
     "searchsorted": lambda sequence, values, side="left": np.searchsorted(sequence, values, side),
+    "repeat_each": lambda x, repeats, axis: np.take(
+        x, [i for i in range(x.shape[axis]) for _ in range(repeats)], axis
+    ).reshape(*x.shape[:axis], -1 if x.size * repeats else 0, *x.shape[axis + 1 :]),
     "segment_extreme": _segment_extreme,
 }
