@@ -80,6 +80,7 @@ if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     from .functions.scan import *  # noqa: F403
     from .functions.segments import *  # noqa: F403
     from .functions.sorting import *  # noqa: F403
+    from .functions.special import *  # noqa: F403
     from .losses import (
         binary_cross_entropy,
         binary_cross_entropy_with_logits,

@@ -22,6 +22,7 @@ PACKAGE = Path(tg.__file__).parent
 LOSSES = [n for n in tg.losses.LOSSES if n in OPS]
 ALIASES = {  # an op -> the public function that is it under another name
     "dense_gelu": "dense",
+    "gelu_erf": "gelu",
     "cast": "Tensor.astype",
     "move": "Tensor.to",
     "getitem": "Tensor.__getitem__",

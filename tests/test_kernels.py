@@ -67,7 +67,9 @@ ALL = [pytest.param(f, n, k, id=f"{f}-{n}") for f, t in (("cpu", CPU), ("cuda", 
        for n, k in t.items()]  # fmt: skip
 DTYPES = {"cpu": ("float32", "float64"), "cuda": device.DTYPES}
 SIZES = (0, 1, 31, 32, 33, 1023, 1024, 1025)
-SIZED.update({n: repeated(n) for n in {**CPU, **CUDA} if OPS[n].family == "elementwise"})
+SIZED.update(
+    {n: repeated(n) for n in {**CPU, **CUDA} if OPS[n].family in ("elementwise", "special")}
+)
 
 
 # --- what a kernel is given and what it should give --------------------------------------------

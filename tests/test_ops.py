@@ -3,6 +3,7 @@
 import ml_dtypes  # noqa: F401  (makes bfloat16 a dtype NumPy knows)
 import numpy as np
 import pytest
+from scipy import special
 
 import tensorgrad as tg
 from tensorgrad import backend as backends
@@ -285,6 +286,9 @@ _MATH = {n: getattr(np, n) for n in "exp log sqrt tanh sin cos where maximum min
 _MATH |= {n: getattr(np, n) for n in "abs power expm1 log1p tan sinh cosh exp2 log2 log10".split()}
 _MATH |= {n: getattr(np, n) for n in "arcsin arccos arctan arcsinh arccosh arctanh".split()}
 _MATH |= {n: getattr(np, n) for n in "arctan2 cbrt hypot copysign nextafter fmod".split()}
+_MATH |= {n: getattr(special, n) for n in "erf erfc erfcx erfinv ndtri log_ndtr digamma".split()}
+_MATH |= {n: getattr(special, n) for n in "polygamma zeta i0 i0e i1 i1e".split()}
+_MATH["lgamma"] = special.gammaln
 
 
 @pytest.mark.parametrize("op", SCALAR, ids=lambda o: o.name)

@@ -34,14 +34,14 @@ SOURCE = Source(
 )
 
 
-def apply(name, *arrays, p=0.0):
+def apply(name, *arrays, p=0.0, source=SOURCE):
     """The scalar function `name` mapped over one array, or over two of one shape."""
     x = arrays[0]
     kernel = "unary" if len(arrays) == 1 else "binary"
-    return _launched(kernel, name, x.size, arrays, (*sizes(x.size), wide(x)(p)))
+    return _launched(kernel, name, x.size, arrays, (*sizes(x.size), wide(x)(p)), source)
 
 
-def _launched(kernel, name, row, arrays, numbers):
+def _launched(kernel, name, row, arrays, numbers, source=SOURCE):
     """A new array like the first, filled by a kernel over rows of so many elements."""
     x = arrays[0]
     xp, launch, _ = device(x)
@@ -49,7 +49,7 @@ def _launched(kernel, name, row, arrays, numbers):
     if x.size:
         v = packs(row, *arrays, y)
         kernel = f"{kernel}<f::{name}, {ctype(x)}, {v}>"
-        launch(SOURCE, kernel, blocks(x.size // v), (BLOCK,), (*arrays, y, *numbers))
+        launch(source, kernel, blocks(x.size // v), (BLOCK,), (*arrays, y, *numbers))
     return y
 
 

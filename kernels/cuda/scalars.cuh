@@ -60,5 +60,3 @@ BINARY(elu_grad, x, x > A(0) ? g : g * p * m::exp(x))
 BINARY(gelu_grad, x, g * gelu_slope(x, gelu_tanh(x)))
 BINARY(silu_grad, x, g * silu_slope(x, logistic(x)))
 }  // namespace f
-#undef UNARY
-#undef BINARY

@@ -253,11 +253,11 @@ __all__ = [
 
 # Family -> its functions: the `__all__` of its file.
 LATER = {
-    "complex_numbers": "angle complex conj conjugate imag iscomplex isreal polar real",
     "analytic": """acos acosh arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan
     atan2 atanh cbrt cosh deg2rad degrees entr exp2 hypot log2 log10 logaddexp
     logaddexp2 logit rad2deg radians reciprocal rsqrt sinc sinh tan xlog1py xlogy""",
     "comparison": "allclose array_equal array_equiv isclose isneginf isposinf",
+    "complex_numbers": "angle complex conj conjugate imag iscomplex isreal polar real",
     "contraction": """bilinear cross dot einsum inner kron matrix_transpose matvec outer tensordot
     trace vdot vecdot vecmat""",
     "diagonals": """diag diag_embed diagflat diagonal fill_diagonal tril tril_indices triu
@@ -274,11 +274,13 @@ LATER = {
     one_hot place select""",
     "repeating": """broadcast_arrays fliplr flipud indices ix_ meshgrid ravel_multi_index repeat
     resize roll rollaxis rot90 tile trim_zeros unravel_index""",
-    "scan": """cummax cummin cumprod cumsum cumulative_prod cumulative_sum diff ediff1d gradient
-    linear_scan logcumsumexp trapezoid unwrap""",
-    "segments": """segment_max segment_mean segment_min segment_prod segment_softmax segment_sum""",
+    "scan": """cummax cummin cumprod cumsum cumulative_prod cumulative_sum diff ediff1d
+    gradient linear_scan logcumsumexp trapezoid unwrap""",
+    "segments": "segment_max segment_mean segment_min segment_prod segment_softmax segment_sum",
     "sorting": """argpartition argsort digitize isin kthvalue lexsort partition searchsorted sort
     topk unique unique_all unique_counts unique_inverse unique_values""",
+    "special": """betaln digamma erf erfc erfcx erfinv expit gammaln i0 i0e i1 i1e lgamma log_ndtr
+    multigammaln ndtr ndtri polygamma psi zeta""",
 }
 FAMILY = {name: family for family, names in LATER.items() for name in names.split()}
 
@@ -298,6 +300,7 @@ if TYPE_CHECKING:
     from .scan import *  # noqa: F403
     from .segments import *  # noqa: F403
     from .sorting import *  # noqa: F403
+    from .special import *  # noqa: F403
 else:
 
     def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ from ..core import Tensor
 from ..ops import elementwise as ops
 from ..typing import ArrayLike
 from ..words import explains_names
-from .inputs import as_tensor, real
+from .inputs import as_tensor, choice, real
 
 
 def relu(x: ArrayLike) -> Tensor:
@@ -52,16 +52,30 @@ def elu(x: ArrayLike, alpha: float = 1.0) -> Tensor:
     return ops.elu.call(as_tensor(x), alpha=real("elu: alpha", alpha))
 
 
-def gelu(x: ArrayLike) -> Tensor:
-    """Gaussian error linear unit in its tanh form, 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
-    (Hendrycks & Gimpel 2016).
+@explains_names
+def gelu(x: ArrayLike, approximate: str = "tanh") -> Tensor:
+    """Gaussian error linear unit, x times the normal distribution function (Hendrycks & Gimpel
+    2016).
 
-    JAX's default; it differs from x * Phi(x), PyTorch's default, by less than 0.001.
+    Args:
+        x: any shape.
+        approximate: "tanh" for 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), which differs by
+            less than 0.001 and is the default here and in JAX; "none" for x ndtr(x) itself,
+            PyTorch's default.
+    Raises: ArgumentError for another word.
 
-    >>> gelu([-1.0, 0.0, 1.0]).numpy().round(3).tolist() == np.float32([-0.159, 0, 0.841]).tolist()
-    True
+    >>> gelu([-1.0, 0.0, 1.0]).numpy().round(4)
+    array([-0.1588,  0.    ,  0.8412], dtype=float32)
+    >>> gelu([-1.0, 0.0, 1.0], approximate="none").numpy().round(4)
+    array([-0.1587,  0.    ,  0.8413], dtype=float32)
     """
-    return ops.gelu.call(x if type(x) is Tensor else as_tensor(x))
+    x = x if type(x) is Tensor else as_tensor(x)
+    if approximate == "tanh":
+        return ops.gelu.call(x)
+    choice("gelu: approximate", approximate, ("tanh", "none"))
+    from ..ops import special  # imported when first used
+
+    return special.gelu_erf.call(x)
 
 
 def sigmoid(x: ArrayLike) -> Tensor:

@@ -96,7 +96,8 @@ class ELU(Activation):
 
 
 class GELU(Activation):
-    """The Gaussian error linear unit in its tanh form: `tg.gelu` as a layer.
+    """The Gaussian error linear unit: `tg.gelu` as a layer, in its tanh form unless the option
+    `approximate` is "none".
 
     >>> GELU()([0.0, 1.0]).numpy().round(3)
     array([0.   , 0.841], dtype=float32)
