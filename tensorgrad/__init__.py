@@ -76,11 +76,14 @@ if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     from .functions.joining import *  # noqa: F403
     from .functions.machine import *  # noqa: F403
     from .functions.masks import *  # noqa: F403
+    from .functions.nans import *  # noqa: F403
+    from .functions.quantiles import *  # noqa: F403
     from .functions.repeating import *  # noqa: F403
     from .functions.scan import *  # noqa: F403
     from .functions.segments import *  # noqa: F403
     from .functions.sorting import *  # noqa: F403
     from .functions.special import *  # noqa: F403
+    from .functions.statistics import *  # noqa: F403
     from .losses import (
         binary_cross_entropy,
         binary_cross_entropy_with_logits,

@@ -177,7 +177,9 @@ class Plain(np.ndarray):
     numpy = detach
 
 
-HARMLESS = """(k [k _like( math. tolist map(float float64( max( fromiter where(""".split()
+HARMLESS = (
+    """(k [k _like( math. tolist map(float float64( max( fromiter where( histogram(""".split()
+)
 REFUSED = [p for p in NUMPY if not any(word in p for word in HARMLESS)]
 
 

@@ -272,6 +272,9 @@ LATER = {
     nan_to_num nextafter signbit spacing""",
     "masks": """argwhere choose compress extract flatnonzero masked_fill masked_select nonzero
     one_hot place select""",
+    "nans": """nanargmax nanargmin nancumprod nancumsum nanmax nanmean nanmin nanprod nanstd
+    nansum nanvar""",
+    "quantiles": "median mode nanmedian nanpercentile nanquantile percentile quantile",
     "repeating": """broadcast_arrays fliplr flipud indices ix_ meshgrid ravel_multi_index repeat
     resize roll rollaxis rot90 tile trim_zeros unravel_index""",
     "scan": """cummax cummin cumprod cumsum cumulative_prod cumulative_sum diff ediff1d
@@ -281,6 +284,7 @@ LATER = {
     topk unique unique_all unique_counts unique_inverse unique_values""",
     "special": """betaln digamma erf erfc erfcx erfinv expit gammaln i0 i0e i1 i1e lgamma log_ndtr
     multigammaln ndtr ndtri polygamma psi zeta""",
+    "statistics": "average bincount corrcoef count_nonzero cov histogram histogramdd ptp",
 }
 FAMILY = {name: family for family, names in LATER.items() for name in names.split()}
 
@@ -296,11 +300,14 @@ if TYPE_CHECKING:
     from .joining import *  # noqa: F403
     from .machine import *  # noqa: F403
     from .masks import *  # noqa: F403
+    from .nans import *  # noqa: F403
+    from .quantiles import *  # noqa: F403
     from .repeating import *  # noqa: F403
     from .scan import *  # noqa: F403
     from .segments import *  # noqa: F403
     from .sorting import *  # noqa: F403
     from .special import *  # noqa: F403
+    from .statistics import *  # noqa: F403
 else:
 
     def __getattr__(name: str) -> Any:
