@@ -53,6 +53,7 @@ from .errors import (
     DTypeError,
     GraphError,
     IndexingError,
+    LinAlgError,
     OutOfMemoryError,
     ShapeError,
     TensorgradError,
@@ -63,7 +64,7 @@ from .memory import (
 )
 
 if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
-    from . import cuda, data, fft, losses, nn, optim, testing, train
+    from . import cuda, data, fft, linalg, losses, nn, optim, testing, train
     from .anomaly import detect_anomaly
     from .functions.analytic import *  # noqa: F403
     from .functions.comparison import *  # noqa: F403
@@ -99,7 +100,7 @@ if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
 
 __version__ = "0.1.0"
 
-_MODULES = ("cuda", "data", "fft", "losses", "nn", "optim", "testing", "train")
+_MODULES = ("cuda", "data", "fft", "linalg", "losses", "nn", "optim", "testing", "train")
 _FROM = {
     "Parameter": "nn",
     "autocast": "precision",
@@ -125,6 +126,7 @@ __all__ = [
     "GradientTape",
     "GraphError",
     "IndexingError",
+    "LinAlgError",
     "OutOfMemoryError",
     "Parameter",
     "ShapeError",
@@ -153,6 +155,7 @@ __all__ = [
     "huber",
     "jacobian",
     "jvp",
+    "linalg",
     "linspace",
     "losses",
     "mean_absolute_error",

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
 _PACKAGE = str(Path(__file__).parent)
 
 
@@ -55,6 +57,10 @@ class GraphError(TensorgradError, RuntimeError):
 
 class AnomalyError(TensorgradError, FloatingPointError):
     """An op or its gradient returned NaN within `detect_anomaly`."""
+
+
+class LinAlgError(TensorgradError, np.linalg.LinAlgError):
+    """A matrix that cannot be factorised, or inverted, as asked."""
 
 
 class OutOfMemoryError(TensorgradError, MemoryError):

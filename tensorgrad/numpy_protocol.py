@@ -3,6 +3,8 @@ where there is none, NumPy's own on the arrays of untracked tensors."""
 
 from __future__ import annotations
 
+import importlib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -52,7 +54,10 @@ _REFUSALS = (ArgumentError, DTypeError, IndexingError, ShapeError)
 _WRITING = {"copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask"}
 
 
-def _ours(name: str) -> Callable[..., Any] | None:
+def _ours(name: str, module: str = "numpy") -> Callable[..., Any] | None:
+    if module in ("numpy.fft", "numpy.linalg"):
+        ours = importlib.import_module(module.replace("numpy", __package__ or ""))
+        return getattr(ours, name) if name in ours.__all__ else None
     name = _OTHER_NAMES.get(name, name)
     if name in F.__all__ or name in F.FAMILY:
         return getattr(F, name)
@@ -75,14 +80,16 @@ def call_of_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict
 def call_of_function(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """np.<function>(...) with a Tensor among the arguments."""
     kwargs = _given(func.__name__, kwargs)
-    function = _ours(func.__name__)
+    function = _ours(func.__name__, func.__module__)
     writes = func.__name__ in _WRITING or (func is np.nan_to_num and kwargs.get("copy") is False)
     if writes and args and isinstance(args[0], Tensor):
         return _written(func.__name__, func, args, kwargs)
     if function is None or (func is np.where and len(args) == 1):
         return _on_arrays(func.__name__, func, args, kwargs)
     try:
-        return function(*args, **{_OTHER_WORDS.get(word, word): v for word, v in kwargs.items()})
+        known = inspect.signature(function).parameters if kwargs else ()
+        words = [word if word in known else _OTHER_WORDS.get(word, word) for word in kwargs]
+        return function(*args, **dict(zip(words, kwargs.values(), strict=True)))
     except _REFUSALS as error:  # NumPy takes arguments, and orders of them, that we do not
         try:
             y = _on_arrays(func.__name__, func, args, kwargs)

@@ -34,7 +34,7 @@ ALIASES = {  # an op -> the public function that is it under another name
 INTERNAL = set(
     """accumulate adam sgd rescale update_running advance_random advance_scale advance_step
     random_bits conv2d_input conv2d_weight gather_places scatter_places scatter_add sum_of_squares
-    cast_all sum_to repeat_each running_extreme
+    cast_all sum_to cofactor repeat_each running_extreme
     segment_extreme top_indices""".split()
 )
 

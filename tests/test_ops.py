@@ -23,6 +23,7 @@ PURE = [c for c in CASES if not c.values[0].inplace]
 SMOOTH = [c for c in PURE if c.values[0].differentiable and c.values[0].name != "move"]
 VECTORS = ("hyper", "apply_if", "scaling", "finite", "by")  # of optimizers: always float64
 FIXED_DTYPE = {"cast", "cast_all", "sum_to"}  # the dtype of the result is a parameter
+SYMMETRIC = {"cholesky", "eigh", "eigvalsh"}  # of such matrices, and so are their gradients
 ROUNDS = {"round", "floor", "ceil", "sign", "equal", "not_equal", "argmax", "argmin"}
 
 
@@ -151,7 +152,7 @@ def closure(op, sample, backend="numpy"):
     def f(*xs):
         full = list(args)
         for i, x in zip(moving, xs, strict=True):
-            full[i] = x
+            full[i] = (x + x.mT) / 2 if op.name in SYMMETRIC else x
         return op(*full, **sample.params)
 
     return f, [args[i] for i in moving]

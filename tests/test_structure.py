@@ -21,7 +21,7 @@ LAYERS = [
     {"ops"},
     {"creation"},
     {"functions"},
-    {"methods", "operators", "numpy_protocol", "fft"},
+    {"methods", "operators", "numpy_protocol", "fft", "linalg"},
     {"tensor_methods"},
     {"autograd", "anomaly", "precision", "memory", "cuda", "recompute"},
     {"testing", "nn", "losses", "optim"},

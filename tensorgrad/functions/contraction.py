@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from ..backend import NUMBERS, operand
 from ..core import Tensor
 from ..errors import ArgumentError, ShapeError
 from ..ops import contraction as ops
@@ -21,7 +18,7 @@ from ..ops.shape import moveaxis
 from ..typing import ArrayLike, DType
 from ..words import explains_names
 from .diagonals import diagonal
-from .inputs import as_tensor, axes_of, operands, whole
+from .inputs import arrays, as_tensor, axes_of, whole
 from .reduce import sum
 from .shape import reshape, stack
 
@@ -70,7 +67,7 @@ def einsum(*operands: Any, optimize: bool | str | Sequence[Any] = True) -> Tenso
     (2, 4, 5, 6)
     """
     subscripts, given = _given(operands)
-    xs = _arrays(*given)
+    xs = arrays(*given)
     try:
         terms = ops.parse(subscripts, tuple([len(x.shape) for x in xs]))
     except ValueError as error:
@@ -105,12 +102,6 @@ def _step(step: Any) -> Any:
     return step if isinstance(step, str) else tuple(step)
 
 
-def _arrays(*xs: Any) -> list[Any]:
-    """Operands as Tensors or, beside such, as the arrays they are."""
-    made = [np.asarray(x) if isinstance(x, NUMBERS) else x for x in operands(*xs)]
-    return [x if hasattr(x, "shape") else operand(x, tuple(made)) for x in made]
-
-
 def _contracted(what: str, terms: ops.Terms, xs: list[Any], order: Any = True) -> Tensor:
     if all(x.dtype == bool for x in xs):  # any of the products
         return _contracted(what, terms, [x.astype("int64") for x in xs], order) != 0
@@ -138,7 +129,7 @@ def tensordot(a: ArrayLike, b: ArrayLike, axes: Any = 2) -> Tensor:
     >>> tensordot(np.ones((2, 3)), np.ones((5, 3)), axes=(1, 1)).shape
     (2, 5)
     """
-    x, y = _arrays(a, b)
+    x, y = arrays(a, b)
     return _tensordot(x, y, axes)
 
 
@@ -180,7 +171,7 @@ def dot(a: ArrayLike, b: ArrayLike) -> Tensor:
     >>> dot(np.ones((2, 3)), np.ones((5, 3, 4))).shape
     (2, 5, 4)
     """
-    x, y = _arrays(a, b)
+    x, y = arrays(a, b)
     if not x.shape or not y.shape:
         return multiply(x, y)
     if len(y.shape) < 3:
@@ -199,7 +190,7 @@ def inner(a: ArrayLike, b: ArrayLike) -> Tensor:
     >>> inner([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0]).tolist()
     [3.0, 7.0]
     """
-    x, y = _arrays(a, b)
+    x, y = arrays(a, b)
     if not x.shape or not y.shape:
         return multiply(x, y)
     return _tensordot(x, y, (-1, -1))
@@ -214,7 +205,7 @@ def outer(a: ArrayLike, b: ArrayLike) -> Tensor:
     >>> outer([1.0, 2.0], [3.0, 4.0]).tolist()
     [[3.0, 4.0], [6.0, 8.0]]
     """
-    x, y = _arrays(a, b)
+    x, y = arrays(a, b)
     return multiply(x.reshape(-1, 1), y.reshape(1, -1))
 
 
@@ -231,7 +222,7 @@ def vdot(a: ArrayLike, b: ArrayLike) -> Tensor:
     >>> vdot([[1.0, 2.0], [3.0, 4.0]], [[1.0, 1.0], [1.0, 1.0]]).item()
     10.0
     """
-    x, y = _arrays(a, b)
+    x, y = arrays(a, b)
     return matmul(_conj(x.reshape(-1)), y.reshape(-1))
 
 
@@ -246,7 +237,7 @@ def vecdot(x1: ArrayLike, x2: ArrayLike, axis: int = -1) -> Tensor:
     >>> vecdot([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0]).tolist()
     [3.0, 7.0]
     """
-    a, b = _arrays(x1, x2)
+    a, b = arrays(x1, x2)
     if (axis := whole("vecdot: axis", axis)) != -1:
         a, b = [moveaxis(x, source=axis, destination=-1) for x in (a, b)]
     y = matmul(_conj(a)[..., None, :], b[..., None])
@@ -262,7 +253,7 @@ def matvec(x1: ArrayLike, x2: ArrayLike) -> Tensor:
     >>> matvec(np.ones((5, 2, 3)), np.ones((5, 3))).shape
     (5, 2)
     """
-    a, b = _arrays(x1, x2)
+    a, b = arrays(x1, x2)
     return matmul(a, b[..., None])[..., 0]
 
 
@@ -275,7 +266,7 @@ def vecmat(x1: ArrayLike, x2: ArrayLike) -> Tensor:
     >>> vecmat(np.ones((5, 2)), np.ones((5, 2, 3))).shape
     (5, 3)
     """
-    a, b = _arrays(x1, x2)
+    a, b = arrays(x1, x2)
     return matmul(_conj(a)[..., None, :], b)[..., 0, :]
 
 
@@ -289,7 +280,7 @@ def kron(a: ArrayLike, b: ArrayLike) -> Tensor:
     >>> kron([[1.0, 2.0]], [[1.0], [10.0]]).tolist()
     [[1.0, 2.0], [10.0, 20.0]]
     """
-    x, y = _arrays(a, b)
+    x, y = arrays(a, b)
     n = max(len(x.shape), len(y.shape))
     left, right = [(1,) * (n - len(z.shape)) + tuple(z.shape) for z in (x, y)]
     x = x.reshape([k for i in left for k in (i, 1)])
@@ -317,7 +308,7 @@ def cross(
     >>> cross([1.0, 0.0, 0.0], [0.0, 1.0, 0.0]).tolist()
     [0.0, 0.0, 1.0]
     """
-    x, y = _arrays(a, b)
+    x, y = arrays(a, b)
     if axis is not None:
         axisa = axisb = axisc = axis
     u = moveaxis(x, source=whole("cross: axisa", axisa), destination=0)

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from operator import index
 from typing import Any
 
-from ..backend import DEFAULT_DTYPE, NUMBERS, is_floating
+import numpy as np
+
+from ..backend import DEFAULT_DTYPE, NUMBERS, is_floating, operand
 from ..core import Tensor
 from ..creation import asarray, tracked
 from ..errors import ArgumentError, DTypeError, GraphError, IndexingError, suggest
@@ -33,6 +35,12 @@ def operands(*xs: Any) -> list[Any]:
     if not any(isinstance(x, Tensor) for x in made):
         made = [x if x is None else asarray(x) for x in made]
     return made
+
+
+def arrays(*xs: Any) -> list[Any]:
+    """`operands`, with arrays in the place of numbers and lists: all of them have a shape."""
+    made = [np.asarray(x) if isinstance(x, NUMBERS) else x for x in operands(*xs)]
+    return [x if hasattr(x, "shape") else operand(x, tuple(made)) for x in made]
 
 
 def whole(name: str, value: Any) -> int:

@@ -1,0 +1,102 @@
+"""Linear algebra on matrices, which are the last two axes, with batches in front, as np.linalg.
+
+Integers are computed in float32, halves too, and cast back. All functions but `matrix_rank` have
+gradients of any order. Where there is none, or no single one:
+
+===============================  ===================================================================
+eigenvectors (eigh) of a value   NaN or infinite, as in PyTorch and JAX: they are any basis of a
+that occurs more than once       space. (0 for these pairs would be finite, and wrong for functions
+                                 of the matrix, v f(w) v^T, whose gradient has f'(w) there.)
+singular vectors (svd), also     the same
+where s = 0 if n and m differ
+eigenvalues, singular values     finite, as in PyTorch and JAX: exact for what does not depend on
+that coincide                    their order (sum, max, logdet), else that of the vectors found
+norms at 0                       0, the smallest subgradient (PyTorch: 0, JAX: NaN)
+norms 2, -2 of tied values       values that are equally large share it (PyTorch: too)
+det of a singular matrix         the cofactors, exact; of second order NaN or infinite
+cholesky, eigh, eigvalsh         symmetric, although one triangle is read, as in PyTorch and JAX
+qr: columns that depend          LinAlgError in backward
+qr, svd: complete or full        GraphError, as in JAX (PyTorch leaves the other columns out)
+pinv, lstsq                      the rank is taken as constant
+===============================  ===================================================================
+
+A matrix that cannot be factorised is a `LinAlgError`, which is NumPy's, too, and says which of the
+batch it is. On a GPU that would wait for the device: there the result is NaN or infinite.
+"""
+
+from ..errors import LinAlgError
+from ..functions import matmul
+from ..functions.contraction import matrix_transpose, tensordot, vecdot
+from .decompositions import (
+    EighResult,
+    QRResult,
+    SVDResult,
+    cholesky,
+    eigh,
+    eigvalsh,
+    householder_product,
+    qr,
+    svd,
+    svdvals,
+)
+from .norms import cond, matrix_norm, matrix_rank, norm, vector_norm
+from .products import cross, diagonal, outer, trace
+from .solvers import (
+    LstsqResult,
+    SlogdetResult,
+    cholesky_solve,
+    det,
+    inv,
+    lstsq,
+    matrix_exp,
+    matrix_power,
+    multi_dot,
+    pinv,
+    slogdet,
+    solve,
+    solve_triangular,
+    tensorinv,
+    tensorsolve,
+)
+
+__all__ = [
+    "EighResult",
+    "LinAlgError",
+    "LstsqResult",
+    "QRResult",
+    "SVDResult",
+    "SlogdetResult",
+    "cholesky",
+    "cholesky_solve",
+    "cond",
+    "cross",
+    "det",
+    "diagonal",
+    "eigh",
+    "eigvalsh",
+    "householder_product",
+    "inv",
+    "lstsq",
+    "matmul",
+    "matrix_exp",
+    "matrix_norm",
+    "matrix_power",
+    "matrix_rank",
+    "matrix_transpose",
+    "multi_dot",
+    "norm",
+    "outer",
+    "pinv",
+    "qr",
+    "slogdet",
+    "solve",
+    "solve_triangular",
+    "svd",
+    "svdvals",
+    "tensordot",
+    "tensorinv",
+    "tensorsolve",
+    "trace",
+    "vecdot",
+    "vector_norm",
+]
