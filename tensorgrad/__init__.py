@@ -78,6 +78,7 @@ if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     from .functions.machine import *  # noqa: F403
     from .functions.masks import *  # noqa: F403
     from .functions.nans import *  # noqa: F403
+    from .functions.nonlinearity import *  # noqa: F403
     from .functions.quantiles import *  # noqa: F403
     from .functions.repeating import *  # noqa: F403
     from .functions.scan import *  # noqa: F403

@@ -50,6 +50,8 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "y_pred": ("prediction",),
     "labels": ("target",),
     "targets": ("target",),
+    "min_val": ("min",),
+    "max_val": ("max",),
     "logits": ("prediction",),
     "size_average": ("reduction",),
     "beta": ("delta",),

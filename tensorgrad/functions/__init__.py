@@ -253,9 +253,9 @@ __all__ = [
 
 # Family -> its functions: the `__all__` of its file.
 LATER = {
-    "analytic": """acos acosh arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan
-    atan2 atanh cbrt cosh deg2rad degrees entr exp2 hypot log2 log10 logaddexp
-    logaddexp2 logit rad2deg radians reciprocal rsqrt sinc sinh tan xlog1py xlogy""",
+    "analytic": """acos acosh arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh
+    atan atan2 atanh cbrt cosh deg2rad degrees entr exp2 hypot log2 log10 logaddexp logaddexp2
+    logit rad2deg radians reciprocal rsqrt sinc sinh tan xlog1py xlogy""",
     "comparison": "allclose array_equal array_equiv isclose isneginf isposinf",
     "complex_numbers": "angle complex conj conjugate imag iscomplex isreal polar real",
     "contraction": """bilinear cross dot einsum inner kron matrix_transpose matvec outer tensordot
@@ -274,6 +274,8 @@ LATER = {
     one_hot place select""",
     "nans": """nanargmax nanargmin nancumprod nancumsum nanmax nanmean nanmin nanprod nanstd
     nansum nanvar""",
+    "nonlinearity": """celu glu hardshrink hardsigmoid hardswish hardtanh logsigmoid mish prelu
+    relu6 selu softmin softshrink softsign sparsemax tanhshrink threshold""",
     "quantiles": "median mode nanmedian nanpercentile nanquantile percentile quantile",
     "repeating": """broadcast_arrays fliplr flipud indices ix_ meshgrid ravel_multi_index repeat
     resize roll rollaxis rot90 tile trim_zeros unravel_index""",
@@ -282,8 +284,8 @@ LATER = {
     "segments": "segment_max segment_mean segment_min segment_prod segment_softmax segment_sum",
     "sorting": """argpartition argsort digitize isin kthvalue lexsort partition searchsorted sort
     topk unique unique_all unique_counts unique_inverse unique_values""",
-    "special": """betaln digamma erf erfc erfcx erfinv expit gammaln i0 i0e i1 i1e lgamma log_ndtr
-    multigammaln ndtr ndtri polygamma psi zeta""",
+    "special": """betaln digamma erf erfc erfcx erfinv expit gammaln i0 i0e i1 i1e lgamma
+    log_ndtr multigammaln ndtr ndtri polygamma psi zeta""",
     "statistics": "average bincount corrcoef count_nonzero cov histogram histogramdd ptp",
 }
 FAMILY = {name: family for family, names in LATER.items() for name in names.split()}
@@ -301,6 +303,7 @@ if TYPE_CHECKING:
     from .machine import *  # noqa: F403
     from .masks import *  # noqa: F403
     from .nans import *  # noqa: F403
+    from .nonlinearity import *  # noqa: F403
     from .quantiles import *  # noqa: F403
     from .repeating import *  # noqa: F403
     from .scan import *  # noqa: F403

@@ -43,3 +43,7 @@ ORACLES = {
     "lcm": lambda a, b: np.vectorize(math.lcm, otypes=[int])(a, b),
     "bitwise_count": lambda x: np.vectorize(lambda i: abs(int(i)).bit_count(), otypes=["u1"])(x),
 }
+ORACLES |= {
+    "hardtanh": lambda x, min=-1.0, max=1.0: np.clip(x, min, max),
+    "hardtanh_grad": lambda g, x, min, max: g * ((x > min) & (x < max)),
+}
