@@ -307,7 +307,7 @@ def dtype_of(dtype: Any) -> np.dtype:
         if is_floating(found) or found.kind in "biu":
             return found
         cause: Exception | None = None
-    except TypeError as error:
+    except Exception as error:  # NumPy reads text and lists as descriptions of records
         cause = error
     names = "bool int32 int64 float16 bfloat16 float32 float64 complex64 complex128".split()
     raise DTypeError(f"dtype {dtype!r} is not one of ours: {suggest(dtype, names)}") from cause

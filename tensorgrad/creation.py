@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
@@ -14,7 +15,6 @@ from . import backend as backends
 from .backend import BY_TYPE, NUMBERS, Array, is_floating
 from .core import OPS, Leaf, Tensor
 from .errors import (
-    ArgumentError,
     DTypeError,
     GraphError,
     ShapeError,
@@ -24,9 +24,11 @@ from .errors import (
     tried_twice,
 )
 from .ops import random as _random  # noqa: F401  (registers advance_random)
+from .settings import Several, Whole, gate, take
 from .switches import switches
-from .typing import ArrayLike, DType, Number, Shape
-from .words import explains_names
+from .typing import ArrayLike, DType, Element, Natural, Number, Shape
+
+Seed: TypeAlias = Annotated[int, Whole(0, math.inf)]
 
 
 def asarray(value: ArrayLike, dtype: DType = None, backend: str | None = None) -> Tensor:
@@ -82,7 +84,7 @@ def beside(value: Any, x: Tensor) -> Tensor:
     return owned(value, x.backend if backends.is_host(type(value)) else None)
 
 
-@explains_names
+@gate
 def tensor(
     value: ArrayLike,
     dtype: DType = None,
@@ -148,17 +150,6 @@ def _untensor(value: Any) -> Any:
     return [_untensor(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-def _shape(shape: Any) -> tuple[int, ...]:
-    try:
-        return (
-            tuple([int(n.__index__()) for n in shape])
-            if hasattr(shape, "__iter__")
-            else (shape.__index__(),)
-        )
-    except AttributeError:
-        raise ShapeError(f"a shape is an int or a tuple of ints, got {shape!r}") from None
-
-
 def _made(name: str, make: Callable, *args: Any, **options: Any) -> Any:
     """make(*args, **options) of the array library, its errors translated to ours."""
     try:
@@ -176,15 +167,13 @@ def _made(name: str, make: Callable, *args: Any, **options: Any) -> Any:
 
 
 def _filled(name: str, shape: Any, value: Any, dtype: Any, backend: Any, leaf: bool) -> Tensor:
-    if type(dtype) is int:
-        raise ArgumentError(f"{name}: a shape is one argument: write ({shape}, {dtype})")
     home = backends.default() if backend is None else backends.get(backend)
     wanted = backends.dtype_of(dtype)
-    made = _made(name, lambda shape: home.xp.full(shape, value, dtype=wanted), _shape(shape))
+    made = _made(name, lambda shape: home.xp.full(shape, value, dtype=wanted), shape)
     return track(Tensor(made)) if leaf else Tensor(made)
 
 
-@explains_names
+@gate
 def zeros(
     shape: Shape, dtype: DType = None, backend: str | None = None, *, requires_grad: bool = False
 ) -> Tensor:
@@ -196,7 +185,7 @@ def zeros(
     return _filled("zeros", shape, 0, dtype, backend, requires_grad)
 
 
-@explains_names
+@gate
 def ones(
     shape: Shape, dtype: DType = None, backend: str | None = None, *, requires_grad: bool = False
 ) -> Tensor:
@@ -208,10 +197,10 @@ def ones(
     return _filled("ones", shape, 1, dtype, backend, requires_grad)
 
 
-@explains_names
+@gate
 def full(
     shape: Shape,
-    value: Number,
+    value: Element,
     dtype: DType = None,
     backend: str | None = None,
     *,
@@ -227,7 +216,7 @@ def full(
     return _filled("full", shape, value, dtype, backend, requires_grad)
 
 
-@explains_names
+@gate
 def zeros_like(x: ArrayLike, dtype: DType = None) -> Tensor:
     """Zeros of the shape, dtype and backend of x, unless another dtype is given.
 
@@ -237,7 +226,7 @@ def zeros_like(x: ArrayLike, dtype: DType = None) -> Tensor:
     return full_like(x, 0, dtype)
 
 
-@explains_names
+@gate
 def ones_like(x: ArrayLike, dtype: DType = None) -> Tensor:
     """Ones of the shape, dtype and backend of x, unless another dtype is given.
 
@@ -247,8 +236,8 @@ def ones_like(x: ArrayLike, dtype: DType = None) -> Tensor:
     return full_like(x, 1, dtype)
 
 
-@explains_names
-def full_like(x: ArrayLike, value: Number, dtype: DType = None) -> Tensor:
+@gate
+def full_like(x: ArrayLike, value: Element, dtype: DType = None) -> Tensor:
     """A tensor filled with `value`, of the shape, dtype and backend of x, unless another dtype is
     given.
 
@@ -259,7 +248,7 @@ def full_like(x: ArrayLike, value: Number, dtype: DType = None) -> Tensor:
     return OPS["full_like"](x if dtype is None else x.astype(dtype), value=value)
 
 
-@explains_names
+@gate
 def arange(
     start: Number,
     stop: Number | None = None,
@@ -280,9 +269,9 @@ def arange(
     return asarray(numbers, dtype or kind, backend or _home())
 
 
-@explains_names
+@gate
 def linspace(
-    start: Number, stop: Number, num: int = 50, dtype: DType = None, backend: str | None = None
+    start: Number, stop: Number, num: Natural = 50, dtype: DType = None, backend: str | None = None
 ) -> Tensor:
     """`num` evenly spaced values from `start` to `stop`, both included. `dtype` None is float32.
 
@@ -293,8 +282,10 @@ def linspace(
     return asarray(numbers, backends.dtype_of(dtype), backend or _home())
 
 
-@explains_names
-def eye(n: int, m: int | None = None, dtype: DType = None, backend: str | None = None) -> Tensor:
+@gate
+def eye(
+    n: Natural, m: Natural | None = None, dtype: DType = None, backend: str | None = None
+) -> Tensor:
     """The identity matrix (n, m), where m is by default n. `dtype` None is float32.
 
     >>> eye(2).tolist()
@@ -333,18 +324,16 @@ class _Stream:
     lock = threading.Lock()  # no two threads draw the same words
 
 
-@explains_names
-def seed(value: int) -> None:
+@gate
+def seed(value: Seed) -> None:
     """Seed all random generators: weight initialisation, dropout, shuffling and random tensors are
     determined by `value`. Without a call, each process is seeded by the operating system.
 
     >>> seed(0); a = randn(2).tolist(); seed(0); a == randn(2).tolist()
     True
     """
-    if not isinstance(value, (int, np.integer)) or value < 0:
-        raise DTypeError(f"seed() takes a whole number >= 0, got {value!r}")
-    _Stream.host = np.random.default_rng(int(value))
-    _Stream.key = int(np.random.SeedSequence(int(value)).generate_state(1, np.uint64)[0])
+    _Stream.host = np.random.default_rng(value)
+    _Stream.key = int(np.random.SeedSequence(value).generate_state(1, np.uint64)[0])
     if forked():
         _Stream.device.clear()
     for name, state in _Stream.device.items():  # in place, as CUDA graphs read that array
@@ -427,7 +416,7 @@ _OTHERS = """checkpoint: the function drew other random numbers when recomputed 
 initialise lazy layers by a call before, and draw in one thread at a time"""
 
 
-@explains_names
+@gate
 def rand(
     *shape: Shape, dtype: DType = None, backend: str | None = None, requires_grad: bool = False
 ) -> Tensor:
@@ -437,11 +426,11 @@ def rand(
     >>> rand(2, 3).shape
     (2, 3)
     """
-    drawn = _made("rand", host_generator().random, _sizes(shape))
+    drawn = _made("rand", host_generator().random, _sizes("rand", shape))
     return _drawn("rand", drawn, dtype, backend, requires_grad)
 
 
-@explains_names
+@gate
 def randn(
     *shape: Shape, dtype: DType = None, backend: str | None = None, requires_grad: bool = False
 ) -> Tensor:
@@ -451,7 +440,7 @@ def randn(
     >>> randn(2, 3).shape
     (2, 3)
     """
-    drawn = _made("randn", host_generator().standard_normal, _sizes(shape))
+    drawn = _made("randn", host_generator().standard_normal, _sizes("randn", shape))
     return _drawn("randn", drawn, dtype, backend, requires_grad)
 
 
@@ -463,5 +452,7 @@ def _drawn(name: str, numbers: Any, dtype: DType, backend: str | None, leaf: boo
     return track(made) if leaf else made
 
 
-def _sizes(shape: tuple) -> tuple[int, ...]:
-    return _shape(shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
+def _sizes(name: str, shape: tuple) -> tuple[int, ...]:
+    return take(
+        name, "shape", Several(Whole(), always=True), shape[0] if len(shape) == 1 else shape
+    )

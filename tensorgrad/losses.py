@@ -17,11 +17,11 @@ from .backend import is_floating
 from .core import Tensor
 from .creation import asarray, beside
 from .errors import ArgumentError, DTypeError, ShapeError
-from .functions.inputs import real
 from .ops import elementwise, loss, reduce
+from .settings import gate
 from .switches import switches
-from .typing import ArrayLike
-from .words import explains_names, missing, no_other_names
+from .typing import ArrayLike, Positive
+from .words import missing, no_other_names
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
 _REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -31,7 +31,7 @@ _REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-@explains_names
+@gate
 def mean_squared_error(
     prediction: ArrayLike, target: ArrayLike, *, reduction: Reduction = "mean"
 ) -> Tensor:
@@ -46,10 +46,10 @@ def mean_squared_error(
     p, t = _pair("mean_squared_error", prediction, target)
     if reduction == "mean":
         return loss.mean_squared_error(p, t)  # one op
-    return _reduced("mean_squared_error", elementwise.square(p - t), reduction)
+    return _reduced(elementwise.square(p - t), reduction)
 
 
-@explains_names
+@gate
 def mean_absolute_error(
     prediction: ArrayLike, target: ArrayLike, *, reduction: Reduction = "mean"
 ) -> Tensor:
@@ -62,14 +62,14 @@ def mean_absolute_error(
     2.0
     """
     p, t = _pair("mean_absolute_error", prediction, target)
-    return _reduced("mean_absolute_error", elementwise.abs_(p - t), reduction)
+    return _reduced(elementwise.abs_(p - t), reduction)
 
 
-@explains_names
+@gate
 def huber(
     prediction: ArrayLike,
     target: ArrayLike,
-    delta: float = 1.0,
+    delta: Positive = 1.0,
     *,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -82,15 +82,13 @@ def huber(
     >>> huber([0.5, 3.0], [0.0, 0.0], reduction="none").tolist()
     [0.125, 2.5]
     """
-    if not (delta := real("huber: delta", delta)) > 0:
-        raise ArgumentError(f"huber: delta is a number above 0, got {delta!r}")
     p, t = _pair("huber", prediction, target)
     size = elementwise.abs_(p - t)
     near = elementwise.minimum(size, delta)
-    return _reduced("huber", near * (size - 0.5 * near), reduction)
+    return _reduced(near * (size - 0.5 * near), reduction)
 
 
-@explains_names
+@gate
 def binary_cross_entropy(
     prediction: ArrayLike, target: ArrayLike, *, reduction: Reduction = "mean"
 ) -> Tensor:
@@ -112,10 +110,10 @@ def binary_cross_entropy(
         _within(
             name, "prediction", p, "end with a sigmoid, or use binary_cross_entropy_with_logits"
         )
-    return _reduced(name, loss.binary_cross_entropy(p, t), reduction)
+    return _reduced(loss.binary_cross_entropy(p, t), reduction)
 
 
-@explains_names
+@gate
 def binary_cross_entropy_with_logits(
     prediction: ArrayLike, target: ArrayLike, *, reduction: Reduction = "mean"
 ) -> Tensor:
@@ -135,10 +133,10 @@ def binary_cross_entropy_with_logits(
         raise ArgumentError(f"{name} takes logits, {_given(maker)}, or use binary_cross_entropy")
     if maker == "relu":
         _warn(f"{name}: the logits are the output of a relu, so no probability is below 0.5")
-    return _reduced(name, loss.binary_cross_entropy_with_logits(p, t), reduction)
+    return _reduced(loss.binary_cross_entropy_with_logits(p, t), reduction)
 
 
-@explains_names
+@gate
 def cross_entropy(
     prediction: ArrayLike, target: ArrayLike, *, reduction: Reduction = "mean"
 ) -> Tensor:
@@ -183,7 +181,7 @@ def cross_entropy(
         t = t.reshape(x.shape[:-1]) if column else t
         if t.dtype.kind == "b":
             t = t.astype("int64")
-        return _reduced("cross_entropy", loss.softmax_cross_entropy(x, t), reduction)
+        return _reduced(loss.softmax_cross_entropy(x, t), reduction)
     if t.shape != x.shape:
         raise DTypeError(
             f"cross_entropy: target of dtype {t.dtype} and shape {t.shape}; give integer class "
@@ -194,7 +192,7 @@ def cross_entropy(
     if t.dtype != x.dtype:
         t = t.astype(x.dtype)
     rows = reduce.sum_(t * reduce.log_softmax(x), axis=-1)
-    return _reduced("cross_entropy", -rows, reduction)
+    return _reduced(-rows, reduction)
 
 
 # --- shared by the losses -------------------------------------------------------------------------
@@ -238,12 +236,8 @@ def _binary(name: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
     return p, t
 
 
-def _reduced(name: str, values: Tensor, reduction: str) -> Tensor:
+def _reduced(values: Tensor, reduction: str) -> Tensor:
     """The elementwise losses, reduced."""
-    if reduction not in _REDUCTIONS:
-        raise ArgumentError(
-            f"{name}: reduction {reduction!r}: give one of {', '.join(map(repr, _REDUCTIONS))}"
-        )
     return _REDUCTIONS[reduction](values)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from . import functions as F
 from .core import Tensor
-from .typing import ArrayBase, ArrayLike, Axis, DType, ValuesIndices
+from .typing import ArrayBase, ArrayLike, Axis, Count, DType, ValuesIndices
 
 
 class Methods(ArrayBase):
@@ -130,12 +130,12 @@ class Methods(ArrayBase):
         return F.argpartition(self, kth, axis)
 
     def searchsorted(
-        self, v: ArrayLike, side: str = "left", sorter: ArrayLike | None = None
+        self, v: ArrayLike, side: Literal["left", "right"] = "left", sorter: ArrayLike | None = None
     ) -> Tensor:
         """Where numbers would be inserted in this sorted tensor. See `tg.searchsorted`."""
         return F.searchsorted(self, v, side, sorter)
 
-    def topk(self, k: int, axis: int = -1, *, largest: bool = True) -> ValuesIndices:
+    def topk(self, k: Count, axis: int = -1, *, largest: bool = True) -> ValuesIndices:
         """The k largest elements along an axis, and their indices. See `tg.topk`."""
         return F.topk(self, k, axis, largest=largest)
 

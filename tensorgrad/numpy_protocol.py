@@ -16,7 +16,8 @@ from .backend import BY_TYPE
 from .core import Tensor, stamp
 from .errors import ArgumentError, DTypeError, GraphError, IndexingError, ShapeError
 from .operators import check_writable
-from .words import NAMES, explains_names
+from .settings import gate
+from .words import NAMES
 
 _OTHER_NAMES = {
     "absolute": "abs",
@@ -34,7 +35,7 @@ _OTHER_NAMES = {
 _OTHER_WORDS = {"a_min": "min", "a_max": "max", "a": "x", "arr": "x", "arrays": "arrays"}
 
 
-@explains_names
+@gate
 def _ravel(x: Tensor) -> Tensor:
     return x.ravel()
 

@@ -25,9 +25,10 @@ from .numpy_protocol import call_of_function, call_of_ufunc
 from .operators import Operators, cast_exactly, check_writable
 from .ops import index, matmul, shape
 from .ownership import unshared
+from .settings import gate
 from .switches import recording, switches
 from .typing import ArrayLike, DType
-from .words import explains_names, missing
+from .words import missing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -184,7 +185,7 @@ class TensorMethods(Operators, Methods):
         check_off_tape(self, "copy()")
         return Tensor(self._data.copy())
 
-    @explains_names
+    @gate
     def to(self, backend: str) -> Tensor:
         """A copy on another backend, or itself if it is there. Gradients flow back.
 
@@ -217,7 +218,7 @@ class TensorMethods(Operators, Methods):
         """The elements as nested Python lists."""
         return self.numpy().tolist()
 
-    @explains_names
+    @gate
     def backward(
         self,
         cotangent: ArrayLike | None = None,

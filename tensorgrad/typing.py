@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol, TypeAlias, TypeVar, overload
 
 import numpy as np
+
+from .settings import Arrays, Dtype, Either, Nothing, Of, Real, Scalar, Several, Whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,15 +29,32 @@ else:
     ArrayBase = object
 
 
-Number: TypeAlias = bool | int | float
-ArrayLike: TypeAlias = "Tensor | SupportsArray | Number | complex | Sequence[Any]"
-Axis: TypeAlias = "int | None"
-Axes: TypeAlias = "int | Sequence[int] | None"
-Shape: TypeAlias = "int | Sequence[int]"
-Size: TypeAlias = "int | tuple[int, int]"  # of images: one number, or (rows, columns)
-DType: TypeAlias = "str | type | np.dtype[Any] | None"
-ActivationLike: TypeAlias = "str | Callable[[Tensor], Tensor] | None"
-Initializer: TypeAlias = "str | float | Callable[[tuple[int, ...]], Any]"
+# The kinds of options (settings.py): an annotation says what is taken, and the gate checks it.
+Number: TypeAlias = Annotated["bool | int | float", Scalar()]  # with a place among real numbers
+Element: TypeAlias = Annotated["bool | int | float | complex", Scalar("biufc")]
+Count: TypeAlias = Annotated[int, Whole(1)]
+Natural: TypeAlias = Annotated[int, Whole(0)]
+Positive: TypeAlias = Annotated[float, Real(above=0)]
+NonNegative: TypeAlias = Annotated[float, Real(0)]
+Fraction: TypeAlias = Annotated[float, Real(0, 1)]
+Probability: TypeAlias = Annotated[float, Real(0, below=1)]  # of what must not be certain
+Decay: TypeAlias = Annotated[float, Real(0, below=1)]
+ArrayLike: TypeAlias = Annotated[
+    "Tensor | SupportsArray | bool | int | float | complex | Sequence[Any]", Arrays("an array")
+]
+Axis: TypeAlias = Annotated["int | None", Either(Nothing(), Whole())]
+Axes: TypeAlias = Annotated["int | Sequence[int] | None", Either(Nothing(), Several(Whole()))]
+Shape: TypeAlias = Annotated["int | Sequence[int]", Several(Whole(), always=True)]
+_PAIR = "(rows, columns)"
+Size: TypeAlias = Annotated["int | tuple[int, int]", Several(Whole(1), 2, _PAIR)]  # of images
+Border: TypeAlias = Annotated["int | tuple[int, int]", Several(Whole(0), 2, _PAIR)]
+DType: TypeAlias = Annotated["str | type | np.dtype[Any] | None", Either(Nothing(), Dtype())]
+ActivationLike: TypeAlias = Annotated[
+    "str | Callable[[Tensor], Tensor] | None", Either(Nothing(), Of(str), Of(Callable))
+]
+Initializer: TypeAlias = Annotated[
+    "str | float | Callable[[tuple[int, ...]], Any]", Either(Of(str), Of(Callable), Real())
+]
 
 Result = TypeVar("Result")
 if TYPE_CHECKING:  # with defaults (PEP 696): `Model` alone is `Model[Tensor]`

@@ -6,12 +6,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from functools import wraps
-from typing import Any, TypeVar
+from typing import Any
 
 from .errors import ArgumentError, suggest
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 # An argument of another framework -> ours, the first that the function has.
 ARGUMENTS: dict[str, tuple[str, ...]] = {
@@ -338,23 +335,10 @@ NAMES: dict[str, dict[str, str]] = {
 }
 
 
-def explains_names(function: F) -> F:
-    """The function, whose calls with wrong arguments end in an `ArgumentError` that names ours."""
-
-    @wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except TypeError as error:
-            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
-                raise  # from within the function
-            told = _explained(function, args, kwargs, error)
-        raise told
-
-    return call  # type: ignore[return-value]
+explains_names: Any = None  # the gate under its former name: settings.py sets it
 
 
-def _explained(function: Callable, args: tuple, kwargs: dict, error: TypeError) -> ArgumentError:
+def explained(function: Callable, args: tuple, kwargs: dict, error: TypeError) -> ArgumentError:
     """The call that Python refused, and what the function takes."""
     given = inspect.signature(function).parameters
     known = [n for n, p in given.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]

@@ -121,7 +121,7 @@ def test_second_order_through_a_mask(mode):
         (lambda: attention(Q, K, V, BOOL.T), r"\(7, 5\) does not broadcast to the scores"),
         (lambda: attention(Q, K, V, BOOL[None, None, None]), "does not broadcast"),
         (lambda: nn.MultiHeadAttention(3, 8), "3 heads cannot share a width of 8"),
-        (lambda: nn.MultiHeadAttention(0), "heads must be a whole number"),
+        (lambda: nn.MultiHeadAttention(0), "heads=0 must be a whole number"),
         (lambda: nn.MultiHeadAttention(2, 4)(np.ones((2, 3, 6))), "its query has shape"),
             (lambda: nn.MultiHeadAttention(2, 4)(np.ones((2, 4)), np.ones((2, 6))), "its key has"),
         (lambda: nn.MultiHeadAttention(2)(np.ones(4)), "positions and features"),

@@ -221,7 +221,7 @@ def test_wrong_arguments_are_told(name, case):
 @pytest.mark.parametrize("name", ["argmax", "argmin"])
 def test_arguments_of_extremes_take_one_axis(name):
     for axis in ((0, 1), [0], (0,)):
-        with pytest.raises(tg.ArgumentError, match=f"{name}: .*one axis"):
+        with pytest.raises(tg.ArgumentError, match=f"{name}: axis=.* must be a whole"):
             getattr(reduce, name)(X, axis=axis)
     with pytest.raises(tg.IndexingError, match="axis 3"):
         getattr(reduce, name)(X, axis=3)
@@ -240,9 +240,13 @@ WRONG = {
     "initial array": (lambda: reduce.max(X, initial=X[0, 0]), tg.ArgumentError, "one number"),
     "two words": (lambda: reduce.var(X, ddof=1, correction=1), tg.ArgumentError, "two words"),
     "of std": (lambda: reduce.std(X, ddof=1, correction=0), tg.ArgumentError, "std: ddof=1"),
-    "ddof of text": (lambda: reduce.var(X, ddof="1"), tg.ArgumentError, "must be a number"),
+    "ddof of text": (lambda: reduce.var(X, ddof="1"), tg.ArgumentError, "a finite number"),
     "unbiased": (lambda: reduce.var(X, unbiased=True), tg.ArgumentError, "ddof="),
-    "keepdims third": (lambda: reduce.sum(X, 0, True), tg.ArgumentError, "keepdims=True"),
+    "keepdims third": (
+        lambda: reduce.sum(X, 0, True),
+        tg.ArgumentError,
+        "x, axis, dtype, .*keepdims",
+    ),
     "mean as integers": (lambda: reduce.mean(X, dtype=int), tg.DTypeError, "no fractions"),
     "largest of none": (lambda: reduce.max(EMPTY), tg.ShapeError, "max"),
     "a_min": (lambda: elementwise.clip(X, a_min=0), tg.ArgumentError, "here it is min="),
@@ -256,7 +260,7 @@ WRONG = {
         tg.GraphError,
         "no gradient",
     ),
-    "slope of text": (lambda: activation.leaky_relu(X, "0.1"), tg.ArgumentError, "a number"),
+    "slope of text": (lambda: activation.leaky_relu(X, "0.1"), tg.ArgumentError, "a finite number"),
     "PyTorch's slope": (
         lambda: activation.leaky_relu(X, negative_slope=0.1),
         tg.ArgumentError,

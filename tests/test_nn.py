@@ -230,10 +230,10 @@ def test_modules_can_be_copied_and_cast_and_moved(backend):
 
 
 BAD = {
-    "units": (lambda: tg.nn.Dense(0), "units must be"),
+    "units": (lambda: tg.nn.Dense(0), "units=0 must be"),
     "activation": (lambda: tg.nn.Dense(2, activation="rleu"), "did you mean 'relu'"),
     "a number": (lambda: tg.nn.Dense(2)(1.0), "one axis or more"),
-    "probability": (lambda: tg.nn.Dropout(1.5), "probability below 1"),
+    "probability": (lambda: tg.nn.Dropout(1.5), "p=1.5 must be a number from 0 to below 1"),
     "class instead of layer": (lambda: tg.nn.Sequential(tg.nn.ReLU), r"make an object of it"),
     "no forward": (lambda: tg.nn.Module()(1.0), r"has no forward"),
     "model of tensors": (lambda: tg.nn.Model(tg.ones(2), tg.ones(2)), "what Input"),

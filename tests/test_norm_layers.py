@@ -340,7 +340,7 @@ MISTAKES = {
     "an id too high": (lambda: tg.embedding(X, [0, 4]), tg.IndexingError, "from 0 to 4, .*0..3"),
     "an id below 0": (lambda: nn.Embedding(4, 2)([-1]), tg.IndexingError, "from -1 to -1"),
     "fractions": (lambda: nn.Embedding(4, 2)([0.5]), tg.DTypeError, "whole numbers"),
-    "count": (lambda: nn.Embedding(0, 2), tg.ArgumentError, "count must be a whole number"),
+    "count": (lambda: nn.Embedding(0, 2), tg.ArgumentError, "count=0 must be a whole number"),
 }
 
 

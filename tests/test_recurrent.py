@@ -191,11 +191,11 @@ def test_errors_say_what_to_do():
     for wrong in (state, (state,), (state, state[:1]), (state, state, state)):
         with pytest.raises(tg.ShapeError, match=r"state is \(h, c\), each of shape \(3, 6\)"):
             layer(x, wrong)
-    with pytest.raises(tg.ArgumentError, match="second argument is in_features, got 'relu'"):
+    with pytest.raises(tg.ArgumentError, match="in_features='relu' must be"):
         tg.nn.SimpleRNN(3, "relu")
-    with pytest.raises(tg.ArgumentError, match=r"activation 'sigmoid'.*tanh"):
+    with pytest.raises(tg.ArgumentError, match=r"activation='sigmoid'.*tanh"):
         tg.nn.SimpleRNN(3, activation="sigmoid")
-    with pytest.raises(tg.ArgumentError, match="units must be a whole number above 0"):
+    with pytest.raises(tg.ArgumentError, match="units=0 must be a whole number"):
         tg.nn.GRU(0)
 
 

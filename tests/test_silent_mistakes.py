@@ -234,7 +234,10 @@ BAD = {
     ),
     "loss of a vector": (lambda: compiled(loss=lambda p, t: p - t).fit(X, Y), r"take \.mean\(\)"),
     "several outputs": (several_outputs, "one output"),
-    "activation as second argument": (lambda: nn.Dense(8, "relu"), "activation='relu'"),
+    "activation as second argument": (
+        lambda: nn.Dense(8, "relu"),
+        r"Dense\(units, in_features, activation",
+    ),
     "integer dtype": (lambda: nn.Dense(1, 4).astype("int32"), "floating"),
     "functions of symbols": (lambda: tg.relu(nn.Input(3)), "no numbers yet"),
     "call for forward": (lambda: CALL()(X), "not call"),
@@ -242,7 +245,10 @@ BAD = {
         lambda: tg.optim.SGD([nn.Parameter([1.0])]).clip_grad_norm(-1.0),
         "above 0",
     ),
-    "negative decay": (lambda: tg.optim.AdamW(weight_decay=-1.0), "weight_decay is at least 0"),
+    "negative decay": (
+        lambda: tg.optim.AdamW(weight_decay=-1.0),
+        "decay=-1.0 must be a number of 0",
+    ),
 }
 
 

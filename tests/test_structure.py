@@ -11,10 +11,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    {"errors", "typing"},
+    {"errors"},
     {"backend"},
-    {"switches"},
-    {"rules", "dispatch", "promotion", "words"},
+    {"words"},
+    {"settings"},
+    {"switches", "typing"},
+    {"rules", "dispatch", "promotion"},
     {"core"},
     {"ownership"},
     {"backward"},

@@ -269,8 +269,11 @@ BAD = {
         lambda: tg.nn.Sequential(tg.nn.Dense(1)).compile(metrics=["acuracy"]),
         "did you mean 'accuracy'",
     ),
-    "epochs": (lambda: model_of().fit(X, Y, epochs=0), "epochs must be at least 1"),
-    "batch size": (lambda: model_of().fit(X, Y, batch_size=0), "batch_size must be at least 1"),
+    "epochs": (
+        lambda: model_of().fit(X, Y, epochs=0),
+        "epochs=0 must be a whole number",
+    ),
+    "batch size": (lambda: model_of().fit(X, Y, batch_size=0), "batch_size=0 must be a whole"),
     "validation": (
         lambda: model_of().fit(X, Y, validation_data=(X, Y[:3])),
         "differ in length: 60, 3",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
 from ..errors import BackendError
+from ..settings import Real, Whole, gate
 
+Share: TypeAlias = Annotated[float, Real(above=0, below=1)]
+Seed: TypeAlias = Annotated[int, Whole(0, 2**32 - 1)]  # as scikit-learn's
 Split = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
 
-def load_digits(test_size: float = 0.2, seed: int = 0) -> tuple[Split, Split]:
+@gate
+def load_digits(test_size: Share = 0.2, seed: Seed = 0) -> tuple[Split, Split]:
     """scikit-learn's 1,797 handwritten digits of 8 x 8 pixels: ((x, y) for training, (x, y) for
     testing). x is float32 (n, 64) in [0, 1], y int64 class labels (n,). The split is stratified by
     class and determined by `seed`.

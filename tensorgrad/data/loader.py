@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Generic, overload
-
-import numpy as np
+from typing import Annotated, Any, Generic, TypeAlias, overload
 
 from ..backend import cast, default, dtype_of, fitting, is_floating, make
 from ..core import Tensor
 from ..creation import host_generator
 from ..errors import ArgumentError, ShapeError
+from ..settings import Whole, gate
 from ..typing import ArrayLike, Batch, DType, Number, SupportsArray
-from ..words import explains_names
 from .prefetch import ordered, part, prefetched
+
+BatchSize: TypeAlias = Annotated[
+    int, Whole(1, hint="several arrays are one tuple: DataLoader((x, y))")
+]
 
 
 def several(data: Any) -> bool:
@@ -86,24 +88,18 @@ class DataLoader(Generic[Batch]):
         drop_last: bool = False,
         dtype: DType = None,
     ) -> None: ...
-    @explains_names
+    @gate
     def __init__(
         self,
-        data: Any,
-        batch_size: int = 32,
+        data: ArrayLike,
+        batch_size: BatchSize = 32,
         shuffle: bool = False,
         drop_last: bool = False,
         dtype: DType = None,
     ) -> None:
-        if hasattr(batch_size, "shape") and batch_size.shape:
-            raise ArgumentError(
-                "DataLoader: several arrays are given as one tuple: DataLoader((x, y))"
-            )
         self.single = not several(data)
         self.arrays = arrays_of(data)
-        if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-            raise ArgumentError(f"DataLoader: batch_size must be at least 1, got {batch_size!r}")
-        self.batch_size, self.shuffle, self.drop_last = int(batch_size), shuffle, drop_last
+        self.batch_size, self.shuffle, self.drop_last = batch_size, shuffle, drop_last
         if dtype is not None:
             wanted = dtype_of(dtype)
             if not is_floating(wanted):

@@ -9,17 +9,18 @@ complex64. Gradients with respect to complex numbers are PyTorch's, see `tg.real
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 from ..core import Tensor
 from ..creation import arange
 from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError
-from ..functions.inputs import as_tensor, axes_of, choice, floating, real, whole
+from ..functions.inputs import as_tensor, floating
 from ..functions.shape import concatenate
 from ..ops import fft as table
 from ..ops import shape as shapes
+from ..settings import Either, Nothing, Word, gate
 from ..typing import ArrayLike, Axes, DType
-from ..words import explains_names, no_other_names
+from ..words import no_other_names
 
 __all__ = [
     "fft",
@@ -41,23 +42,18 @@ __all__ = [
     "rfftfreq",
     "rfftn",
 ]
-Sizes = Sequence[int] | None
-_NORMS = ("backward", "forward", "ortho")
-
-
-def _norm(name: str, norm: str | None) -> str:
-    return "backward" if norm is None else choice(f"{name}: norm", norm, _NORMS)
+Sizes: TypeAlias = Sequence[int] | None
+Norm: TypeAlias = Annotated["str | None", Either(Word("backward", "forward", "ortho"), Nothing())]
 
 
 def _axis(name: str, x: Tensor, axis: int) -> int:
-    axis = whole(f"{name}: axis", axis)
     if not -x.ndim <= axis < x.ndim:
         raise IndexingError(f"{name}: axis={axis}, x has shape {x.shape}")
     return axis % x.ndim
 
 
 def _length(name: str, n: int | None, known: int) -> int:
-    n = known if n is None else whole(f"{name}: n", n)
+    n = known if n is None else n
     if n < 1:
         raise ArgumentError(f"{name}: a transform of {n} numbers; there must be one or more")
     return n
@@ -70,8 +66,8 @@ def _axes(name: str, x: Tensor, s: Sizes, axes: Axes) -> tuple[int, ...]:
         if count > x.ndim:
             raise ShapeError(f"{name}: {count} sizes, x has shape {x.shape}")
         return tuple(range(x.ndim - count, x.ndim))
-    given = axes_of(f"{name}: axes", axes)
-    given = tuple([_axis(name, x, a) for a in (given if isinstance(given, tuple) else (given,))])
+    several = (axes,) if isinstance(axes, int) else axes
+    given = tuple([_axis(name, x, a) for a in several])
     if s is not None and len(s) != len(given):
         raise ShapeError(f"{name}: {len(s)} sizes for {len(given)} axes")
     return given
@@ -79,7 +75,7 @@ def _axes(name: str, x: Tensor, s: Sizes, axes: Axes) -> tuple[int, ...]:
 
 def _sizes(name: str, x: Tensor, s: Sizes, axes: tuple[int, ...]) -> list[int]:
     """The length of the transform along each of the axes; -1 is that of x."""
-    given = [-1] * len(axes) if s is None else [whole(f"{name}: s", n) for n in s]
+    given = [-1] * len(axes) if s is None else list(s)
     return [
         _length(name, x.shape[a] if n == -1 else n, 0) for a, n in zip(axes, given, strict=True)
     ]
@@ -98,13 +94,13 @@ def _resized(x: Tensor, sizes: Sequence[int], axes: Sequence[int]) -> Tensor:
 
 
 def _transformed(
-    name: str, transform: Callable[..., Any], x: ArrayLike, s: Sizes, axes: Axes, norm: str | None
+    name: str, transform: Callable[..., Any], x: ArrayLike, s: Sizes, axes: Axes, norm: Norm
 ) -> Tensor:
     """A complex transform of x, along several axes."""
-    given, norm = floating(as_tensor(x)), _norm(name, norm)
+    given = floating(as_tensor(x))
     along = _axes(name, given, s, axes)
     given = _resized(given, _sizes(name, given, s, along), along)
-    return transform(given, axes=along, norm=norm) if along else given + 0j
+    return transform(given, axes=along, norm=norm or "backward") if along else given + 0j
 
 
 def _one(n: int | None) -> Sizes:
@@ -114,8 +110,8 @@ def _one(n: int | None) -> Sizes:
 # --- complex transforms -------------------------------------------------------------------------
 
 
-@explains_names
-def fft(x: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
+@gate
+def fft(x: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = None) -> Tensor:
     """sum_j x_j exp(-2 pi i jk / n) along an axis, for the frequencies k from 0 to n - 1.
 
     Returns: complex numbers, n along the axis.
@@ -127,8 +123,8 @@ def fft(x: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = N
     return _transformed("fft", table.fftn, x, _one(n), (axis,), norm)
 
 
-@explains_names
-def ifft(x: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
+@gate
+def ifft(x: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = None) -> Tensor:
     """The inverse of `fft`: sum_k x_k exp(2 pi i jk / n) / n along an axis.
 
     >>> ifft(fft([1.0, 2.0, 3.0])).real.numpy().round(4).tolist()
@@ -137,8 +133,8 @@ def ifft(x: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = 
     return _transformed("ifft", table.ifftn, x, _one(n), (axis,), norm)
 
 
-@explains_names
-def fftn(x: ArrayLike, s: Sizes = None, axes: Axes = None, norm: str | None = None) -> Tensor:
+@gate
+def fftn(x: ArrayLike, s: Sizes = None, axes: Axes = None, norm: Norm = None) -> Tensor:
     """`fft` along several axes: all, or as many of the last as there are sizes in `s`.
 
     >>> fftn([[1.0, 0.0], [0.0, 0.0]]).tolist()
@@ -147,8 +143,8 @@ def fftn(x: ArrayLike, s: Sizes = None, axes: Axes = None, norm: str | None = No
     return _transformed("fftn", table.fftn, x, s, axes, norm)
 
 
-@explains_names
-def ifftn(x: ArrayLike, s: Sizes = None, axes: Axes = None, norm: str | None = None) -> Tensor:
+@gate
+def ifftn(x: ArrayLike, s: Sizes = None, axes: Axes = None, norm: Norm = None) -> Tensor:
     """The inverse of `fftn`.
 
     >>> ifftn([[4.0, 0.0], [0.0, 0.0]]).real.tolist()
@@ -157,8 +153,8 @@ def ifftn(x: ArrayLike, s: Sizes = None, axes: Axes = None, norm: str | None = N
     return _transformed("ifftn", table.ifftn, x, s, axes, norm)
 
 
-@explains_names
-def fft2(x: ArrayLike, s: Sizes = None, axes: Axes = (-2, -1), norm: str | None = None) -> Tensor:
+@gate
+def fft2(x: ArrayLike, s: Sizes = None, axes: Axes = (-2, -1), norm: Norm = None) -> Tensor:
     """`fftn` along two axes, by default the last.
 
     >>> fft2(np.ones((3, 2, 2))).shape
@@ -167,8 +163,8 @@ def fft2(x: ArrayLike, s: Sizes = None, axes: Axes = (-2, -1), norm: str | None 
     return _transformed("fft2", table.fftn, x, s, axes, norm)
 
 
-@explains_names
-def ifft2(x: ArrayLike, s: Sizes = None, axes: Axes = (-2, -1), norm: str | None = None) -> Tensor:
+@gate
+def ifft2(x: ArrayLike, s: Sizes = None, axes: Axes = (-2, -1), norm: Norm = None) -> Tensor:
     """The inverse of `fft2`.
 
     >>> ifft2([[4.0, 0.0], [0.0, 0.0]]).real.tolist()
@@ -181,10 +177,10 @@ def ifft2(x: ArrayLike, s: Sizes = None, axes: Axes = (-2, -1), norm: str | None
 
 
 def _of_reals(
-    name: str, x: ArrayLike, s: Sizes, axes: Axes, norm: str | None, complex_too: bool = False
+    name: str, x: ArrayLike, s: Sizes, axes: Axes, norm: Norm, complex_too: bool = False
 ) -> tuple[Tensor, tuple[int, ...], list[int], str]:
     """x, the axes, the lengths along them, and the norm."""
-    given, norm = floating(as_tensor(x)), _norm(name, norm)
+    given = floating(as_tensor(x))
     if given.dtype.kind == "c" and not complex_too:
         raise DTypeError(
             f"{name} is for real numbers, x holds {given.dtype}; tg.fft.fftn is for complex ones"
@@ -192,19 +188,19 @@ def _of_reals(
     along = _axes(name, given, s, axes)
     if not along:
         raise ArgumentError(f"{name}: it takes one axis or more, x has shape {given.shape}")
-    return given, along, [] if complex_too else _sizes(name, given, s, along), norm
+    return given, along, [] if complex_too else _sizes(name, given, s, along), norm or "backward"
 
 
-def _forward(name: str, x: ArrayLike, s: Sizes, axes: Axes, norm: str | None) -> Tensor:
+def _forward(name: str, x: ArrayLike, s: Sizes, axes: Axes, norm: Norm) -> Tensor:
     given, along, sizes, norm = _of_reals(name, x, s, axes, norm)
     y = table.rfft(_resized(given, sizes, along), axis=along[-1], norm=norm)
     return table.fftn(y, axes=along[:-1], norm=norm) if along[1:] else y
 
 
-def _inverse(name: str, x: ArrayLike, s: Sizes, axes: Axes, norm: str | None) -> Tensor:
+def _inverse(name: str, x: ArrayLike, s: Sizes, axes: Axes, norm: Norm) -> Tensor:
     given, along, _, norm = _of_reals(name, x, s, axes, norm, complex_too=True)
     others, last = along[:-1], along[-1]
-    n = -1 if s is None else whole(f"{name}: s", s[-1])
+    n = -1 if s is None else s[-1]
     n = _length(name, 2 * (given.shape[last] - 1) if n == -1 else n, 0)
     sizes = _sizes(name, given, None if s is None else s[:-1], others)
     given = _resized(given, [*sizes, n // 2 + 1], along)
@@ -212,8 +208,8 @@ def _inverse(name: str, x: ArrayLike, s: Sizes, axes: Axes, norm: str | None) ->
     return table.irfft(given, n=n, axis=last, norm=norm)
 
 
-@explains_names
-def rfft(x: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
+@gate
+def rfft(x: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = None) -> Tensor:
     """`fft` of real numbers: the frequencies from 0 to n // 2, as the others are their conjugates.
 
     Returns: complex numbers, n // 2 + 1 along the axis.
@@ -225,8 +221,8 @@ def rfft(x: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = 
     return _forward("rfft", x, _one(n), (axis,), norm)
 
 
-@explains_names
-def irfft(x: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
+@gate
+def irfft(x: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = None) -> Tensor:
     """The inverse of `rfft`: n real numbers, by default 2 (m - 1) of m frequencies, as those of an
     odd n look alike. The imaginary part of what stands for itself, the frequency 0, counts for
     nothing.
@@ -237,8 +233,8 @@ def irfft(x: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None =
     return _inverse("irfft", x, _one(n), (axis,), norm)
 
 
-@explains_names
-def rfftn(x: ArrayLike, s: Sizes = None, axes: Axes = None, norm: str | None = None) -> Tensor:
+@gate
+def rfftn(x: ArrayLike, s: Sizes = None, axes: Axes = None, norm: Norm = None) -> Tensor:
     """`rfft` along the last of several axes, `fft` along the others.
 
     >>> rfftn(np.ones((2, 4))).shape
@@ -247,8 +243,8 @@ def rfftn(x: ArrayLike, s: Sizes = None, axes: Axes = None, norm: str | None = N
     return _forward("rfftn", x, s, axes, norm)
 
 
-@explains_names
-def irfftn(x: ArrayLike, s: Sizes = None, axes: Axes = None, norm: str | None = None) -> Tensor:
+@gate
+def irfftn(x: ArrayLike, s: Sizes = None, axes: Axes = None, norm: Norm = None) -> Tensor:
     """The inverse of `rfftn`, where `s` is the shape of its input; by default the last of the axes
     is of even length.
 
@@ -258,8 +254,8 @@ def irfftn(x: ArrayLike, s: Sizes = None, axes: Axes = None, norm: str | None = 
     return _inverse("irfftn", x, s, axes, norm)
 
 
-@explains_names
-def rfft2(x: ArrayLike, s: Sizes = None, axes: Axes = (-2, -1), norm: str | None = None) -> Tensor:
+@gate
+def rfft2(x: ArrayLike, s: Sizes = None, axes: Axes = (-2, -1), norm: Norm = None) -> Tensor:
     """`rfftn` along two axes, by default the last.
 
     >>> rfft2(np.ones((5, 2, 4))).shape
@@ -268,8 +264,8 @@ def rfft2(x: ArrayLike, s: Sizes = None, axes: Axes = (-2, -1), norm: str | None
     return _forward("rfft2", x, s, axes, norm)
 
 
-@explains_names
-def irfft2(x: ArrayLike, s: Sizes = None, axes: Axes = (-2, -1), norm: str | None = None) -> Tensor:
+@gate
+def irfft2(x: ArrayLike, s: Sizes = None, axes: Axes = (-2, -1), norm: Norm = None) -> Tensor:
     """The inverse of `rfft2`.
 
     >>> irfft2(np.ones((5, 2, 3))).shape
@@ -278,33 +274,33 @@ def irfft2(x: ArrayLike, s: Sizes = None, axes: Axes = (-2, -1), norm: str | Non
     return _inverse("irfft2", x, s, axes, norm)
 
 
-@explains_names
-def hfft(x: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
+@gate
+def hfft(x: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = None) -> Tensor:
     """The real frequencies of a signal of which x is the first half, and whose second is conjugate:
     n of them, by default 2 (m - 1) of m numbers.
 
     >>> hfft([1.0, 0.0, 0.0]).tolist()
     [1.0, 1.0, 1.0, 1.0]
     """
-    turned = table.INVERSE[_norm("hfft", norm)]
+    turned = table.INVERSE[norm or "backward"]
     return _inverse("hfft", as_tensor(x).conj(), _one(n), (axis,), turned)
 
 
-@explains_names
-def ihfft(x: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
+@gate
+def ihfft(x: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = None) -> Tensor:
     """The inverse of `hfft`: the first n // 2 + 1 numbers of the signal with real frequencies x.
 
     >>> ihfft([1.0, 1.0, 1.0, 1.0]).tolist()
     [(1-0j), -0j, -0j]
     """
-    turned = table.INVERSE[_norm("ihfft", norm)]
+    turned = table.INVERSE[norm or "backward"]
     return _forward("ihfft", x, _one(n), (axis,), turned).conj()
 
 
 # --- frequencies --------------------------------------------------------------------------------
 
 
-@explains_names
+@gate
 def fftfreq(n: int, d: float = 1.0, dtype: DType = None, backend: str | None = None) -> Tensor:
     """The frequencies of `fft` in cycles a unit, where samples are `d` units apart: 0, 1, ..., -1,
     divided by n d. `dtype` None is float32.
@@ -312,14 +308,14 @@ def fftfreq(n: int, d: float = 1.0, dtype: DType = None, backend: str | None = N
     >>> fftfreq(4, d=0.5).tolist()
     [0.0, 0.5, -1.0, -0.5]
     """
-    n, d = _length("fftfreq", n, 0), real("fftfreq: d", d)
+    n = _length("fftfreq", n, 0)
     ranks = concatenate(
         [arange((n + 1) // 2, backend=backend), arange(-(n // 2), 0, backend=backend)]
     )
     return ranks.astype(dtype) / (n * d)
 
 
-@explains_names
+@gate
 def rfftfreq(n: int, d: float = 1.0, dtype: DType = None, backend: str | None = None) -> Tensor:
     """The frequencies of `rfft` in cycles a unit, where samples are `d` units apart: 0 to n // 2,
     divided by n d. `dtype` None is float32.
@@ -327,7 +323,7 @@ def rfftfreq(n: int, d: float = 1.0, dtype: DType = None, backend: str | None = 
     >>> rfftfreq(4, d=0.5).tolist()
     [0.0, 0.5, 1.0]
     """
-    n, d = _length("rfftfreq", n, 0), real("rfftfreq: d", d)
+    n = _length("rfftfreq", n, 0)
     return arange(n // 2 + 1, backend=backend).astype(dtype) / (n * d)
 
 
@@ -340,7 +336,7 @@ def _rolled(name: str, x: ArrayLike, axes: Axes, first: Callable[[int], int]) ->
     return y
 
 
-@explains_names
+@gate
 def fftshift(x: ArrayLike, axes: Axes = None) -> Tensor:
     """Frequencies in ascending order, with 0 in the middle: those of `fft` start at 0.
 
@@ -350,7 +346,7 @@ def fftshift(x: ArrayLike, axes: Axes = None) -> Tensor:
     return _rolled("fftshift", x, axes, lambda n: (n + 1) // 2)
 
 
-@explains_names
+@gate
 def ifftshift(x: ArrayLike, axes: Axes = None) -> Tensor:
     """The inverse of `fftshift`.
 

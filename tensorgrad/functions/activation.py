@@ -6,11 +6,13 @@ is among the elementwise functions, `softmax` among the reductions.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from ..core import Tensor
 from ..ops import elementwise as ops
+from ..settings import gate
 from ..typing import ArrayLike
-from ..words import explains_names
-from .inputs import as_tensor, choice, real
+from .inputs import as_tensor
 
 
 def relu(x: ArrayLike) -> Tensor:
@@ -22,7 +24,7 @@ def relu(x: ArrayLike) -> Tensor:
     return ops.relu.call(x if type(x) is Tensor else as_tensor(x))
 
 
-@explains_names
+@gate
 def leaky_relu(x: ArrayLike, slope: float = 0.01) -> Tensor:
     """x above 0, slope * x below (Maas et al. 2013). The gradient at 0 is the slope.
 
@@ -34,10 +36,10 @@ def leaky_relu(x: ArrayLike, slope: float = 0.01) -> Tensor:
     >>> leaky_relu([-1.0, 2.0], 0.5).tolist()
     [-0.5, 2.0]
     """
-    return ops.leaky_relu.call(as_tensor(x), slope=real("leaky_relu: slope", slope))
+    return ops.leaky_relu.call(as_tensor(x), slope=slope)
 
 
-@explains_names
+@gate
 def elu(x: ArrayLike, alpha: float = 1.0) -> Tensor:
     """x above 0, alpha * (exp(x) - 1) below (Clevert et al. 2015). The gradient at 0 is alpha.
 
@@ -49,11 +51,11 @@ def elu(x: ArrayLike, alpha: float = 1.0) -> Tensor:
     >>> elu([-100.0, 2.0], 0.5).tolist()
     [-0.5, 2.0]
     """
-    return ops.elu.call(as_tensor(x), alpha=real("elu: alpha", alpha))
+    return ops.elu.call(as_tensor(x), alpha=alpha)
 
 
-@explains_names
-def gelu(x: ArrayLike, approximate: str = "tanh") -> Tensor:
+@gate
+def gelu(x: ArrayLike, approximate: Literal["tanh", "none"] = "tanh") -> Tensor:
     """Gaussian error linear unit, x times the normal distribution function (Hendrycks & Gimpel
     2016).
 
@@ -72,7 +74,6 @@ def gelu(x: ArrayLike, approximate: str = "tanh") -> Tensor:
     x = x if type(x) is Tensor else as_tensor(x)
     if approximate == "tanh":
         return ops.gelu.call(x)
-    choice("gelu: approximate", approximate, ("tanh", "none"))
     from ..ops import special  # imported when first used
 
     return special.gelu_erf.call(x)

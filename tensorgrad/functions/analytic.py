@@ -9,10 +9,10 @@ import math
 
 from ..core import Tensor
 from ..ops import analytic as ops
+from ..settings import gate
 from ..typing import ArrayLike
-from ..words import explains_names
 from .elementwise import clip, log, log1p, where
-from .inputs import as_tensor, operands, real
+from .inputs import as_tensor, operands
 from .logic import equal, less_equal, logical_and, logical_or
 
 __all__ = [
@@ -318,7 +318,7 @@ def entr(x: ArrayLike) -> Tensor:
     return ops.entr.call(as_tensor(x))
 
 
-@explains_names
+@gate
 def logit(x: ArrayLike, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)), the inverse of `sigmoid`; infinite at 0 and 1, NaN outside.
 
@@ -332,7 +332,7 @@ def logit(x: ArrayLike, eps: float | None = None) -> Tensor:
     """
     x = as_tensor(x)
     if eps is not None:
-        x = clip(x, real("logit: eps", eps), 1 - eps)
+        x = clip(x, eps, 1 - eps)
     return ops.logit.call(x)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ..core import Tensor
 from ..ops import attention as ops
+from ..settings import gate
 from ..typing import ArrayLike
-from ..words import explains_names
-from .inputs import floating, operands, real
+from .inputs import floating, operands
 
 
-@explains_names
+@gate
 def scaled_dot_product_attention(
     q: ArrayLike,
     k: ArrayLike,
@@ -43,6 +43,6 @@ def scaled_dot_product_attention(
     return ops.scaled_dot_product_attention(
         *map(floating, inputs),
         mask,
-        causal=bool(causal),
-        scale=None if scale is None else real("scaled_dot_product_attention: scale", scale),
+        causal=causal,
+        scale=scale,
     )[0]

@@ -6,8 +6,8 @@ from __future__ import annotations
 import math
 
 from ..core import Tensor
-from ..typing import ArrayLike
-from ..words import explains_names
+from ..settings import gate
+from ..typing import ArrayLike, NonNegative
 from .elementwise import abs, where
 from .inputs import as_tensor, operands
 from .logic import equal, isfinite, isnan, less_equal, logical_and, logical_or
@@ -16,12 +16,12 @@ from .reduce import all
 __all__ = ["allclose", "array_equal", "array_equiv", "isclose", "isneginf", "isposinf"]
 
 
-@explains_names
+@gate
 def isclose(
     a: ArrayLike,
     b: ArrayLike,
-    rtol: float = 1e-5,
-    atol: float = 1e-8,
+    rtol: NonNegative = 1e-5,
+    atol: NonNegative = 1e-8,
     equal_nan: bool = False,
 ) -> Tensor:
     """Whether |a - b| <= atol + rtol |b|, number by number; infinities are close to themselves.
@@ -42,12 +42,12 @@ def isclose(
     return logical_or(found, logical_and(isnan(a), isnan(one))) if equal_nan else found
 
 
-@explains_names
+@gate
 def allclose(
     a: ArrayLike,
     b: ArrayLike,
-    rtol: float = 1e-5,
-    atol: float = 1e-8,
+    rtol: NonNegative = 1e-5,
+    atol: NonNegative = 1e-8,
     equal_nan: bool = False,
 ) -> Tensor:
     """Whether all numbers of a are close to b's: all(isclose(a, b)), one truth value.
@@ -61,7 +61,7 @@ def allclose(
     return all(isclose(a, b, rtol, atol, equal_nan))
 
 
-@explains_names
+@gate
 def array_equal(a: ArrayLike, b: ArrayLike, equal_nan: bool = False) -> Tensor:
     """Whether a and b have the same shape and numbers, one truth value.
 
@@ -91,7 +91,7 @@ def array_equiv(a: ArrayLike, b: ArrayLike) -> Tensor:
     return all(equal(a, b)) if False not in fits else as_tensor(False)
 
 
-@explains_names
+@gate
 def isposinf(x: ArrayLike) -> Tensor:
     """Whether each number is +infinity.
 
@@ -101,7 +101,7 @@ def isposinf(x: ArrayLike) -> Tensor:
     return equal(as_tensor(x), math.inf)
 
 
-@explains_names
+@gate
 def isneginf(x: ArrayLike) -> Tensor:
     """Whether each number is -infinity.
 

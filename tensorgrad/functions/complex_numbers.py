@@ -12,8 +12,8 @@ import math
 from ..core import Tensor
 from ..errors import DTypeError
 from ..ops import elementwise, shape
+from ..settings import gate
 from ..typing import ArrayLike
-from ..words import explains_names
 from .elementwise import cos, sin
 from .inputs import as_tensor, floating, operands
 from .logic import equal, not_equal
@@ -21,7 +21,7 @@ from .logic import equal, not_equal
 __all__ = ["angle", "complex", "conj", "conjugate", "imag", "iscomplex", "isreal", "polar", "real"]
 
 
-@explains_names
+@gate
 def real(x: ArrayLike) -> Tensor:
     """The real part, in the dtype of that precision: x itself where it holds real numbers.
 
@@ -31,7 +31,7 @@ def real(x: ArrayLike) -> Tensor:
     return as_tensor(x).real
 
 
-@explains_names
+@gate
 def imag(x: ArrayLike) -> Tensor:
     """The imaginary part, in the dtype of that precision; 0 for real numbers.
 
@@ -41,7 +41,7 @@ def imag(x: ArrayLike) -> Tensor:
     return as_tensor(x).imag
 
 
-@explains_names
+@gate
 def conj(x: ArrayLike) -> Tensor:
     """The complex conjugate, of the dtype of x; real numbers as they are.
 
@@ -55,7 +55,7 @@ def conj(x: ArrayLike) -> Tensor:
 conjugate = conj
 
 
-@explains_names
+@gate
 def angle(x: ArrayLike, deg: bool = False) -> Tensor:
     """The angle of each number in the complex plane, in radians in (-pi, pi], or in degrees: for
     real numbers 0, and pi for negative ones. At 0 its gradient is 0.
@@ -67,7 +67,7 @@ def angle(x: ArrayLike, deg: bool = False) -> Tensor:
     return y * (180 / math.pi) if deg else y
 
 
-@explains_names
+@gate
 def complex(real: ArrayLike, imag: ArrayLike) -> Tensor:
     """real + i imag, of two floating tensors whose shapes broadcast.
 
@@ -84,7 +84,7 @@ def complex(real: ArrayLike, imag: ArrayLike) -> Tensor:
     return elementwise.add(re, elementwise.multiply(im, 1j))
 
 
-@explains_names
+@gate
 def polar(abs: ArrayLike, angle: ArrayLike) -> Tensor:
     """The complex numbers of these absolute values and angles in radians: abs e^(i angle).
 
@@ -95,7 +95,7 @@ def polar(abs: ArrayLike, angle: ArrayLike) -> Tensor:
     return complex(elementwise.multiply(size, cos(turn)), elementwise.multiply(size, sin(turn)))
 
 
-@explains_names
+@gate
 def iscomplex(x: ArrayLike) -> Tensor:
     """Whether each number has an imaginary part that is not 0.
 
@@ -105,7 +105,7 @@ def iscomplex(x: ArrayLike) -> Tensor:
     return not_equal(imag(x), 0)
 
 
-@explains_names
+@gate
 def isreal(x: ArrayLike) -> Tensor:
     """Whether each number has the imaginary part 0.
 

@@ -7,7 +7,7 @@ order. Halves are summed in float32.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 from ..core import Tensor
 from ..errors import ArgumentError, ShapeError
@@ -15,13 +15,14 @@ from ..ops import contraction as ops
 from ..ops.elementwise import multiply
 from ..ops.matmul import matmul, transposed
 from ..ops.shape import moveaxis
+from ..settings import Own, Several, Whole, gate, take
 from ..typing import ArrayLike, DType
-from ..words import explains_names
 from .diagonals import diagonal
-from .inputs import arrays, as_tensor, axes_of, whole
+from .inputs import arrays, as_tensor
 from .reduce import sum
 from .shape import reshape, stack
 
+Pairs: TypeAlias = Annotated["int | Sequence[Any]", Own("a whole number, or two lists of axes")]
 __all__ = [
     "bilinear",
     "cross",
@@ -40,7 +41,7 @@ __all__ = [
 ]
 
 
-@explains_names
+@gate
 def einsum(*operands: Any, optimize: bool | str | Sequence[Any] = True) -> Tensor:
     """Einstein's summation: `einsum("ij,jk->ik", a, b)` is y_ik = sum over j of a_ij b_jk.
 
@@ -95,7 +96,7 @@ def _numbered(labels: Any) -> str:
             f'einsum: {labels!r} is no list of numbers. Give subscripts first, einsum("ij,jk->ik", '
             "a, b), or a list behind each operand, einsum(a, [0, 1], b, [1, 2], [0, 2])"
         )
-    return ops.numbered([n if n is ... else whole("einsum: a label", n) for n in labels])
+    return ops.numbered([n if n is ... else take("einsum", "a label", Whole(), n) for n in labels])
 
 
 def _step(step: Any) -> Any:
@@ -114,8 +115,8 @@ def _contracted(what: str, terms: ops.Terms, xs: list[Any], order: Any = True) -
     return ops.contract(plan, xs)
 
 
-@explains_names
-def tensordot(a: ArrayLike, b: ArrayLike, axes: Any = 2) -> Tensor:
+@gate
+def tensordot(a: ArrayLike, b: ArrayLike, axes: Pairs = 2) -> Tensor:
     """Products summed over several axes of each: for axes=1 it is `a @ b` of two matrices.
 
     Args:
@@ -136,10 +137,10 @@ def tensordot(a: ArrayLike, b: ArrayLike, axes: Any = 2) -> Tensor:
 def _tensordot(a: Any, b: Any, axes: Any) -> Tensor:
     n, m = len(a.shape), len(b.shape)
     if hasattr(axes, "__len__"):
-        pair = [axes_of("tensordot: axes", part) for part in axes]
+        pair = [take("tensordot", "axes", Several(Whole()), part) for part in axes]
         left, right = [part if isinstance(part, tuple) else (part,) for part in pair]
     else:
-        count = whole("tensordot: axes", axes)
+        count = take("tensordot", "axes", Whole(), axes)
         left, right = tuple(range(n - count, n)), tuple(range(count))
     fits = len(left) == len(right)
     for i, j in zip(left, right, strict=False):
@@ -157,7 +158,7 @@ def _tensordot(a: Any, b: Any, axes: Any) -> Tensor:
     return _contracted("tensordot", ops.Terms((terms[0], terms[1]), terms[2]), [a, b])
 
 
-@explains_names
+@gate
 def dot(a: ArrayLike, b: ArrayLike) -> Tensor:
     """NumPy's dot: the last axis of `a` is summed with the last but one of `b`, or its only one.
 
@@ -179,7 +180,7 @@ def dot(a: ArrayLike, b: ArrayLike) -> Tensor:
     return _tensordot(x, y, (-1, -2))
 
 
-@explains_names
+@gate
 def inner(a: ArrayLike, b: ArrayLike) -> Tensor:
     """Products summed over the last axis of both: (..., k) and (*s, k) give (..., *s).
 
@@ -196,7 +197,7 @@ def inner(a: ArrayLike, b: ArrayLike) -> Tensor:
     return _tensordot(x, y, (-1, -1))
 
 
-@explains_names
+@gate
 def outer(a: ArrayLike, b: ArrayLike) -> Tensor:
     """All products of an element of `a` and one of `b`: y_ij = a_i b_j, (a.size, b.size).
 
@@ -213,7 +214,7 @@ def _conj(x: Any) -> Any:
     return x.conj() if x.dtype.kind == "c" else x
 
 
-@explains_names
+@gate
 def vdot(a: ArrayLike, b: ArrayLike) -> Tensor:
     """The products of all elements, summed: conj(a) . b of arrays of any shape and one size.
 
@@ -226,7 +227,7 @@ def vdot(a: ArrayLike, b: ArrayLike) -> Tensor:
     return matmul(_conj(x.reshape(-1)), y.reshape(-1))
 
 
-@explains_names
+@gate
 def vecdot(x1: ArrayLike, x2: ArrayLike, axis: int = -1) -> Tensor:
     """The products of pairs of vectors: sum of conj(x1) * x2 over an axis, broadcast over others.
 
@@ -238,13 +239,13 @@ def vecdot(x1: ArrayLike, x2: ArrayLike, axis: int = -1) -> Tensor:
     [3.0, 7.0]
     """
     a, b = arrays(x1, x2)
-    if (axis := whole("vecdot: axis", axis)) != -1:
+    if axis != -1:
         a, b = [moveaxis(x, source=axis, destination=-1) for x in (a, b)]
     y = matmul(_conj(a)[..., None, :], b[..., None])
     return y[..., 0, 0]
 
 
-@explains_names
+@gate
 def matvec(x1: ArrayLike, x2: ArrayLike) -> Tensor:
     """Matrices times vectors: (..., m, n) and (..., n) -> (..., m), broadcast.
 
@@ -257,7 +258,7 @@ def matvec(x1: ArrayLike, x2: ArrayLike) -> Tensor:
     return matmul(a, b[..., None])[..., 0]
 
 
-@explains_names
+@gate
 def vecmat(x1: ArrayLike, x2: ArrayLike) -> Tensor:
     """Vectors, conjugated, times matrices: (..., n) and (..., n, m) -> (..., m), broadcast.
 
@@ -270,7 +271,7 @@ def vecmat(x1: ArrayLike, x2: ArrayLike) -> Tensor:
     return matmul(_conj(a)[..., None, :], b)[..., 0, :]
 
 
-@explains_names
+@gate
 def kron(a: ArrayLike, b: ArrayLike) -> Tensor:
     """Kronecker's product: `a`, each of its elements times the whole of `b`.
 
@@ -288,7 +289,7 @@ def kron(a: ArrayLike, b: ArrayLike) -> Tensor:
     return reshape(multiply(x, y), [i * j for i, j in zip(left, right, strict=True)])
 
 
-@explains_names
+@gate
 def cross(
     a: ArrayLike,
     b: ArrayLike,
@@ -311,8 +312,8 @@ def cross(
     x, y = arrays(a, b)
     if axis is not None:
         axisa = axisb = axisc = axis
-    u = moveaxis(x, source=whole("cross: axisa", axisa), destination=0)
-    v = moveaxis(y, source=whole("cross: axisb", axisb), destination=0)
+    u = moveaxis(x, source=axisa, destination=0)
+    v = moveaxis(y, source=axisb, destination=0)
     if u.shape[0] != 3 or v.shape[0] != 3:
         raise ArgumentError(
             f"cross of shapes {tuple(x.shape)} and {tuple(y.shape)}: the vectors have "
@@ -320,10 +321,10 @@ def cross(
         )
     (u0, u1, u2), (v0, v1, v2) = u, v
     parts = [u1 * v2 - u2 * v1, u2 * v0 - u0 * v2, u0 * v1 - u1 * v0]
-    return stack(parts, whole("cross: axisc", axisc))
+    return stack(parts, axisc)
 
 
-@explains_names
+@gate
 def bilinear(
     x1: ArrayLike, x2: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None
 ) -> Tensor:
@@ -344,7 +345,7 @@ def bilinear(
 # --- traces and transposes ------------------------------------------------------------------------
 
 
-@explains_names
+@gate
 def trace(
     x: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: DType = None
 ) -> Tensor:
@@ -360,7 +361,7 @@ def trace(
     return sum(diagonal(x, offset, axis1, axis2), -1, dtype)
 
 
-@explains_names
+@gate
 def matrix_transpose(x: ArrayLike) -> Tensor:
     """A view with the last two axes exchanged, as `x.mT`: (..., n, m) -> (..., m, n).
 

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, overload
+from typing import Annotated, Literal, TypeAlias, overload
 
 from ..core import Tensor
-from ..errors import ArgumentError
 from ..ops import conv as ops
 from ..ops import pool, shape
 from ..ops.matmul import ACTIVATIONS
-from ..typing import ArrayLike, Size
-from ..words import explains_names
-from .inputs import as_tensor, choice, floating, operands, pair, whole
+from ..settings import Either, Nothing, Word, gate
+from ..typing import ArrayLike, Border, Count, Size
+from .inputs import as_tensor, floating, operands
+
+Fused: TypeAlias = Annotated["str | None", Either(Word(*ACTIVATIONS), Nothing())]
 
 
-def _size(name: str, value: Any, least: int = 1) -> tuple[int, int]:
-    found = pair(name, value)
-    if min(found) < least:
-        raise ArgumentError(f"{name}={value!r} must be {least} or more")
-    return found
-
-
-@explains_names
+@gate
 def conv2d(
     x: ArrayLike,
     w: ArrayLike,
     b: ArrayLike | None = None,
     *,
-    stride: Size = 1,
-    padding: Size = 0,
-    dilation: Size = 1,
-    groups: int = 1,
-    activation: str | None = None,
+    stride: Size = (1, 1),
+    padding: Border = (0, 0),
+    dilation: Size = (1, 1),
+    groups: Count = 1,
+    activation: Fused = None,
 ) -> Tensor:
     """activation(cross-correlation of images with filters + b): (n, c, h, w) -> (n, out, h', w'),
     h' = floor((h + 2 padding - dilation (kh - 1) - 1) / stride) + 1, w' alike.
@@ -54,15 +48,13 @@ def conv2d(
     >>> conv2d(np.zeros((8, 3, 32, 32)), np.zeros((16, 3, 3, 3)), stride=2, padding=1).shape
     (8, 16, 16, 16)
     """
-    if (parts := whole("conv2d: groups", groups)) < 1:
-        raise ArgumentError(f"conv2d: groups={groups!r} must be 1 or more")
     return ops.conv2d(
         *operands(x, w, b),
-        stride=_size("conv2d: stride", stride),
-        padding=_size("conv2d: padding", padding, 0),
-        dilation=_size("conv2d: dilation", dilation),
-        groups=parts,
-        activation=choice("conv2d: activation", activation or "none", ACTIVATIONS),
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        activation=activation or "none",
     )
 
 
@@ -71,7 +63,7 @@ def max_pool2d(
     x: ArrayLike,
     size: Size,
     stride: Size | None = None,
-    padding: Size = 0,
+    padding: Border = (0, 0),
     *,
     return_indices: Literal[False] = False,
 ) -> Tensor: ...
@@ -80,7 +72,7 @@ def max_pool2d(
     x: ArrayLike,
     size: Size,
     stride: Size | None = None,
-    padding: Size = 0,
+    padding: Border = (0, 0),
     *,
     return_indices: Literal[True],
 ) -> tuple[Tensor, Tensor]: ...
@@ -89,16 +81,16 @@ def max_pool2d(
     x: ArrayLike,
     size: Size,
     stride: Size | None = None,
-    padding: Size = 0,
+    padding: Border = (0, 0),
     *,
     return_indices: bool,
 ) -> Tensor | tuple[Tensor, Tensor]: ...
-@explains_names
+@gate
 def max_pool2d(
     x: ArrayLike,
     size: Size,
     stride: Size | None = None,
-    padding: Size = 0,
+    padding: Border = (0, 0),
     *,
     return_indices: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
@@ -121,12 +113,14 @@ def max_pool2d(
     >>> indices.item()
     2
     """
-    y, where = pool.max_pool2d(as_tensor(x), **_pool("max_pool2d", size, stride, padding))
+    y, where = pool.max_pool2d(as_tensor(x), size=size, stride=stride, padding=padding)
     return (y, shape.cast(where, dtype="int64")) if return_indices else y
 
 
-@explains_names
-def avg_pool2d(x: ArrayLike, size: Size, stride: Size | None = None, padding: Size = 0) -> Tensor:
+@gate
+def avg_pool2d(
+    x: ArrayLike, size: Size, stride: Size | None = None, padding: Border = (0, 0)
+) -> Tensor:
     """The mean of each window: (n, c, h, w) -> (n, c, h', w'),
     h' = floor((h + 2 padding - size) / stride) + 1, w' alike.
 
@@ -143,13 +137,4 @@ def avg_pool2d(x: ArrayLike, size: Size, stride: Size | None = None, padding: Si
     >>> avg_pool2d([[[[1.0, 2.0], [4.0, 3.0]]]], 2).item()
     2.5
     """
-    return pool.avg_pool2d(floating(as_tensor(x)), **_pool("avg_pool2d", size, stride, padding))
-
-
-def _pool(name: str, size: Any, stride: Any, padding: Any) -> dict[str, Any]:
-    """What pooling is told of its windows."""
-    return {
-        "size": _size(f"{name}: size", size),
-        "stride": None if stride is None else _size(f"{name}: stride", stride),
-        "padding": _size(f"{name}: padding", padding, 0),
-    }
+    return pool.avg_pool2d(floating(as_tensor(x)), size=size, stride=stride, padding=padding)

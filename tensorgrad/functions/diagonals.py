@@ -12,10 +12,10 @@ from ..core import Tensor
 from ..creation import asarray, beside, owned
 from ..errors import ShapeError
 from ..ops.index import scatter_add
+from ..settings import gate
 from ..typing import ArrayLike
-from ..words import explains_names
 from .elementwise import where
-from .inputs import axis_of, whole
+from .inputs import axis_of
 from .shape import broadcast_to, moveaxis, reshape
 
 __all__ = [
@@ -44,7 +44,7 @@ def _placed(x: Tensor, at: slice, shape: tuple[int, ...]) -> Tensor:
     return reshape(scatter_add(x, shape=flat, template=(..., at)), (*x.shape[:-1], *shape))
 
 
-@explains_names
+@gate
 def diagonal(x: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """A diagonal of the matrices of two axes: (rows, columns) -> (n,), other axes come first.
 
@@ -56,7 +56,7 @@ def diagonal(x: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> T
     >>> diagonal([[1, 2, 3], [4, 5, 6]]).tolist(), diagonal([[1, 2, 3], [4, 5, 6]], 1).tolist()
     ([1, 5], [2, 6])
     """
-    x, offset = owned(x), whole("diagonal: offset", offset)
+    x = owned(x)
     first, second = axis_of("diagonal", x, axis1), axis_of("diagonal", x, axis2)
     if first == second:
         raise ShapeError(f"diagonal: axis1 and axis2 are both axis {first} of shape {x.shape}")
@@ -66,7 +66,7 @@ def diagonal(x: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> T
     return flat[..., _steps(rows, columns, offset)]
 
 
-@explains_names
+@gate
 def diag_embed(x: ArrayLike, offset: int = 0, axis1: int = -2, axis2: int = -1) -> Tensor:
     """Square matrices with the last axis of `x` on a diagonal, zeros elsewhere: (..., n) ->
     (..., m, m), m = n + |offset|. `diagonal` with the same offset and axes gives x back.
@@ -79,7 +79,7 @@ def diag_embed(x: ArrayLike, offset: int = 0, axis1: int = -2, axis2: int = -1) 
     >>> diag_embed([1.0, 2.0], 1).tolist()
     [[0.0, 1.0, 0.0], [0.0, 0.0, 2.0], [0.0, 0.0, 0.0]]
     """
-    x, offset = owned(x), whole("diag_embed: offset", offset)
+    x = owned(x)
     if not x.ndim:
         raise ShapeError("diag_embed: x is one number; it takes one axis or more")
     n = x.shape[-1] + abs(offset)
@@ -90,7 +90,7 @@ def diag_embed(x: ArrayLike, offset: int = 0, axis1: int = -2, axis2: int = -1) 
     return moveaxis(y, (-2, -1), (first, second))
 
 
-@explains_names
+@gate
 def diag(x: ArrayLike, k: int = 0) -> Tensor:
     """The k-th diagonal of a matrix, or the matrix with `x` (n,) as its k-th diagonal.
 
@@ -107,7 +107,7 @@ def diag(x: ArrayLike, k: int = 0) -> Tensor:
     return diag_embed(x, k)
 
 
-@explains_names
+@gate
 def diagflat(x: ArrayLike, k: int = 0) -> Tensor:
     """The matrix with all numbers of `x`, in row-major order, as its k-th diagonal.
 
@@ -117,7 +117,7 @@ def diagflat(x: ArrayLike, k: int = 0) -> Tensor:
     return diag_embed(reshape(owned(x), -1), k)
 
 
-@explains_names
+@gate
 def fill_diagonal(x: ArrayLike, value: ArrayLike, wrap: bool = False) -> Tensor:
     """`x` with other numbers on the main diagonal: of a matrix, or of more axes of one length the
     elements x[i, i, ..., i]. (np.fill_diagonal writes into its array; this gives a new tensor.)
@@ -151,7 +151,7 @@ def fill_diagonal(x: ArrayLike, value: ArrayLike, wrap: bool = False) -> Tensor:
 
 def _triangle(name: str, x: ArrayLike, k: int, lower: bool) -> Tensor:
     """x where its elements are below the diagonal k or on it, or above it."""
-    x, k = owned(x), whole(f"{name}: k", k)
+    x = owned(x)
     if not x.ndim:
         raise ShapeError(f"{name}: x is one number; it takes matrices")
     xp, (rows, columns) = namespace(x._data), (x.shape * 2)[-2:]  # of a row: its copies, as NumPy
@@ -161,7 +161,7 @@ def _triangle(name: str, x: ArrayLike, k: int, lower: bool) -> Tensor:
     )
 
 
-@explains_names
+@gate
 def tril(x: ArrayLike, k: int = 0) -> Tensor:
     """The lower triangles of matrices (..., rows, columns): zeros above the k-th diagonal.
 
@@ -173,7 +173,7 @@ def tril(x: ArrayLike, k: int = 0) -> Tensor:
     return _triangle("tril", x, k, True)
 
 
-@explains_names
+@gate
 def triu(x: ArrayLike, k: int = 0) -> Tensor:
     """The upper triangles of matrices (..., rows, columns): zeros below the k-th diagonal.
 
@@ -185,7 +185,7 @@ def triu(x: ArrayLike, k: int = 0) -> Tensor:
     return _triangle("triu", x, k, False)
 
 
-@explains_names
+@gate
 def tril_indices(n: int, k: int = 0, m: int | None = None) -> tuple[Tensor, Tensor]:
     """Rows and columns of the elements of an (n, m) matrix below its k-th diagonal or on it, int64,
     in row-major order; m is n where left out.
@@ -197,7 +197,7 @@ def tril_indices(n: int, k: int = 0, m: int | None = None) -> tuple[Tensor, Tens
     return asarray(rows), asarray(columns)
 
 
-@explains_names
+@gate
 def triu_indices(n: int, k: int = 0, m: int | None = None) -> tuple[Tensor, Tensor]:
     """Rows and columns of the elements of an (n, m) matrix above its k-th diagonal or on it, int64,
     in row-major order; m is n where left out.

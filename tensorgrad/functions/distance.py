@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated, TypeAlias
 
 from ..core import Tensor
-from ..errors import ArgumentError, ShapeError
-from ..typing import ArrayLike, Axes
-from ..words import explains_names
+from ..errors import ShapeError
+from ..settings import Real, gate
+from ..typing import ArrayLike, Axes, Positive
 from .elementwise import abs, maximum, power, sqrt, where
-from .inputs import as_tensor, axes_of, floating, operands, real, whole
+from .inputs import as_tensor, floating, operands
 from .reduce import max, sum
 
 __all__ = ["cdist", "cosine_similarity", "normalize"]
@@ -31,14 +32,11 @@ def _length(x: Tensor, p: float, axis: Axes, keepdims: bool = False) -> Tensor:
     return where(powers == 0, 0.0, power(where(powers == 0, 1.0, powers), 1 / p))
 
 
-def _p(name: str, p: float) -> float:
-    if not (p := real(f"{name}: p", p)) >= 0:
-        raise ArgumentError(f"{name}: p={p} must not be negative")
-    return p
+Order: TypeAlias = Annotated[float, Real(0, infinite=True)]
 
 
-@explains_names
-def normalize(x: ArrayLike, p: float = 2.0, axis: Axes = 1, eps: float = 1e-12) -> Tensor:
+@gate
+def normalize(x: ArrayLike, p: Order = 2.0, axis: Axes = 1, eps: Positive = 1e-12) -> Tensor:
     """x divided by its p-norm along an axis, or by eps where that is larger: vectors of length 1.
 
     Args:
@@ -52,12 +50,12 @@ def normalize(x: ArrayLike, p: float = 2.0, axis: Axes = 1, eps: float = 1e-12) 
     [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
     """
     made: Tensor = floating(as_tensor(x))
-    size = _length(made, _p("normalize", p), axes_of("normalize: axis", axis), keepdims=True)
+    size = _length(made, p, axis, keepdims=True)
     return made / maximum(size, eps)
 
 
-@explains_names
-def cosine_similarity(a: ArrayLike, b: ArrayLike, axis: int = 1, eps: float = 1e-8) -> Tensor:
+@gate
+def cosine_similarity(a: ArrayLike, b: ArrayLike, axis: int = 1, eps: Positive = 1e-8) -> Tensor:
     """The cosine of the angle between vectors: sum(a b) / (max(|a|, eps) max(|b|, eps)).
 
     Args:
@@ -70,13 +68,12 @@ def cosine_similarity(a: ArrayLike, b: ArrayLike, axis: int = 1, eps: float = 1e
     array([0.7071], dtype=float32)
     """
     made: list[Tensor] = [floating(as_tensor(x)) for x in operands(a, b)]
-    axis = whole("cosine_similarity: axis", axis)
     units = [x / maximum(_length(x, 2, axis, keepdims=True), eps) for x in made]
     return sum(units[0] * units[1], axis)
 
 
-@explains_names
-def cdist(a: ArrayLike, b: ArrayLike, p: float = 2.0) -> Tensor:
+@gate
+def cdist(a: ArrayLike, b: ArrayLike, p: Order = 2.0) -> Tensor:
     """The p-norm distances of all pairs of rows. (..., n, d), (..., m, d) -> (..., n, m).
 
     Args:
@@ -94,4 +91,4 @@ def cdist(a: ArrayLike, b: ArrayLike, p: float = 2.0) -> Tensor:
     u, v = made
     if u.ndim < 2 or v.ndim < 2 or u.shape[-1] != v.shape[-1]:
         raise ShapeError(f"cdist: points {u.shape} and {v.shape}: give (n, d) and (m, d)")
-    return _length(u[..., :, None, :] - v[..., None, :, :], _p("cdist", p), -1)
+    return _length(u[..., :, None, :] - v[..., None, :, :], p, -1)

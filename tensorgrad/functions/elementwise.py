@@ -10,9 +10,9 @@ from __future__ import annotations
 from ..core import Tensor
 from ..ops import discrete
 from ..ops import elementwise as ops
+from ..settings import gate
 from ..typing import ArrayLike
-from ..words import explains_names
-from .inputs import as_tensor, operands, whole
+from .inputs import as_tensor, operands
 
 # --- arithmetic ---------------------------------------------------------------------------------
 
@@ -189,7 +189,7 @@ def minimum(a: ArrayLike, b: ArrayLike) -> Tensor:
     return ops.minimum.call(a, b)
 
 
-@explains_names
+@gate
 def clip(x: ArrayLike, min: ArrayLike | None = None, max: ArrayLike | None = None) -> Tensor:
     """x brought into [min, max]: minimum(maximum(x, min), max).
 
@@ -267,7 +267,7 @@ def trunc(x: ArrayLike) -> Tensor:
     return discrete.trunc.call(x if type(x) is Tensor else as_tensor(x))
 
 
-@explains_names
+@gate
 def round(x: ArrayLike, decimals: int = 0) -> Tensor:
     """x to `decimals` decimals, in x's dtype; halves go to the even neighbour. The gradient is 0.
 
@@ -281,7 +281,7 @@ def round(x: ArrayLike, decimals: int = 0) -> Tensor:
     >>> round([17, 23], -1).tolist()
     [20, 20]
     """
-    return discrete.round_.call(as_tensor(x), decimals=whole("round: decimals", decimals))
+    return discrete.round_.call(as_tensor(x), decimals=decimals)
 
 
 # --- functions ----------------------------------------------------------------------------------

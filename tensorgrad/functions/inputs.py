@@ -89,19 +89,8 @@ def axes_of(name: str, value: Any) -> Any:
     return whole(name, value)
 
 
-def axis_of(name: str, x: Tensor, axis: Any) -> int:
+def axis_of(name: str, x: Tensor, axis: int) -> int:
     """One axis of x, counted from the first."""
-    found = whole(f"{name}: axis", axis)
-    if not -x.ndim <= found < x.ndim:
-        raise IndexingError(f"{name}: axis {found} of an array of shape {x.shape}, which has none")
-    return found % x.ndim
-
-
-def pair(name: str, value: Any) -> tuple[int, int]:
-    """A size of images as (rows, columns); one number stands for both."""
-    if _several(value):
-        both = tuple([whole(name, v) for v in value])
-        if len(both) != 2:
-            raise ArgumentError(f"{name}={value!r}: give one number, or (rows, columns)")
-        return both
-    return (whole(name, value),) * 2
+    if not -x.ndim <= axis < x.ndim:
+        raise IndexingError(f"{name}: axis {axis} of an array of shape {x.shape}, which has none")
+    return axis % x.ndim

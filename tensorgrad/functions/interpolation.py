@@ -5,10 +5,10 @@ from __future__ import annotations
 from ..backend import namespace
 from ..core import Tensor
 from ..errors import ArgumentError, ShapeError
-from ..typing import ArrayLike
-from ..words import explains_names
+from ..settings import gate
+from ..typing import ArrayLike, Number, Positive
 from .elementwise import remainder, where
-from .inputs import as_tensor, floating, operands, real, whole
+from .inputs import as_tensor, floating, operands
 from .shape import concatenate, flip, stack
 
 __all__ = ["addcdiv", "addcmul", "interp", "lerp", "polyval", "vander"]
@@ -26,7 +26,7 @@ def lerp(a: ArrayLike, b: ArrayLike, weight: ArrayLike) -> Tensor:
     return where(w < 0.5, a + w * step, b - (1 - w) * step)
 
 
-@explains_names
+@gate
 def addcmul(x: ArrayLike, a: ArrayLike, b: ArrayLike, value: float = 1.0) -> Tensor:
     """x + value * a * b; all three broadcast.
 
@@ -37,7 +37,7 @@ def addcmul(x: ArrayLike, a: ArrayLike, b: ArrayLike, value: float = 1.0) -> Ten
     return x + value * (as_tensor(a) * b)
 
 
-@explains_names
+@gate
 def addcdiv(x: ArrayLike, a: ArrayLike, b: ArrayLike, value: float = 1.0) -> Tensor:
     """x + value * a / b; all three broadcast.
 
@@ -48,7 +48,7 @@ def addcdiv(x: ArrayLike, a: ArrayLike, b: ArrayLike, value: float = 1.0) -> Ten
     return x + value * (as_tensor(a) / b)
 
 
-@explains_names
+@gate
 def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Tensor:
     """The powers of each number, a Vandermonde matrix. (n,) -> (n, N).
 
@@ -64,7 +64,7 @@ def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Tens
     x = as_tensor(x)
     if x.ndim != 1:
         raise ShapeError(f"vander: x of shape {x.shape} must have one axis")
-    n = x.size if N is None else whole("vander: N", N)
+    n = x.size if N is None else N
     if n < 0:
         raise ArgumentError(f"vander: N={n} is negative")
     if n == 0:
@@ -96,14 +96,14 @@ def polyval(p: ArrayLike, x: ArrayLike) -> Tensor:
     return y
 
 
-@explains_names
+@gate
 def interp(
     x: ArrayLike,
     xp: ArrayLike,
     fp: ArrayLike,
-    left: float | None = None,
-    right: float | None = None,
-    period: float | None = None,
+    left: Number | None = None,
+    right: Number | None = None,
+    period: Positive | None = None,
 ) -> Tensor:
     """The piecewise linear function through the points (xp, fp), at each x.
 
@@ -113,7 +113,7 @@ def interp(
         left, right: the values below xp[0] and above xp[-1]; fp[0] and fp[-1] where left out.
         period: of xp; left and right are then ignored.
     Raises: ShapeError if xp and fp do not have the same single axis, or are empty; ArgumentError
-        for a period of 0.
+        unless the period is above 0.
 
     The gradients for x are the slopes of the pieces, at a point that of the piece on its right.
 
@@ -126,8 +126,6 @@ def interp(
         found = f"xp {points.shape} and fp {values.shape}"
         raise ShapeError(f"interp: {found} must be points on one axis, one or more")
     if period is not None:
-        if (period := abs(real("interp: period", period))) == 0:
-            raise ArgumentError("interp: period=0 is no period")
         left = right = None
         at, points = remainder(at, period), remainder(points, period)
         order = namespace(points.data).argsort(points.data)

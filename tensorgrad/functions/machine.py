@@ -14,10 +14,10 @@ from ..backend import is_floating
 from ..core import Tensor
 from ..errors import ArgumentError
 from ..ops import machine as ops
-from ..typing import ArrayLike
-from ..words import explains_names
+from ..settings import gate
+from ..typing import ArrayLike, Number
 from .elementwise import abs, maximum, minimum, sign, trunc, where
-from .inputs import as_tensor, floating, operands, real
+from .inputs import as_tensor, floating, operands
 from .logic import equal, isinf, isnan
 
 __all__ = [
@@ -128,13 +128,13 @@ def fmin(a: ArrayLike, b: ArrayLike) -> Tensor:
     return minimum(where(isnan(a), b, a), where(isnan(b), a, b))
 
 
-@explains_names
+@gate
 def nan_to_num(
     x: ArrayLike,
     copy: bool = True,
-    nan: float = 0.0,
-    posinf: float | None = None,
-    neginf: float | None = None,
+    nan: Number = 0.0,
+    posinf: Number | None = None,
+    neginf: Number | None = None,
 ) -> Tensor:
     """x with NaN and infinities replaced by numbers. The gradient of those is 0.
 
@@ -155,10 +155,10 @@ def nan_to_num(
     if not is_floating(x.dtype):
         return +x
     largest = _largest(x.dtype)
-    high = largest if posinf is None else real("nan_to_num: posinf", posinf)
-    low = -largest if neginf is None else real("nan_to_num: neginf", neginf)
+    high = largest if posinf is None else posinf
+    low = -largest if neginf is None else neginf
     y = where(equal(x, math.inf), high, where(equal(x, -math.inf), low, x))
-    return where(isnan(x), real("nan_to_num: nan", nan), y)
+    return where(isnan(x), nan, y)
 
 
 def _largest(dtype: np.dtype[Any]) -> float:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from ..core import Tensor
-from ..errors import ArgumentError
 from ..ops import norm as ops
-from ..typing import ArrayLike
-from ..words import explains_names
-from .inputs import floating, operands, real, whole
+from ..settings import gate
+from ..typing import ArrayLike, Count, NonNegative
+from .inputs import floating, operands
 
 
-@explains_names
+@gate
 def layer_norm(
     x: ArrayLike,
     weight: ArrayLike | None = None,
     bias: ArrayLike | None = None,
     *,
-    eps: float = 1e-5,
+    eps: NonNegative = 1e-5,
 ) -> Tensor:
     """(x - mean) / sqrt(var + eps) * weight + bias over the last axis (Ba et al. 2016).
 
@@ -31,11 +30,11 @@ def layer_norm(
            [-1.,  1.]], dtype=float32)
     """
     x, weight, bias = operands(x, weight, bias)
-    return ops.layer_norm(floating(x), weight, bias, eps=real("layer_norm: eps", eps))[0]
+    return ops.layer_norm(floating(x), weight, bias, eps=eps)[0]
 
 
-@explains_names
-def rms_norm(x: ArrayLike, weight: ArrayLike | None = None, *, eps: float = 1e-6) -> Tensor:
+@gate
+def rms_norm(x: ArrayLike, weight: ArrayLike | None = None, *, eps: NonNegative = 1e-6) -> Tensor:
     """x / sqrt(mean(x^2) + eps) * weight over the last axis (Zhang & Sennrich 2019).
 
     Args:
@@ -48,16 +47,16 @@ def rms_norm(x: ArrayLike, weight: ArrayLike | None = None, *, eps: float = 1e-6
     array([[1.2, 1.6, 0. , 0. ]], dtype=float32)
     """
     x, weight = operands(x, weight)
-    return ops.rms_norm(floating(x), weight, eps=real("rms_norm: eps", eps))[0]
+    return ops.rms_norm(floating(x), weight, eps=eps)[0]
 
 
-@explains_names
+@gate
 def batch_norm(
     x: ArrayLike,
     weight: ArrayLike | None = None,
     bias: ArrayLike | None = None,
     *,
-    eps: float = 1e-5,
+    eps: NonNegative = 1e-5,
 ) -> Tensor:
     """(x - mean) / sqrt(var + eps) * weight + bias for each channel, with the statistics of this
     batch: over all axes of `x` but 1 (Ioffe & Szegedy 2015).
@@ -77,17 +76,17 @@ def batch_norm(
            [ 1.,  1.]], dtype=float32)
     """
     x, weight, bias = operands(x, weight, bias)
-    return ops.batch_norm(floating(x), weight, bias, eps=real("batch_norm: eps", eps))[0]
+    return ops.batch_norm(floating(x), weight, bias, eps=eps)[0]
 
 
-@explains_names
+@gate
 def group_norm(
     x: ArrayLike,
     weight: ArrayLike | None = None,
     bias: ArrayLike | None = None,
     *,
-    groups: int,
-    eps: float = 1e-5,
+    groups: Count,
+    eps: NonNegative = 1e-5,
 ) -> Tensor:
     """(x - mean) / sqrt(var + eps) * weight + bias, with the statistics of each example's groups
     of neighbouring channels (Wu & He 2018).
@@ -104,14 +103,11 @@ def group_norm(
     >>> group_norm([[1.0, 3.0, 20.0, 40.0]], groups=2).numpy().round(3)
     array([[-1.,  1., -1.,  1.]], dtype=float32)
     """
-    if (parts := whole("group_norm: groups", groups)) < 1:
-        raise ArgumentError(f"group_norm: groups={groups!r} must be 1 or more")
     x, weight, bias = operands(x, weight, bias)
-    eps = real("group_norm: eps", eps)
-    return ops.group_norm(floating(x), weight, bias, groups=parts, eps=eps)[0]
+    return ops.group_norm(floating(x), weight, bias, groups=groups, eps=eps)[0]
 
 
-@explains_names
+@gate
 def channel_affine(
     x: ArrayLike, scale: ArrayLike | None = None, shift: ArrayLike | None = None
 ) -> Tensor:

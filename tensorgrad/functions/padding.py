@@ -4,7 +4,7 @@ a constant by the op, numbers that are repeated by their indices, statistics by 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -14,9 +14,9 @@ from ..creation import asarray, owned
 from ..errors import ArgumentError, GraphError, IndexingError, ShapeError
 from ..ops import discrete, reduce
 from ..ops import shape as ops
+from ..settings import Own, Whole, gate, take
 from ..typing import ArrayLike
-from ..words import explains_names
-from .inputs import as_tensor, choice, whole
+from .inputs import as_tensor
 
 PadMode: TypeAlias = Literal[
     "constant",
@@ -31,6 +31,11 @@ PadMode: TypeAlias = Literal[
     "linear_ramp",
     "empty",
 ]
+Widths: TypeAlias = Annotated[
+    "int | Sequence[Any] | Mapping[int, Any]", Own("a whole number, or pairs of them")
+]
+Lengths: TypeAlias = Annotated["int | Sequence[Any] | None", Own("a whole number, or pairs")]
+Ends: TypeAlias = Annotated["float | Sequence[Any]", Own("a number, or pairs of them")]
 # A mode -> the option it takes.
 _MODES: dict[str, str | None] = {
     "constant": "constant_values",
@@ -53,15 +58,15 @@ _UNSET: dict[str, Any] = {
 }
 
 
-@explains_names
+@gate
 def pad(
     x: ArrayLike,
-    pad_width: int | Sequence[Any] | Mapping[int, Any],
+    pad_width: Widths,
     mode: PadMode = "constant",
     *,
-    constant_values: float | Sequence[Any] = 0,
-    stat_length: int | Sequence[Any] | None = None,
-    end_values: float | Sequence[Any] = 0,
+    constant_values: Ends = 0,
+    stat_length: Lengths = None,
+    end_values: Ends = 0,
     reflect_type: Literal["even", "odd"] = "even",
 ) -> Tensor:
     """`x` made longer at both ends of its axes, as `np.pad` does. Differentiable in every mode.
@@ -86,14 +91,12 @@ def pad(
     [3.0, 2.0, 1.0, 2.0, 3.0, 2.0]
     """
     given, x = x, as_tensor(x)
-    if callable(mode):
-        raise ArgumentError("pad: a function as mode has no gradient: join its parts with concat")
     options = (constant_values, stat_length, end_values, reflect_type)
-    known = _MODES[choice("pad: mode", mode, _MODES)]
+    known = _MODES[mode]
     for (name, unset), value in zip(_UNSET.items(), options, strict=True):
         if value is not unset and name != known:
             raise ArgumentError(f"pad: mode {mode!r} does not use {name}, got {name}={value!r}")
-    odd = choice("pad: reflect_type", reflect_type, ("even", "odd")) == "odd"
+    odd = reflect_type == "odd"
     widths = _widths(pad_width, x.ndim)
     if not any(map(any, widths)):
         return ops.identity(owned(given))
@@ -163,7 +166,7 @@ def _widths(value: Any, ndim: int) -> list[list[int]]:
         return _whole_pairs("pad_width", value, ndim, least=0)
     widths = [[0, 0] for _ in range(ndim)]
     for axis, width in value.items():
-        if not -ndim <= whole("pad: axis", axis) < ndim:
+        if not -ndim <= take("pad", "axis", Whole(), axis) < ndim:
             raise IndexingError(f"pad: pad_width={value!r} names axis {axis} of {ndim}")
         widths[axis] = _whole_pairs("pad_width", width, 1, least=0)[0]
     return widths

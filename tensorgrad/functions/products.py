@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated, TypeAlias
+
 from ..core import Tensor
 from ..ops import matmul as ops
+from ..settings import Either, Nothing, Word, gate
 from ..typing import ArrayLike
-from ..words import explains_names
-from .inputs import choice, operands
+from .inputs import operands
+
+Fused: TypeAlias = Annotated["str | None", Either(Word(*ops.ACTIVATIONS, "gelu"), Nothing())]
 
 
 def matmul(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -26,9 +30,9 @@ def matmul(a: ArrayLike, b: ArrayLike) -> Tensor:
     return ops.matmul(*operands(a, b))
 
 
-@explains_names
+@gate
 def dense(
-    x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None, *, activation: str | None = None
+    x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None, *, activation: Fused = None
 ) -> Tensor:
     """activation(x @ w + b) in one op: (..., n_in) -> (..., n_out).
 
@@ -42,7 +46,7 @@ def dense(
     [[0.0]]
     """
     inputs = operands(x, w, b)
-    name = choice("dense: activation", activation or "none", (*ops.ACTIVATIONS, "gelu"))
+    name = activation or "none"
     if name == "gelu":  # whose gradient needs x @ w + b, its second output
         return ops.dense_gelu(*inputs)[0]
     return ops.dense(*inputs, activation=name)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from ..core import Tensor
 from ..creation import random_state
-from ..errors import ArgumentError
 from ..ops import random as ops
-from ..typing import ArrayLike
-from ..words import explains_names
-from .inputs import as_tensor, floating, operands, real
+from ..settings import gate
+from ..typing import ArrayLike, Probability
+from .inputs import as_tensor, floating, operands
 
 
-@explains_names
-def dropout(x: ArrayLike, p: float = 0.5, *, state: ArrayLike | None = None) -> Tensor:
+@gate
+def dropout(x: ArrayLike, p: Probability = 0.5, *, state: ArrayLike | None = None) -> Tensor:
     """Each number zeroed with probability `p`, the rest divided by 1 - p (Srivastava et al. 2014).
 
     Args:
@@ -32,7 +31,5 @@ def dropout(x: ArrayLike, p: float = 0.5, *, state: ArrayLike | None = None) -> 
     [0.0, 1.333]
     """
     made: Tensor = floating(as_tensor(x))
-    if not 0 <= (chance := real("dropout: p", p)) < 1:
-        raise ArgumentError(f"dropout: p={p!r} must be a probability from 0 to below 1")
     drawn = random_state(made.backend, made.size) if state is None else state
-    return ops.dropout(*operands(made, drawn), p=chance)
+    return ops.dropout(*operands(made, drawn), p=p)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from ..core import Tensor
 from ..ops import recurrent as ops
+from ..settings import gate
 from ..typing import ArrayLike
-from ..words import explains_names
-from .inputs import choice, operands
+from .inputs import operands
 
 
-@explains_names
+@gate
 def lstm(
     x: ArrayLike,
     h0: ArrayLike | None,
@@ -39,7 +41,7 @@ def lstm(
     return y, h, c
 
 
-@explains_names
+@gate
 def gru(
     x: ArrayLike,
     h0: ArrayLike | None,
@@ -70,7 +72,7 @@ def gru(
     return y, h
 
 
-@explains_names
+@gate
 def rnn(
     x: ArrayLike,
     h0: ArrayLike | None,
@@ -78,7 +80,7 @@ def rnn(
     u: ArrayLike,
     b: ArrayLike | None = None,
     *,
-    activation: str = "tanh",
+    activation: Literal["tanh", "relu"] = "tanh",
 ) -> tuple[Tensor, Tensor]:
     """Simple recurrence (Elman 1990): h = activation(x_t @ w + h @ u + b) for each step of a
     sequence.
@@ -95,5 +97,4 @@ def rnn(
     >>> y.shape, h.shape
     ((2, 5, 4), (2, 4))
     """
-    activation = choice("rnn: activation", activation, ops.ACTIVATIONS)
     return ops.rnn(*operands(x, h0, w, u, b), activation=activation)

@@ -14,14 +14,14 @@ from ..creation import beside
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..ops import discrete, elementwise
 from ..ops import reduce as ops
+from ..settings import gate
 from ..typing import ArrayLike, Axes, Axis, DType
-from ..words import explains_names
-from .inputs import as_tensor, axes_of, real, whole
+from .inputs import as_tensor
 
 # --- sums, products, means ----------------------------------------------------------------------
 
 
-@explains_names
+@gate
 def sum(
     x: ArrayLike,
     axis: Axes = None,
@@ -53,12 +53,12 @@ def sum(
     x = _cast("sum", x, dtype)
     if where is not None:
         x = elementwise.where(_mask("sum", where, x), x, 0)
-    y = ops.sum_(x, axis=axes_of("sum: axis", axis), keepdims=keepdims)
+    y = ops.sum_(x, axis=axis, keepdims=keepdims)
     y = y if initial is None else elementwise.add(y, _initial("sum", initial))
     return y if dtype is None else _cast("sum", y, dtype)
 
 
-@explains_names
+@gate
 def prod(
     x: ArrayLike,
     axis: Axes = None,
@@ -88,12 +88,12 @@ def prod(
     x = _cast("prod", x, dtype)
     if where is not None:
         x = elementwise.where(_mask("prod", where, x), x, 1)
-    y = ops.prod(x, axis=axes_of("prod: axis", axis), keepdims=keepdims)
+    y = ops.prod(x, axis=axis, keepdims=keepdims)
     y = y if initial is None else elementwise.multiply(y, _initial("prod", initial))
     return y if dtype is None else _cast("prod", y, dtype)
 
 
-@explains_names
+@gate
 def mean(
     x: ArrayLike,
     axis: Axes = None,
@@ -118,20 +118,19 @@ def mean(
     [[1.5], [3.5]]
     """
     x = _cast("mean", x, dtype, floating=True)
-    axis = axes_of("mean: axis", axis)
     if where is None:
         return ops.mean(x, axis=axis, keepdims=keepdims)
     return ops.narrow(_mean(ops.widened(x), _mask("mean", where, x), axis, keepdims), x)
 
 
-@explains_names
+@gate
 def var(
     x: ArrayLike,
     axis: Axes = None,
     dtype: DType = None,
     *,
-    ddof: float = 0,
-    correction: float | None = None,
+    ddof: int | float = 0,
+    correction: int | float | None = None,
     keepdims: bool = False,
     where: ArrayLike | None = None,
 ) -> Tensor:
@@ -154,17 +153,17 @@ def var(
     (1.0, 2.0)
     """
     freedom = _freedom("var", ddof, correction)
-    return _var("var", x, axes_of("var: axis", axis), dtype, freedom, keepdims, where)
+    return _var("var", x, axis, dtype, freedom, keepdims, where)
 
 
-@explains_names
+@gate
 def std(
     x: ArrayLike,
     axis: Axes = None,
     dtype: DType = None,
     *,
-    ddof: float = 0,
-    correction: float | None = None,
+    ddof: int | float = 0,
+    correction: int | float | None = None,
     keepdims: bool = False,
     where: ArrayLike | None = None,
 ) -> Tensor:
@@ -181,11 +180,11 @@ def std(
     (1.0, 3.0)
     """
     freedom = _freedom("std", ddof, correction)
-    y = _var("std", x, axes_of("std: axis", axis), dtype, freedom, keepdims, where)
+    y = _var("std", x, axis, dtype, freedom, keepdims, where)
     return elementwise.sqrt(y)
 
 
-@explains_names
+@gate
 def logsumexp(x: ArrayLike, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
     """log(sum(exp(x))) over `axis`, shifted by the maximum so that nothing overflows.
 
@@ -201,13 +200,13 @@ def logsumexp(x: ArrayLike, axis: Axes = None, *, keepdims: bool = False) -> Ten
     >>> logsumexp([1000.0, 1000.0]).numpy().round(2).tolist() == np.float32(1000.69).tolist()
     True
     """
-    return ops.logsumexp(as_tensor(x), axis=axes_of("logsumexp: axis", axis), keepdims=keepdims)
+    return ops.logsumexp(as_tensor(x), axis=axis, keepdims=keepdims)
 
 
 # --- extremes -----------------------------------------------------------------------------------
 
 
-@explains_names
+@gate
 def max(
     x: ArrayLike,
     axis: Axes = None,
@@ -238,7 +237,7 @@ def max(
     return _extreme(ops.max_, elementwise.maximum, x, axis, keepdims, initial, where)
 
 
-@explains_names
+@gate
 def min(
     x: ArrayLike,
     axis: Axes = None,
@@ -262,7 +261,7 @@ def min(
     return _extreme(ops.min_, elementwise.minimum, x, axis, keepdims, initial, where)
 
 
-@explains_names
+@gate
 def argmax(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
     """The index of the largest number along `axis`, of equal ones the first; of NaNs the first.
 
@@ -277,10 +276,10 @@ def argmax(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Tensor
     >>> argmax([[1.0, 5.0], [7.0, 3.0]], axis=1).tolist()
     [1, 0]
     """
-    return ops.argmax(as_tensor(x), axis=_one_axis("argmax", axis), keepdims=keepdims)
+    return ops.argmax(as_tensor(x), axis=axis, keepdims=keepdims)
 
 
-@explains_names
+@gate
 def argmin(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
     """The index of the smallest number along `axis`, of equal ones the first; of NaNs the first.
 
@@ -291,13 +290,13 @@ def argmin(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Tensor
     >>> argmin([[1.0, 5.0], [7.0, 3.0]], axis=1).tolist()
     [0, 1]
     """
-    return ops.argmin(as_tensor(x), axis=_one_axis("argmin", axis), keepdims=keepdims)
+    return ops.argmin(as_tensor(x), axis=axis, keepdims=keepdims)
 
 
 # --- truth values -------------------------------------------------------------------------------
 
 
-@explains_names
+@gate
 def all(
     x: ArrayLike, axis: Axes = None, *, keepdims: bool = False, where: ArrayLike | None = None
 ) -> Tensor:
@@ -318,10 +317,10 @@ def all(
     x = as_tensor(x)
     if where is not None:
         x = discrete.logical_or(x, discrete.logical_not(_mask("all", where, x)))
-    return ops.all_(x, axis=axes_of("all: axis", axis), keepdims=keepdims)
+    return ops.all_(x, axis=axis, keepdims=keepdims)
 
 
-@explains_names
+@gate
 def any(
     x: ArrayLike, axis: Axes = None, *, keepdims: bool = False, where: ArrayLike | None = None
 ) -> Tensor:
@@ -342,13 +341,13 @@ def any(
     x = as_tensor(x)
     if where is not None:
         x = discrete.logical_and(x, _mask("any", where, x))
-    return ops.any_(x, axis=axes_of("any: axis", axis), keepdims=keepdims)
+    return ops.any_(x, axis=axis, keepdims=keepdims)
 
 
 # --- softmax ------------------------------------------------------------------------------------
 
 
-@explains_names
+@gate
 def softmax(x: ArrayLike, axis: Axes = -1) -> Tensor:
     """Exponentials along `axis`, scaled to sum to 1: exp(x - max) / sum(exp(x - max)).
 
@@ -364,10 +363,10 @@ def softmax(x: ArrayLike, axis: Axes = -1) -> Tensor:
     >>> softmax([0.0, math.log(3.0)]).numpy().round(2)
     array([0.25, 0.75], dtype=float32)
     """
-    return ops.softmax(as_tensor(x), axis=axes_of("softmax: axis", axis))
+    return ops.softmax(as_tensor(x), axis=axis)
 
 
-@explains_names
+@gate
 def log_softmax(x: ArrayLike, axis: Axes = -1) -> Tensor:
     """log(softmax(x)) along `axis`: x - max - log(sum(exp(x - max))), exact where softmax
     underflows.
@@ -381,7 +380,7 @@ def log_softmax(x: ArrayLike, axis: Axes = -1) -> Tensor:
     >>> log_softmax([0.0, 1000.0]).tolist()
     [-1000.0, 0.0]
     """
-    return ops.log_softmax(as_tensor(x), axis=axes_of("log_softmax: axis", axis))
+    return ops.log_softmax(as_tensor(x), axis=axis)
 
 
 # --- what they share ----------------------------------------------------------------------------
@@ -392,8 +391,6 @@ def _cast(name: str, x: ArrayLike, dtype: DType, floating: bool = False) -> Tens
     x = as_tensor(x)
     if dtype is None:
         return x
-    if isinstance(dtype, bool):
-        raise ArgumentError(f"{name}: the third argument is dtype; write keepdims={dtype}")
     if floating and not is_floating(dtype_of(dtype)):
         raise DTypeError(f"{name}: dtype={dtype!r} holds no fractions: give a floating one")
     return x.astype(dtype)
@@ -424,8 +421,7 @@ def _freedom(name: str, ddof: float, correction: float | None) -> float:
             f"{name}: ddof={ddof} and correction={correction} are two words for one number: "
             "give one of them"
         )
-    given, word = (ddof, "ddof") if correction is None else (correction, "correction")
-    return given if isinstance(given, int) else real(f"{name}: {word}", given)
+    return ddof if correction is None else correction
 
 
 def _count(mask: Tensor, x: Tensor, axis: Axes, keepdims: bool) -> Tensor:
@@ -468,7 +464,6 @@ def _extreme(
 ) -> Tensor:
     """`max` or `min`, the extreme `of_two` numbers being that of one and the other."""
     t = as_tensor(x)
-    axis = axes_of(f"{reduce.name}: axis", axis)
     if initial is None:
         if where is not None:
             raise ArgumentError(
@@ -483,11 +478,3 @@ def _extreme(
         return of_two(reduce(t, axis=axis, keepdims=keepdims), first)
     none = ops.sum_(t, axis=axis, keepdims=keepdims).astype(t.dtype)  # NumPy refuses max and min
     return elementwise.add(none, first)
-
-
-def _one_axis(name: str, axis: Axis) -> int | None:
-    if isinstance(axis, (tuple, list)):
-        raise ArgumentError(
-            f"{name}: axis={axis!r}: it takes one axis; reshape several into one before"
-        )
-    return None if axis is None else whole(f"{name}: axis", axis)

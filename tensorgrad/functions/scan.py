@@ -16,9 +16,9 @@ from ..errors import ArgumentError, ShapeError
 from ..ops import elementwise as el
 from ..ops import scan as ops
 from ..ops.reduce import narrow, widened
+from ..settings import gate
 from ..typing import ArrayLike, Axis, DType, ValuesIndices
-from ..words import explains_names
-from .inputs import as_tensor, axis_of, real, whole
+from .inputs import as_tensor, axis_of
 from .reduce import sum
 from .shape import broadcast_to, concatenate, moveaxis, reshape
 
@@ -46,7 +46,7 @@ def _line(name: str, x: ArrayLike, axis: Axis, dtype: DType) -> tuple[Tensor, in
     return (reshape(x, -1), 0) if axis is None else (x, axis_of(name, x, axis))
 
 
-@explains_names
+@gate
 def cumsum(
     x: ArrayLike, axis: Axis = None, dtype: DType = None, *, reverse: bool = False
 ) -> Tensor:
@@ -68,7 +68,7 @@ def cumsum(
     return y if dtype is None else y.astype(dtype)
 
 
-@explains_names
+@gate
 def cumprod(x: ArrayLike, axis: Axis = None, dtype: DType = None) -> Tensor:
     """The products of the elements up to each along an axis: y[i] = x[0] * ... * x[i]. The gradient
     is right where elements are 0, too.
@@ -104,7 +104,7 @@ def _cumulative(
     return concatenate([Tensor(start), y], along)
 
 
-@explains_names
+@gate
 def cumulative_sum(
     x: ArrayLike, *, axis: Axis = None, dtype: DType = None, include_initial: bool = False
 ) -> Tensor:
@@ -122,7 +122,7 @@ def cumulative_sum(
     return _cumulative("cumulative_sum", cumsum, x, axis, dtype, 0 if include_initial else None)
 
 
-@explains_names
+@gate
 def cumulative_prod(
     x: ArrayLike, *, axis: Axis = None, dtype: DType = None, include_initial: bool = False
 ) -> Tensor:
@@ -137,7 +137,7 @@ def cumulative_prod(
     return _cumulative("cumulative_prod", cumprod, x, axis, dtype, 1 if include_initial else None)
 
 
-@explains_names
+@gate
 def linear_scan(a: ArrayLike, x: ArrayLike, axis: int = 0, *, reverse: bool = False) -> Tensor:
     """The linear recurrence y[i] = a[i] y[i - 1] + x[i] along an axis, y[-1] = 0: discounted
     returns, exponential averages, diagonal state space models (Blelloch 1990).
@@ -160,7 +160,7 @@ def linear_scan(a: ArrayLike, x: ArrayLike, axis: int = 0, *, reverse: bool = Fa
     return ops.linear_scan(broadcast_to(a, x.shape), x, axis=axis, reverse=reverse)
 
 
-@explains_names
+@gate
 def logcumsumexp(x: ArrayLike, axis: int) -> Tensor:
     """log(cumsum(exp(x))) along an axis, shifted by the running maximum so that nothing overflows,
     and no early element underflows beside a later one.
@@ -183,7 +183,7 @@ def logcumsumexp(x: ArrayLike, axis: int) -> Tensor:
     return narrow(el.where(none, -math.inf, el.log(el.where(none, 1.0, total)) + base), x)
 
 
-@explains_names
+@gate
 def cummax(x: ArrayLike, axis: int) -> ValuesIndices:
     """The largest element up to each along an axis, and its index.
 
@@ -199,7 +199,7 @@ def cummax(x: ArrayLike, axis: int) -> ValuesIndices:
     return ValuesIndices(*ops.running_extreme(x, axis=axis, largest=True))
 
 
-@explains_names
+@gate
 def cummin(x: ArrayLike, axis: int) -> ValuesIndices:
     """The smallest element up to each along an axis, and its index.
 
@@ -218,7 +218,7 @@ def cummin(x: ArrayLike, axis: int) -> ValuesIndices:
 # --- differences ----------------------------------------------------------------------------------
 
 
-@explains_names
+@gate
 def diff(
     x: ArrayLike,
     n: int = 1,
@@ -240,7 +240,7 @@ def diff(
     >>> diff([1.0, 4.0, 9.0, 16.0], n=2).tolist()
     [2.0, 2.0]
     """
-    x, n, axis = as_tensor(x), whole("diff: n", n), whole("diff: axis", axis)
+    x = as_tensor(x)
     if n < 0:
         raise ArgumentError(f"diff: n={n} is negative; 0 gives x itself")
     ends = [e if e is None else as_tensor(e) for e in (prepend, x, append)]
@@ -269,7 +269,7 @@ def _slice(x: Tensor, axis: int, start: int | None, stop: int | None) -> Tensor:
     return x[_at(axis % x.ndim, start, stop)]
 
 
-@explains_names
+@gate
 def ediff1d(
     x: ArrayLike, to_end: ArrayLike | None = None, to_begin: ArrayLike | None = None
 ) -> Tensor:
@@ -283,7 +283,7 @@ def ediff1d(
     return concatenate([reshape(beside(p, x), -1).astype(x.dtype) for p in parts if p is not None])
 
 
-@explains_names
+@gate
 def unwrap(
     x: ArrayLike, discont: float | None = None, axis: int = -1, *, period: float = 2 * math.pi
 ) -> Tensor:
@@ -297,18 +297,18 @@ def unwrap(
     >>> unwrap([0.0, 3.0, 2.0], period=4.0).tolist()
     [0.0, -1.0, -2.0]
     """
-    x, period = as_tensor(x), real("unwrap: period", period)
+    x = as_tensor(x)
     axis = axis_of("unwrap", x, axis)
     step = diff(x.detach(), axis=axis)
     half = period / 2
-    least = half if discont is None else max(half, real("unwrap: discont", discont))
+    least = half if discont is None else max(half, discont)
     near = (step + half) % period - half
     near = el.where((near == -half) & (step > 0), half, near)
     more = cumsum(el.where(el.abs_(step) < least, 0.0, near - step), axis)
     return x + concatenate([_slice(x.detach(), axis, 0, 1) * 0, more], axis)
 
 
-@explains_names
+@gate
 def trapezoid(y: ArrayLike, x: ArrayLike | None = None, dx: float = 1.0, axis: int = -1) -> Tensor:
     """The integral along an axis by the trapezoidal rule: sum((y[i] + y[i + 1]) / 2 * step).
 
@@ -332,7 +332,7 @@ def trapezoid(y: ArrayLike, x: ArrayLike | None = None, dx: float = 1.0, axis: i
     return sum(el.multiply(both, step) / 2, axis)
 
 
-@explains_names
+@gate
 def gradient(
     x: ArrayLike,
     *spacing: ArrayLike,

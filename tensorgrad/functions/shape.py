@@ -7,28 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 from ..backend import NUMBERS, is_floating
 from ..core import Tensor
 from ..creation import asarray, owned
 from ..errors import ArgumentError
 from ..ops import shape as ops
-from ..typing import ArrayLike, Axes, Axis, Shape
-from ..words import explains_names
-from .inputs import axes_of, axis_of, operands, whole
+from ..settings import Either, Nothing, Own, Whole, gate
+from ..typing import ArrayLike, Axes, Shape
+from .inputs import axis_of, operands
 
 # --- axes and shapes ------------------------------------------------------------------------------
 
 
-def _shape(name: str, value: Any) -> tuple[int, ...]:
-    found = axes_of(name, value)
-    if found is None:
-        raise ArgumentError(f"{name}=None: a shape is a whole number or a tuple of them")
-    return found if isinstance(found, tuple) else (found,)
-
-
-@explains_names
+@gate
 def reshape(x: ArrayLike, shape: Shape) -> Tensor:
     """The same numbers in row-major order under another shape: a view where memory allows it.
 
@@ -39,10 +32,10 @@ def reshape(x: ArrayLike, shape: Shape) -> Tensor:
     >>> reshape([1.0, 2.0, 3.0, 4.0], (2, -1)).tolist()
     [[1.0, 2.0], [3.0, 4.0]]
     """
-    return ops.reshape(owned(x), shape=_shape("reshape: shape", shape))
+    return ops.reshape(owned(x), shape=shape)
 
 
-@explains_names
+@gate
 def transpose(x: ArrayLike, axes: Axes = None) -> Tensor:
     """A view with the axes permuted; `permute_dims` and `permute` are the same function.
 
@@ -57,14 +50,13 @@ def transpose(x: ArrayLike, axes: Axes = None) -> Tensor:
     >>> transpose(np.zeros((2, 3, 4)), (1, 0, -1)).shape
     (3, 2, 4)
     """
-    axes = axes_of("transpose: axes", axes)
     return ops.transpose(owned(x), axes=(axes,) if isinstance(axes, int) else axes)
 
 
 permute_dims = permute = transpose
 
 
-@explains_names
+@gate
 def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
     """A view with the axes `source` moved to the places `destination`, the others kept in order.
 
@@ -76,12 +68,12 @@ def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Seque
     """
     return ops.moveaxis(
         owned(x),
-        source=axes_of("moveaxis: source", source),
-        destination=axes_of("moveaxis: destination", destination),
+        source=source,
+        destination=destination,
     )
 
 
-@explains_names
+@gate
 def swapaxes(x: ArrayLike, axis1: int, axis2: int) -> Tensor:
     """A view with two axes exchanged.
 
@@ -90,11 +82,10 @@ def swapaxes(x: ArrayLike, axis1: int, axis2: int) -> Tensor:
     >>> swapaxes(np.zeros((2, 3, 4)), 0, -1).shape
     (4, 3, 2)
     """
-    axis1, axis2 = whole("swapaxes: axis1", axis1), whole("swapaxes: axis2", axis2)
     return ops.swapaxes(owned(x), axis1=axis1, axis2=axis2)
 
 
-@explains_names
+@gate
 def squeeze(x: ArrayLike, axis: Axes = None) -> Tensor:
     """A view without axes of length 1.
 
@@ -105,10 +96,10 @@ def squeeze(x: ArrayLike, axis: Axes = None) -> Tensor:
     >>> squeeze(np.zeros((1, 3, 1)), axis=-1).shape
     (1, 3)
     """
-    return ops.squeeze(owned(x), axis=axes_of("squeeze: axis", axis))
+    return ops.squeeze(owned(x), axis=axis)
 
 
-@explains_names
+@gate
 def expand_dims(x: ArrayLike, axis: int | Sequence[int]) -> Tensor:
     """A view with axes of length 1 inserted; `x[:, None]` is another way to write it.
 
@@ -119,10 +110,10 @@ def expand_dims(x: ArrayLike, axis: int | Sequence[int]) -> Tensor:
     >>> expand_dims([1.0, 2.0], axis=(0, -1)).shape
     (1, 2, 1)
     """
-    return ops.expand_dims(owned(x), axis=_shape("expand_dims: axis", axis))
+    return ops.expand_dims(owned(x), axis=(axis,) if isinstance(axis, int) else axis)
 
 
-@explains_names
+@gate
 def flip(x: ArrayLike, axis: Axes = None) -> Tensor:
     """A view with the order of the elements reversed along `axis`, along all where left out.
 
@@ -131,10 +122,10 @@ def flip(x: ArrayLike, axis: Axes = None) -> Tensor:
     >>> flip([[1.0, 2.0], [3.0, 4.0]], axis=1).tolist()
     [[2.0, 1.0], [4.0, 3.0]]
     """
-    return ops.flip(owned(x), axis=axes_of("flip: axis", axis))
+    return ops.flip(owned(x), axis=axis)
 
 
-@explains_names
+@gate
 def broadcast_to(x: ArrayLike, shape: Shape) -> Tensor:
     """`x` repeated to a shape, as a read-only view: no number is copied. The gradient is summed
     over the repetitions.
@@ -144,7 +135,7 @@ def broadcast_to(x: ArrayLike, shape: Shape) -> Tensor:
     >>> broadcast_to([1.0, 2.0], (2, 2)).tolist()
     [[1.0, 2.0], [1.0, 2.0]]
     """
-    return ops.broadcast_to(owned(x), shape=_shape("broadcast_to: shape", shape))
+    return ops.broadcast_to(owned(x), shape=shape)
 
 
 def identity(x: ArrayLike) -> Tensor:
@@ -160,11 +151,15 @@ def identity(x: ArrayLike) -> Tensor:
 
 # --- joining and splitting ------------------------------------------------------------------------
 
+_ORDER = "the arrays are one sequence, then comes the axis: concatenate([a, b], axis=0)"
+Arrays: TypeAlias = Annotated["Sequence[ArrayLike] | ArrayLike", Own("a list of arrays")]
+Along: TypeAlias = Annotated["int | None", Either(Whole(hint=_ORDER), Nothing())]
+NewAxis: TypeAlias = Annotated[int, Whole(hint=_ORDER.replace("concatenate", "stack"))]
+
 
 def _several(name: str, arrays: Any, axis: Any) -> tuple[list[Any], Any]:
     """The arrays to join and the axis. Numbers take the dtype of the floating tensors."""
-    second = isinstance(axis, (list, tuple)) or getattr(axis, "shape", ()) != ()
-    if second or not isinstance(arrays, Iterable) or getattr(arrays, "shape", None) == ():
+    if not isinstance(arrays, Iterable) or getattr(arrays, "shape", None) == ():
         raise ArgumentError(
             f"{name} takes its arrays as one sequence, then the axis: {name}([a, b], axis=0)"
         )
@@ -176,11 +171,11 @@ def _several(name: str, arrays: Any, axis: Any) -> tuple[list[Any], Any]:
         dtype = next((x.dtype for x in tensors if is_floating(x.dtype)), None)
         home = tensors[0].backend
         made = [asarray(x, dtype, home) if isinstance(x, NUMBERS) else x for x in made]
-    return made, None if axis is None else whole(f"{name}: axis", axis)
+    return made, axis
 
 
-@explains_names
-def concatenate(arrays: Sequence[ArrayLike] | ArrayLike, axis: Axis = 0) -> Tensor:
+@gate
+def concatenate(arrays: Arrays, axis: Along = 0) -> Tensor:
     """The arrays joined along an axis that they have; `concat` is the same function.
 
     Args:
@@ -205,8 +200,8 @@ def concatenate(arrays: Sequence[ArrayLike] | ArrayLike, axis: Axis = 0) -> Tens
 concat = concatenate
 
 
-@explains_names
-def stack(arrays: Sequence[ArrayLike] | ArrayLike, axis: int = 0) -> Tensor:
+@gate
+def stack(arrays: Arrays, axis: NewAxis = 0) -> Tensor:
     """The arrays, all of one shape, joined along a new axis.
 
     Args:
@@ -219,10 +214,10 @@ def stack(arrays: Sequence[ArrayLike] | ArrayLike, axis: int = 0) -> Tensor:
     [[1.0, 3.0], [2.0, 4.0]]
     """
     made, along = _several("stack", arrays, axis)
-    return ops.stack(*made, axis=whole("stack: axis", along))
+    return ops.stack(*made, axis=along)
 
 
-@explains_names
+@gate
 def split(
     x: ArrayLike, indices_or_sections: int | Sequence[int], axis: int = 0
 ) -> tuple[Tensor, ...]:
@@ -240,11 +235,10 @@ def split(
     [[1], [2, 3], [4]]
     """
     x = owned(x)
-    sections = axes_of("split: indices_or_sections", indices_or_sections)
-    return ops.split(x, sections=sections, axis=axis_of("split", x, axis))
+    return ops.split(x, sections=indices_or_sections, axis=axis_of("split", x, axis))
 
 
-@explains_names
+@gate
 def array_split(
     x: ArrayLike, indices_or_sections: int | Sequence[int], axis: int = 0
 ) -> tuple[Tensor, ...]:
@@ -258,7 +252,7 @@ def array_split(
     """
     x = owned(x)
     axis = axis_of("array_split", x, axis)
-    sections = axes_of("array_split: indices_or_sections", indices_or_sections)
+    sections = indices_or_sections
     if isinstance(sections, int):
         if sections < 1:
             raise ArgumentError(f"array_split: {sections} parts; give 1 or more")

@@ -8,7 +8,7 @@ The gradient of a sorted element goes to the place where it came from.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ..backend import namespace
 from ..core import Tensor
@@ -17,9 +17,9 @@ from ..errors import ArgumentError, ShapeError
 from ..ops import sorting as ops
 from ..ops.gather import places, taken
 from ..ops.reduce import widened
-from ..typing import ArrayLike, Axis, ValuesIndices
-from ..words import explains_names
-from .inputs import as_tensor, axes_of, axis_of, choice, operands, whole
+from ..settings import gate
+from ..typing import ArrayLike, Axis, Count, ValuesIndices
+from .inputs import as_tensor, axis_of, operands
 from .shape import reshape
 
 __all__ = [
@@ -54,7 +54,7 @@ def _along(x: Tensor, order: Tensor, axis: int) -> Tensor:
     return taken(x, places(order._data, x.shape, axis))
 
 
-@explains_names
+@gate
 def sort(
     x: ArrayLike, axis: Axis = -1, kind: str | None = None, *, descending: bool = False
 ) -> Tensor:
@@ -75,7 +75,7 @@ def sort(
     return ops.sort(x, axis=axis, descending=descending)
 
 
-@explains_names
+@gate
 def argsort(
     x: ArrayLike, axis: Axis = -1, kind: str | None = None, *, descending: bool = False
 ) -> Tensor:
@@ -92,7 +92,7 @@ def argsort(
     return ops.argsort(x, axis=axis, descending=descending)
 
 
-@explains_names
+@gate
 def lexsort(keys: ArrayLike | Sequence[ArrayLike], axis: int = -1) -> Tensor:
     """The indices that sort by several keys, of which the last counts most.
 
@@ -114,8 +114,8 @@ def lexsort(keys: ArrayLike | Sequence[ArrayLike], axis: int = -1) -> Tensor:
     return order
 
 
-@explains_names
-def topk(x: ArrayLike, k: int, axis: int = -1, *, largest: bool = True) -> ValuesIndices:
+@gate
+def topk(x: ArrayLike, k: Count, axis: int = -1, *, largest: bool = True) -> ValuesIndices:
     """The k largest elements along an axis, or the k smallest, the most extreme first, and their
     indices; of equal elements the first ones.
 
@@ -128,15 +128,14 @@ def topk(x: ArrayLike, k: int, axis: int = -1, *, largest: bool = True) -> Value
     ([4.0, 3.0], [1, 3])
     """
     x, axis = _line("topk", x, axis)
-    k = whole("topk: k", k)
     if not 0 <= k <= x.shape[axis]:
         raise ArgumentError(f"topk: k={k} of {x.shape[axis]} elements along axis {axis}")
     order = ops.top_indices(x, k=k, axis=axis, largest=largest)
     return ValuesIndices(_along(x, order, axis), order)
 
 
-@explains_names
-def kthvalue(x: ArrayLike, k: int, axis: int = -1, *, keepdims: bool = False) -> ValuesIndices:
+@gate
+def kthvalue(x: ArrayLike, k: Count, axis: int = -1, *, keepdims: bool = False) -> ValuesIndices:
     """The k-th smallest element along an axis, counted from 1, and its index.
 
     Returns: `values`, and `indices` in int64, without the axis unless `keepdims`.
@@ -147,7 +146,6 @@ def kthvalue(x: ArrayLike, k: int, axis: int = -1, *, keepdims: bool = False) ->
     2.0
     """
     x, axis = _line("kthvalue", x, axis)
-    k = whole("kthvalue: k", k)
     if not 1 <= k <= x.shape[axis]:
         raise ArgumentError(f"kthvalue: k={k} of {x.shape[axis]} elements along axis {axis}")
     at = (slice(None),) * axis
@@ -156,7 +154,7 @@ def kthvalue(x: ArrayLike, k: int, axis: int = -1, *, keepdims: bool = False) ->
     return found if keepdims else ValuesIndices(*[part[(*at, 0)] for part in found])
 
 
-@explains_names
+@gate
 def argpartition(x: ArrayLike, kth: int | Sequence[int], axis: Axis = -1) -> Tensor:
     """Indices that bring the element which sorting would have at `kth` there, none larger before it
     and none smaller after it. In which order these come is not said.
@@ -171,10 +169,10 @@ def argpartition(x: ArrayLike, kth: int | Sequence[int], axis: Axis = -1) -> Ten
     1
     """
     x, axis = _line("argpartition", x, axis)
-    return ops.argpartition(x, kth=axes_of("argpartition: kth", kth), axis=axis)
+    return ops.argpartition(x, kth=kth, axis=axis)
 
 
-@explains_names
+@gate
 def partition(x: ArrayLike, kth: int | Sequence[int], axis: Axis = -1) -> Tensor:
     """x with the element which sorting would have at `kth` there, none larger before it and none
     smaller after it.
@@ -193,9 +191,12 @@ def partition(x: ArrayLike, kth: int | Sequence[int], axis: Axis = -1) -> Tensor
 # --- searching ----------------------------------------------------------------------------------
 
 
-@explains_names
+@gate
 def searchsorted(
-    x: ArrayLike, v: ArrayLike, side: str = "left", sorter: ArrayLike | None = None
+    x: ArrayLike,
+    v: ArrayLike,
+    side: Literal["left", "right"] = "left",
+    sorter: ArrayLike | None = None,
 ) -> Tensor:
     """Where numbers v would be inserted in the sorted x (n,): with `side="left"` the i for which
     x[i - 1] < v <= x[i], with `"right"` x[i - 1] <= v < x[i].
@@ -213,11 +214,10 @@ def searchsorted(
     if a.ndim != 1:
         raise ShapeError(f"searchsorted: x of shape {a.shape} must have one axis")
     a = a if sorter is None else _along(a, beside(sorter, a), 0)
-    side = choice("searchsorted: side", side, ("left", "right"))
     return ops.searchsorted(a, beside(b, a).detach(), side=side)
 
 
-@explains_names
+@gate
 def digitize(x: ArrayLike, bins: ArrayLike, right: bool = False) -> Tensor:
     """The bin of each number: the i such that bins[i - 1] <= x < bins[i], of bins that increase; of
     those that decrease, bins[i - 1] > x >= bins[i].
@@ -242,7 +242,7 @@ def digitize(x: ArrayLike, bins: ArrayLike, right: bool = False) -> Tensor:
 # --- sets -----------------------------------------------------------------------------------------
 
 
-@explains_names
+@gate
 def isin(
     x: ArrayLike, test_elements: ArrayLike, assume_unique: bool = False, invert: bool = False
 ) -> Tensor:
@@ -296,7 +296,7 @@ def _distinct(x: Tensor, axis: int | None, equal_nan: bool) -> UniqueAll:
     return UniqueAll(values, index, Tensor(inverse), Tensor(counts))
 
 
-@explains_names
+@gate
 def unique(
     x: ArrayLike,
     return_index: bool = False,
@@ -331,7 +331,7 @@ def unique(
     return (found.values, *more) if more else found.values
 
 
-@explains_names
+@gate
 def unique_all(x: ArrayLike) -> UniqueAll:
     """The distinct elements of the flattened x in ascending order (each NaN is distinct), as the
     array API has it: `values`, `indices` of their first occurrences, `inverse_indices` of the shape
@@ -343,7 +343,7 @@ def unique_all(x: ArrayLike) -> UniqueAll:
     return _distinct(owned(x), None, False)
 
 
-@explains_names
+@gate
 def unique_counts(x: ArrayLike) -> UniqueCounts:
     """The distinct elements of the flattened x and their `counts`, as those of `unique_all`.
 
@@ -355,7 +355,7 @@ def unique_counts(x: ArrayLike) -> UniqueCounts:
     return UniqueCounts(found.values, found.counts)
 
 
-@explains_names
+@gate
 def unique_inverse(x: ArrayLike) -> UniqueInverse:
     """The distinct elements of the flattened x and the `inverse_indices` that make x of them, as
     those of `unique_all`.
@@ -368,7 +368,7 @@ def unique_inverse(x: ArrayLike) -> UniqueInverse:
     return UniqueInverse(found.values, found.inverse_indices)
 
 
-@explains_names
+@gate
 def unique_values(x: ArrayLike) -> Tensor:
     """The distinct elements of the flattened x in ascending order, as those of `unique_all`.
 

@@ -11,12 +11,13 @@ from ..errors import DTypeError, ShapeError
 from ..functions import dense
 from ..ops.attention import scaled_dot_product_attention
 from ..ops.shape import cast, expand_dims, reshape, split, swapaxes
-from ..typing import ActivationLike, ArrayLike, DType
+from ..settings import Whole, take
+from ..typing import ActivationLike, ArrayLike, Count, DType, NonNegative, Probability
 from .container import Sequential
 from .dense import Dense
 from .dropout import Dropout
 from .init import initial
-from .lazy import LazyLayer, in_dtype_of, size
+from .lazy import LazyLayer, in_dtype_of
 from .module import Module, Parameter
 from .norm import LayerNorm
 
@@ -44,14 +45,14 @@ class MultiHeadAttention(LazyLayer):
 
     def __init__(
         self,
-        heads: int,
-        width: int | None = None,
+        heads: Count,
+        width: Count | None = None,
         causal: bool = False,
         bias: bool = True,
         dtype: DType = "float32",
     ):
         super().__init__()
-        self.heads = size("MultiHeadAttention: heads", heads)
+        self.heads = heads
         self.causal, self.use_bias = causal, bias
         self.start(width, dtype)
 
@@ -127,13 +128,13 @@ class TransformerBlock(Module):
 
     def __init__(
         self,
-        heads: int,
-        width: int | None = None,
-        hidden: int | None = None,
+        heads: Count,
+        width: Count | None = None,
+        hidden: Count | None = None,
         causal: bool = False,
-        dropout: float = 0.0,
+        dropout: Probability = 0.0,
         activation: ActivationLike = "gelu",
-        eps: float = 1e-5,
+        eps: NonNegative = 1e-5,
         dtype: DType = "float32",
     ):
         super().__init__()
@@ -153,7 +154,7 @@ class TransformerBlock(Module):
 
     def build(self, width: int) -> None:
         """Initialise the weights for this number of features."""
-        width = size("TransformerBlock: width", width)
+        width = take("TransformerBlock", "width", Whole(1), width)
         self.attention.build(width)
         self.attention_norm.build(width)
         self.mlp_norm.build(width)
@@ -188,10 +189,9 @@ class PositionalEmbedding(Module):
     (2, 2)
     """
 
-    def __init__(self, length: int, width: int, dtype: DType = "float32"):
+    def __init__(self, length: Count, width: Count, dtype: DType = "float32"):
         super().__init__()
-        shape = tuple([size(f"PositionalEmbedding: {n}", v)
-                       for n, v in (("length", length), ("width", width))])  # fmt: skip
+        shape = (length, width)
         drawn = 0.02 * host_generator().standard_normal(shape)
         self.weight = Parameter(initial(lambda shape: drawn, shape, dtype))
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, TypeAlias, overload
+from typing import Annotated, Any, Generic, TypeAlias, overload
 
 from ..core import Tensor
 from ..errors import ArgumentError, GraphError, ShapeError
 from ..functions import concat
+from ..settings import Own
 from ..typing import ArrayLike, Outputs
 from .module import Module, parts_of
 from .symbol import Symbol, symbolic
 
+Symbols: TypeAlias = Annotated["Symbol | Sequence[Symbol]", Own("what Input and layers give")]
 Step: TypeAlias = "Callable[..., Any] | Symbol"  # a layer, a function, or an Input
 
 
@@ -131,7 +133,7 @@ class Model(Module, Generic[Outputs]):
         inputs: Symbol | Sequence[Symbol],
         outputs: Sequence[Symbol],
     ) -> None: ...
-    def __init__(self, inputs: Any, outputs: Any):
+    def __init__(self, inputs: Symbols, outputs: Symbols):
         super().__init__()
         self.single = isinstance(outputs, Symbol)
         self._inputs: list[Symbol] = [inputs] if isinstance(inputs, Symbol) else list(inputs)

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import operator
-from typing import Any
+from typing import Any, Literal
 
 from ..backend import is_floating
 from ..core import Tensor
 from ..creation import asarray
 from ..errors import ArgumentError, ShapeError
 from ..ops import conv, matmul, pool
-from ..typing import ActivationLike, ArrayLike, DType, Initializer, Size
+from ..typing import ActivationLike, ArrayLike, Border, Count, DType, Initializer, Size
 from . import activation as activations
-from .lazy import LazyLayer, size
+from .lazy import LazyLayer
 from .module import Module
-
-
-def pair(name: str, value: Any, least: int = 1) -> tuple[int, int]:
-    """(height, width) from one number for both or from two; ArgumentError for anything else."""
-    values = (value, value) if hasattr(value, "__index__") else value
-    try:
-        found = tuple([operator.index(v) for v in values])
-    except TypeError:
-        found = ()
-    if len(found) != 2 or min(found) < least:
-        raise ArgumentError(
-            f"{name} is one whole number or two (height, width), each {least} or more; "
-            f"got {value!r}"
-        )
-    return found
 
 
 def images(name: str, x: Any) -> Tensor:
@@ -63,13 +47,13 @@ class Conv2d(LazyLayer):
 
     def __init__(
         self,
-        filters: int,
+        filters: Count,
         kernel_size: Size,
-        in_channels: int | None = None,
-        stride: Size = 1,
-        padding: Size | str = 0,
-        dilation: Size = 1,
-        groups: int = 1,
+        in_channels: Count | None = None,
+        stride: Size = (1, 1),
+        padding: Border | Literal["same", "valid"] = (0, 0),
+        dilation: Size = (1, 1),
+        groups: Count = 1,
         activation: ActivationLike = None,
         bias: bool = True,
         weight_init: Initializer = "xavier_uniform",
@@ -77,11 +61,11 @@ class Conv2d(LazyLayer):
         dtype: DType = "float32",
     ):
         super().__init__()
-        self.filters = size("Conv2d: filters", filters)
-        self.kernel_size = pair("Conv2d: kernel_size", kernel_size)
-        self.stride = pair("Conv2d: stride", stride)
-        self.dilation = pair("Conv2d: dilation", dilation)
-        self.groups = size("Conv2d: groups", groups)
+        self.filters = filters
+        self.kernel_size: Any = kernel_size
+        self.stride: Any = stride
+        self.dilation: Any = dilation
+        self.groups = groups
         self.padding = self._padding(padding)
         self.activation = activations.get(activation)
         self.use_bias, self.inits = bias, (weight_init, bias_init)
@@ -97,7 +81,7 @@ class Conv2d(LazyLayer):
                 raise ArgumentError(
                     f'Conv2d: padding is "same", "valid" or numbers, got {padding!r}'
                 )
-            return pair("Conv2d: padding", padding, least=0)
+            return padding
         (kh, kw), (dh, dw) = self.kernel_size, self.dilation
         if self.stride != (1, 1) or dh * (kh - 1) % 2 or dw * (kw - 1) % 2:
             raise ArgumentError(
@@ -127,12 +111,10 @@ class Conv2d(LazyLayer):
 
 
 class _Pool(Module):
-    def __init__(self, size: Size = 2, stride: Size | None = None, padding: Size = 0):
+    def __init__(self, size: Size = (2, 2), stride: Size | None = None, padding: Border = (0, 0)):
         super().__init__()
-        name = type(self).__name__
-        self.size = pair(f"{name}: size", size)
-        self.stride = self.size if stride is None else pair(f"{name}: stride", stride)
-        self.padding = pair(f"{name}: padding", padding, least=0)
+        self.size, self.padding = size, padding
+        self.stride = size if stride is None else stride
 
     def describe(self) -> str:
         return f"{self.size}, stride={self.stride}, padding={self.padding}"

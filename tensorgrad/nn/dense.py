@@ -7,12 +7,12 @@ from functools import partial
 
 from ..core import Tensor
 from ..creation import asarray
-from ..errors import ArgumentError, ShapeError
+from ..errors import ShapeError
 from ..ops import matmul
-from ..typing import ActivationLike, ArrayLike, DType, Initializer
+from ..typing import ActivationLike, ArrayLike, Count, DType, Initializer
 from . import activation as activations
 from .init import uniform
-from .lazy import LazyLayer, size
+from .lazy import LazyLayer
 
 
 class Dense(LazyLayer):
@@ -31,8 +31,8 @@ class Dense(LazyLayer):
 
     def __init__(
         self,
-        units: int,
-        in_features: int | None = None,
+        units: Count,
+        in_features: Count | None = None,
         activation: ActivationLike = None,
         bias: bool = True,
         weight_init: Initializer = "xavier_uniform",
@@ -40,12 +40,7 @@ class Dense(LazyLayer):
         dtype: DType = "float32",
     ):
         super().__init__()
-        if isinstance(in_features, str):
-            raise ArgumentError(
-                f"Dense: the second argument is in_features, got {in_features!r}; the activation "
-                f"is given by name: Dense({units}, activation={in_features!r})"
-            )
-        self.units, self.activation = size("Dense: units", units), activations.get(activation)
+        self.units, self.activation = units, activations.get(activation)
         self.use_bias, self.inits = bias, (weight_init, bias_init)
         self.start(in_features, dtype)
 
@@ -81,13 +76,13 @@ class Linear(Dense):
 
     def __init__(
         self,
-        in_features: int,
-        out_features: int,
+        in_features: Count,
+        out_features: Count,
         bias: bool = True,
         *,
         activation: ActivationLike = None,
         dtype: DType = "float32",
     ):
-        bound = 1 / math.sqrt(size("Linear: in_features", in_features))
+        bound = 1 / math.sqrt(in_features)
         draw = partial(uniform, bound)
         super().__init__(out_features, in_features, activation, bias, draw, draw, dtype)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from ..backend import is_floating
 from ..core import Tensor
 from ..creation import asarray, random_state
-from ..errors import ArgumentError
 from ..ops import random
-from ..typing import ArrayLike
+from ..typing import ArrayLike, Probability
 from .module import Module
 
 
@@ -20,10 +19,8 @@ class Dropout(Module):
     [1.0, 2.0]
     """
 
-    def __init__(self, p: float = 0.5):
+    def __init__(self, p: Probability = 0.5):
         super().__init__()
-        if not (isinstance(p, (int, float)) and 0 <= p < 1):
-            raise ArgumentError(f"Dropout: p is a probability below 1, got {p!r}")
         self.p = p
 
     def forward(self, x: ArrayLike) -> Tensor:

@@ -7,9 +7,8 @@ from ..core import Tensor
 from ..creation import asarray, host_generator
 from ..errors import DTypeError
 from ..ops import embedding
-from ..typing import ArrayLike, DType, Initializer
+from ..typing import ArrayLike, Count, DType, Initializer
 from .init import initial
-from .lazy import size
 from .module import Module, Parameter
 
 
@@ -28,14 +27,14 @@ class Embedding(Module):
 
     def __init__(
         self,
-        count: int,
-        features: int,
+        count: Count,
+        features: Count,
         weight_init: Initializer | None = None,
         dtype: DType = "float32",
     ):
         super().__init__()
-        self.count = size("Embedding: count", count)
-        self.features = size("Embedding: features", features)
+        self.count = count
+        self.features = features
         init = host_generator().standard_normal if weight_init is None else weight_init
         self.weight = Parameter(initial(init, (self.count, self.features), dtype))
 

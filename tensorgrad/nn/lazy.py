@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 from ..backend import is_floating
 from ..core import Tensor
-from ..errors import ArgumentError, GraphError, ShapeError
+from ..errors import GraphError, ShapeError
 from ..ops.shape import cast
+from ..settings import Whole, take
 from ..switches import switches
 from ..typing import DType
 from .init import initial
 from .module import Module, Parameter
-
-
-def size(name: str, value: Any) -> int:
-    """A number of features as an int; ArgumentError unless it is whole and above 0."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 1:
-        raise ArgumentError(f"{name} must be a whole number above 0, got {value!r}")
-    return operator.index(value)
 
 
 class LazyLayer(Module):
@@ -42,7 +35,7 @@ class LazyLayer(Module):
 
     def build(self, length: Any) -> None:
         """Initialise the weights for this length; ArgumentError unless it is a whole number > 0."""
-        length = size(f"{type(self).__name__}: {self.sized_by}", length)
+        length = take(type(self).__name__, self.sized_by, Whole(1), length)
         before = dict(vars(self))
         try:
             self.make(length)

@@ -12,9 +12,10 @@ from ..core import Leaf, Tensor, stamp
 from ..creation import asarray, owned, track
 from ..errors import ArgumentError, DTypeError, GraphError, ShapeError, TensorgradError
 from ..kernels.interrupts import uninterrupted
+from ..settings import gate
 from ..switches import mode_of, switches
 from ..typing import ArrayLike, Computes, DType, Result
-from ..words import NAMES, explains_names, missing
+from ..words import NAMES, missing
 from .symbol import Symbol, symbolic_call
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Module:
             cls._training = mode
             del cls.training
         if cls.__module__.startswith(_OURS) and "__init__" in vars(cls):
-            cls.__init__ = explains_names(cls.__init__)  # type: ignore[method-assign]
+            cls.__init__ = gate(cls.__init__)  # type: ignore[method-assign]
 
     def __setattr__(self, name: str, value: Any) -> None:
         old = self.__dict__.get(name)
@@ -278,7 +279,7 @@ class Module:
         """Set evaluation mode (no dropout, running statistics) here and in all submodules."""
         return self.train(False)
 
-    @explains_names
+    @gate
     def zero_grad(self) -> None:
         """Set the gradients of all parameters to None."""
         for _, p in self.named_parameters():
@@ -376,7 +377,7 @@ class Module:
 
     # --- training: defined in train/, which builds on nn and is therefore imported on call ---
 
-    @explains_names
+    @gate
     def compile(
         self,
         optimizer: Optimizer | str = "adam",
@@ -397,7 +398,7 @@ class Module:
         loop.compile(self, optimizer, loss, metrics, graphed)
         return self
 
-    @explains_names
+    @gate
     def fit(
         self, x: ArrayLike, y: ArrayLike | None = None, **options: Unpack[FitOptions]
     ) -> History:
@@ -406,7 +407,7 @@ class Module:
 
         return loop.fit(self, x, y, **options)
 
-    @explains_names
+    @gate
     def evaluate(
         self, x: ArrayLike, y: ArrayLike, **options: Unpack[EvaluateOptions]
     ) -> dict[str, float]:
@@ -415,7 +416,7 @@ class Module:
 
         return loop.evaluate(self, x, y, **options)
 
-    @explains_names
+    @gate
     def predict(self, x: ArrayLike, batch_size: int = 256) -> NDArray[Any]:
         """The outputs as one NumPy array, in evaluation mode and under `no_grad`."""
         from ..train import loop

@@ -6,12 +6,12 @@ import math
 
 from ..core import Tensor
 from ..creation import asarray
-from ..errors import ArgumentError, ShapeError
+from ..errors import ShapeError
 from ..ops import norm
 from ..switches import recording, switches
-from ..typing import ArrayLike, DType
+from ..typing import ArrayLike, Count, DType, Fraction, NonNegative
 from .init import initial
-from .lazy import LazyLayer, size
+from .lazy import LazyLayer
 from .module import Buffer, Parameter
 
 
@@ -25,7 +25,7 @@ class Norm(LazyLayer):
     biased = True
     bias: Parameter = None  # type: ignore[assignment]
 
-    def __init__(self, features: int | None, eps: float, dtype: DType):
+    def __init__(self, features: Count | None, eps: NonNegative, dtype: DType):
         super().__init__()
         self.eps = eps
         self.start(features, dtype)
@@ -57,7 +57,9 @@ class LayerNorm(Norm):
     [[-1.0, 1.0]]
     """
 
-    def __init__(self, features: int | None = None, eps: float = 1e-5, dtype: DType = "float32"):
+    def __init__(
+        self, features: Count | None = None, eps: NonNegative = 1e-5, dtype: DType = "float32"
+    ):
         super().__init__(features, eps, dtype)
 
     def forward(self, x: ArrayLike) -> Tensor:
@@ -75,7 +77,9 @@ class RMSNorm(Norm):
 
     biased = False
 
-    def __init__(self, features: int | None = None, eps: float = 1e-6, dtype: DType = "float32"):
+    def __init__(
+        self, features: Count | None = None, eps: NonNegative = 1e-6, dtype: DType = "float32"
+    ):
         super().__init__(features, eps, dtype)
 
     def forward(self, x: ArrayLike) -> Tensor:
@@ -98,9 +102,13 @@ class GroupNorm(Norm):
     axis = 1
 
     def __init__(
-        self, groups: int, channels: int | None = None, eps: float = 1e-5, dtype: DType = "float32"
+        self,
+        groups: Count,
+        channels: Count | None = None,
+        eps: NonNegative = 1e-5,
+        dtype: DType = "float32",
     ):
-        self.groups = size("GroupNorm: groups", groups)
+        self.groups = groups
         super().__init__(channels, eps, dtype)
 
     def make(self, length: int) -> None:
@@ -141,13 +149,11 @@ class BatchNorm(Norm):
 
     def __init__(
         self,
-        features: int | None = None,
-        eps: float = 1e-5,
-        momentum: float = 0.1,
+        features: Count | None = None,
+        eps: NonNegative = 1e-5,
+        momentum: Fraction = 0.1,
         dtype: DType = "float32",
     ):
-        if not (isinstance(momentum, (int, float)) and 0 <= momentum <= 1):
-            raise ArgumentError(f"BatchNorm: momentum is a number from 0 to 1, got {momentum!r}")
         self.momentum = momentum
         super().__init__(features, eps, dtype)
 

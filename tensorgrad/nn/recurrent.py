@@ -6,11 +6,10 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from ..core import OPS, Tensor
 from ..creation import asarray, beside
-from ..errors import ArgumentError, GraphError, ShapeError, suggest
-from ..ops.recurrent import ACTIVATIONS
-from ..typing import ArrayLike, DType, Initializer
+from ..errors import GraphError, ShapeError
+from ..typing import ArrayLike, Count, DType, Initializer
 from .init import initial
-from .lazy import LazyLayer, in_dtype_of, size
+from .lazy import LazyLayer, in_dtype_of
 from .module import Parameter
 
 
@@ -32,8 +31,8 @@ class Recurrent(LazyLayer):
 
     def __init__(
         self,
-        units: int,
-        in_features: int | None = None,
+        units: Count,
+        in_features: Count | None = None,
         return_sequences: bool = False,
         return_state: bool = False,
         bias: bool = True,
@@ -43,10 +42,7 @@ class Recurrent(LazyLayer):
         dtype: DType = "float32",
     ):
         super().__init__()
-        name = type(self).__name__
-        if isinstance(in_features, (str, bool)):
-            raise ArgumentError(f"{name}: the second argument is in_features, got {in_features!r}")
-        self.units, self.use_bias = size(f"{name}: units", units), bias
+        self.units, self.use_bias = units, bias
         self.return_sequences, self.return_state = return_sequences, return_state
         self.inits = (weight_init, recurrent_init, bias_init)
         self.start(in_features, dtype)
@@ -166,15 +162,11 @@ class SimpleRNN(Recurrent):
 
     def __init__(
         self,
-        units: int,
-        in_features: int | None = None,
+        units: Count,
+        in_features: Count | None = None,
         activation: Literal["tanh", "relu"] = "tanh",
         **options: Unpack[RecurrentOptions],
     ):
-        if activation not in ACTIVATIONS:
-            raise ArgumentError(
-                f"SimpleRNN: activation {activation!r}: {suggest(activation, ACTIVATIONS)}"
-            )
         self.activation = activation
         super().__init__(units, in_features, **options)
 

@@ -8,7 +8,8 @@ from typing import Any
 from ..backend import namespace
 from ..errors import ArgumentError
 from ..ops.update import adam, sgd
-from ..words import explains_names
+from ..settings import gate
+from ..typing import Decay, NonNegative
 from .base import Optimizer, Parameters, Schedule
 
 
@@ -33,14 +34,14 @@ class SGD(Optimizer):
 
     conditional = True
 
-    @explains_names
+    @gate
     def __init__(
         self,
         params: Parameters | None = None,
-        lr: float | Schedule = 0.01,
-        momentum: float = 0.0,
+        lr: NonNegative | Schedule = 0.01,
+        momentum: NonNegative = 0.0,
         nesterov: bool = False,
-        weight_decay: float = 0.0,
+        weight_decay: NonNegative = 0.0,
     ):
         if nesterov and not momentum:
             raise ArgumentError(f"SGD: nesterov=True needs momentum above 0, got {momentum!r}")
@@ -76,19 +77,16 @@ class Adam(Optimizer):
 
     conditional, decoupled = True, False
 
-    @explains_names
+    @gate
     def __init__(
         self,
         params: Parameters | None = None,
-        lr: float | Schedule = 1e-3,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
+        lr: NonNegative | Schedule = 1e-3,
+        beta1: Decay = 0.9,
+        beta2: Decay = 0.999,
+        eps: NonNegative = 1e-8,
+        weight_decay: NonNegative = 0.0,
     ):
-        for name, beta in (("beta1", beta1), ("beta2", beta2)):
-            if not 0 <= beta < 1:
-                raise ArgumentError(f"{type(self).__name__}: {name} is in [0, 1), got {beta!r}")
         super().__init__(params, lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay)
 
     def init_state(self, p: Any, group: dict[str, Any]) -> tuple:
@@ -114,14 +112,14 @@ class AdamW(Adam):
 
     decoupled = True
 
-    @explains_names
+    @gate
     def __init__(
         self,
         params: Parameters | None = None,
-        lr: float | Schedule = 1e-3,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
-        eps: float = 1e-8,
-        weight_decay: float = 0.01,
+        lr: NonNegative | Schedule = 1e-3,
+        beta1: Decay = 0.9,
+        beta2: Decay = 0.999,
+        eps: NonNegative = 1e-8,
+        weight_decay: NonNegative = 0.01,
     ):
         super().__init__(params, lr, beta1, beta2, eps, weight_decay)

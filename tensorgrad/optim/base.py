@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import numpy as np
 
@@ -14,16 +14,20 @@ from ..errors import ArgumentError, GraphError, ShapeError
 from ..kernels.interrupts import uninterrupted
 from ..ops.update import advance_step, rescale, sum_of_squares, undone_unless
 from ..ownership import gradient_of
+from ..settings import Of, Own, Real, gate, kinds_of, take
 from ..switches import each_time, switches
-from ..typing import ArrayLike
-from ..words import explains_names
+from ..typing import ArrayLike, NonNegative
 from .parameters import check_replaced, groups_of
 
-Schedule = Callable[[int], float]
+Schedule: TypeAlias = Annotated[
+    Callable[[int], float], Of(Callable, "a schedule, such as schedules.constant(0.1)")
+]
 # parameters, (name, parameter), groups of them with options, or a dict by name
-Parameters: TypeAlias = (
-    Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]] | dict[str, Any]
-)
+Parameters: TypeAlias = Annotated[
+    Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]] | dict[str, Any],
+    Own("parameters, or groups of them"),
+]
+Norm: TypeAlias = Annotated[float, Real(above=0, infinite=True)]
 
 
 class Optimizer:
@@ -50,19 +54,13 @@ class Optimizer:
     defaults: dict[str, Any] = {}
     conditional = False  # whether the op of `update` itself does nothing where hyper[2] is 0
 
+    @gate
     def __init__(
-        self, params: Parameters | None = None, lr: float | Schedule = 1e-3, **options: Any
+        self, params: Parameters | None = None, lr: NonNegative | Schedule = 1e-3, **options: Any
     ):
-        _check_rate(type(self).__name__, lr)
         self.schedule: Schedule | None = lr if callable(lr) else None
-        for option in ("momentum", "weight_decay", "eps"):
-            if options.get(option, 0) < 0:
-                raise ArgumentError(
-                    f"{type(self).__name__}: {option} is at least 0, got {options[option]!r}"
-                )
         self.options = {**self.defaults, **options}
-        self.start_lr = lr(0) if callable(lr) else float(lr)
-        _check_rate(type(self).__name__, self.start_lr, schedule=False)
+        self.start_lr = self._taken("lr", lr(0)) if callable(lr) else lr
         self.steps = 0
         self.groups: list[dict[str, Any]] = []
         self.state: dict[int, tuple] = {}  # by the parameter's index in params()
@@ -80,10 +78,11 @@ class Optimizer:
                     f"{type(self).__name__}: a group has the unknown options {sorted(unknown)}; "
                     f"known are params, lr, {', '.join(self.options)}"
                 )
-            _check_rate(type(self).__name__, rate := group.get("lr", self.start_lr))
+            extra = {option: self._taken(option, value) for option, value in extra.items()}
+            rate = group.get("lr", self.start_lr)
             own = group.get("lr", self.schedule)  # a group's rate replaces the optimizer's
             schedule = own if callable(own) else None
-            rate = rate(self.steps) if callable(rate) else rate
+            rate = self._taken("lr", rate(self.steps) if callable(rate) else rate)
             home = BY_TYPE[type(members[0]._data)]
             hyper = home.from_host(np.array([rate, self.steps, 1.0]))
             vectors = {"hyper": hyper[:2], "conditional_hyper": hyper}
@@ -103,10 +102,14 @@ class Optimizer:
             raise ArgumentError(
                 f"{type(self).__name__}: lr is set to a number; give a schedule to the constructor"
             )
-        _check_rate(type(self).__name__, value)
-        self.start_lr, self.schedule = float(value), None
+        self.start_lr, self.schedule = self._taken("lr", value), None
         for group in self.groups:
-            group["hyper"][0], group["schedule"] = float(value), None
+            group["hyper"][0], group["schedule"] = self.start_lr, None
+
+    def _taken(self, option: str, value: Any) -> Any:
+        """The value of an option in its plain form: a rate, or as the constructor says."""
+        kind = Real(0) if option == "lr" else kinds_of(type(self).__init__).get(option)
+        return value if kind is None else take(type(self).__name__, option, kind, value)
 
     def _called_lr(self, *value: float) -> Any:
         raise AttributeError(f"{type(self).__name__}: the learning rate is called lr")
@@ -118,13 +121,13 @@ class Optimizer:
         """The parameters of all groups, in order."""
         return [p for group in self.groups for p in group["params"]]
 
-    @explains_names
+    @gate
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
         for p in self.params():
             p._grad = None
 
-    @explains_names
+    @gate
     def step(self) -> None:
         """Update every parameter that has a gradient and is not frozen."""
         params = self.params()
@@ -219,12 +222,11 @@ class Optimizer:
         `group["hyper"]` holds [learning rate, step]."""
         raise GraphError(f"{type(self).__name__} has no update")
 
-    def clip_grad_norm(self, max_norm: float) -> Tensor:
+    @gate
+    def clip_grad_norm(self, max_norm: Norm) -> Tensor:
         """Scale all gradients by min(1, max_norm / norm), where norm is the Euclidean norm of all
         of them together, which is returned (Pascanu et al. 2013). In place where no other tensor
         shares a gradient's memory; nothing waits for the device."""
-        if not max_norm > 0:
-            raise ArgumentError(f"clip_grad_norm: max_norm must be above 0, got {max_norm!r}")
         grads = self._gradients()
         if not grads:
             raise GraphError("clip_grad_norm: no parameter has a gradient; call backward() first")
@@ -300,10 +302,3 @@ def rescaled(arrays: list, by: Any) -> Any:
         by_dtype.setdefault(a.dtype, []).append(a)
     flags = [rescale(by, *same) for same in by_dtype.values()]
     return math.prod(flags[1:], start=flags[0])
-
-
-def _check_rate(name: str, lr: Any, schedule: bool = True) -> None:
-    if callable(lr) and schedule:
-        return
-    if not isinstance(lr, (int, float, np.number)) or not lr >= 0:
-        raise ArgumentError(f"{name}: lr must be a number >= 0 or a schedule, got {lr!r}")

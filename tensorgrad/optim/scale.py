@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
@@ -11,10 +10,12 @@ from ..backend import BY_TYPE
 from ..core import Tensor
 from ..errors import ArgumentError, GraphError
 from ..ops.update import advance_scale
+from ..settings import Real, gate
 from ..switches import switches
-from ..words import explains_names
+from ..typing import Count, Positive
 from .base import Optimizer, rescaled
 
+Growth: TypeAlias = Annotated[float, Real(above=1)]
 _LEAST = 2.0**-126  # float32's smallest normal number: from 0 a scale would not grow again
 
 
@@ -35,14 +36,9 @@ class LossScale:
     (True, [2.5])
     """
 
-    @explains_names
-    def __init__(self, start: float = 2.0**16, interval: int = 2000, factor: float = 2.0):
-        if not (0 < start < math.inf and interval >= 1 and factor > 1):
-            raise ArgumentError(
-                "LossScale: start is above 0 and finite, interval 1 or more and factor above 1; "
-                f"got {start!r}, {interval!r} and {factor!r}"
-            )
-        self.interval, self.factor = interval, float(factor)
+    @gate
+    def __init__(self, start: Positive = 2.0**16, interval: Count = 2000, factor: Growth = 2.0):
+        self.interval, self.factor = interval, factor
         self._state: Any = np.array([start, 0.0])  # the scale, and good steps since its last change
         self._unscaled: tuple[Optimizer, Any] | None = None  # and whether all were finite
 

@@ -7,35 +7,33 @@ partials of the formulas below rather than closures, so that an optimizer can be
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
 
-from ..errors import ArgumentError
-from ..words import explains_names
+from ..settings import gate
+from ..typing import Count, Natural, NonNegative, Positive
+from .base import Schedule
 
-Schedule = Callable[[int], float]
 
-
-@explains_names
-def constant(lr: float) -> Schedule:
+@gate
+def constant(lr: NonNegative) -> Schedule:
     """The same rate at every step."""
     return partial(_constant, lr)
 
 
-@explains_names
-def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
+@gate
+def step_decay(lr: NonNegative, every: Count, factor: Positive = 0.1) -> Schedule:
     """`lr`, multiplied by `factor` after each `every` steps."""
     return partial(_step_decay, lr, every, factor)
 
 
-@explains_names
-def exponential(lr: float, factor: float) -> Schedule:
+@gate
+def exponential(lr: NonNegative, factor: Positive) -> Schedule:
     """lr * factor^step."""
     return partial(_exponential, lr, factor)
 
 
-@explains_names
-def cosine(lr: float, steps: int, end: float = 0.0) -> Schedule:
+@gate
+def cosine(lr: NonNegative, steps: Count, end: NonNegative = 0.0) -> Schedule:
     """From `lr` down to `end` over `steps` steps along half a cosine (Loshchilov & Hutter 2017).
 
     >>> [round(cosine(1.0, 2)(i), 3) for i in range(3)]
@@ -44,15 +42,13 @@ def cosine(lr: float, steps: int, end: float = 0.0) -> Schedule:
     return partial(_cosine, lr, steps, end)
 
 
-@explains_names
-def warmup(steps: int, after: Schedule) -> Schedule:
+@gate
+def warmup(steps: Natural, after: Schedule) -> Schedule:
     """From 0 up to the rate of `after` over `steps` steps, then `after`, counted from there.
 
     >>> [warmup(2, constant(1.0))(i) for i in range(4)]
     [0.5, 1.0, 1.0, 1.0]
     """
-    if not callable(after):
-        raise ArgumentError(f"warmup: after is a schedule, such as constant({after!r})")
     return partial(_warmup, steps, after)
 
 
@@ -60,7 +56,7 @@ def _constant(lr: float, step: int) -> float:
     return lr
 
 
-def _step_decay(lr: float, every: int, factor: float, step: int) -> float:
+def _step_decay(lr: NonNegative, every: Count, factor: Positive, step: int) -> float:
     return lr * factor ** (step // every)
 
 
@@ -68,9 +64,9 @@ def _exponential(lr: float, factor: float, step: int) -> float:
     return lr * factor**step
 
 
-def _cosine(lr: float, steps: int, end: float, step: int) -> float:
+def _cosine(lr: NonNegative, steps: Count, end: NonNegative, step: int) -> float:
     return end + (lr - end) * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1)))
 
 
-def _warmup(steps: int, after: Schedule, step: int) -> float:
+def _warmup(steps: Natural, after: Schedule, step: int) -> float:
     return after(0) * (step + 1) / steps if step < steps else after(step - steps)

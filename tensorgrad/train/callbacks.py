@@ -8,7 +8,9 @@ from typing import Any
 
 from ..errors import ArgumentError, suggest
 from ..kernels.interrupts import uninterrupted
-from ..words import NAMES, explains_names
+from ..settings import gate
+from ..typing import Natural, NonNegative
+from ..words import NAMES
 
 HOOKS = ("train_begin", "epoch_end", "train_end")
 _LIKE_A_HOOK = re.compile(
@@ -66,12 +68,12 @@ class EarlyStopping(Callback):
     3
     """
 
-    @explains_names
+    @gate
     def __init__(
         self,
         monitor: str = "val_loss",
-        patience: int = 5,
-        min_delta: float = 0.0,
+        patience: Natural = 5,
+        min_delta: NonNegative = 0.0,
         restore_best: bool = True,
     ):
         self.monitor, self.patience = monitor, patience

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypedDict
 
 import numpy as np
 
@@ -18,9 +18,9 @@ from ..backend import BY_TYPE, default, is_floating, namespace
 from ..core import Tensor
 from ..data.loader import DataLoader, arrays_of
 from ..errors import ArgumentError, DTypeError, GraphError, ShapeError
+from ..settings import Own, gate
 from ..switches import evaluating, in_mode, restoring
-from ..typing import ArrayLike
-from ..words import explains_names
+from ..typing import ArrayLike, Count, Natural
 from . import metrics as metric_table
 from .callbacks import Callback, checked, end
 from .capturing import WORTH, capturing, frozen
@@ -28,6 +28,12 @@ from .metrics import Metric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+Metrics: TypeAlias = Annotated["Metric | Iterable[Metric]", Own("metrics, or their names")]
+Callbacks: TypeAlias = Annotated["Callback | Iterable[Callback] | None", Own("callbacks")]
+Pair: TypeAlias = Annotated[tuple[ArrayLike, ArrayLike], Own("two arrays, (x, y)")]
+Verbosity: TypeAlias = bool | Natural | Literal["auto"]
 
 
 class FitOptions(TypedDict, total=False):
@@ -97,16 +103,15 @@ class History:
         return f"History({self.epochs} epochs, last: {last})"
 
 
+@gate
 def compile(
     model: Any,
-    optimizer: Any,
-    loss: Any,
-    metrics: Metric | Iterable[Metric],
+    optimizer: Annotated[optim.Optimizer | str, Own("an optimizer, or its name")],
+    loss: str | Callable[..., Tensor],
+    metrics: Metrics,
     graphed: bool | Literal["auto"],
 ) -> Any:
     """Set the model's plan for training. Names are resolved now, so misspelt ones raise here."""
-    if graphed is not True and graphed is not False and graphed != "auto":
-        raise ArgumentError(f'compile: graphed is True, False or "auto", got {graphed!r}')
     several = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics or ()
     loss = losses.get(loss)
     named: dict[str, Any] = {}
@@ -210,17 +215,17 @@ def _trial(model: Any, plan: Plan, x: Any, y: Any) -> Any:
         return output
 
 
-@explains_names
+@gate
 def fit(
     model: Any,
-    x: Any,
-    y: Any = None,
-    epochs: int = 1,
-    batch_size: int = 32,
-    validation_data: tuple[Any, Any] | None = None,
+    x: ArrayLike,
+    y: ArrayLike | None = None,
+    epochs: Count = 1,
+    batch_size: Count = 32,
+    validation_data: Pair | None = None,
     shuffle: bool = True,
-    verbose: int | str = "auto",
-    callbacks: Callback | Iterable[Callback] | None = (),
+    verbose: Verbosity = "auto",
+    callbacks: Callbacks = (),
 ) -> History:
     """Train on arrays in mini-batches; returns the History of loss and metrics.
 
@@ -241,8 +246,6 @@ def fit(
     """
     plan = _plan(model, "fit")
     x, y = _check(x, y, plan.loss)
-    if not isinstance(epochs, (int, np.integer)) or epochs < 1:
-        raise ArgumentError(f"fit: epochs must be at least 1, got {epochs!r}")
     callbacks = checked(callbacks)
     output = _trial(model, plan, x, y)
     if validation_data is not None:
@@ -392,9 +395,9 @@ def _scores(model: Any, plan: Plan, x: Any, y: Any, batch_size: int) -> dict[str
     return running.read()
 
 
-@explains_names
+@gate
 def evaluate(
-    model: Any, x: Any, y: Any, batch_size: int = 256, verbose: int = 0
+    model: Any, x: ArrayLike, y: ArrayLike, batch_size: Count = 256, verbose: Verbosity = 0
 ) -> dict[str, float]:
     """Loss and metrics by name, in evaluation mode; `verbose` 1 prints them."""
     plan = _plan(model, "evaluate")
@@ -406,8 +409,9 @@ def evaluate(
     return scores
 
 
+@gate
 @restoring
-def predict(model: Any, x: ArrayLike, batch_size: int = 256) -> NDArray[Any]:
+def predict(model: Any, x: ArrayLike, batch_size: Count = 256) -> NDArray[Any]:
     """The model's outputs as one NumPy array, in evaluation mode and under `no_grad`."""
     loader, parts = DataLoader(arrays_of((x,)), batch_size, dtype=_dtype(model)), []
     with evaluating(model.modules()):

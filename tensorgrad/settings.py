@@ -1,0 +1,401 @@
+"""The gate for settings. What an option may be is said once, by its annotation in the signature:
+
+    def huber(prediction: ArrayLike, target: ArrayLike, delta: Positive = 1.0, ...)
+
+Plain types say it themselves: `bool`, `int`, `float` (which is finite), `str`, `Literal["a", "b"]`,
+`Callable[...]`, a class, and `|` of them. Ranges, and what is written in several ways, have names
+(`Count`, `Positive`, `Axes`, `Size`, ... in typing.py), which are `Annotated[type, Kind]`. `@gate`
+checks what a caller gives, and hands it on in one form: NumPy's scalars, arrays and tensors of one
+number become Python's. Defaults are not checked, and arrays are the business of `make`.
+"""
+
+from __future__ import annotations
+
+import math
+import reprlib
+import types
+import typing
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from operator import index
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+import numpy as np
+
+from . import words
+from .backend import dtype_of
+from .errors import ArgumentError, GraphError, TensorgradError, suggest
+
+F = TypeVar("F", bound=Callable[..., Any])
+LARGEST = 2**63 - 1  # what a 64-bit integer holds
+
+
+class Kind:
+    """What an argument may be. `take` returns a value in its plain form, or raises a TypeError or
+    ValueError; `str()` says what is taken."""
+
+    own = False  # whether the function itself checks it
+    hint = ""  # said, too, of a value that is no number: it may be meant for another argument
+
+    def take(self, value: Any) -> Any:
+        """The value that the function gets."""
+        return value
+
+    def refused(self, value: Any) -> str:
+        """What is said of a value that is not taken."""
+        return f"={shown(value)} must be {self}"
+
+
+def _plain(value: Any) -> Any:
+    """A number that is no truth value and has no axes: of Python, NumPy or an untracked tensor."""
+    if getattr(value, "node", None) is not None:
+        raise GraphError(
+            "takes a plain number, and no gradient reaches a tensor there: give .item(), or write "
+            "the formula out"
+        )
+    dtype = getattr(value, "dtype", None)
+    if isinstance(value, bool) or getattr(value, "ndim", False) or value is np.ma.masked:
+        raise TypeError
+    if dtype is not None and getattr(dtype, "kind", "") in ("b", "c"):
+        raise TypeError
+    return value
+
+
+class Whole(Kind):
+    """A whole number in [least, most], as an int."""
+
+    def __init__(self, least: float = -LARGEST, most: float = LARGEST, hint: str = ""):
+        self.least, self.most, self.hint = least, most, hint
+
+    def take(self, value: Any) -> int:
+        number = value if type(value) is int else index(_plain(value))
+        if self.least <= number <= self.most:
+            return number
+        raise ValueError
+
+    def __str__(self) -> str:
+        least = "" if self.least == -LARGEST else f" of {self.least} or more"
+        return f"a whole number{least}" + ("" if self.most >= LARGEST else f", at most {self.most}")
+
+    def refused(self, value: Any) -> str:
+        large = isinstance(value, int) and value > self.most == LARGEST
+        return f"={shown(value)} must be {self}" + (", within 64 bits" if large else "")
+
+
+class Real(Kind):
+    """A number in [least, most], or in the open intervals of `above` and `below`, as a float."""
+
+    def __init__(
+        self,
+        least: float = -math.inf,
+        most: float = math.inf,
+        *,
+        above: float = -math.inf,
+        below: float = math.inf,
+        infinite: bool = False,
+    ):
+        self.least, self.most, self.above, self.below = least, most, above, below
+        self.infinite = infinite
+
+    def take(self, value: Any) -> float:
+        if type(value) is not float:
+            value = float(_plain(value).__float__())  # which text has not, that float() would read
+        inside = self.least <= value <= self.most
+        if inside and (self.above < value < self.below or (self.infinite and value == math.inf)):
+            return value
+        raise ValueError
+
+    def __str__(self) -> str:
+        low = f"above {self.above}" if self.above > -math.inf else f"of {self.least} or more"
+        low = "" if self.above == self.least else low
+        high = f"below {self.below}" if self.below < math.inf else f"{self.most}"
+        if min(self.most, self.below) < math.inf:
+            return f"a number from {max(self.least, self.above)} to {high}"
+        finite = "" if low or self.infinite else "finite "
+        return f"a {finite}number {low}".rstrip()
+
+
+class Scalar(Kind):
+    """One number that becomes an element, so NaN and truth values too."""
+
+    def __init__(self, kinds: str = "biuf"):
+        self.kinds = kinds  # of dtypes: with "c" complex ones, too
+
+    def take(self, value: Any) -> Any:
+        if type(value) in (int, float, bool):
+            return value
+        dtype = np.dtype(type(value)) if isinstance(value, complex) else value.dtype
+        if getattr(value, "ndim", 0) or value is np.ma.masked or dtype.kind not in self.kinds:
+            raise TypeError
+        return value
+
+    def __str__(self) -> str:
+        return "a number" if "c" in self.kinds else "a real number"
+
+
+class Truth(Kind):
+    """True or False, as a bool."""
+
+    def take(self, value: Any) -> bool:
+        if value is True or value is False:
+            return value
+        if getattr(getattr(value, "dtype", None), "kind", "") == "b" and not value.ndim:
+            return bool(value)
+        raise TypeError
+
+    def __str__(self) -> str:
+        return "True or False"
+
+
+class Word(Kind):
+    """One of several words."""
+
+    def __init__(self, *words: str):
+        self.words = words
+
+    def take(self, value: Any) -> str:
+        if isinstance(value, str) and value in self.words:
+            return value
+        raise ValueError
+
+    def __str__(self) -> str:
+        return " or ".join(map(repr, self.words))
+
+    def refused(self, value: Any) -> str:
+        return f"={shown(value)} is unknown: {suggest(value, self.words)}"
+
+
+class Of(Kind):
+    """An object of a class."""
+
+    def __init__(self, cls: type, says: str = ""):
+        self.cls, self.says = cls, says
+
+    def take(self, value: Any) -> Any:
+        if isinstance(value, self.cls):
+            return value
+        raise TypeError
+
+    def __str__(self) -> str:
+        names = {str: "text", Callable: "a function", dict: "a dict", Iterable: "a list"}
+        name = names.get(self.cls, f"a {self.cls.__name__}")
+        return self.says or name
+
+
+class Several(Kind):
+    """One, or several of them as a tuple. `count`: how many, where one stands for all; `always`:
+    one alone is a tuple, too."""
+
+    def __init__(self, one: Kind, count: int = 0, says: str = "", always: bool = False):
+        self.one, self.count, self.says = one, count, says
+        self.alone = 1 if always else count
+
+    def take(self, value: Any) -> Any:
+        if type(value) is int or (
+            type(value) not in (tuple, list)
+            and (
+                not isinstance(value, Iterable)
+                or isinstance(value, (str, dict))
+                or getattr(value, "ndim", 1) == 0
+            )
+        ):
+            one = self.one.take(value)
+            return (one,) * self.alone if self.alone else one
+        parts = tuple([self.one.take(part) for part in value])
+        if self.count in (0, len(parts)):
+            return parts
+        raise ValueError
+
+    def __str__(self) -> str:
+        return f"{self.one}, or {self.says or 'several of them'}"
+
+
+class Either(Kind):
+    """One of several kinds: the first that takes the value. None where `Nothing` is among them."""
+
+    def __init__(self, *kinds: Kind):
+        self.kinds = tuple([kind for kind in kinds if not isinstance(kind, Nothing)])
+        self.optional = len(self.kinds) < len(kinds)
+        self.own = any(kind.own for kind in kinds)
+        self.hint = next((kind.hint for kind in kinds if kind.hint), "")
+
+    def take(self, value: Any) -> Any:
+        if value is None and self.optional:
+            return None
+        for kind in self.kinds[:-1]:
+            try:
+                return kind.take(value)
+            except (TypeError, ValueError, AttributeError):
+                pass
+        return self.kinds[-1].take(value)
+
+    def __str__(self) -> str:
+        return ", or ".join([*map(str, self.kinds), *["None"] * self.optional])
+
+    def refused(self, value: Any) -> str:
+        if isinstance(value, str) and any(isinstance(kind, Word) for kind in self.kinds):
+            words = [w for kind in self.kinds if isinstance(kind, Word) for w in kind.words]
+            return Word(*words).refused(value)
+        return super().refused(value)
+
+
+class Nothing(Kind):
+    """None: the option is left out."""
+
+
+class Own(Kind):
+    """What the function itself checks, as it has more to say of it."""
+
+    own = True
+
+    def __init__(self, says: str):
+        self.says = says
+
+    def __str__(self) -> str:
+        return self.says
+
+
+class Arrays(Own):
+    """An array, which `make` checks."""
+
+
+class Dtype(Kind):
+    """A dtype, by name or object."""
+
+    def take(self, value: Any) -> Any:
+        if isinstance(value, (int, Iterable)) and not isinstance(value, (str, np.dtype, type)):
+            raise TypeError
+        return dtype_of(value)
+
+    def __str__(self) -> str:
+        return "a dtype"
+
+
+_OURS = ("self", "model")  # parameters that the user does not give as an argument
+_TYPES: dict[Any, Kind] = {bool: Truth(), int: Whole(), float: Real(), type(None): Nothing()}
+
+
+def kind_of(annotation: Any) -> Kind | None:
+    """The kind that an annotation declares; None where it says nothing, such as `Any`."""
+    if annotation in (None, *_TYPES):
+        return _TYPES[annotation or type(None)]
+    origin, given = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return next((extra for extra in given[1:] if isinstance(extra, Kind)), None)
+    if origin in (typing.Union, types.UnionType):
+        kinds = [kind_of(part) for part in given]
+        known = [kind for kind in kinds if kind is not None]
+        return Either(*known) if len(known) == len(kinds) else None
+    if origin is Literal:
+        return Word(*given) if all(isinstance(word, str) for word in given) else None
+    if origin in (Sequence, tuple) and given and given[0] in _TYPES:
+        return Several(_TYPES[given[0]])
+    cls = origin or annotation
+    return Of(cls) if isinstance(cls, type) and cls not in (object, Any) else None
+
+
+def kinds_of(function: Callable) -> dict[str, Kind | None]:
+    """The kind of each named parameter of a function, but for `self` and `model`."""
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    code, found = function.__code__, {}
+    for name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
+        if name not in _OURS:
+            said = function.__annotations__.get(name, Any)
+            try:
+                said = eval(said, function.__globals__) if isinstance(said, str) else said
+                found[name] = kind_of(said)
+            except NameError:  # known to type checkers alone
+                found[name] = None
+    return found
+
+
+def take(who: str, name: str, kind: Kind, value: Any) -> Any:
+    """The value of an option in its plain form; ArgumentError where it is not of that kind."""
+    try:
+        return kind.take(value)
+    except _REFUSALS as error:
+        raise _error(who, name, kind, value, error) from None
+
+
+_REFUSALS = (TypeError, ValueError, AttributeError, OverflowError, GraphError)
+
+
+def _error(
+    who: str, name: str, kind: Kind, value: Any, error: Exception, order: Sequence[str] = ()
+) -> Exception:
+    if isinstance(error, TensorgradError):
+        what = f"{name} {error}" if isinstance(error, GraphError) else error
+        return type(error)(f"{who}: {what}")
+    text = f"{who}: {name}{kind.refused(value)}"
+    if kind.hint and type(value) not in (int, float):
+        text += f"; {kind.hint}"
+    elif len(order) > 2 and not (type(value) in (int, float) and "number" in str(kind)):
+        text += f"; in this order: {who}({', '.join(order)})"
+    return ArgumentError(text)
+
+
+def _is_array(name: str, said: dict[str, Any]) -> bool:
+    return name in _OURS or "ArrayLike" in str(said.get(name))
+
+
+def gate(function: F) -> F:
+    """The function, whose options are checked against its annotations, and whose calls with wrong
+    names end in an `ArgumentError` that says ours."""
+    code, said = function.__code__, function.__annotations__
+    names = code.co_varnames[: code.co_argcount]
+    order = [name for name in names if name not in _OURS]
+    if code.co_kwonlyargcount:
+        order += ["*", *code.co_varnames[len(names) : len(names) + code.co_kwonlyargcount]]
+    free = 0  # positional arguments before the first option
+    while free < len(names) and _is_array(names[free], said):
+        free += 1
+    kinds: dict[str, Kind] = {}
+
+    def checked(args: tuple, kwargs: dict[str, Any]) -> tuple:
+        if not kinds:  # at the first call: annotations name what is imported later
+            found = {n: k for n, k in kinds_of(function).items() if k and not k.own}
+            kinds.update(found or {"": Own("")})
+        i, name, value, given = 0, "", None, list(args)
+        try:
+            for i, name in enumerate(names[free : len(args)], free):
+                if (kind := kinds.get(name)) is not None:
+                    value = args[i]
+                    given[i] = kind.take(value)
+            i = 0
+            for name, value in kwargs.items():
+                if (kind := kinds.get(name)) is not None:
+                    kwargs[name] = kind.take(value)
+        except _REFUSALS as error:
+            who = type(args[0]).__name__ if function.__name__ == "__init__" else function.__name__
+            raise _error(who, name, kinds[name], value, error, order if i else ()) from None
+        return tuple(given)
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if kwargs or len(args) > free:
+            args = checked(args, kwargs)
+        try:
+            return function(*args, **kwargs)
+        except TypeError as error:
+            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                raise  # from within the function
+            told = words.explained(function, args, kwargs, error)
+        raise told
+
+    return call  # type: ignore[return-value]
+
+
+words.explains_names = gate
+
+
+def shown(value: Any) -> str:
+    """The value for a message, cut where it is long."""
+    try:
+        return _short.repr(value)
+    except Exception:  # of somebody else's object, or a whole number too long for text
+        return f"<{type(value).__name__}>"
+
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 80
