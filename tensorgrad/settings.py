@@ -289,7 +289,7 @@ def kind_of(annotation: Any) -> Kind | None:
     if origin is Literal:
         return Word(*given) if all(isinstance(word, str) for word in given) else None
     if origin in (Sequence, tuple) and given and given[0] in _TYPES:
-        return Several(_TYPES[given[0]])
+        return Several(_TYPES[given[0]], always=True)
     cls = origin or annotation
     return Of(cls) if isinstance(cls, type) and cls not in (object, Any) else None
 

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol, TypeAlias, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    overload,
+)
 
 import numpy as np
 
@@ -49,6 +59,7 @@ _PAIR = "(rows, columns)"
 Size: TypeAlias = Annotated["int | tuple[int, int]", Several(Whole(1), 2, _PAIR)]  # of images
 Border: TypeAlias = Annotated["int | tuple[int, int]", Several(Whole(0), 2, _PAIR)]
 DType: TypeAlias = Annotated["str | type | np.dtype[Any] | None", Either(Nothing(), Dtype())]
+OutOfRange: TypeAlias = Literal["raise", "wrap", "clip"]  # what becomes of such indices
 ActivationLike: TypeAlias = Annotated[
     "str | Callable[[Tensor], Tensor] | None", Either(Nothing(), Of(str), Of(Callable))
 ]

@@ -8,7 +8,7 @@ other the last one stays: the same bits every time, on every backend.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from ..backend import is_floating, namespace
 from ..core import Tensor
@@ -17,9 +17,9 @@ from ..errors import DTypeError, ShapeError
 from ..ops import elementwise as el
 from ..ops.gather import added, last_writer, places, segment_extreme, taken, wrapped
 from ..ops.index import ARRAY, getitem, scatter_add, split_key
-from ..typing import ArrayLike, Axis
-from ..words import explains_names
-from .inputs import axis_of, choice
+from ..settings import gate
+from ..typing import ArrayLike, Axis, OutOfRange
+from .inputs import axis_of
 from .segments import segment_prod
 from .shape import broadcast_to, concatenate, reshape
 
@@ -74,11 +74,13 @@ def _rows(name: str, x: Tensor, axis: int, index: ArrayLike) -> tuple[Any, Any, 
     return at, last, (last >= 0).reshape(-1, *[1] * (x.ndim - 1 - axis))
 
 
+Reduce: TypeAlias = Literal["sum", "prod", "mean", "max", "min", "add", "amax", "amin"]
+
 # --- taking -------------------------------------------------------------------------------------
 
 
-@explains_names
-def take(x: ArrayLike, indices: ArrayLike, axis: Axis = None, mode: str = "raise") -> Tensor:
+@gate
+def take(x: ArrayLike, indices: ArrayLike, axis: Axis = None, mode: OutOfRange = "raise") -> Tensor:
     """The elements, or slices, at indices along an axis: (..., n, ...) -> (..., *indices, ...).
 
     Args:
@@ -94,13 +96,12 @@ def take(x: ArrayLike, indices: ArrayLike, axis: Axis = None, mode: str = "raise
     x = owned(x)
     x, axis = (reshape(x, -1), 0) if axis is None else (x, axis_of("take", x, axis))
     index, n = _indices("take", indices, x), x.shape[axis]
-    mode = choice("take: mode", mode, ("raise", "wrap", "clip"))
     if mode != "raise" and n:
         index = index % n if mode == "wrap" else index.clip(0, n - 1)
     return x[(*[slice(None)] * axis, index)]
 
 
-@explains_names
+@gate
 def index_select(x: ArrayLike, axis: int, index: ArrayLike) -> Tensor:
     """The slices at indices (k,) along an axis: `take` with PyTorch's arguments.
 
@@ -111,7 +112,7 @@ def index_select(x: ArrayLike, axis: int, index: ArrayLike) -> Tensor:
     return take(x, reshape(Tensor(_indices("index_select", index, x)), -1), axis)
 
 
-@explains_names
+@gate
 def take_along_axis(x: ArrayLike, indices: ArrayLike, axis: Axis = -1) -> Tensor:
     """The elements at indices along an axis, for each line of x its own: with axis 1 of two,
     y[i, j] = x[i, indices[i, j]]. It brings elements into the order that `argsort` says.
@@ -145,7 +146,7 @@ def _fitted(name: str, x: Tensor, index: Any, axis: int) -> tuple[Tensor, Any]:
     return x, namespace(index).broadcast_to(index, at)
 
 
-@explains_names
+@gate
 def gather(x: ArrayLike, axis: int, index: ArrayLike) -> Tensor:
     """The elements at indices along an axis, as `take_along_axis` does it, with PyTorch's
     arguments: the index may be shorter than x along the other axes, and is not broadcast.
@@ -171,7 +172,7 @@ def _within(name: str, x: Tensor, axis: int, index: Any) -> Any:
 # --- replacing ------------------------------------------------------------------------------------
 
 
-@explains_names
+@gate
 def put_along_axis(x: ArrayLike, indices: ArrayLike, values: ArrayLike, axis: Axis) -> Tensor:
     """x with values at indices along an axis, for each line its own: the counterpart of
     `take_along_axis`. (np.put_along_axis writes into its array; this gives a new tensor.)
@@ -195,7 +196,7 @@ def put_along_axis(x: ArrayLike, indices: ArrayLike, values: ArrayLike, axis: Ax
     )
 
 
-@explains_names
+@gate
 def scatter(x: ArrayLike, axis: int, index: ArrayLike, src: ArrayLike) -> Tensor:
     """x with the elements of src at indices along an axis: with axis 1 of two,
     y[i, index[i, j]] = src[i, j]; of equal places the last one in row-major order stays.
@@ -226,13 +227,13 @@ def _cut(name: str, src: ArrayLike, x: Tensor, shape: tuple[int, ...]) -> Tensor
     return values if values.shape == shape else values[tuple([slice(k) for k in shape])]
 
 
-@explains_names
+@gate
 def scatter_reduce(
     x: ArrayLike,
     axis: int,
     index: ArrayLike,
     src: ArrayLike,
-    reduce: str,
+    reduce: Reduce,
     *,
     include_self: bool = True,
 ) -> Tensor:
@@ -259,8 +260,7 @@ def scatter_reduce(
     at = _within("scatter_reduce", x, axis, found)
     values = _cut("scatter_reduce", src, x, at.shape)
     other = {"add": "sum", "amax": "max", "amin": "min"}
-    names = ("sum", "prod", "mean", "max", "min")
-    how = choice("scatter_reduce: reduce", other.get(reduce, reduce), names)
+    how = other.get(reduce, reduce)
     xp, at = namespace(at), at.reshape(-1)
     hit = Tensor((last_writer(at, x.size) >= 0).reshape(x.shape))
     if how in ("sum", "mean"):
@@ -283,7 +283,7 @@ def scatter_reduce(
     return y if include_self else el.where(hit, y, x)
 
 
-@explains_names
+@gate
 def index_add(
     x: ArrayLike, axis: int, index: ArrayLike, source: ArrayLike, *, alpha: float = 1
 ) -> Tensor:
@@ -313,7 +313,7 @@ def _source(name: str, source: ArrayLike, x: Tensor, axis: int, k: int) -> Tenso
     return values
 
 
-@explains_names
+@gate
 def index_copy(x: ArrayLike, axis: int, index: ArrayLike, source: ArrayLike) -> Tensor:
     """x with the slices of source at indices (k,) along an axis; of equal indices the last stays.
 
@@ -334,7 +334,7 @@ def index_copy(x: ArrayLike, axis: int, index: ArrayLike, source: ArrayLike) -> 
     return el.where(Tensor(hit), chosen, x)
 
 
-@explains_names
+@gate
 def index_fill(x: ArrayLike, axis: int, index: ArrayLike, value: ArrayLike) -> Tensor:
     """x with one number in the slices at indices (k,) along an axis.
 
@@ -351,7 +351,7 @@ def index_fill(x: ArrayLike, axis: int, index: ArrayLike, value: ArrayLike) -> T
     return el.where(Tensor(_rows("index_fill", x, axis, index)[2]), reshape(fill, ()), x)
 
 
-@explains_names
+@gate
 def index_put(x: ArrayLike, indices: Any, values: ArrayLike, *, accumulate: bool = False) -> Tensor:
     """x with values at x[indices]: what `x[indices] = values` writes, as a new tensor, so that
     gradients reach x and the values that stay.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from operator import index
 from typing import Any
 
@@ -87,6 +87,11 @@ def axes_of(name: str, value: Any) -> Any:
     if _several(value):
         return tuple([whole(name, v) for v in value])
     return whole(name, value)
+
+
+def several(value: int | Sequence[int]) -> tuple[int, ...]:
+    """A whole number, or several, as several."""
+    return (value,) if isinstance(value, int) else tuple(value)
 
 
 def axis_of(name: str, x: Tensor, axis: int) -> int:

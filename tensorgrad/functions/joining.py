@@ -10,8 +10,8 @@ import numpy as np
 from ..core import Tensor
 from ..creation import beside, owned
 from ..errors import ArgumentError, IndexingError, ShapeError
+from ..settings import gate
 from ..typing import ArrayLike, Axis
-from ..words import explains_names
 from .inputs import axis_of, operands
 from .shape import (
     array_split,
@@ -50,7 +50,7 @@ def _several(made: list[Tensor]) -> Tensor | tuple[Tensor, ...]:
     return made[0] if len(made) == 1 else tuple(made)
 
 
-@explains_names
+@gate
 def atleast_1d(*arrays: ArrayLike) -> Tensor | tuple[Tensor, ...]:
     """A view with one axis or more: a number becomes (1,). A tuple of them for several.
 
@@ -60,7 +60,7 @@ def atleast_1d(*arrays: ArrayLike) -> Tensor | tuple[Tensor, ...]:
     return _several([reshape(x, 1) if not x.ndim else x for x in map(owned, arrays)])
 
 
-@explains_names
+@gate
 def atleast_2d(*arrays: ArrayLike) -> Tensor | tuple[Tensor, ...]:
     """A view with two axes or more: (n,) becomes (1, n). A tuple of them for several.
 
@@ -71,7 +71,7 @@ def atleast_2d(*arrays: ArrayLike) -> Tensor | tuple[Tensor, ...]:
     return _several([x if x.ndim > 1 else reshape(x, (1, -1)) for x in made])
 
 
-@explains_names
+@gate
 def atleast_3d(*arrays: ArrayLike) -> Tensor | tuple[Tensor, ...]:
     """A view with three axes or more: (n,) becomes (1, n, 1), (m, n) becomes (m, n, 1). A tuple of
     them for several.
@@ -97,7 +97,7 @@ def _each(name: str, arrays: Sequence[ArrayLike] | ArrayLike, shaped: Any) -> li
     return made
 
 
-@explains_names
+@gate
 def vstack(arrays: Sequence[ArrayLike] | ArrayLike) -> Tensor:
     """The arrays one below the other: joined along the first axis, (n,) as rows (1, n).
 
@@ -109,7 +109,7 @@ def vstack(arrays: Sequence[ArrayLike] | ArrayLike) -> Tensor:
     return concatenate(_each("vstack", arrays, atleast_2d), 0)
 
 
-@explains_names
+@gate
 def hstack(arrays: Sequence[ArrayLike] | ArrayLike) -> Tensor:
     """The arrays side by side: joined along the second axis, those of one axis along it.
 
@@ -122,7 +122,7 @@ def hstack(arrays: Sequence[ArrayLike] | ArrayLike) -> Tensor:
     return concatenate(made, 0 if made[0].ndim == 1 else 1)
 
 
-@explains_names
+@gate
 def dstack(arrays: Sequence[ArrayLike] | ArrayLike) -> Tensor:
     """The arrays one behind the other: joined along the third axis, which (n,) as (1, n, 1) and
     (m, n) as (m, n, 1) get first.
@@ -135,7 +135,7 @@ def dstack(arrays: Sequence[ArrayLike] | ArrayLike) -> Tensor:
     return concatenate(_each("dstack", arrays, atleast_3d), 2)
 
 
-@explains_names
+@gate
 def column_stack(arrays: Sequence[ArrayLike] | ArrayLike) -> Tensor:
     """The arrays as columns of a matrix: (n,) is one column, (n, m) are m.
 
@@ -152,7 +152,7 @@ def column_stack(arrays: Sequence[ArrayLike] | ArrayLike) -> Tensor:
     return concatenate(_each("column_stack", arrays, columns), 1)
 
 
-@explains_names
+@gate
 def block(arrays: Any) -> Tensor:
     """An array of nested lists of blocks: the innermost lists are joined along the last axis, those
     around them along the one before, and so on.
@@ -188,7 +188,7 @@ def block(arrays: Any) -> Tensor:
     return joined(arrays, 0)
 
 
-@explains_names
+@gate
 def append(x: ArrayLike, values: ArrayLike, axis: Axis = None) -> Tensor:
     """x with values joined to its end along an axis; both flattened where there is none.
 
@@ -203,7 +203,7 @@ def append(x: ArrayLike, values: ArrayLike, axis: Axis = None) -> Tensor:
 # --- splitting ------------------------------------------------------------------------------------
 
 
-@explains_names
+@gate
 def unstack(x: ArrayLike, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices of x along an axis, which they have no more: the inverse of `stack`.
 
@@ -230,7 +230,7 @@ def _split(name: str, x: ArrayLike, sections: int | Sequence[int], axis: int, le
     return array_split(x, sections, axis)
 
 
-@explains_names
+@gate
 def vsplit(x: ArrayLike, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
     """Views of the parts of x along the first axis of two or more, as `split`.
 
@@ -241,7 +241,7 @@ def vsplit(x: ArrayLike, indices_or_sections: int | Sequence[int]) -> tuple[Tens
     return made
 
 
-@explains_names
+@gate
 def hsplit(x: ArrayLike, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
     """Views of the parts of x along the second axis, or the only one, as `split`.
 
@@ -253,7 +253,7 @@ def hsplit(x: ArrayLike, indices_or_sections: int | Sequence[int]) -> tuple[Tens
     return made
 
 
-@explains_names
+@gate
 def dsplit(x: ArrayLike, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
     """Views of the parts of x along the third axis of three or more, as `split`.
 
@@ -278,7 +278,7 @@ def _places(name: str, at: Any, n: int) -> Any:
     return np.where(found < 0, found + n, found)
 
 
-@explains_names
+@gate
 def delete(x: ArrayLike, at: Any, axis: Axis = None) -> Tensor:
     """x without the slices at indices along an axis.
 
@@ -300,7 +300,7 @@ def delete(x: ArrayLike, at: Any, axis: Axis = None) -> Tensor:
     return x[(*[slice(None)] * axis, keep.nonzero()[0])]
 
 
-@explains_names
+@gate
 def insert(x: ArrayLike, at: Any, values: ArrayLike, axis: Axis = None) -> Tensor:
     """x with values inserted before indices along an axis.
 

@@ -16,9 +16,9 @@ from ..creation import beside, owned
 from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError
 from ..ops import elementwise as el
 from ..ops.gather import wrapped
-from ..typing import ArrayLike, Axis, DType
-from ..words import explains_names
-from .inputs import as_tensor, axis_of, choice, operands, whole
+from ..settings import gate
+from ..typing import ArrayLike, Axis, DType, Natural, OutOfRange
+from .inputs import as_tensor, axis_of, operands
 from .shape import broadcast_to, reshape, stack
 
 __all__ = [
@@ -43,7 +43,7 @@ def _mask(name: str, mask: ArrayLike, x: Tensor) -> Tensor:
     return found
 
 
-@explains_names
+@gate
 def masked_fill(x: ArrayLike, mask: ArrayLike, value: ArrayLike) -> Tensor:
     """x with a number where the mask is True, in the dtype of x.
 
@@ -62,7 +62,7 @@ def masked_fill(x: ArrayLike, mask: ArrayLike, value: ArrayLike) -> Tensor:
     return el.where(_mask("masked_fill", mask, x), fill.astype(x.dtype), x)
 
 
-@explains_names
+@gate
 def masked_select(x: ArrayLike, mask: ArrayLike) -> Tensor:
     """The elements of x where the mask is True, in row-major order: x[mask], of shapes that are
     broadcast first.
@@ -81,7 +81,7 @@ def masked_select(x: ArrayLike, mask: ArrayLike) -> Tensor:
     return broadcast_to(x, shape)[broadcast_to(found, shape)]
 
 
-@explains_names
+@gate
 def extract(condition: ArrayLike, x: ArrayLike) -> Tensor:
     """The elements of the flattened x where the flattened condition is non-zero.
 
@@ -97,7 +97,7 @@ def extract(condition: ArrayLike, x: ArrayLike) -> Tensor:
     return reshape(x, -1)[found]
 
 
-@explains_names
+@gate
 def compress(condition: ArrayLike, x: ArrayLike, axis: Axis = None) -> Tensor:
     """The slices of x along an axis where the condition (k,) is non-zero; slices after the k-th are
     left out.
@@ -120,7 +120,7 @@ def compress(condition: ArrayLike, x: ArrayLike, axis: Axis = None) -> Tensor:
     return x[(*[slice(None)] * axis, at)]
 
 
-@explains_names
+@gate
 def place(x: ArrayLike, mask: ArrayLike, values: ArrayLike) -> Tensor:
     """x with values, in their order and from the first again when they are used up, where the mask
     is non-zero. (np.place writes into its array; this gives a new tensor.)
@@ -139,7 +139,7 @@ def place(x: ArrayLike, mask: ArrayLike, values: ArrayLike) -> Tensor:
     return el.where(found, reshape(v[order % v.size], x.shape), x)
 
 
-@explains_names
+@gate
 def select(
     condlist: Sequence[ArrayLike], choicelist: Sequence[ArrayLike], default: ArrayLike = 0
 ) -> Tensor:
@@ -164,8 +164,10 @@ def select(
     return as_tensor(y)
 
 
-@explains_names
-def choose(x: ArrayLike, choices: Sequence[ArrayLike] | ArrayLike, mode: str = "raise") -> Tensor:
+@gate
+def choose(
+    x: ArrayLike, choices: Sequence[ArrayLike] | ArrayLike, mode: OutOfRange = "raise"
+) -> Tensor:
     """For each place the element of that choice which x names: y[i] = choices[x[i]][i].
 
     Args:
@@ -181,7 +183,6 @@ def choose(x: ArrayLike, choices: Sequence[ArrayLike] | ArrayLike, mode: str = "
     index = as_tensor(x)
     if index.dtype.kind not in "iub":
         raise DTypeError(f"choose: x says which choice, in integers, not {index.dtype}")
-    mode = choice("choose: mode", mode, ("raise", "wrap", "clip"))
     given = [owned(c) for c in choices]  # type: ignore[union-attr]
     shape = np.broadcast_shapes(index.shape, *[c.shape for c in given])
     at, n, xp = index._data.astype("int64"), len(given), namespace(index._data)
@@ -199,7 +200,7 @@ def choose(x: ArrayLike, choices: Sequence[ArrayLike] | ArrayLike, mode: str = "
 # --- places ---------------------------------------------------------------------------------------
 
 
-@explains_names
+@gate
 def nonzero(x: ArrayLike) -> tuple[Tensor, ...]:
     """The indices of the elements that are not 0, int64, a tensor for each axis; in row-major
     order. A GPU is waited for.
@@ -215,7 +216,7 @@ def nonzero(x: ArrayLike) -> tuple[Tensor, ...]:
     return tuple([Tensor(i) for i in (x._data != 0).nonzero()])
 
 
-@explains_names
+@gate
 def argwhere(x: ArrayLike) -> Tensor:
     """The indices of the elements that are not 0, int64: a row for each, (n, x.ndim). A GPU is
     waited for.
@@ -229,7 +230,7 @@ def argwhere(x: ArrayLike) -> Tensor:
     return stack(nonzero(x), axis=-1)
 
 
-@explains_names
+@gate
 def flatnonzero(x: ArrayLike) -> Tensor:
     """The indices of the elements of the flattened x that are not 0, int64. A GPU is waited for.
 
@@ -239,9 +240,9 @@ def flatnonzero(x: ArrayLike) -> Tensor:
     return nonzero(reshape(as_tensor(x), -1))[0]
 
 
-@explains_names
+@gate
 def one_hot(
-    x: ArrayLike, num_classes: int | None = None, dtype: DType = None, axis: int = -1
+    x: ArrayLike, num_classes: Natural | None = None, dtype: DType = None, axis: int = -1
 ) -> Tensor:
     """Labels as vectors of 0 and 1: labels of any shape -> (..., num_classes).
 
@@ -260,7 +261,7 @@ def one_hot(
         raise DTypeError(f"one_hot: labels are integers, not {x.dtype}")
     if num_classes is None:
         num_classes = int(x._data.max()) + 1 if x.size else 0
-    n = whole("one_hot: num_classes", num_classes)
+    n = num_classes
     wide = Tensor(namespace(x._data).expand_dims(x._data, axis))
     shape = [1] * wide.ndim
     shape[axis_of("one_hot", wide, axis)] = n

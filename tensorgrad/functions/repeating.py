@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,9 +13,9 @@ from ..core import Tensor
 from ..creation import asarray, owned
 from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError
 from ..ops.gather import repeat_each
-from ..typing import ArrayLike, Axes, Axis, DType, Shape
-from ..words import explains_names
-from .inputs import as_tensor, axes_of, axis_of, choice, whole
+from ..settings import gate
+from ..typing import ArrayLike, Axes, Axis, DType, OutOfRange, Shape
+from .inputs import as_tensor, axis_of, several
 from .shape import broadcast_to, concatenate, flip, moveaxis, reshape, stack, swapaxes
 
 __all__ = [
@@ -37,13 +37,7 @@ __all__ = [
 ]
 
 
-def _sizes(name: str, value: Any) -> tuple[int, ...]:
-    """A whole number or several."""
-    found = axes_of(name, value)
-    return found if isinstance(found, tuple) else (found,)
-
-
-@explains_names
+@gate
 def repeat(x: ArrayLike, repeats: int | ArrayLike, axis: Axis = None) -> Tensor:
     """Each slice along an axis repeated: [a, b] -> [a, a, b, b]. For a, b, a, b see `tile`.
 
@@ -68,7 +62,7 @@ def repeat(x: ArrayLike, repeats: int | ArrayLike, axis: Axis = None) -> Tensor:
     return x[(*[slice(None)] * axis, np.repeat(np.arange(x.shape[axis]), many))]
 
 
-@explains_names
+@gate
 def tile(x: ArrayLike, reps: Shape) -> Tensor:
     """x repeated as a whole along each axis: [a, b] -> [a, b, a, b].
 
@@ -78,7 +72,7 @@ def tile(x: ArrayLike, reps: Shape) -> Tensor:
     >>> tile([1, 2], 2).tolist(), tile([1, 2], (2, 1)).tolist()
     ([1, 2, 1, 2], [[1, 2], [1, 2]])
     """
-    x, many = owned(x), _sizes("tile: reps", reps)
+    x, many = owned(x), several(reps)
     if any(k < 0 for k in many):
         raise ArgumentError(f"tile: reps={reps}: whole numbers from 0 on")
     ndim = max(x.ndim, len(many))
@@ -89,7 +83,7 @@ def tile(x: ArrayLike, reps: Shape) -> Tensor:
     return reshape(wide, [k * n for k, n in zip(many, shape, strict=True)])
 
 
-@explains_names
+@gate
 def resize(x: ArrayLike, new_shape: Shape) -> Tensor:
     """The elements of x in row-major order, and from the first again when they are used up, in
     another shape; zeros where x has none.
@@ -97,7 +91,7 @@ def resize(x: ArrayLike, new_shape: Shape) -> Tensor:
     >>> resize([1, 2, 3], (2, 2)).tolist()
     [[1, 2], [3, 1]]
     """
-    x, shape = reshape(owned(x), -1), _sizes("resize: new_shape", new_shape)
+    x, shape = reshape(owned(x), -1), several(new_shape)
     size = math.prod(shape)
     if any(n < 0 for n in shape):
         raise ArgumentError(f"resize: new_shape={new_shape}: lengths are not negative")
@@ -106,7 +100,7 @@ def resize(x: ArrayLike, new_shape: Shape) -> Tensor:
     return reshape(tile(x, -(-size // x.size))[:size], shape)
 
 
-@explains_names
+@gate
 def roll(x: ArrayLike, shift: Shape, axis: Axes = None) -> Tensor:
     """The elements moved on along an axis; those that leave it at its end enter at its beginning.
 
@@ -119,10 +113,10 @@ def roll(x: ArrayLike, shift: Shape, axis: Axes = None) -> Tensor:
     [4, 1, 2, 3]
     """
     x = owned(x)
-    shifts = _sizes("roll: shift", shift)
+    shifts = several(shift)
     if axis is None:
         return reshape(roll(reshape(x, -1), sum(shifts), 0), x.shape)
-    axes = _sizes("roll: axis", axis)
+    axes = several(axis)
     if len(shifts) != len(axes) and 1 not in (len(shifts), len(axes)):
         raise ShapeError(f"roll: {len(shifts)} shifts for {len(axes)} axes")
     shifts = shifts * len(axes) if len(shifts) == 1 else shifts
@@ -135,7 +129,7 @@ def roll(x: ArrayLike, shift: Shape, axis: Axes = None) -> Tensor:
     return x
 
 
-@explains_names
+@gate
 def rot90(x: ArrayLike, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
     """x turned k times by 90 degrees in the plane of two axes, from the first to the second.
 
@@ -144,8 +138,8 @@ def rot90(x: ArrayLike, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
     >>> rot90([[1, 2], [3, 4]]).tolist()
     [[2, 4], [1, 3]]
     """
-    x, k = owned(x), whole("rot90: k", k) % 4
-    two = _sizes("rot90: axes", axes)
+    x, k = owned(x), k % 4
+    two = several(axes)
     first, second = two if len(two) == 2 else (0, 0)
     first, second = axis_of("rot90", x, first), axis_of("rot90", x, second)
     if first == second:
@@ -157,7 +151,7 @@ def rot90(x: ArrayLike, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
     return flip(x, first if k == 1 else second) if k else x
 
 
-@explains_names
+@gate
 def fliplr(x: ArrayLike) -> Tensor:
     """A view with the order of the columns, the second axis, reversed.
 
@@ -167,7 +161,7 @@ def fliplr(x: ArrayLike) -> Tensor:
     return flip(x, 1)
 
 
-@explains_names
+@gate
 def flipud(x: ArrayLike) -> Tensor:
     """A view with the order of the rows, the first axis, reversed.
 
@@ -177,7 +171,7 @@ def flipud(x: ArrayLike) -> Tensor:
     return flip(x, 0)
 
 
-@explains_names
+@gate
 def rollaxis(x: ArrayLike, axis: int, start: int = 0) -> Tensor:
     """A view with an axis moved before the one that is at `start`; `moveaxis` is easier to read.
 
@@ -185,15 +179,15 @@ def rollaxis(x: ArrayLike, axis: int, start: int = 0) -> Tensor:
     (4, 2, 3)
     """
     x = owned(x)
-    axis, start = axis_of("rollaxis", x, axis), whole("rollaxis: start", start)
+    axis = axis_of("rollaxis", x, axis)
     start = start + x.ndim if start < 0 else start
     if not 0 <= start <= x.ndim:
         raise IndexingError(f"rollaxis: start={start} of an array of shape {x.shape}")
     return moveaxis(x, axis, start - (start > axis))
 
 
-@explains_names
-def trim_zeros(x: ArrayLike, trim: str = "fb") -> Tensor:
+@gate
+def trim_zeros(x: ArrayLike, trim: Literal["f", "b", "fb", "bf"] = "fb") -> Tensor:
     """x (n,) without the zeros at its front and back. A GPU is waited for.
 
     Args:
@@ -206,7 +200,6 @@ def trim_zeros(x: ArrayLike, trim: str = "fb") -> Tensor:
     x = owned(x)
     if x.ndim != 1:
         raise ArgumentError(f"trim_zeros: x of shape {x.shape} must have one axis")
-    trim = choice("trim_zeros: trim", trim.lower(), ("f", "b", "fb", "bf"))
     (at,) = (x._data != 0).nonzero()
     if not at.size:
         return x[:0]
@@ -216,7 +209,7 @@ def trim_zeros(x: ArrayLike, trim: str = "fb") -> Tensor:
 # --- grids ----------------------------------------------------------------------------------------
 
 
-@explains_names
+@gate
 def broadcast_arrays(*arrays: ArrayLike) -> tuple[Tensor, ...]:
     """Read-only views of the arrays, all broadcast to their common shape.
 
@@ -234,9 +227,12 @@ def broadcast_arrays(*arrays: ArrayLike) -> tuple[Tensor, ...]:
     return tuple([broadcast_to(x, shape) for x in made])
 
 
-@explains_names
+@gate
 def meshgrid(
-    *arrays: ArrayLike, copy: bool = True, sparse: bool = False, indexing: str = "xy"
+    *arrays: ArrayLike,
+    copy: bool = True,
+    sparse: bool = False,
+    indexing: Literal["xy", "ij"] = "xy",
 ) -> tuple[Tensor, ...]:
     """Coordinates of a grid from those along its axes, (n,) each: a tensor for each axis.
 
@@ -250,7 +246,6 @@ def meshgrid(
     ([[1, 2, 3], [1, 2, 3]], [[4, 4, 4], [5, 5, 5]])
     """
     made = [reshape(owned(x), -1) for x in arrays]
-    indexing = choice("meshgrid: indexing", indexing, ("xy", "ij"))
     n = len(made)
     order = [1, 0, *range(2, n)] if indexing == "xy" and n > 1 else list(range(n))
     thin = [
@@ -260,7 +255,7 @@ def meshgrid(
     return tuple(thin) if sparse else broadcast_arrays(*thin)
 
 
-@explains_names
+@gate
 def ix_(*arrays: ArrayLike) -> tuple[Tensor, ...]:
     """Index arrays (n,) shaped so that x[ix_(rows, columns)] is the sub-matrix of these rows and
     columns; masks stand for where they are True.
@@ -282,7 +277,7 @@ def ix_(*arrays: ArrayLike) -> tuple[Tensor, ...]:
     return tuple(made)
 
 
-@explains_names
+@gate
 def indices(
     dimensions: Sequence[int], dtype: DType = int, sparse: bool = False
 ) -> Tensor | tuple[Tensor, ...]:
@@ -292,13 +287,13 @@ def indices(
     >>> indices((2, 2)).tolist()
     [[[0, 0], [1, 1]], [[0, 1], [0, 1]]]
     """
-    shape = _sizes("indices: dimensions", dimensions)
+    shape = several(dimensions)
     lines = [asarray(np.arange(n)).astype(dtype) for n in shape]
     made = meshgrid(*lines, sparse=sparse, indexing="ij")
     return made if sparse else stack(made) if made else asarray(np.zeros(0)).astype(dtype)
 
 
-@explains_names
+@gate
 def unravel_index(x: ArrayLike, shape: Shape) -> tuple[Tensor, ...]:
     """Flat indices, in row-major order, as a tuple of indices for each axis of an array of a shape.
 
@@ -308,7 +303,7 @@ def unravel_index(x: ArrayLike, shape: Shape) -> tuple[Tensor, ...]:
     >>> [i.tolist() for i in unravel_index([5, 2], (2, 3))]
     [[1, 0], [2, 2]]
     """
-    flat, sizes = as_tensor(x)._data, _sizes("unravel_index: shape", shape)
+    flat, sizes = as_tensor(x)._data, several(shape)
     if flat.dtype.kind not in "iu" and flat.size:
         raise DTypeError(f"unravel_index: indices are integers, not {flat.dtype}")
     n = math.prod(sizes)
@@ -321,9 +316,9 @@ def unravel_index(x: ArrayLike, shape: Shape) -> tuple[Tensor, ...]:
     return tuple(reversed(found))
 
 
-@explains_names
+@gate
 def ravel_multi_index(
-    multi_index: Sequence[ArrayLike] | ArrayLike, dims: Sequence[int], mode: str = "raise"
+    multi_index: Sequence[ArrayLike] | ArrayLike, dims: Sequence[int], mode: OutOfRange = "raise"
 ) -> Tensor:
     """Indices for each axis of an array of the shape `dims` as flat ones in row-major order.
 
@@ -336,8 +331,7 @@ def ravel_multi_index(
     [5, 2]
     """
     axes = [as_tensor(i)._data.astype("int64") for i in multi_index]  # type: ignore[union-attr]
-    sizes = _sizes("ravel_multi_index: dims", dims)
-    mode = choice("ravel_multi_index: mode", mode, ("raise", "wrap", "clip"))
+    sizes = several(dims)
     if len(axes) != len(sizes):
         raise ShapeError(f"ravel_multi_index: indices of {len(axes)} axes, dims of {len(sizes)}")
     flat: Any = 0

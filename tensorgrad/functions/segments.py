@@ -22,9 +22,8 @@ from ..ops.gather import counts, last_writer, segment_extreme
 from ..ops.gather import segment_ids as checked
 from ..ops.scan import linear_scan
 from ..ops.sorting import argsort
-from ..typing import ArrayLike
-from ..words import explains_names
-from .inputs import whole
+from ..settings import gate
+from ..typing import ArrayLike, Natural
 from .shape import reshape
 
 __all__ = [
@@ -49,7 +48,6 @@ def _segments(
         raise ShapeError(f"{name}: segment_ids of shape {found.shape} for rows of {x.shape}")
     if count is None:
         count = int(found.max()) + 1 if found.size else 0
-    count = whole(f"{name}: num_segments", count)
     return x, checked(found, count), count
 
 
@@ -63,8 +61,10 @@ def _sum(x: Tensor, ids: Any, count: int) -> Tensor:
     return reshape(embedding_grad(rows, ids, count=count), (count, *x.shape[1:]))
 
 
-@explains_names
-def segment_sum(x: ArrayLike, segment_ids: ArrayLike, num_segments: int | None = None) -> Tensor:
+@gate
+def segment_sum(
+    x: ArrayLike, segment_ids: ArrayLike, num_segments: Natural | None = None
+) -> Tensor:
     """The sum of the rows of each segment; 0 of no row. Halves are summed in float32.
 
     >>> segment_sum([1.0, 2.0, 4.0], [1, 0, 1]).tolist()
@@ -73,8 +73,10 @@ def segment_sum(x: ArrayLike, segment_ids: ArrayLike, num_segments: int | None =
     return _sum(*_segments("segment_sum", x, segment_ids, num_segments))
 
 
-@explains_names
-def segment_mean(x: ArrayLike, segment_ids: ArrayLike, num_segments: int | None = None) -> Tensor:
+@gate
+def segment_mean(
+    x: ArrayLike, segment_ids: ArrayLike, num_segments: Natural | None = None
+) -> Tensor:
     """The mean of the rows of each segment; 0 of no row.
 
     >>> segment_mean([1.0, 2.0, 4.0], [1, 0, 1]).tolist()
@@ -85,8 +87,10 @@ def segment_mean(x: ArrayLike, segment_ids: ArrayLike, num_segments: int | None 
     return _sum(x, ids, count) / _column(n, x)
 
 
-@explains_names
-def segment_max(x: ArrayLike, segment_ids: ArrayLike, num_segments: int | None = None) -> Tensor:
+@gate
+def segment_max(
+    x: ArrayLike, segment_ids: ArrayLike, num_segments: Natural | None = None
+) -> Tensor:
     """The largest element of each segment, NaN if there is one; -inf (of integers the least number)
     of no row. Of equal ones each gets an equal part of the gradient.
 
@@ -97,8 +101,10 @@ def segment_max(x: ArrayLike, segment_ids: ArrayLike, num_segments: int | None =
     return segment_extreme(x, ids, count=count, largest=True)
 
 
-@explains_names
-def segment_min(x: ArrayLike, segment_ids: ArrayLike, num_segments: int | None = None) -> Tensor:
+@gate
+def segment_min(
+    x: ArrayLike, segment_ids: ArrayLike, num_segments: Natural | None = None
+) -> Tensor:
     """The smallest element of each segment, NaN if there is one; inf (of integers the largest
     number) of no row. Of equal ones each gets an equal part of the gradient.
 
@@ -109,8 +115,10 @@ def segment_min(x: ArrayLike, segment_ids: ArrayLike, num_segments: int | None =
     return segment_extreme(x, ids, count=count, largest=False)
 
 
-@explains_names
-def segment_prod(x: ArrayLike, segment_ids: ArrayLike, num_segments: int | None = None) -> Tensor:
+@gate
+def segment_prod(
+    x: ArrayLike, segment_ids: ArrayLike, num_segments: Natural | None = None
+) -> Tensor:
     """The product of the elements of each segment; 1 of no row. The gradient is right with zeros,
     too.
 
@@ -132,9 +140,9 @@ def segment_prod(x: ArrayLike, segment_ids: ArrayLike, num_segments: int | None 
     return el.where(_column(last >= 0, x), y, 1)
 
 
-@explains_names
+@gate
 def segment_softmax(
-    x: ArrayLike, segment_ids: ArrayLike, num_segments: int | None = None
+    x: ArrayLike, segment_ids: ArrayLike, num_segments: Natural | None = None
 ) -> Tensor:
     """The softmax over the rows of each segment, as of a graph's attention: exp(x) over the sum of
     those of its segment, shifted by the maximum against overflow. -> the shape of x.
