@@ -45,6 +45,7 @@ Element: TypeAlias = Annotated["bool | int | float | complex", Scalar("biufc")]
 Count: TypeAlias = Annotated[int, Whole(1)]
 Natural: TypeAlias = Annotated[int, Whole(0)]
 Positive: TypeAlias = Annotated[float, Real(above=0)]
+AboveOne: TypeAlias = Annotated[float, Real(above=1)]
 NonNegative: TypeAlias = Annotated[float, Real(0)]
 Fraction: TypeAlias = Annotated[float, Real(0, 1)]
 Probability: TypeAlias = Annotated[float, Real(0, below=1)]  # of what must not be certain

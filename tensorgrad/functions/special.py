@@ -10,12 +10,11 @@ from __future__ import annotations
 import math
 
 from ..core import Tensor
-from ..errors import ArgumentError
 from ..ops import special as ops
-from ..typing import ArrayLike
-from ..words import explains_names
+from ..settings import gate
+from ..typing import AboveOne, ArrayLike, Count, Natural
 from .activation import sigmoid
-from .inputs import as_tensor, floating, operands, real, whole
+from .inputs import as_tensor, floating, operands
 
 __all__ = [
     "betaln",
@@ -146,7 +145,8 @@ def digamma(x: ArrayLike) -> Tensor:
     return ops.digamma.call(as_tensor(x))
 
 
-def polygamma(n: int, x: ArrayLike) -> Tensor:
+@gate
+def polygamma(n: Natural, x: ArrayLike) -> Tensor:
     """The n-th derivative of `digamma`: (-1)^(n + 1) n! zeta(n + 1, x); digamma itself for n = 0.
 
     Args:
@@ -157,12 +157,11 @@ def polygamma(n: int, x: ArrayLike) -> Tensor:
     >>> polygamma(1, [1.0]).numpy().round(4)
     array([1.6449], dtype=float32)
     """
-    if (n := whole("polygamma: n", n)) < 0:
-        raise ArgumentError(f"polygamma: n={n} is negative; 0 gives digamma")
     return ops.polygamma.call(as_tensor(x), n=n) if n else digamma(x)
 
 
-def zeta(s: float, q: ArrayLike = 1.0) -> Tensor:
+@gate
+def zeta(s: AboveOne, q: ArrayLike = 1.0) -> Tensor:
     """The sum of (q + k)^-s over k >= 0 (Hurwitz; Riemann's for q = 1).
 
     Args:
@@ -173,8 +172,6 @@ def zeta(s: float, q: ArrayLike = 1.0) -> Tensor:
     >>> f"{zeta(2.0).item():.4f}"
     '1.6449'
     """
-    if not (s := real("zeta: s", s)) > 1:
-        raise ArgumentError(f"zeta: s={s} must be above 1, where the sum converges")
     return ops.zeta.call(as_tensor(q), s=s)
 
 
@@ -188,8 +185,8 @@ def betaln(a: ArrayLike, b: ArrayLike) -> Tensor:
     return lgamma(u) + lgamma(v) - lgamma(u + v)
 
 
-@explains_names
-def multigammaln(x: ArrayLike, p: int) -> Tensor:
+@gate
+def multigammaln(x: ArrayLike, p: Count) -> Tensor:
     """The logarithm of the multivariate gamma function of p dimensions:
     p (p - 1) / 4 log(pi) + the sum of lgamma(x - j / 2) over j < p.
 
@@ -201,8 +198,6 @@ def multigammaln(x: ArrayLike, p: int) -> Tensor:
     >>> multigammaln([3.0], 2).numpy().round(4)
     array([1.5502], dtype=float32)
     """
-    if (p := whole("multigammaln: p", p)) < 1:
-        raise ArgumentError(f"multigammaln: p={p} must be 1 or more")
     u: Tensor = floating(as_tensor(x))
     total = lgamma(u)
     for j in range(1, p):

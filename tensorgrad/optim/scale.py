@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -10,12 +10,11 @@ from ..backend import BY_TYPE
 from ..core import Tensor
 from ..errors import ArgumentError, GraphError
 from ..ops.update import advance_scale
-from ..settings import Real, gate
+from ..settings import gate
 from ..switches import switches
-from ..typing import Count, Positive
+from ..typing import AboveOne, Count, Positive
 from .base import Optimizer, rescaled
 
-Growth: TypeAlias = Annotated[float, Real(above=1)]
 _LEAST = 2.0**-126  # float32's smallest normal number: from 0 a scale would not grow again
 
 
@@ -37,7 +36,7 @@ class LossScale:
     """
 
     @gate
-    def __init__(self, start: Positive = 2.0**16, interval: Count = 2000, factor: Growth = 2.0):
+    def __init__(self, start: Positive = 2.0**16, interval: Count = 2000, factor: AboveOne = 2.0):
         self.interval, self.factor = interval, factor
         self._state: Any = np.array([start, 0.0])  # the scale, and good steps since its last change
         self._unscaled: tuple[Optimizer, Any] | None = None  # and whether all were finite
