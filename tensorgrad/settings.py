@@ -94,25 +94,25 @@ class Real(Kind):
         below: float = math.inf,
         infinite: bool = False,
     ):
-        self.least, self.most, self.above, self.below = least, most, above, below
+        self.least, self.most, self.above, self.below = max(least, above), most, above, below
         self.infinite = infinite
 
     def take(self, value: Any) -> float:
         if type(value) is not float:
             value = float(_plain(value).__float__())  # which text has not, that float() would read
         inside = self.least <= value <= self.most
-        if inside and (self.above < value < self.below or (self.infinite and value == math.inf)):
+        if inside and (self.above < value < self.below or (self.infinite and math.isinf(value))):
             return value
         raise ValueError
 
     def __str__(self) -> str:
         low = f"above {self.above}" if self.above > -math.inf else f"of {self.least} or more"
-        low = "" if self.above == self.least else low
-        high = f"below {self.below}" if self.below < math.inf else f"{self.most}"
-        if min(self.most, self.below) < math.inf:
-            return f"a number from {max(self.least, self.above)} to {high}"
-        finite = "" if low or self.infinite else "finite "
-        return f"a {finite}number {low}".rstrip()
+        if (most := min(self.most, self.below)) < math.inf:
+            start = f"from {self.least}" if self.above == -math.inf else low
+            return f"a number {start} to {'below ' * (self.below < math.inf)}{most}"
+        if self.least > -math.inf:
+            return f"a number {low}"
+        return "a number" if self.infinite else "a finite number"
 
 
 class Scalar(Kind):
@@ -288,8 +288,9 @@ def kind_of(annotation: Any) -> Kind | None:
         return Either(*known) if len(known) == len(kinds) else None
     if origin is Literal:
         return Word(*given) if all(isinstance(word, str) for word in given) else None
-    if origin in (Sequence, tuple) and given and given[0] in _TYPES:
-        return Several(_TYPES[given[0]], always=True)
+    if origin in (Sequence, tuple):
+        one = _TYPES.get(given[0]) if given else None
+        return Several(one, always=True) if one else Own("a list")
     cls = origin or annotation
     return Of(cls) if isinstance(cls, type) and cls not in (object, Any) else None
 

@@ -8,8 +8,8 @@ from ..backend import is_floating
 from ..core import Tensor
 from ..errors import ShapeError
 from ..ops import elementwise as el
+from ..settings import gate
 from ..typing import ArrayLike, Axes, Axis, DType
-from ..words import explains_names
 from . import reduce as R
 from .inputs import as_tensor
 from .logic import isnan, logical_not
@@ -42,7 +42,7 @@ def _filled(x: ArrayLike, value: float) -> Tensor:
     return x if known is None else el.where(known, x, value)
 
 
-@explains_names
+@gate
 def nansum(
     x: ArrayLike, axis: Axes = None, dtype: DType = None, *, keepdims: bool = False
 ) -> Tensor:
@@ -54,7 +54,7 @@ def nansum(
     return R.sum(_filled(x, 0), axis, dtype, keepdims=keepdims)
 
 
-@explains_names
+@gate
 def nanprod(
     x: ArrayLike, axis: Axes = None, dtype: DType = None, *, keepdims: bool = False
 ) -> Tensor:
@@ -66,7 +66,7 @@ def nanprod(
     return R.prod(_filled(x, 1), axis, dtype, keepdims=keepdims)
 
 
-@explains_names
+@gate
 def nanmean(
     x: ArrayLike, axis: Axes = None, dtype: DType = None, *, keepdims: bool = False
 ) -> Tensor:
@@ -79,14 +79,14 @@ def nanmean(
     return R.mean(x, axis, dtype, keepdims=keepdims, where=known)
 
 
-@explains_names
+@gate
 def nanvar(
     x: ArrayLike,
     axis: Axes = None,
     dtype: DType = None,
     *,
-    ddof: float = 0,
-    correction: float | None = None,
+    ddof: int | float = 0,
+    correction: int | float | None = None,
     keepdims: bool = False,
 ) -> Tensor:
     """The variance over `axis` of what is not NaN. Arguments as those of `var`.
@@ -98,14 +98,14 @@ def nanvar(
     return R.var(x, axis, dtype, ddof=ddof, correction=correction, keepdims=keepdims, where=known)
 
 
-@explains_names
+@gate
 def nanstd(
     x: ArrayLike,
     axis: Axes = None,
     dtype: DType = None,
     *,
-    ddof: float = 0,
-    correction: float | None = None,
+    ddof: int | float = 0,
+    correction: int | float | None = None,
     keepdims: bool = False,
 ) -> Tensor:
     """The standard deviation over `axis` of what is not NaN. Arguments as those of `std`.
@@ -117,7 +117,7 @@ def nanstd(
     return R.std(x, axis, dtype, ddof=ddof, correction=correction, keepdims=keepdims, where=known)
 
 
-@explains_names
+@gate
 def nanmax(x: ArrayLike, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
     """The largest over `axis` of what is not NaN; NaN of nothing but NaN. See `max`.
 
@@ -131,7 +131,7 @@ def nanmax(x: ArrayLike, axis: Axes = None, *, keepdims: bool = False) -> Tensor
     return el.where(R.any(known, axis, keepdims=keepdims), y, math.nan)
 
 
-@explains_names
+@gate
 def nanmin(x: ArrayLike, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
     """The smallest over `axis` of what is not NaN; NaN of nothing but NaN. See `min`.
 
@@ -155,7 +155,7 @@ def _place(name: str, x: ArrayLike, axis: Axis, keepdims: bool, largest: bool) -
     return arg(el.where(known, x, -math.inf if largest else math.inf), axis, keepdims=keepdims)
 
 
-@explains_names
+@gate
 def nanargmax(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
     """The index of the largest along an axis of what is not NaN. See `argmax`.
 
@@ -167,7 +167,7 @@ def nanargmax(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Ten
     return _place("nanargmax", x, axis, keepdims, True)
 
 
-@explains_names
+@gate
 def nanargmin(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
     """The index of the smallest along an axis of what is not NaN. See `argmin`.
 
@@ -179,7 +179,7 @@ def nanargmin(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Ten
     return _place("nanargmin", x, axis, keepdims, False)
 
 
-@explains_names
+@gate
 def nancumsum(x: ArrayLike, axis: Axis = None, dtype: DType = None) -> Tensor:
     """The sums of the elements up to each along an axis, NaN counted as 0. See `cumsum`.
 
@@ -189,7 +189,7 @@ def nancumsum(x: ArrayLike, axis: Axis = None, dtype: DType = None) -> Tensor:
     return cumsum(_filled(x, 0), axis, dtype)
 
 
-@explains_names
+@gate
 def nancumprod(x: ArrayLike, axis: Axis = None, dtype: DType = None) -> Tensor:
     """The products of the elements up to each along an axis, NaN counted as 1. See `cumprod`.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
@@ -20,9 +20,9 @@ from ..ops.gather import places, taken
 from ..ops.reduce import kept_shape, narrow, widened
 from ..ops.scan import running_extreme, shifted
 from ..ops.sorting import argsort, sort
+from ..settings import Word, gate
 from ..typing import ArrayLike, Axes, ValuesIndices
-from ..words import explains_names
-from .inputs import as_tensor, axes_of, axis_of, choice
+from .inputs import as_tensor, axis_of, several
 from .reduce import argmax
 from .shape import moveaxis, reshape, squeeze
 
@@ -66,17 +66,17 @@ METHODS: dict[str, tuple[Callable[[Any, Any], Any], Weigh]] = {
     "median_unbiased": (lambda n, q: n * q + (1 / 3 + q / 3) - 1, _between),
     "normal_unbiased": (lambda n, q: n * q + (3 / 8 + q / 4) - 1, _between),
 }
+Method: TypeAlias = Annotated[str, Word(*METHODS)]
 
 
 def _quantile(
-    name: str, x: ArrayLike, q: Any, axis: Axes, method: str, keepdims: bool, known: bool
+    name: str, x: ArrayLike, q: Any, axis: Axes, method: Method, keepdims: bool, known: bool
 ) -> Tensor:
     """The quantiles q; `known`: of the elements that are not NaN."""
     x = as_tensor(x)
     x = x.astype(None) if x.dtype.kind in "biu" else x
-    axes = axes_of(f"{name}: axis", axis)
-    axes = range(x.ndim) if axes is None else (axes,) if isinstance(axes, int) else axes
-    axes = [axis_of(name, x, a) for a in axes]
+    given = range(x.ndim) if axis is None else several(axis)
+    axes = [axis_of(name, x, a) for a in given]
     others = [n for i, n in enumerate(x.shape) if i not in axes]
     kept = kept_shape(x.shape, tuple(axes)) if keepdims else tuple(others)
     n = math.prod([x.shape[a] for a in axes])
@@ -84,7 +84,7 @@ def _quantile(
         raise ShapeError(f"{name}: no element along axis {axis} of shape {x.shape}")
     line = reshape(moveaxis(x, axes, range(len(axes))), (n, math.prod(others)))
     line = sort(widened(line), axis=0)
-    place, weigh = METHODS[choice(f"{name}: method", method, METHODS)]
+    place, weigh = METHODS[method]
     xp, parts = (namespace(x._data), q.reshape(-1, 1)) if known else (np, q.reshape(-1))
     if known:
         many, parts = (line._data == line._data).sum(axis=0), xp.asarray(parts)
@@ -117,9 +117,14 @@ def _parts(name: str, q: Any, most: float) -> Any:
     return found
 
 
-@explains_names
+@gate
 def quantile(
-    x: ArrayLike, q: ArrayLike, axis: Axes = None, *, method: str = "linear", keepdims: bool = False
+    x: ArrayLike,
+    q: ArrayLike,
+    axis: Axes = None,
+    *,
+    method: Method = "linear",
+    keepdims: bool = False,
 ) -> Tensor:
     """The q-th quantiles over `axis`: the number that the part q of all is not above.
 
@@ -142,9 +147,14 @@ def quantile(
     return _quantile("quantile", x, _parts("quantile", q, 1), axis, method, keepdims, False)
 
 
-@explains_names
+@gate
 def percentile(
-    x: ArrayLike, q: ArrayLike, axis: Axes = None, *, method: str = "linear", keepdims: bool = False
+    x: ArrayLike,
+    q: ArrayLike,
+    axis: Axes = None,
+    *,
+    method: Method = "linear",
+    keepdims: bool = False,
 ) -> Tensor:
     """The q-th percentiles over `axis`: `quantile` of q / 100.
 
@@ -154,7 +164,7 @@ def percentile(
     return _quantile("percentile", x, _parts("percentile", q, 100), axis, method, keepdims, False)
 
 
-@explains_names
+@gate
 def median(x: ArrayLike, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
     """The element in the middle over `axis`, the mean of the two there where their number is even,
     as in NumPy. (PyTorch's is the lower one: `quantile(x, 0.5, method="lower")`.)
@@ -167,9 +177,14 @@ def median(x: ArrayLike, axis: Axes = None, *, keepdims: bool = False) -> Tensor
     return _quantile("median", x, np.asarray(0.5), axis, "linear", keepdims, False)
 
 
-@explains_names
+@gate
 def nanquantile(
-    x: ArrayLike, q: ArrayLike, axis: Axes = None, *, method: str = "linear", keepdims: bool = False
+    x: ArrayLike,
+    q: ArrayLike,
+    axis: Axes = None,
+    *,
+    method: Method = "linear",
+    keepdims: bool = False,
 ) -> Tensor:
     """The q-th quantiles over `axis` of the elements that are not NaN; NaN where there are none.
 
@@ -181,9 +196,14 @@ def nanquantile(
     return _quantile("nanquantile", x, _parts("nanquantile", q, 1), axis, method, keepdims, True)
 
 
-@explains_names
+@gate
 def nanpercentile(
-    x: ArrayLike, q: ArrayLike, axis: Axes = None, *, method: str = "linear", keepdims: bool = False
+    x: ArrayLike,
+    q: ArrayLike,
+    axis: Axes = None,
+    *,
+    method: Method = "linear",
+    keepdims: bool = False,
 ) -> Tensor:
     """The q-th percentiles over `axis` of the elements that are not NaN: `nanquantile` of q / 100.
 
@@ -194,7 +214,7 @@ def nanpercentile(
     return _quantile("nanpercentile", x, parts, axis, method, keepdims, True)
 
 
-@explains_names
+@gate
 def nanmedian(x: ArrayLike, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
     """The median over `axis` of the elements that are not NaN; NaN where there are none.
 
@@ -204,7 +224,7 @@ def nanmedian(x: ArrayLike, axis: Axes = None, *, keepdims: bool = False) -> Ten
     return _quantile("nanmedian", x, np.asarray(0.5), axis, "linear", keepdims, True)
 
 
-@explains_names
+@gate
 def mode(x: ArrayLike, axis: int = -1, *, keepdims: bool = False) -> ValuesIndices:
     """The most frequent element along an axis, of several the smallest, and the index of its last
     occurrence.

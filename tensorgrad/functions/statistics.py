@@ -15,10 +15,10 @@ from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError
 from ..ops import elementwise as el
 from ..ops.gather import counts
 from ..ops.reduce import narrow, widened
-from ..typing import ArrayLike, Axes, DType
-from ..words import explains_names
+from ..settings import gate
+from ..typing import ArrayLike, Axes, DType, Natural
 from .elementwise import clip
-from .inputs import as_tensor, axes_of, axis_of, whole
+from .inputs import as_tensor, axis_of, several
 from .products import matmul
 from .reduce import max, mean, min, sum
 from .segments import segment_sum
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 
-@explains_names
+@gate
 def ptp(x: ArrayLike, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
     """The range over `axis`: max - min.
 
@@ -47,7 +47,7 @@ def ptp(x: ArrayLike, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
     return max(x, axis, keepdims=keepdims) - min(x, axis, keepdims=keepdims)
 
 
-@explains_names
+@gate
 def count_nonzero(x: ArrayLike, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
     """How many elements over `axis` are not 0, int64.
 
@@ -57,7 +57,7 @@ def count_nonzero(x: ArrayLike, axis: Axes = None, *, keepdims: bool = False) ->
     return sum(as_tensor(x) != 0, axis, keepdims=keepdims)
 
 
-@explains_names
+@gate
 def average(
     x: ArrayLike,
     axis: Axes = None,
@@ -79,11 +79,10 @@ def average(
     """
     x = owned(x)
     x = x if is_floating(x.dtype) else x.astype(None)
-    found = axes_of("average: axis", axis)
-    axes = range(x.ndim) if found is None else (found,) if isinstance(found, int) else found
-    axes = [axis_of("average", x, a) for a in axes]
+    given = range(x.ndim) if axis is None else several(axis)
+    axes = [axis_of("average", x, a) for a in given]
     if weights is None:
-        y = mean(x, found, keepdims=keepdims)
+        y = mean(x, axis, keepdims=keepdims)
         n = math.prod([x.shape[a] for a in axes])
         return (y, y.detach() * 0 + n) if returned else y
     w = beside(weights, x)
@@ -94,18 +93,18 @@ def average(
         w = transpose(w, order) if len(order) > 1 else w
         w = reshape(w, [n if i in axes else 1 for i, n in enumerate(x.shape)])
         w = broadcast_to(w, x.shape)
-    total = sum(w, found, keepdims=keepdims)
-    y = sum(x * w, found, keepdims=keepdims) / total
+    total = sum(w, axis, keepdims=keepdims)
+    y = sum(x * w, axis, keepdims=keepdims) / total
     return (y, total.astype(y.dtype)) if returned else y
 
 
-@explains_names
+@gate
 def cov(
     x: ArrayLike,
     y: ArrayLike | None = None,
     rowvar: bool = True,
     bias: bool = False,
-    ddof: float | None = None,
+    ddof: int | float | None = None,
     fweights: ArrayLike | None = None,
     aweights: ArrayLike | None = None,
     *,
@@ -169,7 +168,7 @@ def cov(
     return reshape(made, ()) if made.shape == (1, 1) else made
 
 
-@explains_names
+@gate
 def corrcoef(
     x: ArrayLike, y: ArrayLike | None = None, rowvar: bool = True, *, dtype: DType = None
 ) -> Tensor:
@@ -192,8 +191,8 @@ def corrcoef(
 # --- counts ---------------------------------------------------------------------------------------
 
 
-@explains_names
-def bincount(x: ArrayLike, weights: ArrayLike | None = None, minlength: int = 0) -> Tensor:
+@gate
+def bincount(x: ArrayLike, weights: ArrayLike | None = None, minlength: Natural = 0) -> Tensor:
     """How often each whole number from 0 on is in x (n,), or the sum of the weights there.
 
     Args:
@@ -206,7 +205,7 @@ def bincount(x: ArrayLike, weights: ArrayLike | None = None, minlength: int = 0)
     >>> bincount([0, 2, 2]).tolist(), bincount([0, 2, 2], weights=[1.0, 2.0, 3.0]).tolist()
     ([1, 0, 2], [1.0, 0.0, 5.0])
     """
-    x, n = as_tensor(x), whole("bincount: minlength", minlength)
+    x, n = as_tensor(x), minlength
     if x.dtype.kind not in "biu" and x.size:
         raise DTypeError(f"bincount: x holds {x.dtype}, not integers")
     if x.ndim != 1 or n < 0:
@@ -266,7 +265,7 @@ def _histogram(
     return segment_sum(w, Tensor(ids), n + 1)[:n]
 
 
-@explains_names
+@gate
 def histogram(
     x: ArrayLike,
     bins: int | str | ArrayLike = 10,
@@ -299,7 +298,7 @@ def histogram(
     return y, beside(floats, x)
 
 
-@explains_names
+@gate
 def histogramdd(
     x: ArrayLike,
     bins: int | Sequence[Any] = 10,

@@ -7,13 +7,13 @@ from typing import Any, Literal, NamedTuple
 from ..core import Tensor
 from ..creation import owned
 from ..errors import GraphError, ShapeError
-from ..functions.inputs import choice, floating
+from ..functions.inputs import floating
 from ..ops import decompositions as factor
 from ..ops import linalg as ops
 from ..ops.matmul import matmul
+from ..settings import gate
 from ..switches import switches
 from ..typing import ArrayLike
-from ..words import explains_names
 
 
 class EighResult(NamedTuple):
@@ -56,7 +56,7 @@ def _ungraded(name: str, a: Tensor, remedy: str) -> Tensor:
     return a
 
 
-@explains_names
+@gate
 def cholesky(a: ArrayLike, *, upper: bool = False) -> Tensor:
     """The triangle l with positive diagonal of a = l l^T, for positive definite matrices:
     (..., n, n) -> (..., n, n).
@@ -76,7 +76,7 @@ def cholesky(a: ArrayLike, *, upper: bool = False) -> Tensor:
     return ops.adjoint(factor.cholesky(ops.adjoint(x))) if upper else factor.cholesky(x)
 
 
-@explains_names
+@gate
 def eigh(a: ArrayLike, UPLO: Literal["L", "U"] = "L") -> EighResult:
     """Eigenvalues w, in ascending order, and orthonormal eigenvectors v, as columns, of symmetric
     matrices: a v = v diag(w).
@@ -94,10 +94,10 @@ def eigh(a: ArrayLike, UPLO: Literal["L", "U"] = "L") -> EighResult:
     >>> w.round(4).tolist()
     [1.0, 3.0]
     """
-    return EighResult(*factor.eigh(matrices("eigh", a), uplo=choice("eigh: UPLO", UPLO, "LU")))
+    return EighResult(*factor.eigh(matrices("eigh", a), uplo=UPLO))
 
 
-@explains_names
+@gate
 def eigvalsh(a: ArrayLike, UPLO: Literal["L", "U"] = "L") -> Tensor:
     """Eigenvalues of symmetric matrices, in ascending order: (..., n, n) -> (..., n).
 
@@ -110,10 +110,10 @@ def eigvalsh(a: ArrayLike, UPLO: Literal["L", "U"] = "L") -> Tensor:
     >>> eigvalsh([[2.0, 1.0], [1.0, 2.0]]).round(4).tolist()
     [1.0, 3.0]
     """
-    return factor.eigvalsh(matrices("eigvalsh", a), uplo=choice("eigvalsh: UPLO", UPLO, "LU"))
+    return factor.eigvalsh(matrices("eigvalsh", a), uplo=UPLO)
 
 
-@explains_names
+@gate
 def svd(a: ArrayLike, full_matrices: bool = True, compute_uv: bool = True) -> SVDResult | Tensor:
     """The singular value decomposition a = u diag(s) vh: u and vh^T with orthonormal columns, s in
     descending order.
@@ -143,7 +143,7 @@ def svd(a: ArrayLike, full_matrices: bool = True, compute_uv: bool = True) -> SV
     return SVDResult(*factor.svd(x, full=full))
 
 
-@explains_names
+@gate
 def svdvals(x: ArrayLike) -> Tensor:
     """Singular values, in descending order: (..., n, m) -> (..., min(n, m)).
 
@@ -157,7 +157,7 @@ def svdvals(x: ArrayLike) -> Tensor:
     return factor.svdvals(matrices("svdvals", x))
 
 
-@explains_names
+@gate
 def qr(a: ArrayLike, mode: Literal["reduced", "complete", "r"] = "reduced") -> QRResult | Tensor:
     """a = q r, q with orthonormal columns and r an upper triangle.
 
@@ -177,7 +177,7 @@ def qr(a: ArrayLike, mode: Literal["reduced", "complete", "r"] = "reduced") -> Q
     [[3.0, 1.0], [4.0, 2.0]]
     """
     x = matrices("qr", a)
-    how = choice("qr: mode", mode, ("reduced", "complete", "r"))
+    how = mode
     if how == "complete" and x.shape[-2] > x.shape[-1]:
         x = _ungraded("qr: mode='complete'", x, "write qr(a)")
         return QRResult(*factor.qr(x, mode="complete"))
@@ -185,7 +185,7 @@ def qr(a: ArrayLike, mode: Literal["reduced", "complete", "r"] = "reduced") -> Q
     return found.R if how == "r" else found
 
 
-@explains_names
+@gate
 def householder_product(a: ArrayLike, tau: ArrayLike) -> Tensor:
     """The first m columns of a product of reflections (1 - tau_1 v_1 v_1^T) (1 - tau_2 ...) ...,
     as LAPACK's geqrf and PyTorch keep them: (..., n, m), (..., k) -> (..., n, m).

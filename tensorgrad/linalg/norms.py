@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -12,20 +12,21 @@ from ..core import Tensor
 from ..creation import beside, owned
 from ..errors import ArgumentError, ShapeError
 from ..functions import elementwise, reduce
-from ..functions.inputs import axes_of, floating, real
+from ..functions.inputs import floating
 from ..functions.shape import expand_dims, moveaxis
 from ..ops import linalg as ops
 from ..ops.reduce import narrow, widened
+from ..settings import Real, gate
 from ..typing import ArrayLike, Axes
-from ..words import explains_names
 from .decompositions import eigvalsh, matrices, svdvals
 
-MatrixOrder = float | Literal["fro", "nuc"]
+Order: TypeAlias = Annotated[float, Real(infinite=True)]
+MatrixOrder: TypeAlias = Order | Literal["fro", "nuc"]
 
 
-@explains_names
+@gate
 def vector_norm(
-    x: ArrayLike, *, axis: Axes = None, keepdims: bool = False, ord: float = 2
+    x: ArrayLike, *, axis: Axes = None, keepdims: bool = False, ord: Order = 2
 ) -> Tensor:
     """The norm of all elements along `axis`: (sum of |x|^ord)^(1 / ord).
 
@@ -42,8 +43,7 @@ def vector_norm(
     >>> vector_norm([[3.0, 4.0], [0.0, 1.0]], axis=1).tolist()
     [5.0, 1.0]
     """
-    given, p = floating(owned(x)), real("vector_norm: ord", ord)
-    axis = axes_of("vector_norm: axis", axis)
+    given, p = floating(owned(x)), ord
     return narrow(_vector_norm(widened(given), p, axis, keepdims), given)
 
 
@@ -69,7 +69,7 @@ def _vector_norm(x: Tensor, p: float, axis: Any, keepdims: bool) -> Tensor:
     return elementwise.where(zero, 0, root) if p > 0 else root
 
 
-@explains_names
+@gate
 def matrix_norm(x: ArrayLike, *, keepdims: bool = False, ord: MatrixOrder | None = "fro") -> Tensor:
     """Norms of matrices: (..., n, m) -> (...).
 
@@ -114,7 +114,7 @@ def _matrix_norm(x: Tensor, ord: Any, keepdims: bool) -> Tensor:
     return expand_dims(y, (-2, -1)) if keepdims else y
 
 
-@explains_names
+@gate
 def norm(
     x: ArrayLike, ord: MatrixOrder | None = None, axis: Axes = None, keepdims: bool = False
 ) -> Tensor:
@@ -133,7 +133,7 @@ def norm(
     >>> norm([[1.0, -2.0], [3.0, 4.0]], 1).item()
     6.0
     """
-    given, axes = floating(owned(x)), axes_of("norm: axis", axis)
+    given, axes = floating(owned(x)), axis
     a = widened(given)
     if axes is None and ord is not None:
         axes = tuple(range(a.ndim))
@@ -143,7 +143,7 @@ def norm(
     elif len(axes) == 1:
         if isinstance(ord, str):
             raise ArgumentError(f"norm: ord={ord!r} is for matrices, and there is one axis")
-        y = _vector_norm(a, 2 if ord is None else real("norm: ord", ord), axes, keepdims)
+        y = _vector_norm(a, 2 if ord is None else ord, axes, keepdims)
     elif len(axes) == 2:
         y = _matrix_norm(moveaxis(a, axes, (-2, -1)), ord, False)
         if keepdims:
@@ -153,7 +153,7 @@ def norm(
     return narrow(y, given)
 
 
-@explains_names
+@gate
 def cond(x: ArrayLike, p: MatrixOrder | None = None) -> Tensor:
     """The condition number of matrices, |x| |x^-1|: (..., n, m) -> (...); infinite for singular
     ones.
@@ -178,7 +178,7 @@ def cond(x: ArrayLike, p: MatrixOrder | None = None) -> Tensor:
     return elementwise.where(singular, math.inf, both)
 
 
-@explains_names
+@gate
 def matrix_rank(
     A: ArrayLike,
     tol: ArrayLike | None = None,

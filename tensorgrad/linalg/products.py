@@ -6,11 +6,11 @@ from ..core import Tensor
 from ..errors import ShapeError
 from ..functions import contraction, diagonals
 from ..functions.inputs import arrays
+from ..settings import gate
 from ..typing import ArrayLike, DType
-from ..words import explains_names
 
 
-@explains_names
+@gate
 def cross(x1: ArrayLike, x2: ArrayLike, *, axis: int = -1) -> Tensor:
     """The cross product of vectors of three elements along an axis. See `tg.cross`.
 
@@ -20,7 +20,7 @@ def cross(x1: ArrayLike, x2: ArrayLike, *, axis: int = -1) -> Tensor:
     return contraction.cross(x1, x2, axis=axis)
 
 
-@explains_names
+@gate
 def outer(x1: ArrayLike, x2: ArrayLike) -> Tensor:
     """All products of an element of one vector and one of another: (n,), (m,) -> (n, m).
 
@@ -38,7 +38,7 @@ def outer(x1: ArrayLike, x2: ArrayLike) -> Tensor:
     return contraction.outer(x, y)
 
 
-@explains_names
+@gate
 def diagonal(x: ArrayLike, *, offset: int = 0) -> Tensor:
     """A diagonal of matrices: (..., n, m) -> (..., k). See `tg.diagonal`, for axes 0 and 1.
 
@@ -48,7 +48,7 @@ def diagonal(x: ArrayLike, *, offset: int = 0) -> Tensor:
     return diagonals.diagonal(x, offset, -2, -1)
 
 
-@explains_names
+@gate
 def trace(x: ArrayLike, *, offset: int = 0, dtype: DType = None) -> Tensor:
     """The sum of a diagonal of matrices: (..., n, m) -> (...). See `tg.trace`, for axes 0 and 1.
 

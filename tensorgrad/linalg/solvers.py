@@ -12,13 +12,13 @@ import numpy as np
 from ..core import Tensor
 from ..creation import owned
 from ..errors import ArgumentError, ShapeError
-from ..functions.inputs import arrays, axes_of, floating, real, whole
+from ..functions.inputs import arrays, floating
 from ..functions.reduce import sum
 from ..functions.shape import reshape
 from ..ops import linalg as ops
 from ..ops.matmul import matmul, transposed
-from ..typing import ArrayLike
-from ..words import explains_names
+from ..settings import gate
+from ..typing import ArrayLike, NonNegative
 from .decompositions import matrices, svdvals
 
 
@@ -50,7 +50,7 @@ def _system(name: str, a: Any, b: Any) -> tuple[Any, Any, bool]:
     return x, y[:, None] if vector else y, vector
 
 
-@explains_names
+@gate
 def solve(a: ArrayLike, b: ArrayLike) -> Tensor:
     """x of a x = b: (..., n, n) and (n,) or (..., n, k) -> the shape of b, batches broadcast.
 
@@ -67,7 +67,7 @@ def solve(a: ArrayLike, b: ArrayLike) -> Tensor:
     return found[..., 0] if vector else found
 
 
-@explains_names
+@gate
 def solve_triangular(
     a: ArrayLike, b: ArrayLike, *, upper: bool, left: bool = True, unitriangular: bool = False
 ) -> Tensor:
@@ -94,7 +94,7 @@ def solve_triangular(
     return found[..., 0] if vector else found
 
 
-@explains_names
+@gate
 def cholesky_solve(b: ArrayLike, l: ArrayLike, upper: bool = False) -> Tensor:  # noqa: E741
     """x of a x = b, given the factor of a = l l^T by `cholesky`: (..., n, k), (..., n, n).
 
@@ -115,7 +115,7 @@ def cholesky_solve(b: ArrayLike, l: ArrayLike, upper: bool = False) -> Tensor:  
     return solve_triangular(ops.adjoint(low), half, upper=True)
 
 
-@explains_names
+@gate
 def inv(a: ArrayLike) -> Tensor:
     """The inverse of square matrices: (..., n, n) -> (..., n, n). For a^-1 b, `solve(a, b)` is
     quicker and more accurate.
@@ -129,13 +129,13 @@ def inv(a: ArrayLike) -> Tensor:
     return ops.inv(matrices("inv", a))
 
 
-@explains_names
+@gate
 def pinv(
     a: ArrayLike,
-    rcond: float | None = None,
+    rcond: NonNegative | None = None,
     hermitian: bool = False,
     *,
-    rtol: float | None = None,
+    rtol: NonNegative | None = None,
 ) -> Tensor:
     """The pseudo-inverse of Moore and Penrose, by singular values: (..., n, m) -> (..., m, n).
 
@@ -152,12 +152,11 @@ def pinv(
     [[0.5, 0.0]]
     """
     x, rtol = matrices("pinv", a), rcond if rtol is None else rtol
-    rtol = None if rtol is None else real("pinv: rtol", rtol)
     return ops.pinv(x, rtol=rtol, hermitian=bool(hermitian))
 
 
-@explains_names
-def lstsq(a: ArrayLike, b: ArrayLike, rcond: float | None = None) -> LstsqResult:
+@gate
+def lstsq(a: ArrayLike, b: ArrayLike, rcond: NonNegative | None = None) -> LstsqResult:
     """x of least |a x - b|, and of these the one of least |x|: pinv(a) b.
 
     Args:
@@ -178,7 +177,6 @@ def lstsq(a: ArrayLike, b: ArrayLike, rcond: float | None = None) -> LstsqResult
     s = svdvals(x)
     (n, m), least = x.shape[-2:], max(x.shape[-2:]) * np.finfo(s.dtype).eps
     if rcond is not None:
-        rcond = real("lstsq: rcond", rcond)
         least = rcond if 0 < rcond < 1 else np.finfo(s.dtype).eps  # as LAPACK's gelsd
     rank = (s > s[..., :1] * least).sum(-1)
     found = matmul(ops.pinv(x, rtol=least), y)
@@ -190,7 +188,7 @@ def lstsq(a: ArrayLike, b: ArrayLike, rcond: float | None = None) -> LstsqResult
     return LstsqResult(found[..., 0] if vector else found, residuals, rank, s)
 
 
-@explains_names
+@gate
 def det(a: ArrayLike) -> Tensor:
     """The determinant of square matrices: (..., n, n) -> (...). Where it may overflow, see
     `slogdet`.
@@ -206,7 +204,7 @@ def det(a: ArrayLike) -> Tensor:
     return ops.det(matrices("det", a))
 
 
-@explains_names
+@gate
 def slogdet(a: ArrayLike) -> SlogdetResult:
     """The sign of the determinant, 0 where it is 0, and the logarithm of its absolute value.
 
@@ -222,7 +220,7 @@ def slogdet(a: ArrayLike) -> SlogdetResult:
 # --- functions of a matrix ------------------------------------------------------------------------
 
 
-@explains_names
+@gate
 def matrix_power(a: ArrayLike, n: int) -> Tensor:
     """Square matrices multiplied n times, by squaring: a^n; of the inverse where n is negative.
 
@@ -232,7 +230,7 @@ def matrix_power(a: ArrayLike, n: int) -> Tensor:
     >>> matrix_power([[1.0, 1.0], [0.0, 1.0]], 5).tolist()
     [[1.0, 5.0], [0.0, 1.0]]
     """
-    x, n = owned(a), whole("matrix_power: n", n)
+    x = owned(a)
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise ShapeError(f"matrix_power of shape {x.shape}: it takes square matrices, (..., n, n)")
     x, n = (inv(x), -n) if n < 0 else (x, n)
@@ -245,7 +243,7 @@ def matrix_power(a: ArrayLike, n: int) -> Tensor:
     return x * 0 + ops.eye_of(x) if power is None else power
 
 
-@explains_names
+@gate
 def matrix_exp(a: ArrayLike) -> Tensor:
     """The exponential of square matrices, sum of a^k / k!, by scaling and squaring of a Padé
     approximant of degree 13 (Higham 2005): (..., n, n) -> (..., n, n).
@@ -261,7 +259,7 @@ def matrix_exp(a: ArrayLike) -> Tensor:
     return ops.matrix_exp(matrices("matrix_exp", a))
 
 
-@explains_names
+@gate
 def multi_dot(arrays: Sequence[ArrayLike]) -> Tensor:
     """The product of two or more matrices, in the order of least work (Cormen et al., chapter 15).
 
@@ -311,7 +309,7 @@ def _chain(given: Sequence[ArrayLike]) -> list[Any]:
     return xs
 
 
-@explains_names
+@gate
 def tensorinv(a: ArrayLike, ind: int = 2) -> Tensor:
     """The inverse with respect to tensordot: tensordot(tensorinv(a), a, ind) is the identity.
 
@@ -322,7 +320,7 @@ def tensorinv(a: ArrayLike, ind: int = 2) -> Tensor:
     >>> tensorinv(np.eye(6).reshape(2, 3, 6)).shape
     (6, 2, 3)
     """
-    x, ind = floating(owned(a)), whole("tensorinv: ind", ind)
+    x = floating(owned(a))
     front, back = x.shape[: max(ind, 0)], x.shape[max(ind, 0) :]
     if ind < 1 or math.prod(front) != math.prod(back):
         raise ShapeError(
@@ -332,7 +330,7 @@ def tensorinv(a: ArrayLike, ind: int = 2) -> Tensor:
     return reshape(inv(reshape(x, (math.prod(front), -1))), (*back, *front))
 
 
-@explains_names
+@gate
 def tensorsolve(a: ArrayLike, b: ArrayLike, axes: Sequence[int] | None = None) -> Tensor:
     """x of tensordot(a, x, x.ndim) = b.
 
@@ -346,7 +344,7 @@ def tensorsolve(a: ArrayLike, b: ArrayLike, axes: Sequence[int] | None = None) -
     """
     x, y = [floating(z) for z in arrays(a, b)]
     if axes is not None:
-        order = [i for i in range(len(x.shape)) if i not in (moved := axes_of("axes", axes))]
+        order = [i for i in range(len(x.shape)) if i not in (moved := axes)]
         x = x.transpose([*order, *moved])
     front, back = tuple(x.shape[: len(y.shape)]), tuple(x.shape[len(y.shape) :])
     if front != tuple(y.shape) or math.prod(front) != math.prod(back):
