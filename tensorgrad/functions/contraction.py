@@ -13,7 +13,7 @@ from ..core import Tensor
 from ..errors import ArgumentError, ShapeError
 from ..ops import contraction as ops
 from ..ops.elementwise import multiply
-from ..ops.matmul import matmul, transposed
+from ..ops.matmul import conjugated, matmul, transposed
 from ..ops.shape import moveaxis
 from ..settings import Own, Several, Whole, gate, take
 from ..typing import ArrayLike, DType
@@ -210,10 +210,6 @@ def outer(a: ArrayLike, b: ArrayLike) -> Tensor:
     return multiply(x.reshape(-1, 1), y.reshape(1, -1))
 
 
-def _conj(x: Any) -> Any:
-    return x.conj() if x.dtype.kind == "c" else x
-
-
 @gate
 def vdot(a: ArrayLike, b: ArrayLike) -> Tensor:
     """The products of all elements, summed: conj(a) . b of arrays of any shape and one size.
@@ -224,7 +220,7 @@ def vdot(a: ArrayLike, b: ArrayLike) -> Tensor:
     10.0
     """
     x, y = arrays(a, b)
-    return matmul(_conj(x.reshape(-1)), y.reshape(-1))
+    return matmul(conjugated(x.reshape(-1)), y.reshape(-1))
 
 
 @gate
@@ -241,7 +237,7 @@ def vecdot(x1: ArrayLike, x2: ArrayLike, axis: int = -1) -> Tensor:
     a, b = arrays(x1, x2)
     if axis != -1:
         a, b = [moveaxis(x, source=axis, destination=-1) for x in (a, b)]
-    y = matmul(_conj(a)[..., None, :], b[..., None])
+    y = matmul(conjugated(a)[..., None, :], b[..., None])
     return y[..., 0, 0]
 
 
@@ -268,7 +264,7 @@ def vecmat(x1: ArrayLike, x2: ArrayLike) -> Tensor:
     (5, 3)
     """
     a, b = arrays(x1, x2)
-    return matmul(_conj(a)[..., None, :], b)[..., 0, :]
+    return matmul(conjugated(a)[..., None, :], b)[..., 0, :]
 
 
 @gate

@@ -13,9 +13,10 @@ eigenvalues, singular values     finite, as in PyTorch and JAX: exact for what d
 that coincide                    their order (sum, max, logdet), else that of the vectors found
 norms at 0                       0, the smallest subgradient (PyTorch: 0, JAX: NaN)
 norms 2, -2 of tied values       values that are equally large share it (PyTorch: too)
-det of a singular matrix         the cofactors, exact; of second order NaN or infinite
+det of a singular matrix         the cofactors, exact (PyTorch 2.13: 0); of second order NaN or inf
 cholesky, eigh, eigvalsh         symmetric, although one triangle is read, as in PyTorch and JAX
-qr: columns that depend          LinAlgError in backward
+qr: columns that depend,         LinAlgError in backward (PyTorch: any number, NaN or infinite)
+slogdet of a singular matrix
 qr, svd: complete or full        GraphError, as in JAX (PyTorch leaves the other columns out)
 pinv, lstsq                      the rank is taken as constant
 ===============================  ===================================================================

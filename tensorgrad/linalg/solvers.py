@@ -16,7 +16,7 @@ from ..functions.inputs import arrays, floating
 from ..functions.reduce import sum
 from ..functions.shape import reshape
 from ..ops import linalg as ops
-from ..ops.matmul import matmul, transposed
+from ..ops.matmul import conjugated, matmul, transposed
 from ..settings import gate
 from ..typing import ArrayLike, NonNegative
 from .decompositions import matrices, svdvals
@@ -182,7 +182,7 @@ def lstsq(a: ArrayLike, b: ArrayLike, rcond: NonNegative | None = None) -> Lstsq
     found = matmul(ops.pinv(x, rtol=least), y)
     if n > m and (x.ndim > 2 or rank.item() == m):
         gap = matmul(x, found) - y
-        residuals = sum(gap * ops.conj(gap), -2)
+        residuals = sum(gap * conjugated(gap), -2)
     else:
         residuals = sum(found, -2)[..., :0]
     return LstsqResult(found[..., 0] if vector else found, residuals, rank, s)

@@ -10,7 +10,6 @@ from ..core import op
 from .linalg import (
     adjoint,
     complaint,
-    conj,
     eye_of,
     first_failing,
     module,
@@ -18,7 +17,7 @@ from .linalg import (
     square,
     triangle,
 )
-from .matmul import matmul
+from .matmul import conjugated, matmul
 from .reduce import narrow, widened
 from .samples import calls, draw
 from .shape import concat, full_like
@@ -28,6 +27,7 @@ _WILD = "has elements that are not finite, or the iteration does not converge"
 
 
 def symmetric(x):
+    """The hermitian part of a matrix."""
     return (x + adjoint(x)) * 0.5
 
 
@@ -39,9 +39,9 @@ def plus(a, b):
 def _cholesky_grad(g, y):
     """Murray 2016, "Differentiation of the Cholesky decomposition": y^-H phi(y^H g) y^-1."""
     up = adjoint(y)
-    phi = triangle(matmul(up, conj(g)), 0.5)
+    phi = triangle(matmul(up, conjugated(g)), 0.5)
     half = solve_triangular(up, phi, lower=False)
-    return conj(symmetric(solve_triangular(up, adjoint(half), lower=False)))
+    return conjugated(symmetric(solve_triangular(up, adjoint(half), lower=False)))
 
 
 def _positive(*shape):
@@ -51,6 +51,7 @@ def _positive(*shape):
 
 @op(
     a=_cholesky_grad,
+    complex=True,
     samples=calls(
         lambda: (_positive(3, 3),),
         lambda: (_positive(2, 2, 3),),
@@ -87,10 +88,10 @@ def _gaps(w):
 def _eigh_grad(g, w, v):
     gw, gv = g
     vh = adjoint(v)
-    middle = None if gv is None else matmul(vh, conj(gv)) * _gaps(w)
+    middle = None if gv is None else matmul(vh, conjugated(gv)) * _gaps(w)
     if gw is not None:
-        middle = plus(middle, conj(gw)[..., None, :] * eye_of(v))
-    return conj(matmul(matmul(v, symmetric(middle)), vh))
+        middle = plus(middle, conjugated(gw)[..., None, :] * eye_of(v))
+    return conjugated(matmul(matmul(v, symmetric(middle)), vh))
 
 
 _HERMITIAN = calls(
@@ -108,7 +109,7 @@ def _converged(name, a, call):
         raise complaint(name, a, (), _WILD) from None
 
 
-@op(a=_eigh_grad, outputs=("w", "v"), samples=_HERMITIAN)
+@op(a=_eigh_grad, outputs=("w", "v"), complex=True, samples=_HERMITIAN)
 def eigh(a, *, uplo="L"):
     """Eigenvalues w in ascending order, and eigenvectors v as columns: a v = v diag(w). Only one
     triangle of a is read."""
@@ -119,10 +120,10 @@ def eigh(a, *, uplo="L"):
 
 def _eigvalsh_grad(g, a, uplo):
     _, v = eigh(a, uplo=uplo)
-    return conj(matmul(v * conj(g)[..., None, :], adjoint(v)))
+    return conjugated(matmul(v * conjugated(g)[..., None, :], adjoint(v)))
 
 
-@op(a=_eigvalsh_grad, samples=_HERMITIAN)
+@op(a=_eigvalsh_grad, complex=True, samples=_HERMITIAN)
 def eigvalsh(a, *, uplo="L"):
     """Eigenvalues of symmetric matrices in ascending order."""
     square("a", a)
@@ -132,25 +133,29 @@ def eigvalsh(a, *, uplo="L"):
 
 def _svd_grad(g, u, s, vh):
     """Townsend 2016, "Differentiating the singular value decomposition"."""
-    gu, gs, gvh = [part if part is None else conj(part) for part in g]
-    down, across, middle, rest = s[..., :, None], s[..., None, :], None, None
+    gu, gs, gvh = [part if part is None else conjugated(part) for part in g]
+    down, across, middle, rest, phase = s[..., :, None], s[..., None, :], None, None, None
     one = eye_of(down * across)
-    gaps = (1.0 - one) / ((across - down) * (across + down) + one)
+    if gu is not None or gvh is not None:
+        gaps = (1.0 - one) / ((across - down) * (across + down) + one)
     if gu is not None:
-        inner = matmul(adjoint(u), gu)
+        inner = phase = matmul(adjoint(u), gu)
         middle = (inner - adjoint(inner)) * gaps * across
         if u.shape[-2] > s.shape[-1]:  # what of gu is orthogonal to u
             rest = matmul((gu - matmul(u, inner)) / across, vh)
     if gvh is not None:
         gv = adjoint(gvh)
         inner = matmul(vh, gv)
+        phase = inner * -1.0 if phase is None else phase
         middle = plus(middle, down * (inner - adjoint(inner)) * gaps)
         if vh.shape[-1] > s.shape[-1]:
             more = matmul(u, adjoint((gv - matmul(adjoint(vh), inner)) / across))
             rest = plus(rest, more)
     if gs is not None:
         middle = plus(middle, gs[..., None, :] * one)
-    return conj(plus(rest, matmul(matmul(u, middle), vh)))
+    if u.dtype.kind == "c" and phase is not None:  # one phase, of u or of vh, is free
+        middle = plus(middle, phase.imag / across * one * 1j)
+    return conjugated(plus(rest, matmul(matmul(u, middle), vh)))
 
 
 _ANY = calls(
@@ -162,7 +167,7 @@ _ANY = calls(
 )
 
 
-@op(a=_svd_grad, outputs=("u", "s", "vh"), samples=_ANY)
+@op(a=_svd_grad, outputs=("u", "s", "vh"), complex=True, samples=_ANY)
 def svd(a, *, full=False):
     """a = u diag(s) vh, with as many singular values, in descending order, as the shorter side;
     where it is `full`, u and vh are square, and only square matrices have a gradient."""
@@ -172,22 +177,22 @@ def svd(a, *, full=False):
 
 def _svdvals_grad(g, a):
     u, _, vh = svd(a)
-    return conj(matmul(u * conj(g)[..., None, :], vh))
+    return conjugated(matmul(u * conjugated(g)[..., None, :], vh))
 
 
-@op(a=_svdvals_grad, samples=_ANY)
+@op(a=_svdvals_grad, complex=True, samples=_ANY)
 def svdvals(a):
     """Singular values in descending order."""
     xp, w = namespace(a), widened(a)
     if not a.size:  # of which CuPy's and NumPy's answers differ
-        return narrow(xp.zeros((*a.shape[:-2], min(a.shape[-2:])), dtype=w.dtype), a)
+        return narrow(xp.zeros((*a.shape[:-2], min(a.shape[-2:])), dtype=w.real.dtype), a)
     return narrow(_converged("svdvals", a, lambda: xp.linalg.svd(w, compute_uv=False)), a)
 
 
 def _qr_grad(g, q, r):
     """Walter & Lehmann 2012, "Algorithmic differentiation of linear algebra functions"; for wide
     matrices (x | y) = q (r | t) as Roberts & Roberts 2020: t = q^H y gives to q and y."""
-    gq, gr = [part if part is None else conj(part) for part in g]
+    gq, gr = [part if part is None else conjugated(part) for part in g]
     m, n = r.shape[-2:]
     gy, square_r = None, r[..., :m]
     if n > m:
@@ -199,13 +204,14 @@ def _qr_grad(g, q, r):
             gy = full_like(matmul(q, r[..., m:]), value=0.0)
     inner = 0.0 if gr is None else matmul(square_r, adjoint(gr))
     inner = inner if gq is None else inner - matmul(adjoint(gq), q)
-    both = triangle(inner) + adjoint(triangle(inner, 0.0))
+    both = triangle(inner, 0.5)
+    both = both + adjoint(both)
     right = matmul(q, both) if gq is None else gq + matmul(q, both)
     gx = adjoint(solve_triangular(square_r, adjoint(right), lower=False))
-    return conj(gx if gy is None else concat(gx, gy, axis=-1))
+    return conjugated(gx if gy is None else concat(gx, gy, axis=-1))
 
 
-@op(a=_qr_grad, outputs=("q", "r"), samples=_ANY)
+@op(a=_qr_grad, outputs=("q", "r"), complex=True, samples=_ANY)
 def qr(a, *, mode="reduced"):
     """a = q r, q with orthonormal columns, as many as the shorter side, and r an upper triangle; in
     the mode "complete", which has no gradient for tall matrices, q is square."""

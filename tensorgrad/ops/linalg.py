@@ -7,7 +7,7 @@ a GPU the host would have to wait for that report, so the result there is NaN or
 Gradients (Giles 2008, "An extended collection of matrix derivative results"; others are named where
 they stand) are made of ops, and so have gradients. With T the transpose and H the conjugate one, a
 rule of a holomorphic function has T alone; elsewhere the literature's cotangent is the conjugate of
-ours, so that such rules begin and end with `conj`, which is nothing for real numbers.
+ours, so that such rules begin and end with `conjugated`, which is nothing for real numbers.
 """
 
 import numpy as np
@@ -16,23 +16,19 @@ from ..backend import namespace
 from ..core import Tensor, op
 from ..errors import LinAlgError, user_line
 from .elementwise import where
-from .matmul import matmul, transposed
+from .matmul import conjugated, matmul, transposed
 from .reduce import narrow, sum_, widened
 from .samples import calls, draw
 from .shape import concat, full_like
 
 
-def conj(x):
-    """The complex conjugate; x itself where it is real."""
-    return x.conj() if x.dtype.kind == "c" else x
-
-
 def adjoint(x):
     """The conjugate transpose of matrices."""
-    return conj(transposed(x))
+    return conjugated(transposed(x))
 
 
 def module(x):
+    """The array module of an array or a Tensor."""
     return namespace(x._data if isinstance(x, Tensor) else x)
 
 
@@ -67,6 +63,7 @@ def first_failing(a, works):
 
 
 def complaint(name, a, i, what):
+    """The error of what is wrong with the matrix at a place of the batch."""
     place = f" at {line}" if (line := user_line()) else ""
     which = f"matrix {list(i)} of the batch {list(a.shape[:-2])}" if i else "the matrix"
     return LinAlgError(f"{name}({a.dtype}{list(a.shape)}){place}: {which} {what}")
@@ -108,6 +105,7 @@ def _solve_triangular_grad(g, a, y, lower, unit, needs):
 
 @op(
     joint=_solve_triangular_grad,
+    complex=True,
     samples=calls(
         lambda: (draw((3, 3)) + 3 * np.eye(3), draw((3, 2))),
         lambda: (draw((2, 3, 3)) + 3 * np.eye(3), draw((3, 4)), {"lower": True}),
@@ -157,6 +155,7 @@ def _solve_grad(g, a, y, needs):
 
 @op(
     joint=_solve_grad,
+    complex=True,
     samples=calls(
         lambda: (draw((3, 3)) + 4 * np.eye(3), draw((3, 2))),
         lambda: (draw((2, 1, 3, 3)) + 4 * np.eye(3), draw((4, 3, 1))),
@@ -183,6 +182,7 @@ def _inv_grad(g, y):
 
 @op(
     a=_inv_grad,
+    complex=True,
     samples=calls(
         lambda: (draw((3, 3)) + 4 * np.eye(3),),
         lambda: (draw((2, 2, 2)) + 4 * np.eye(2),),
@@ -201,11 +201,11 @@ def inv(a):
 
 def _pinv_grad(g, a, y):
     """Golub & Pereyra 1973, for a constant rank."""
-    g, p = conj(g), adjoint(y)
+    g, p = conjugated(g), adjoint(y)
     gh = adjoint(g)
     left = matmul(matmul(_minus(a, y), matmul(gh, y)), p)
     right = matmul(p, matmul(matmul(y, gh), _minus(y, a)))
-    return conj(left + right - matmul(matmul(p, g), p))
+    return conjugated(left + right - matmul(matmul(p, g), p))
 
 
 def _minus(a, b):
@@ -216,6 +216,7 @@ def _minus(a, b):
 
 @op(
     a=_pinv_grad,
+    complex=True,
     samples=calls(
         lambda: (draw((4, 3)),),
         lambda: (draw((2, 2, 3)),),
@@ -253,6 +254,7 @@ def _cofactor_grad(g, a, y):
 
 @op(
     a=_cofactor_grad,
+    complex=True,
     samples=calls(
         lambda: (draw((3, 3)) + 4 * np.eye(3),),
         lambda: (draw((2, 2, 2)) + 4 * np.eye(2),),
@@ -280,6 +282,7 @@ def cofactor(a):
 
 @op(
     a=lambda g, a: g[..., None, None] * cofactor(a),
+    complex=True,
     samples=calls(
         lambda: (draw((3, 3)),),
         lambda: (draw((2, 2, 2)),),
@@ -293,13 +296,18 @@ def det(a):
     return narrow(namespace(a).linalg.det(widened(a)), a)
 
 
-def _slogdet_grad(g, a):
-    return None if g[1] is None else g[1][..., None, None] * transposed(inv(a))
+def _slogdet_grad(g, a, sign):
+    gs, glog = g
+    if gs is not None and a.dtype.kind == "c":  # sign = exp(i Im log det)
+        turn = (gs * sign * 1j).real * -1j
+        glog = turn if glog is None else glog + turn
+    return None if glog is None else glog[..., None, None] * transposed(inv(a))
 
 
 @op(
     a=_slogdet_grad,
     outputs=("sign", "logabsdet"),
+    complex=True,
     samples=calls(
         lambda: (draw((3, 3)) + 4 * np.eye(3),),
         lambda: (draw((2, 2, 2)) - 4 * np.eye(2),),
@@ -333,6 +341,7 @@ def _matrix_exp_grad(g, a):
 
 @op(
     a=_matrix_exp_grad,
+    complex=True,
     samples=calls(
         lambda: (draw((3, 3)),),
         lambda: (draw((2, 2, 2)) * np.array([0.1, 5.0])[:, None, None],),

@@ -7,12 +7,17 @@ from ..core import op
 from .elementwise import gelu, gelu_grad, relu, relu_grad, sigmoid, sigmoid_grad, tanh, tanh_grad
 from .reduce import narrow, sum_, widened
 from .samples import Sample, calls, draw
-from .shape import expand_dims, reshape, squeeze, swapaxes
+from .shape import conj, expand_dims, reshape, squeeze, swapaxes
 
 
 def transposed(x):
     """The last two axes exchanged."""
     return swapaxes(x, axis1=-1, axis2=-2)
+
+
+def conjugated(x):
+    """The complex conjugate; x itself where it is real."""
+    return conj(x) if x.dtype.kind == "c" else x
 
 
 def flat(x):

@@ -51,6 +51,7 @@ _NO_CALLBACKS_OR_FILES = {
 # how large is the result? CuPy asks the device
 _WAITS = {"argwhere", "bincount", "compress", "extract", "flatnonzero", "nonzero", "unique"}
 _PRODUCTS = {"dot", "einsum", "inner", "tensordot", "vdot"}  # through cuBLAS
+_UNREPORTED = {"cholesky", "inv", "solve"}  # by cuSOLVER, unless one has CuPy wait for its report
 _HOST_OBJECTS = {"index_exp", "s_"}  # objects of NumPy that hold no arrays
 _HOST_TYPES = {np.dtype, np.finfo, np.iinfo, np.ndindex}
 _AT_DTYPES = {
@@ -176,6 +177,8 @@ class Namespace:
             )
         if kind == "ufunc":
             return Ufunc(name, function, detail)
+        if self._path == "cupy.linalg" and name in _UNREPORTED:
+            function = _without_report(name, function)
         return device_function(where, function, detail) if kind == "def" else function
 
     def __dir__(self) -> list[str]:
@@ -322,6 +325,41 @@ def _matmul(a: Any, b: Any, out: Any = None, **kwargs: Any) -> SimArray:
     if max(left.ndim, right.ndim) > 2 and "bfloat16" in (left.dtype.name, right.dtype.name):
         raise TypeError("data type 'E' not understood")  # CuPy 14 has no batched one; nor may we
     return wrap_all(cuda.run(np.matmul, left, right, out=target, **kwargs), known)
+
+
+def _without_report(name: str, function: Function) -> Function:
+    """NumPy's function, which raises no error of LAPACK's: where a matrix is singular the result is
+    infinite, where it is not positive definite what LAPACK's potf2 had written until then."""
+
+    def call(a: np.ndarray, *more: np.ndarray) -> np.ndarray:
+        try:
+            return function(a, *more)
+        except np.linalg.LinAlgError:
+            pass
+        y = np.array(more[0] if more else a)  # of one batch: CuPy broadcasts none
+        for i in np.ndindex(a.shape[:-2]):
+            if name == "cholesky":
+                y[i] = _potf2(a[i])
+                continue
+            try:
+                y[i] = function(a[i], *[y[i] for _ in more])
+            except np.linalg.LinAlgError:
+                y[i] = np.inf
+        return y
+
+    call.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    return call
+
+
+def _potf2(a: np.ndarray) -> np.ndarray:
+    """A factor column by column, up to one whose pivot is not positive."""
+    y = np.tril(a)
+    for j in range(len(y)):
+        y[j:, j] -= y[j:, :j] @ y[j, :j].conj()
+        if not y[j, j].real > 0:
+            break
+        y[j:, j] /= np.sqrt(y[j, j])
+    return y
 
 
 # -------------------------------------------------------------- operators and methods

@@ -12,12 +12,13 @@ def _triangle(a, lower, unit):
 def _exp(a):
     """By eigenvalues, which are complex."""
     w, v = np.linalg.eig(a)
-    return (v * np.exp(w)[..., None, :] @ np.linalg.inv(v)).real
+    y = v * np.exp(w)[..., None, :] @ np.linalg.inv(v)
+    return y if np.iscomplexobj(a) else y.real
 
 
 def _cofactor(a):
     """(-1)^(i + j) times the determinant without row i and column j."""
-    n, y = a.shape[-1], np.zeros(a.shape)
+    n, y = a.shape[-1], np.zeros_like(a)
     for i in range(n):
         for j in range(n):
             rest = np.delete(np.delete(a, i, -2), j, -1)
