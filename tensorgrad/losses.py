@@ -83,9 +83,9 @@ def huber(
     [0.125, 2.5]
     """
     p, t = _pair("huber", prediction, target)
-    size = elementwise.abs_(p - t)
-    near = elementwise.minimum(size, delta)
-    return _reduced(near * (size - 0.5 * near), reduction)
+    error = p - t
+    near = elementwise.clip(error, -delta, delta)
+    return _reduced(near * (error - 0.5 * near), reduction)
 
 
 @gate
@@ -96,7 +96,8 @@ def binary_cross_entropy(
     Both (...) of one shape -> (), or (...) with `reduction="none"`.
 
     The arguments of the logarithms are clamped to the smallest normal number, so that p = 0 and
-    p = 1 give finite losses; `binary_cross_entropy_with_logits` is exact. Targets may be bool.
+    p = 1 give finite losses, and the gradient's denominator p (1 - p) to 1e-12, as in PyTorch (in
+    float16 to that number, too); `binary_cross_entropy_with_logits` is exact. Targets may be bool.
 
     Raises: ShapeError where the shapes differ; ArgumentError for predictions and targets on the
         host outside [0, 1].

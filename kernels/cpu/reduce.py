@@ -92,7 +92,7 @@ def sum_to(x, *, shape, dtype):
 
 @s.scalar
 def largest(bits, i, x):
-    """The maximum of row i of x, 0 if that is not finite; NaN if there is one.
+    """The maximum of row i of x. (Less that, a row of infinity is NaN throughout.)
 
     Found in the floats' bits, whose order as integers is made that of the floats: Numba turns
     a float maximum into one comparison after the other (0.55 against 0.03 ns a number).
@@ -100,8 +100,7 @@ def largest(bits, i, x):
     top = s.ordered(bits[i, 0])
     for j in range(1, bits.shape[1]):
         top = max(top, s.ordered(bits[i, j]))
-    top = s.from_ordered(top)
-    return top if np.isfinite(top) else x.dtype.type(0)
+    return s.from_ordered(top)
 
 
 def as_bits(x):

@@ -151,7 +151,7 @@ def relu(x):
 
 @scalar
 def relu_grad(g, y):
-    return g if y > type(y)(0) else type(g)(0)
+    return type(g)(0) if y <= type(y)(0) else g  # this way round, NaN lets g pass
 
 
 @scalar
@@ -171,7 +171,7 @@ def elu(x, alpha):
 
 @scalar
 def elu_grad(g, x, alpha):
-    return g if x > type(x)(0) else g * alpha * exp(x)
+    return g * alpha * exp(x) if x <= type(x)(0) else g
 
 
 @scalar
@@ -188,7 +188,9 @@ def gelu(x):
 
 @scalar
 def gelu_grad(g, x):
-    t, th = type(x), _gelu_tanh(x)
+    t = type(x)
+    x = t(-10) if x < t(-10) else t(10) if x > t(10) else x  # x * x may overflow beyond
+    th = _gelu_tanh(x)
     slope = t(0.7978845608028654) * (t(1) + t(0.134145) * x * x)
     return g * (t(0.5) * (t(1) + th) + t(0.5) * x * (t(1) - th * th) * slope)
 

@@ -22,7 +22,9 @@ template <class A> __device__ __forceinline__ A logistic(A x) {
 template <class A> __device__ __forceinline__ A gelu_tanh(A x) {
   return m::tanh(A(0.7978845608028654) * (x + A(0.044715) * x * x * x));
 }
-template <class A> __device__ __forceinline__ A gelu_slope(A x, A t) {
+template <class A> __device__ __forceinline__ A gelu_slope(A x) {
+  x = x < A(-10) ? A(-10) : x > A(10) ? A(10) : x;  // beyond, t is 1, and x * x may overflow
+  const A t = gelu_tanh(x);
   const A inner = A(0.7978845608028654) * (A(1) + A(0.134145) * x * x);
   return A(0.5) * (A(1) + t) + A(0.5) * x * (A(1) - t * t) * inner;
 }
@@ -54,9 +56,9 @@ BINARY(none_grad, y, g)
 BINARY(square_grad, x, g * (x + x))
 BINARY(tanh_grad, y, g * (A(1) - y * y))
 BINARY(sigmoid_grad, y, g * y * (A(1) - y))
-BINARY(relu_grad, y, y > A(0) ? g : A(0))
+BINARY(relu_grad, y, y <= A(0) ? A(0) : g)
 BINARY(leaky_relu_grad, x, x > A(0) ? g : p * g)
-BINARY(elu_grad, x, x > A(0) ? g : g * p * m::exp(x))
-BINARY(gelu_grad, x, g * gelu_slope(x, gelu_tanh(x)))
+BINARY(elu_grad, x, x <= A(0) ? g * p * m::exp(x) : g)
+BINARY(gelu_grad, x, g * gelu_slope(x))
 BINARY(silu_grad, x, g * silu_slope(x, logistic(x)))
 }  // namespace f

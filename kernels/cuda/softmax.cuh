@@ -2,15 +2,15 @@
 // exponentials in one pass over it.
 #include "vectors.cuh"
 
-// The maximum of a row, or 0 where that is infinite (shifting by it would give NaN), and the sum of
-// exp(x - shift). A thread rescales its sum whenever its own maximum grows; at the end all are
+// The maximum of a row, or 0 where that is -inf, as what a thread met may be, and the sum of
+// exp(x - shift): NaN where one is +inf. A thread rescales its sum whenever its own maximum grows; at the end all are
 // rescaled to the row's. NaN never is the maximum, but stays in the sum.
 template <class A> struct Exponentials {
   A shift, sum;
 };
 
 template <class A> __device__ __forceinline__ A shift_for(A top) {
-  return isfinite(top) ? top : A(0);
+  return isfinite(top) || top > A(0) ? top : A(0);
 }
 
 template <int V, class T> __device__ Exponentials<Wide<T>> exponentials(const T* row, Index n) {

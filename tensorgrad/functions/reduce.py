@@ -174,14 +174,20 @@ def std(
     Raises: IndexingError if x has no such axis, ShapeError if one is named twice, or if `where`
         does not broadcast to x.
 
-    The gradient of numbers that are all equal is NaN: there the root has none.
+    The gradient of numbers that are all equal, where it has a corner, is 0.
 
     >>> std([1.0, 3.0]).item(), std([-3.0, 0.0, 3.0], correction=1).item()
     (1.0, 3.0)
     """
     freedom = _freedom("std", ddof, correction)
-    y = _var("std", x, axis, dtype, freedom, keepdims, where)
-    return elementwise.sqrt(y)
+    if where is None:
+        x = _cast("std", x, dtype, floating=True)
+        return ops.std(x, axis=axis, keepdims=keepdims, ddof=freedom)
+    mask, wide = _mask("std", where, x := _cast("std", x, dtype, floating=True)), ops.widened(x)
+    y = _var("std", wide - _mean(wide, mask, axis, True), axis, None, freedom, keepdims, mask)
+    flat = elementwise.equal(y, 0)  # beside the root, which has no slope there
+    y = elementwise.where(flat, 0.0, elementwise.sqrt(elementwise.where(flat, 1.0, y)))
+    return ops.narrow(y, x)
 
 
 @gate

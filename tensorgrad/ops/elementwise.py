@@ -11,7 +11,7 @@ import numpy as np
 
 from ..backend import NUMBERS, namespace, zero_and_one
 from ..core import op
-from .discrete import sign
+from .discrete import logical_and, sign
 from .samples import binary, calls, draw, same, unary
 from .shape import conj
 
@@ -77,11 +77,16 @@ def _power_a(g, a, b):
     return where(equal(b, 0), 0.0, g * b * power(a, where(equal(b, 0), 1.0, b - 1)))
 
 
-def _power_b(g, a, y):
-    if isinstance(a, NUMBERS) and y.dtype.kind != "c":
-        return g * y * (math.log(a) if a > 0 else 0.0 if a == 0 else math.nan)
-    a = a + 0j if y.dtype.kind == "c" else a  # whose logarithm may be negative
-    return where(equal(a, 0), 0.0, g * y * log(where(equal(a, 0), 1.0, a)))
+def _power_b(g, a, b, y):
+    if y.dtype.kind == "c":  # a logarithm of any a but 0
+        a = a + 0j
+        return where(equal(a, 0), 0.0, g * y * log(where(equal(a, 0), 1.0, a)))
+    if isinstance(a, NUMBERS) and a != 0:
+        return g * y * (math.log(a) if a > 0 else math.nan)
+    flat = logical_and(equal(a, 0), greater_equal(b, 0))
+    if isinstance(a, NUMBERS):  # of y = inf the slope is -inf
+        return where(flat, 0.0, -g * where(flat, 0.0, y))
+    return where(flat, 0.0, g * y * log(where(flat, 1.0, a)))
 
 
 @op(
@@ -98,7 +103,7 @@ def _power_b(g, a, y):
     complex=True,
 )
 def power(a, b):
-    """a to the power b. At a = 0 the gradient for b is taken as 0."""
+    """a to the power b. At a = 0 the gradient for b is taken as 0 where b >= 0."""
     return a**b
 
 
@@ -143,14 +148,15 @@ def sqrt(x):
     return namespace(x).sqrt(x)
 
 
-def _extremum(g, x, other, wins):
-    """The gradient of the winner; of equal elements each gets half."""
-    return where(equal(x, other), 0.5 * g, where(wins(x, other), g, 0.0))
+def _extremum(g, x, other, loses):
+    """The gradient of the winner; of equal elements each gets half. A NaN in either is passed on to
+    both: written so that no comparison with it holds."""
+    return where(loses(x, other), 0.0, where(equal(x, other), 0.5 * g, g))
 
 
 @op(
-    a=lambda g, a, b: _extremum(g, a, b, greater),
-    b=lambda g, a, b: _extremum(g, b, a, greater),
+    a=lambda g, a, b: _extremum(g, a, b, less),
+    b=lambda g, a, b: _extremum(g, b, a, less),
     samples=binary(),
     kind="map",
     scalar="maximum(a, b)",
@@ -161,8 +167,8 @@ def maximum(a, b):
 
 
 @op(
-    a=lambda g, a, b: _extremum(g, a, b, less),
-    b=lambda g, a, b: _extremum(g, b, a, less),
+    a=lambda g, a, b: _extremum(g, a, b, greater),
+    b=lambda g, a, b: _extremum(g, b, a, greater),
     samples=binary(),
     kind="map",
     scalar="minimum(a, b)",
@@ -384,10 +390,10 @@ def sigmoid(x):
     return xp.exp(xp.minimum(x, zero)) / (one + xp.exp(zero - xp.abs(x)))  # bools have no -x
 
 
-@op(samples=same(2), kind="map", scalar="where(y > 0, g, 0)")
+@op(samples=same(2), kind="map", scalar="where(y <= 0, 0, g)")
 def relu_grad(g, y):
-    """Gradient of relu from its output."""
-    return where(greater(y, 0), g, 0.0)
+    """Gradient of relu from its output; that of NaN is g, which it does not hide."""
+    return where(less_equal(y, 0), 0.0, g)
 
 
 @op(x=relu_grad, samples=unary(), kind="map", scalar="maximum(x, 0)")
@@ -414,11 +420,13 @@ def leaky_relu(x, *, slope=0.01):
 
 
 @op(
-    samples=same(2, alpha=0.5), kind="map", scalar="where(x > 0, g, g * alpha * exp(minimum(x, 0)))"
+    samples=same(2, alpha=0.5),
+    kind="map",
+    scalar="where(x <= 0, g * alpha * exp(where(x < 0, x, 0)), g)",
 )
 def elu_grad(g, x, *, alpha):
     """Gradient of elu, from x: the output rounds to -alpha, which would lose small gradients."""
-    return where(greater(x, 0), g, g * alpha * exp(minimum(x, 0)))
+    return where(less_equal(x, 0), g * alpha * exp(where(less(x, 0), x, 0.0)), g)
 
 
 @op(
@@ -440,6 +448,7 @@ _ROOT_2_BY_PI = 0.7978845608028654  # sqrt(2 / pi)
 @op(samples=same(2, -4, 4), kind="map")
 def gelu_grad(g, x):
     """Gradient of gelu."""
+    x = clip(x, -10.0, 10.0)  # beyond, tanh is 1 in every dtype, and x * x may overflow
     t = tanh(_ROOT_2_BY_PI * (x + 0.044715 * x * x * x))
     slope = _ROOT_2_BY_PI * (1 + 0.134145 * x * x)
     return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * slope)

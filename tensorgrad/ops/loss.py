@@ -73,11 +73,17 @@ def check_labels(labels, logits_shape):
 
 def _tiny(x):
     """The smallest normal number: keeps the logarithm of a probability of 0 finite."""
-    return 1.2e-38 if x.dtype.itemsize > 2 else 6.2e-5
+    return 6.2e-5 if x.dtype.char == "e" else 1.2e-38  # of float16; of float32 for all others
+
+
+def _flattest(x):
+    """The least p (1 - p) that is divided by. It bounds the gradient, so that in float16 that is
+    finite, and elsewhere its square, which Adam averages."""
+    return 6.2e-5 if x.dtype.char == "e" else 1e-12
 
 
 @op(
-    p=lambda g, p, t: g * (p - t) / maximum(p * (1 - p), _tiny(p)),
+    p=lambda g, p, t: g * (p - t) / maximum(p * (1 - p), _flattest(p)),
     t=lambda g, p: g * (log(maximum(1 - p, _tiny(p))) - log(maximum(p, _tiny(p)))),
     samples=calls(
         lambda: (draw((4, 3), 0.05, 0.95), draw((4, 3), 0, 1, 1)),
@@ -90,7 +96,8 @@ def _tiny(x):
 )
 def binary_cross_entropy(p, t):
     """-(t log p + (1 - t) log(1 - p)) for each probability p and target t in [0, 1]. The
-    arguments of the logarithms are clamped to the smallest normal number, so that it is finite."""
+    arguments of the logarithms are clamped to the smallest normal number, so that it is finite;
+    the gradient's denominator p (1 - p) to 1e-12, in float16 to that number."""
     xp, tiny = namespace(p), _tiny(p)
     return -(t * xp.log(xp.maximum(p, tiny)) + (1 - t) * xp.log(xp.maximum(1 - p, tiny)))
 

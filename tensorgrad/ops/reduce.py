@@ -113,9 +113,10 @@ def sum_to(x, *, shape, dtype):
 
 def _extremum_grad(g, x, y, axis, keepdims):
     """The cotangent goes to the extreme elements, in equal parts where there are several."""
-    hit = where(equal(x, spread(y, x.shape, axis, keepdims)), 1.0, 0.0).astype(x.dtype)
+    hit = equal(x, spread(y, x.shape, axis, keepdims))
+    hit = where(hit, 1.0, 0.0).astype(wide(x) or x.dtype)  # 70,000 halves would sum to infinity
     share = hit / sum_(hit, axis=axis, keepdims=True)
-    return spread(g, x.shape, axis, keepdims) * share
+    return narrow(spread(widened(g), x.shape, axis, keepdims) * share, x)
 
 
 @op(x=_extremum_grad, samples=_AXES)
@@ -151,6 +152,26 @@ def _var_grad(g, x, axis, keepdims, ddof):
 def var(x, *, axis=None, keepdims=False, ddof=0):
     """Variance over the axes: the squared deviations' sum divided by n - ddof."""
     return narrow(x.var(axis=axis, keepdims=keepdims, ddof=ddof, dtype=wide(x)), x)
+
+
+def _std_grad(g, x, y, axis, keepdims, ddof):
+    """(x - mean) / (std * (n - ddof)); 0 where all are equal, and the root has a corner."""
+    centred = x - mean(x, axis=axis, keepdims=True)
+    freedom = _count(x.shape, axis) - ddof
+    scale = 1.0 / freedom if freedom > 0 else math.nan
+    y = where(equal(y, 0), math.inf, y)
+    return spread(g * scale, x.shape, axis, keepdims) * (
+        centred / spread(y, x.shape, axis, keepdims)
+    )
+
+
+@op(x=_std_grad, samples=var.samples, precision="single")
+def std(x, *, axis=None, keepdims=False, ddof=0):
+    """Standard deviation over the axes, the root of `var`; exactly 0 of equal numbers, though their
+    mean may be rounded: that of what they differ by is not."""
+    wide_x = widened(x)
+    centred = wide_x - wide_x.mean(axis=axis, keepdims=True)
+    return narrow(centred.std(axis=axis, keepdims=keepdims, ddof=ddof), x)
 
 
 def _before(x):
@@ -233,12 +254,9 @@ _WILD = calls(lambda: (draw((3, 5), -1e4, 1e4),), lambda: (draw((2, 4), -300, 30
 
 
 def _shifted(x, axis):
-    """x minus its maximum, in float32 for halves; a row of -inf does not give NaN here."""
-    xp = namespace(x)
+    """x minus its maximum, in float32 for halves. One of +inf makes its row NaN."""
     x = widened(x)
-    top = x.max(axis=axis, keepdims=True)
-    top = xp.where(xp.isfinite(top), top, 0)
-    return xp, x - top, top
+    return namespace(x), x - x.max(axis=axis, keepdims=True) if x.size else x
 
 
 @op(samples=same(2, 0.1, 1.0, axis=-1, least=1))
@@ -255,7 +273,7 @@ def softmax_grad(g, y, *, axis):
 )
 def softmax(x, *, axis=-1):
     """exp(x) / sum(exp(x)) along the axis, shifted by the maximum against overflow."""
-    xp, shifted, _ = _shifted(x, axis)
+    xp, shifted = _shifted(x, axis)
     e = xp.exp(shifted)
     return narrow(e / e.sum(axis=axis, keepdims=True), x)
 
@@ -274,7 +292,7 @@ def log_softmax_grad(g, y, *, axis):
 )
 def log_softmax(x, *, axis=-1):
     """log(softmax(x)) along the axis, without materialising the softmax."""
-    xp, shifted, _ = _shifted(x, axis)
+    xp, shifted = _shifted(x, axis)
     return narrow(shifted - xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True)), x)
 
 
@@ -287,8 +305,12 @@ def _logsumexp_grad(g, x, y, axis, keepdims):
 @op(x=_logsumexp_grad, samples=_AXES, extreme=_WILD, precision="single")
 def logsumexp(x, *, axis=None, keepdims=False):
     """log(sum(exp(x))) over the axes, shifted by the maximum against overflow."""
-    xp, shifted, top = _shifted(x, axis)
-    y = xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True)) + top
+    xp, wide_x = namespace(x), widened(x)
+    if not x.size:  # no library takes the maximum of nothing
+        return xp.full(x.sum(axis=axis, keepdims=keepdims).shape, -math.inf, dtype=x.dtype)
+    top = wide_x.max(axis=axis, keepdims=True)
+    top = xp.where(xp.isfinite(top), top, 0)  # inf - inf is NaN
+    y = xp.log(xp.exp(wide_x - top).sum(axis=axis, keepdims=True)) + top
     if not keepdims:
         y = y.reshape(()) if axis is None else y.squeeze(axis)
     return narrow(y, x)

@@ -95,7 +95,7 @@ ORACLES = {
     **{n: getattr(np, n) for n in "log1p sin cos tanh sign floor ceil isnan isfinite".split()},
     **{n: getattr(np, n) for n in "equal not_equal less less_equal greater".split()},
     **{n: getattr(np, n) for n in "greater_equal logical_and logical_or logical_not".split()},
-    **{n: getattr(np, n) for n in "sum mean max min var prod argmax argmin any all".split()},
+    **{n: getattr(np, n) for n in "sum mean max min var std prod argmax argmin any all".split()},
     **{n: getattr(np, n) for n in "reshape transpose moveaxis swapaxes".split()},
     **{n: getattr(np, n) for n in "broadcast_to squeeze expand_dims flip matmul".split()},
     "abs": np.abs,
