@@ -52,8 +52,9 @@ def arctan(x):
 
 
 def _across(g, other, a, b):
-    """g * other / (a^2 + b^2), in which nothing overflows."""
+    """g * other / (a^2 + b^2), in which nothing overflows; 0 at the origin, which has no angle."""
     h = hypot(a, b)
+    h = where(equal(h, 0), math.inf, h)
     return g * (other / h) / h
 
 
@@ -193,7 +194,7 @@ def log10(x):
 
 def _cosine(g, x, y):
     """g x / y for y = hypot(x, ...); 0 at the origin."""
-    return g * (x / where(equal(y, 0), 1.0, y))
+    return g * (x / where(equal(y, 0), math.inf, y))
 
 
 @op(

@@ -123,10 +123,10 @@ def least_of(dtype, largest):
 
 def _segment_extreme_grad(g, x, y, ids):
     """Equal parts to the extreme elements of a segment, as `max` does."""
-    hit = where(equal(x, y[ids]), 1.0, 0.0).astype(x.dtype)
+    hit = where(equal(x, y[ids]), 1.0, 0.0).astype(wide(x) or x.dtype)
     count = scatter_add(hit, ids, shape=y.shape, template=(ARRAY,))
-    share = g / where(equal(count, 0.0), 1.0, count)
-    return hit * share[ids]
+    share = widened(g) / where(equal(count, 0.0), 1.0, count)
+    return narrow(hit * share[ids], x)
 
 
 def _segments():
