@@ -56,6 +56,10 @@ def ours():
     cross = partial(tg.losses.cross_entropy, reduction="none")
     return {
         **{n: getattr(tg, n) for n in tg.__all__ if callable(getattr(tg, n))},
+        **{n: getattr(tg.linalg, n) for n in _MATRICES.split()},
+        "repeat": lambda x, n: tg.repeat(x, n, axis=0),
+        "solve_triangular": partial(tg.linalg.solve_triangular, upper=True),
+        "segment_max": lambda x, ids: tg.segment_max(x, np.array(ids), 1),
         "cumsum": lambda x: tg.cumsum(x, 0),
         "cumprod": lambda x: tg.cumprod(x, 0),
         "cummax": lambda x: tg.cummax(x, 0)[0],
@@ -104,7 +108,7 @@ def theirs():
     return {
         **{n: getattr(torch, n) for n in (same + _ELEMENTARY).split()},
         **{n: getattr(F, n) for n in "relu leaky_relu elu silu softplus".split()},
-        "gelu": lambda x: F.gelu(x, approximate="tanh"),
+        "gelu": lambda x, approximate="tanh": F.gelu(x, approximate=approximate),
         "power": torch.pow,
         "sum": lambda x: x.sum(-1),
         "mean": lambda x: x.mean(-1),
@@ -131,7 +135,12 @@ def theirs():
         "rms_norm": lambda x: F.rms_norm(x, x.shape[-1:], eps=1e-6),
         "batch_norm": lambda x: F.batch_norm(x[:, None], None, None, training=True)[:, 0],
         "group_norm": lambda x: F.group_norm(x[None], 1)[0],
-        "entr": torch.special.entr,
+        **{n: getattr(torch.special, n) for n in _SPECIAL.split()},
+        **{n: getattr(torch.linalg, n) for n in _MATRICES.split()},
+        "lgamma": torch.lgamma,
+        "hardtanh": F.hardtanh,
+        "solve_triangular": partial(torch.linalg.solve_triangular, upper=True),
+        "repeat": lambda x, n: torch.repeat_interleave(x, n),
         "cumsum": lambda x: torch.cumsum(x, 0),
         "cumprod": lambda x: torch.cumprod(x, 0),
         "cummax": lambda x: torch.cummax(x, 0)[0],
@@ -144,6 +153,8 @@ def theirs():
 
 _ELEMENTARY = """ tan arcsin arccos arctan arctan2 sinc sinh cosh arcsinh arccosh arctanh reciprocal
 rsqrt exp2 log2 log10 hypot logaddexp logaddexp2 logit angle copysign fmod"""
+_SPECIAL = "erf erfc erfcx erfinv ndtr log_ndtr ndtri digamma polygamma zeta i0 i0e i1 i1e entr"
+_MATRICES = "det slogdet inv pinv solve matrix_exp cholesky qr eigvalsh eigh svdvals svd"
 _SOFT = ("softmax", "log_softmax", "logsumexp")
 
 # --- the table ----------------------------------------------------------------------------------

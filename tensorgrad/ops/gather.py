@@ -11,7 +11,7 @@ from ..errors import IndexingError, user_line
 from ..switches import switches
 from .elementwise import equal, where
 from .index import ARRAY, getitem, scatter_add
-from .reduce import narrow, sum_, widened
+from .reduce import narrow, sum_, wide, widened
 from .samples import Sample, draw, shaped
 from .shape import reshape
 
