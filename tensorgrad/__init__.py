@@ -86,6 +86,7 @@ if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     from .functions.sorting import *  # noqa: F403
     from .functions.special import *  # noqa: F403
     from .functions.statistics import *  # noqa: F403
+    from .functions.windows import *  # noqa: F403
     from .losses import (
         binary_cross_entropy,
         binary_cross_entropy_with_logits,

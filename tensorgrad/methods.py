@@ -101,7 +101,7 @@ class Methods(ArrayBase):
         """One axis with all numbers in row-major order, as `x.reshape(-1)`."""
         return F.reshape(self, -1)
 
-    # scans, sorting, diagonals
+    # scans, sorting, indexing
 
     def cumsum(self, axis: Axis = None, dtype: DType = None, *, reverse: bool = False) -> Tensor:
         """The sums of the elements up to each along an axis. See `tg.cumsum`."""
@@ -152,3 +152,31 @@ class Methods(ArrayBase):
     def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: DType = None) -> Tensor:
         """The sum of a diagonal. See `tg.trace`."""
         return F.trace(self, offset, axis1, axis2, dtype)
+
+    def take(self, indices: ArrayLike, axis: Axis = None, mode: str = "raise") -> Tensor:
+        """The elements, or slices, at indices along an axis. See `tg.take`."""
+        return F.take(self, indices, axis, mode)
+
+    def gather(self, axis: int, index: ArrayLike) -> Tensor:
+        """The elements at indices along an axis, for each line its own. See `tg.gather`."""
+        return F.gather(self, axis, index)
+
+    def masked_fill(self, mask: ArrayLike, value: ArrayLike) -> Tensor:
+        """A number where the mask is True, as a new tensor. See `tg.masked_fill`."""
+        return F.masked_fill(self, mask, value)
+
+    def compress(self, condition: ArrayLike, axis: Axis = None) -> Tensor:
+        """The slices along an axis where the condition is non-zero. See `tg.compress`."""
+        return F.compress(condition, self, axis)
+
+    def choose(self, choices: Sequence[ArrayLike] | ArrayLike, mode: str = "raise") -> Tensor:
+        """For each place the element of the choice which this tensor names. See `tg.choose`."""
+        return F.choose(self, choices, mode)
+
+    def nonzero(self) -> tuple[Tensor, ...]:
+        """The indices of the elements that are not 0, for each axis. See `tg.nonzero`."""
+        return F.nonzero(self)
+
+    def repeat(self, repeats: int | ArrayLike, axis: Axis = None) -> Tensor:
+        """Each slice along an axis repeated. See `tg.repeat`."""
+        return F.repeat(self, repeats, axis)

@@ -33,6 +33,7 @@ _OTHER_NAMES = {
     "right_shift": "bitwise_right_shift",
 }
 _OTHER_WORDS = {"a_min": "min", "a_max": "max", "a": "x", "arr": "x", "arrays": "arrays"}
+_OTHER_WORDS |= dict.fromkeys("m ar ary f p A filt element sample".split(), "x") | {"obj": "at"}
 
 
 @gate

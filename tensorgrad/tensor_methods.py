@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import backend as backends
+from . import functions as F
 from .backend import BY_TYPE, Array, check_gpu, is_floating, make, zero_and_one
 from .backward import backprop
 from .core import Leaf, Tensor, stamp
@@ -394,7 +395,8 @@ def _rebuild(kind: type[Tensor], data: Any, tracked: bool) -> Tensor:
 
 def _missing(self: Tensor, name: str) -> Any:
     known = [n for n in dir(Tensor) if not n.startswith("_")]
-    hint = missing("Tensor", name, known)
+    function = name in F.FAMILY or name in F.__all__
+    hint = f"here it is tg.{name}(x, ...)" if function else missing("Tensor", name, known)
     raise AttributeError(f"a Tensor has no attribute {name!r}: {hint}", name=name, obj=self)
 
 

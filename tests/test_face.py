@@ -34,7 +34,7 @@ ALIASES = {  # an op -> the public function that is it under another name
 INTERNAL = set(
     """accumulate adam sgd rescale update_running advance_random advance_scale advance_step
     random_bits conv2d_input conv2d_weight gather_places scatter_places scatter_add sum_of_squares
-    cast_all sum_to cofactor repeat_each running_extreme
+    cast_all sum_to cofactor correlate_valid repeat_each running_extreme
     segment_extreme top_indices""".split()
 )
 
@@ -203,7 +203,7 @@ METHODS = [
     for n in sorted(FUNCTIONS)
     if n in vars(tg.Tensor) and not isinstance(vars(tg.Tensor)[n], property)  # x.real
 ]
-FREE = ("reshape", "transpose", "permute_dims")  # x.reshape(2, 3), as NumPy's
+FREE = ("reshape", "transpose", "permute_dims", "compress")  # x.reshape(2, 3), as NumPy's
 
 
 def test_there_are_methods():
@@ -307,6 +307,8 @@ WORDS = {
     "t.unsqueeze": "expand_dims",
     "t.clamp": "clip",
     "t.numel": "size",
+    "t.tril": r"tg\.tril\(x",
+    "tg.repeat_interleave": r"tg\.repeat\(",
     "t.sumn": "sum",
     "tg.nn.BatchNorm2d": "BatchNorm",
     "tg.nn.CrossEntropyLoss": "cross_entropy",

@@ -287,6 +287,7 @@ LATER = {
     "special": """betaln digamma erf erfc erfcx erfinv expit gammaln i0 i0e i1 i1e lgamma
     log_ndtr multigammaln ndtr ndtri polygamma psi zeta""",
     "statistics": "average bincount corrcoef count_nonzero cov histogram histogramdd ptp",
+    "windows": "convolve correlate fold sliding_window_view unfold",
 }
 FAMILY = {name: family for family, names in LATER.items() for name in names.split()}
 
@@ -311,6 +312,7 @@ if TYPE_CHECKING:
     from .sorting import *  # noqa: F403
     from .special import *  # noqa: F403
     from .statistics import *  # noqa: F403
+    from .windows import *  # noqa: F403
 else:
 
     def __getattr__(name: str) -> Any:

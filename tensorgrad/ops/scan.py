@@ -11,7 +11,7 @@ from ..core import op
 from .gather import added, places, raw
 from .reduce import narrow, widened
 from .samples import Sample, calls, draw, shaped
-from .shape import concat, flip, full_like
+from .shape import concat, flip, full_like, pad
 
 _AXES = shaped(
     ((5,), {"axis": 0}), ((3, 4), {"axis": -1}), ((2, 3, 2), {"axis": 1}), ((0, 2), {"axis": 0})
@@ -145,3 +145,23 @@ def running_extreme(x, *, axis, largest):
     at = xp.arange(x.shape[axis]).reshape(-1, *[1] * (x.ndim - 1 - axis % x.ndim))
     hit = xp.where((wide == y) | (wide != wide), at, 0)
     return narrow(y, x), _accumulated(xp.maximum, hit, axis)
+
+
+def _padded(g, n):
+    """g (k,) between n - 1 zeros on each side."""
+    return pad(g, pad_width=((n - 1, n - 1),))
+
+
+@op(
+    x=lambda g, v: correlate_valid(_padded(g, v.shape[0]), flip(v)),
+    v=lambda g, x: correlate_valid(x, g),
+    samples=calls(
+        lambda: (draw((7,)), draw((3,), seed=1)),
+        lambda: (draw((4,)), draw((4,), seed=1)),
+        lambda: (draw((90,)), draw((1,), seed=1)),
+    ),
+    precision="half",
+)
+def correlate_valid(x, v):
+    """The products of v (m,) with each window of x (n,), n >= m: (n - m + 1,)."""
+    return narrow(namespace(x).correlate(widened(x), widened(v), mode="valid"), x)

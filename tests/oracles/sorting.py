@@ -88,6 +88,9 @@ ORACLES = {
         x, axis, largest=largest
     ),
     "searchsorted": lambda sequence, values, side="left": np.searchsorted(sequence, values, side),
+    "correlate_valid": lambda x, v: np.array(
+        [sum(x[i : i + len(v)] * v) for i in range(len(x) - len(v) + 1)]
+    ),
     "repeat_each": lambda x, repeats, axis: np.take(
         x, [i for i in range(x.shape[axis]) for _ in range(repeats)], axis
     ).reshape(*x.shape[:axis], -1 if x.size * repeats else 0, *x.shape[axis + 1 :]),
