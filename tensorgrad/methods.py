@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from . import functions as F
 from .core import Tensor
-from .typing import ArrayBase, ArrayLike, Axis, Count, DType, ValuesIndices
+from .typing import ArrayBase, ArrayLike, Axis, Count, DType, OutOfRange, ValuesIndices
 
 
 class Methods(ArrayBase):
@@ -153,7 +153,7 @@ class Methods(ArrayBase):
         """The sum of a diagonal. See `tg.trace`."""
         return F.trace(self, offset, axis1, axis2, dtype)
 
-    def take(self, indices: ArrayLike, axis: Axis = None, mode: str = "raise") -> Tensor:
+    def take(self, indices: ArrayLike, axis: Axis = None, mode: OutOfRange = "raise") -> Tensor:
         """The elements, or slices, at indices along an axis. See `tg.take`."""
         return F.take(self, indices, axis, mode)
 
@@ -169,7 +169,9 @@ class Methods(ArrayBase):
         """The slices along an axis where the condition is non-zero. See `tg.compress`."""
         return F.compress(condition, self, axis)
 
-    def choose(self, choices: Sequence[ArrayLike] | ArrayLike, mode: str = "raise") -> Tensor:
+    def choose(
+        self, choices: Sequence[ArrayLike] | ArrayLike, mode: OutOfRange = "raise"
+    ) -> Tensor:
         """For each place the element of the choice which this tensor names. See `tg.choose`."""
         return F.choose(self, choices, mode)
 

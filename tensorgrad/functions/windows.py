@@ -4,7 +4,7 @@ of products with them."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 from ..backend import is_floating
 from ..core import Tensor
@@ -12,9 +12,9 @@ from ..creation import owned
 from ..errors import ArgumentError, ShapeError
 from ..ops.index import ARRAY, scatter_add
 from ..ops.scan import correlate_valid
-from ..typing import ArrayLike, Axes, Size
-from ..words import explains_names
-from .inputs import as_tensor, axes_of, axis_of, choice, operands, pair
+from ..settings import gate
+from ..typing import ArrayLike, Axes, Border, Shape, Size
+from .inputs import as_tensor, axis_of, operands, several
 from .padding import pad
 from .shape import flip, moveaxis, reshape, stack, transpose
 
@@ -66,10 +66,8 @@ def _overlapped(y: Tensor, n: int, step: int, dilation: int) -> Tensor:
     return scatter_add(y, at, shape=shape, template=(..., ARRAY))  # type: ignore[no-any-return]
 
 
-@explains_names
-def sliding_window_view(
-    x: ArrayLike, window_shape: int | Sequence[int], axis: Axes = None
-) -> Tensor:
+@gate
+def sliding_window_view(x: ArrayLike, window_shape: Shape, axis: Axes = None) -> Tensor:
     """All windows of a shape: (n,) -> (n - k + 1, k). (A copy, not a view as NumPy's.)
 
     Args:
@@ -83,11 +81,9 @@ def sliding_window_view(
     [[1, 2], [2, 3], [3, 4]]
     """
     x = owned(x)
-    found = axes_of("sliding_window_view: window_shape", window_shape)
-    sizes = found if isinstance(found, tuple) else (found,)
-    found = axes_of("sliding_window_view: axis", axis)
-    axes = range(x.ndim) if found is None else (found,) if isinstance(found, int) else found
-    axes = [axis_of("sliding_window_view", x, a) for a in axes]
+    sizes = several(window_shape)
+    along = range(x.ndim) if axis is None else several(axis)
+    axes = [axis_of("sliding_window_view", x, a) for a in along]
     if len(axes) != len(sizes) or min(sizes, default=0) < 0:
         raise ArgumentError(f"sliding_window_view: window_shape={window_shape} for axes {axes}")
     for a, size in zip(axes, sizes, strict=True):
@@ -97,9 +93,14 @@ def sliding_window_view(
     return x
 
 
-@explains_names
+@gate
 def unfold(
-    x: ArrayLike, size: Size, *, dilation: Size = 1, padding: Size = 0, stride: Size = 1
+    x: ArrayLike,
+    size: Size,
+    *,
+    dilation: Size = (1, 1),
+    padding: Border = (0, 0),
+    stride: Size = (1, 1),
 ) -> Tensor:
     """The windows of images as columns (im2col): (n, c, h, w) -> (n, c * rows * columns, windows),
     for a convolution that is a matrix product of your own.
@@ -117,8 +118,7 @@ def unfold(
     x = owned(x)
     if x.ndim != 4:
         raise ShapeError(f"unfold: x of shape {x.shape}: images (n, c, h, w) are what it takes")
-    sizes, steps = pair("unfold: size", size), pair("unfold: stride", stride)
-    gaps, borders = pair("unfold: dilation", dilation), pair("unfold: padding", padding)
+    sizes, gaps, borders, steps = map(_pair, (size, dilation, padding, stride))
     counts = _extent("unfold", x.shape[2:], sizes, gaps, borders, steps)
     x = pad(x, ((0, 0), (0, 0), *[(p, p) for p in borders])) if any(borders) else x
     y = _windows(x, sizes[1], steps[1], gaps[1])
@@ -132,15 +132,15 @@ def unfold(
 _ORDER = (0, 1, 5, 3, 4, 2)
 
 
-@explains_names
+@gate
 def fold(
     x: ArrayLike,
     output_size: Size,
     size: Size,
     *,
-    dilation: Size = 1,
-    padding: Size = 0,
-    stride: Size = 1,
+    dilation: Size = (1, 1),
+    padding: Border = (0, 0),
+    stride: Size = (1, 1),
 ) -> Tensor:
     """Images from the columns of `unfold`, elements that windows share summed (col2im): (n, c *
     rows * columns, windows) -> (n, c, h, w). It is the adjoint of `unfold`, not its inverse.
@@ -153,9 +153,8 @@ def fold(
     >>> fold([[[1.0, 3.0], [2.0, 4.0]]], 2, (1, 2)).tolist()
     [[[[1.0, 2.0], [3.0, 4.0]]]]
     """
-    x, image = owned(x), pair("fold: output_size", output_size)
-    sizes, steps = pair("fold: size", size), pair("fold: stride", stride)
-    gaps, borders = pair("fold: dilation", dilation), pair("fold: padding", padding)
+    x, image = owned(x), _pair(output_size)
+    sizes, gaps, borders, steps = map(_pair, (size, dilation, padding, stride))
     counts, k = _extent("fold", image, sizes, gaps, borders, steps), math.prod(sizes)
     if x.ndim != 3 or x.shape[1] % k or x.shape[2] != math.prod(counts):
         raise ShapeError(
@@ -169,6 +168,11 @@ def fold(
     return y[:, :, top : top + h, left : left + w] if any(borders) else y
 
 
+def _pair(size: Size) -> tuple[int, int]:
+    """A size as the gate hands it on."""
+    return size  # type: ignore[return-value]
+
+
 def _extent(
     name: str,
     image: tuple[int, ...],
@@ -178,11 +182,6 @@ def _extent(
     steps: tuple[int, int],
 ) -> list[int]:
     """How many windows there are, in rows and columns."""
-    if min(*sizes, *gaps, *steps) < 1 or min(borders) < 0:
-        raise ArgumentError(
-            f"{name}: size {sizes}, dilation {gaps}, stride {steps} start at 1, padding {borders} "
-            "at 0"
-        )
     made = [
         _count(n + 2 * p, k, s, d)
         for n, k, d, p, s in zip(image, sizes, gaps, borders, steps, strict=True)
@@ -192,11 +191,12 @@ def _extent(
     return made
 
 
+Mode: TypeAlias = Literal["full", "same", "valid"]
+
 # --- one axis -------------------------------------------------------------------------------------
 
 
-def _two(name: str, a: ArrayLike, v: ArrayLike, mode: str) -> tuple[Tensor, Tensor]:
-    choice(f"{name}: mode", mode, ("full", "same", "valid"))
+def _two(name: str, a: ArrayLike, v: ArrayLike) -> tuple[Tensor, Tensor]:
     x, y = [as_tensor(t) for t in operands(a, v)]
     if is_floating(x.dtype) != is_floating(y.dtype):
         x, y = [t if is_floating(t.dtype) else t.astype(None) for t in (x, y)]
@@ -213,8 +213,8 @@ def _slid(x: Tensor, v: Tensor, mode: str) -> Tensor:
     return correlate_valid(pad(x, (before, after)) if m > 1 and mode != "valid" else x, v)
 
 
-@explains_names
-def convolve(x: ArrayLike, v: ArrayLike, mode: str = "full") -> Tensor:
+@gate
+def convolve(x: ArrayLike, v: ArrayLike, mode: Mode = "full") -> Tensor:
     """The discrete convolution of two sequences: y[k] = sum(x[i] v[k - i]).
 
     Args:
@@ -228,13 +228,13 @@ def convolve(x: ArrayLike, v: ArrayLike, mode: str = "full") -> Tensor:
     >>> convolve([1.0, 2.0, 3.0], [0.0, 1.0, 0.5]).tolist()
     [0.0, 1.0, 2.5, 4.0, 1.5]
     """
-    a, b = _two("convolve", x, v, mode)
+    a, b = _two("convolve", x, v)
     a, b = (b, a) if len(b) > len(a) else (a, b)
     return _slid(a, flip(b), mode)
 
 
-@explains_names
-def correlate(x: ArrayLike, v: ArrayLike, mode: str = "valid") -> Tensor:
+@gate
+def correlate(x: ArrayLike, v: ArrayLike, mode: Mode = "valid") -> Tensor:
     """The cross-correlation of two sequences: y[k] = sum(x[k + i] v[i]).
 
     Args: as those of `convolve`.
@@ -243,5 +243,5 @@ def correlate(x: ArrayLike, v: ArrayLike, mode: str = "valid") -> Tensor:
     >>> correlate([1.0, 2.0, 3.0], [0.0, 1.0, 0.5]).tolist()
     [3.5]
     """
-    a, b = _two("correlate", x, v, mode)
+    a, b = _two("correlate", x, v)
     return flip(_slid(b, a, mode)) if len(b) > len(a) else _slid(a, b, mode)
