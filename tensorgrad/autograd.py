@@ -59,10 +59,19 @@ def _differentiating(tracing: bool = True) -> Iterator[None]:
 
 def leaves(tree: Any) -> list[Any]:
     """The leaves of nested lists, tuples and dicts, in order."""
+    try:
+        return _leaves(tree)
+    except RecursionError:
+        raise ArgumentError(
+            "lists, tuples or dicts that are nested deeper than Python's stack, or in themselves"
+        ) from None
+
+
+def _leaves(tree: Any) -> list[Any]:
     if isinstance(tree, dict):
-        return [leaf for key in tree for leaf in leaves(tree[key])]
+        return [leaf for key in tree for leaf in _leaves(tree[key])]
     if isinstance(tree, (list, tuple)):
-        return [leaf for part in tree for leaf in leaves(part)]
+        return [leaf for part in tree for leaf in _leaves(part)]
     return [tree]
 
 

@@ -15,6 +15,7 @@ from . import backend as backends
 from .backend import BY_TYPE, NUMBERS, Array, is_floating
 from .core import OPS, Leaf, Tensor
 from .errors import (
+    ArgumentError,
     DTypeError,
     GraphError,
     ShapeError,
@@ -136,21 +137,35 @@ def track(t: Tensor) -> Tensor:
     return t
 
 
-def tracked(value: Any) -> bool:
+_MOST_AXES = 64  # of NumPy's arrays
+
+
+def tracked(value: Any, depth: int = 0) -> bool:
     """Whether a Tensor in these nested lists requires gradients."""
     if isinstance(value, (list, tuple)):
-        return any(map(tracked, value))
+        return any(tracked(v, depth + 1) for v in _at_depth(value, depth))
     return isinstance(value, Tensor) and value.node is not None
 
 
-def _untensor(value: Any) -> Any:
+def _untensor(value: Any, depth: int = 0) -> Any:
     """Nested lists in which Tensors are replaced by their data on the host."""
     if isinstance(value, Tensor):
         return BY_TYPE[type(value._data)].to_host(value._data)
-    return [_untensor(v) for v in value] if isinstance(value, (list, tuple)) else value
+    if not isinstance(value, (list, tuple)):
+        return value
+    return [_untensor(v, depth + 1) for v in _at_depth(value, depth)]
 
 
-def _made(name: str, make: Callable, *args: Any, **options: Any) -> Any:
+def _at_depth(value: Any, depth: int) -> Any:
+    if depth == _MOST_AXES:
+        raise ShapeError(
+            f"lists that are nested more than {depth} deep: no array has as many axes (or a list "
+            "is in itself)"
+        )
+    return value
+
+
+def called(name: str, make: Callable, *args: Any, **options: Any) -> Any:
     """make(*args, **options) of the array library, its errors translated to ours."""
     try:
         return tried_twice(make)(*args, **options)
@@ -160,8 +175,10 @@ def _made(name: str, make: Callable, *args: Any, **options: Any) -> Any:
         if (ours := failed(f"{name}{args}", error)) is error:
             raise
         raise ours from error
-    except (ValueError, OverflowError) as error:
+    except (ValueError, OverflowError, IndexError) as error:
         raise ShapeError(f"{name}{args}: {error}") from None
+    except ZeroDivisionError:  # NumPy's word for it
+        raise ArgumentError(f"{name}{args}: the step must not be 0") from None
     except (TypeError, AttributeError) as error:
         raise DTypeError(f"{name}{args}: {error}") from None
 
@@ -169,7 +186,7 @@ def _made(name: str, make: Callable, *args: Any, **options: Any) -> Any:
 def _filled(name: str, shape: Any, value: Any, dtype: Any, backend: Any, leaf: bool) -> Tensor:
     home = backends.default() if backend is None else backends.get(backend)
     wanted = backends.dtype_of(dtype)
-    made = _made(name, lambda shape: home.xp.full(shape, value, dtype=wanted), shape)
+    made = called(name, lambda shape: home.xp.full(shape, value, dtype=wanted), shape)
     return track(Tensor(made)) if leaf else Tensor(made)
 
 
@@ -264,7 +281,7 @@ def arange(
     """
     if stop is None:
         start, stop = 0, start
-    numbers = _made("arange", np.arange, start, stop, step)
+    numbers = called("arange", np.arange, start, stop, step)
     kind = "float32" if numbers.dtype.kind == "f" else "int64"
     return asarray(numbers, dtype or kind, backend or _home())
 
@@ -278,7 +295,7 @@ def linspace(
     >>> linspace(0, 1, 3).tolist()
     [0.0, 0.5, 1.0]
     """
-    numbers = _made("linspace", np.linspace, start, stop, num)
+    numbers = called("linspace", np.linspace, start, stop, num)
     return asarray(numbers, backends.dtype_of(dtype), backend or _home())
 
 
@@ -291,7 +308,7 @@ def eye(
     >>> eye(2).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    made = _made("eye", np.eye, n, m, dtype=backends.dtype_of(dtype))
+    made = called("eye", np.eye, n, m, dtype=backends.dtype_of(dtype))
     return asarray(made, None, backend or _home())
 
 
@@ -305,7 +322,7 @@ def from_dlpack(source: Any) -> Tensor:
     >>> a = np.ones(2); t = from_dlpack(a); a[0] = 5.0; t.tolist()
     [5.0, 1.0]
     """
-    kind, _ = _made("from_dlpack", lambda source: source.__dlpack_device__(), source)
+    kind, _ = called("from_dlpack", lambda source: source.__dlpack_device__(), source)
     home = backends.get("numpy" if kind == 1 else "cupy")
     return Tensor(home.xp.from_dlpack(source))
 
@@ -426,7 +443,7 @@ def rand(
     >>> rand(2, 3).shape
     (2, 3)
     """
-    drawn = _made("rand", host_generator().random, _sizes("rand", shape))
+    drawn = called("rand", host_generator().random, _sizes("rand", shape))
     return _drawn("rand", drawn, dtype, backend, requires_grad)
 
 
@@ -440,7 +457,7 @@ def randn(
     >>> randn(2, 3).shape
     (2, 3)
     """
-    drawn = _made("randn", host_generator().standard_normal, _sizes("randn", shape))
+    drawn = called("randn", host_generator().standard_normal, _sizes("randn", shape))
     return _drawn("randn", drawn, dtype, backend, requires_grad)
 
 

@@ -295,11 +295,14 @@ def _explained(name: str, inputs: tuple, arrays: list, params: dict, error: Exce
     kind, remedy = next((ours, do) for theirs, ours, do in _KINDS if isinstance(error, theirs))
     if isinstance(error, AttributeError):  # a number or None where the op needs an array
         error = TypeError(f"it takes arrays here ({error})")
+    if any(word in str(error) for word in _NO_AXIS):
+        kind, remedy = IndexingError, ""
     if "negative integer powers" in str(error):
         kind, remedy = DTypeError, "; make it floating: .astype('float32')"
     return kind(f"{name}({given}{options}){place}: {error}{remedy}")
 
 
+_NO_AXIS = ("large to convert to C", "fit into a C int", "signed integer is")  # a number of one
 # A complaint of an array library -> ours, and what to do.
 _KINDS: tuple[tuple[type[Exception], type[TensorgradError], str], ...] = (
     (IndexError, IndexingError, ""),

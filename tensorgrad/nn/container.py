@@ -136,6 +136,8 @@ class Model(Module, Generic[Outputs]):
     def __init__(self, inputs: Symbols, outputs: Symbols):
         super().__init__()
         self.single = isinstance(outputs, Symbol)
+        # before the others, so that pickle meets each symbol after those it refers to
+        self._order: list[Symbol] = []
         self._inputs: list[Symbol] = [inputs] if isinstance(inputs, Symbol) else list(inputs)
         self._outputs: list[Symbol] = [outputs] if isinstance(outputs, Symbol) else list(outputs)
         for s in (*self._inputs, *self._outputs):
@@ -143,7 +145,7 @@ class Model(Module, Generic[Outputs]):
                 raise ArgumentError(
                     f"Model takes what Input and layers called on it give, got {s!r}"
                 )
-        self._order = self._sorted()
+        self._order += self._sorted()
         makers = {id(s.maker): s.maker for s in self._order if isinstance(s.maker, Module)}
         self._layers = list(makers.values())
 

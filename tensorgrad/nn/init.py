@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend as backends
-from ..creation import host_generator
+from ..creation import called, host_generator
 from ..errors import ArgumentError, ShapeError, suggest
 from ..typing import DType, Initializer
 
@@ -81,7 +81,7 @@ def initial(init: Initializer, shape: Shape, dtype: DType = "float32") -> Any:
         name = "_".join([ALIASES.get(first, first), rest]) if rest else init
         if name not in INITIALIZERS:
             raise ArgumentError(f"initializer {init!r} is unknown: {suggest(init, INITIALIZERS)}")
-        values = INITIALIZERS[name](shape)
+        values = called(f"the initializer {init}", INITIALIZERS[name], shape)
     else:
         values = init(shape) if callable(init) else np.full(shape, init)
     if np.shape(values) != shape:

@@ -64,14 +64,20 @@ _NOT_SET = ("requires_grad",)  # on tensors; on a module it would have no effect
 def parts_of(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     """(path, parameter, buffer or module) of an attribute's value: itself, or those in nested
     lists, tuples and dicts."""
-    if isinstance(value, (*STATE, Module)):
-        yield path, value
-    elif isinstance(value, (list, tuple)):
-        for i, part in enumerate(value):
-            yield from parts_of(part, f"{path}[{i}]")
-    elif isinstance(value, dict):
-        for key, part in value.items():
-            yield from parts_of(part, f"{path}[{key!r}]")
+    todo: list[Iterator[tuple[str, Any]]] = [iter([(path, value)])]
+    above = [0]  # the ids of the containers around what is visited: one may be in itself
+    while todo:  # not recursive, as they may be nested deeper than Python's stack
+        for name, part in todo[-1]:
+            if isinstance(part, (*STATE, Module)):
+                yield name, part
+            elif isinstance(part, (list, tuple, dict)) and id(part) not in above:
+                pairs = part.items() if isinstance(part, dict) else enumerate(part)
+                todo.append(iter([(f"{name}[{key!r}]", p) for key, p in pairs]))
+                above.append(id(part))
+                break
+        else:
+            todo.pop()
+            above.pop()
 
 
 class Computed:
@@ -151,6 +157,11 @@ class Module:
         except TensorgradError as error:
             locate(error, self)
             raise
+        except RecursionError as error:
+            raise GraphError(
+                f"{type(self).__name__}: calls are nested deeper than Python's stack, as where a "
+                "module calls itself; containers in containers need sys.setrecursionlimit"
+            ) from error
 
     def children(self) -> Iterator[tuple[str, Any]]:
         """(path, value) of this module's own parameters, buffers and direct submodules."""
@@ -170,18 +181,20 @@ class Module:
         return self._descendants("", set(), STATE)
 
     def _descendants(self, path: str, seen: set[int], kind: Any) -> Iterator[tuple[str, Any]]:
-        if id(self) in seen:
-            return
-        seen.add(id(self))
-        if isinstance(self, kind):
-            yield path, self
-        for name, part in self.children():
-            inner = f"{path}.{name}" if path else name
-            if isinstance(part, Module):
-                yield from part._descendants(inner, seen, kind)
-            elif isinstance(part, kind) and id(part) not in seen:
+        todo: list[Iterator[tuple[str, Any]]] = [iter([(path, self)])]
+        while todo:  # not recursive, as they may be nested deeper than Python's stack
+            for name, part in todo[-1]:
+                if id(part) in seen or not isinstance(part, (kind, Module)):
+                    continue
                 seen.add(id(part))
-                yield inner, part
+                if isinstance(part, kind):
+                    yield name, part
+                if isinstance(part, Module):
+                    inner = f"{name}." if name else ""
+                    todo.append(iter([(inner + n, p) for n, p in part.children()]))
+                    break
+            else:
+                todo.pop()
 
     def path_of(self, inner: Module) -> str:
         """The path of a submodule, for messages: `encoder.layers[2] (Dense of Model)`."""
@@ -355,10 +368,30 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        inner = [f"{name}: {part!r}" for name, part in self.children() if isinstance(part, Module)]
-        body = "\n".join(inner).replace("\n", "\n  ")
-        own = self.describe()
-        return f"{type(self).__name__}({own}{chr(10) + '  ' + body + chr(10) if inner else ''})"
+        lines: list[str] = []
+        todo, above = list[Any]([("", self, 0)]), list[Module]()  # text before, depth; a last line
+        while todo:
+            if isinstance(todo[-1], str):
+                lines.append(todo.pop())
+                above.pop()
+                continue
+            before, module, depth = todo.pop()
+            pad, name = "  " * depth, type(module).__name__
+            if type(module).__repr__ is not Module.__repr__:
+                lines.append(pad + before + repr(module).replace("\n", "\n" + pad))
+                continue
+            inner = [
+                (f"{n}: ", m, depth + 1) for n, m in module.children() if isinstance(m, Module)
+            ]
+            if any(module is m for m in above):
+                lines.append(f"{pad}{before}{name}(...)")  # within itself
+            elif inner:
+                lines.append(f"{pad}{before}{name}({module.describe()}")
+                todo += [f"{pad})", *reversed(inner)]
+                above.append(module)
+            else:
+                lines.append(f"{pad}{before}{name}({module.describe()})")
+        return "\n".join(lines)
 
     def summary(self) -> str:
         """A table of the modules with the shapes of their parameters; printed and returned."""

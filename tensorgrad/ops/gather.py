@@ -20,12 +20,12 @@ def wrapped(index, n, what="an index"):
     """Indices into n positions as int64 from 0: negative ones count from the last. IndexError for
     those out of range; on a GPU, which would have to be waited for, they wrap around, but in
     anomaly mode."""
-    xp, index = namespace(index), index.astype("int64", copy=False)
+    xp, given, index = namespace(index), index, index.astype("int64", copy=False)
     if xp is not np and switches.anomaly is None:
         return index % max(n, 1)
     if not index.size:
         return index
-    low, high = int(index.min()), int(index.max())
+    low, high = int(given.min()), int(given.max())  # of uint64, too, which int64 does not hold
     if low < -n or high >= n:
         place = f" at {line}" if (line := user_line()) else ""
         raise IndexingError(f"{what}{place} runs from {low} to {high}, of {n} positions")

@@ -62,8 +62,10 @@ def _part(part):
     """One part of a key: a slice, an integer, None, Ellipsis, or an array of integers or bools."""
     if isinstance(part, slice):
         return _plain_slice(part)
-    if part is None or part is ... or (isinstance(part, int) and not isinstance(part, bool)):
+    if part is None or part is ...:
         return part
+    if isinstance(part, (int, np.integer)) and not isinstance(part, bool):
+        return _within(int(part), int(part), int(part))
     raw = part._data if isinstance(part, Tensor) else part
     if not hasattr(raw, "dtype"):
         try:  # an empty list would become floats
@@ -77,7 +79,16 @@ def _part(part):
         )
     if raw.dtype.kind == "b" and not raw.ndim:
         raise DTypeError("getitem: a single True or False is not an index; x[None] adds an axis")
+    if raw.dtype == np.uint64 and raw.size and isinstance(raw, np.ndarray):
+        return _within(raw, int(raw.min()), int(raw.max()))
     return raw
+
+
+def _within(index, low, high):
+    """An index that int64 holds. NumPy wraps others around, so that 2**64 - 1 would be -1."""
+    if not -(2**63) <= low <= high < 2**63:
+        raise IndexingError(f"x[index]: {high if low >= 0 else low} is out of bounds for any axis")
+    return index
 
 
 def _axes(part):

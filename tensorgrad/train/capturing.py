@@ -81,10 +81,11 @@ def frozen(model: Any, plan: Any) -> list[Any]:
     return facts + [_fact(group) for group in plan.optimizer.groups]
 
 
-def _fact(value: Any) -> Any:
-    """What can be compared later: numbers, words and collections by value, all else by identity."""
-    if isinstance(value, dict):
-        return {key: _fact(part) for key, part in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_fact(part) for part in value]
+def _fact(value: Any, depth: int = 8) -> Any:
+    """What can be compared later: numbers, words and collections by value, down to some depth; all
+    else by identity."""
+    if isinstance(value, dict) and depth:
+        return {key: _fact(part, depth - 1) for key, part in value.items()}
+    if isinstance(value, (tuple, list)) and depth:
+        return [_fact(part, depth - 1) for part in value]
     return value if isinstance(value, (bool, int, float, str)) else id(value)
