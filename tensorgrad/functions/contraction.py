@@ -104,7 +104,7 @@ def _step(step: Any) -> Any:
 
 
 def _contracted(what: str, terms: ops.Terms, xs: list[Any], order: Any = True) -> Tensor:
-    if all(x.dtype == bool for x in xs):  # any of the products
+    if all(x.dtype.kind == "b" for x in xs):  # any of the products
         return _contracted(what, terms, [x.astype("int64") for x in xs], order) != 0
     shapes = tuple([tuple(x.shape) for x in xs])
     try:

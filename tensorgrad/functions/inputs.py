@@ -39,6 +39,8 @@ def operands(*xs: Any) -> list[Any]:
 
 def arrays(*xs: Any) -> list[Any]:
     """`operands`, with arrays in the place of numbers and lists: all of them have a shape."""
+    if {Tensor}.issuperset(map(type, xs)):
+        return list(xs)
     made = [np.asarray(x) if isinstance(x, NUMBERS) else x for x in operands(*xs)]
     return [x if hasattr(x, "shape") else operand(x, tuple(made)) for x in made]
 

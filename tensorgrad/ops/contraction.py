@@ -84,70 +84,67 @@ def numbered(labels: Any) -> str:
 
 # --- the plan -------------------------------------------------------------------------------------
 
-
-class Single(NamedTuple):
-    """What is done to one operand before it meets another: diagonals, then sums."""
-
-    diagonals: tuple[tuple[int, int], ...]
-    axes: tuple[int, ...]
+Steps = tuple[tuple[Any, dict[str, Any]], ...]  # ops of one operand, and their parameters
 
 
 class Pair(NamedTuple):
-    """Two operands, each as views of these axes and shapes, None where it fits already; their
-    matmul, or product if no label is summed; and the shape of the result."""
+    """Two operands that meet: their places, what is done to each before, the op, and after."""
 
-    places: tuple[int, int]
-    first: tuple[Single, Single]
-    axes: tuple[Any, Any]
-    shapes: tuple[Any, Any]
-    multiplies: bool
-    shape: Any
+    i: int
+    j: int
+    first: Steps
+    second: Steps
+    product: Any
+    after: Steps
 
 
 class Plan(NamedTuple):
-    """Reshapes that drop broadcast axes, pairs, what is left to do to the last operand."""
+    """What is done to each operand, which pairs of them meet, what is done to the last one."""
 
-    shapes: tuple[Any, ...]
+    before: tuple[Steps, ...]
     pairs: tuple[Pair, ...]
-    last: Single
-    axes: Any
+    after: Steps
+
+
+Sizes = dict[str, int]
 
 
 @lru_cache(maxsize=1024)
 def plan(terms: Terms, shapes: tuple[tuple[int, ...], ...], order: Any) -> Plan:
     """How to contract operands of these shapes; ValueError where they do not fit. `order`: what
     NumPy's einsum takes as `optimize`, lists as tuples."""
-    size: dict[str, int] = {}
+    size = _sizes(terms, shapes)
+    left: list[str] = []
+    before = []
+    for term, shape in zip(terms.inputs, shapes, strict=True):  # drop axes that broadcast
+        wide = [i for i, n in enumerate(shape) if n == size[term[i]]]
+        left.append("".join([term[i] for i in wide]))
+        before.append(_viewed(left[-1], left[-1], size) if len(wide) < len(term) else ())
+    pairs = []
+    for i, j in _order(left, terms.output, size, order):
+        b, a = left.pop(j), left.pop(i)
+        needed = set(terms.output).union(*left)
+        pair, term = _pair(i, j, a, b, needed, terms.output if not left else "", size)
+        pairs.append(pair)
+        left.append(term)
+    after, term = _alone(left[0], set(terms.output), size)
+    return Plan(tuple(before), tuple(pairs), after + _turned(term, terms.output))
+
+
+def _sizes(terms: Terms, shapes: tuple[tuple[int, ...], ...]) -> Sizes:
+    """The length of each label's axes, of which those of length 1 broadcast."""
+    size: Sizes = {}
     for term, shape in zip(terms.inputs, shapes, strict=True):
         for label, n in zip(term, shape, strict=True):
             here = term.count(label) > 1 and n != shape[term.index(label)]  # no broadcast within
             if size.setdefault(label, n) != n and (here or 1 not in (n, size[label])):
-                named = "an axis of the ellipsis" if label < " " else f"{label!r}"
+                named = "an axis of the ellipsis" if label < " " else repr(label)
                 raise ValueError(f"{named} has the lengths {size[label]} and {n}")
             size[label] = n if size[label] == 1 else size[label]
-    kept, fitting = [], []
-    for term, shape in zip(terms.inputs, shapes, strict=True):
-        wide = [i for i, n in enumerate(shape) if n == size[term[i]]]
-        kept.append("".join([term[i] for i in wide]))
-        fitting.append(None if len(wide) == len(term) else tuple([shape[i] for i in wide]))
-    left, pairs = list(kept), []
-    for places in _pairs(kept, terms.output, size, order):
-        i, j = sorted(places)
-        b, a = left.pop(j), left.pop(i)
-        needed = set(terms.output).union(*left)
-        pair, term = _pair((i, j), a, b, needed, terms.output if not left else "", size)
-        pairs.append(pair)
-        left.append(term)
-    last, term = _single(left[0], set(terms.output))
-    axes = tuple([term.index(label) for label in terms.output])
-    return Plan(tuple(fitting), tuple(pairs), last, None if _in_order(axes) else axes)
+    return size
 
 
-def _in_order(axes: tuple[int, ...]) -> bool:
-    return axes == tuple(range(len(axes)))
-
-
-def _pairs(terms: list[str], output: str, size: dict[str, int], order: Any) -> Any:
+def _order(terms: list[str], output: str, size: Sizes, order: Any) -> list[tuple[int, int]]:
     """Which two operands of those that are left meet next; the result is put at the end."""
     n, path = len(terms), [tuple(range(len(terms)))]
     if n > 2 and order:
@@ -164,12 +161,8 @@ def _pairs(terms: list[str], output: str, size: dict[str, int], order: Any) -> A
     made = []
     for step in path:
         places = sorted(step)
-        if (
-            len(places) < min(2, n)
-            or places[0] < 0
-            or places[-1] >= n
-            or len(set(places)) < len(places)
-        ):
+        known = places and places[0] >= 0 and places[-1] < n
+        if not known or len(places) < min(2, n) or len(set(places)) < len(places):
             raise ValueError(f"optimize={order!r}: {tuple(step)} are no places among {n} operands")
         while len(places) > 1:  # the first two; the result, at the end, is then one of them
             i, j = places[:2]
@@ -181,100 +174,95 @@ def _pairs(terms: list[str], output: str, size: dict[str, int], order: Any) -> A
     return made
 
 
-def _single(term: str, needed: set[str]) -> tuple[Single, str]:
+def _turned(term: str, wanted: str) -> Steps:
+    """The axes in another order, where it is another."""
+    if term == wanted:
+        return ()
+    return ((transpose, {"axes": tuple([term.index(x) for x in wanted])}),)
+
+
+def _viewed(term: str, wanted: str, size: Sizes, shape: list[int] | None = None) -> Steps:
+    """The axes in another order and under a shape, by default that of their own lengths."""
+    own = [size[x] for x in wanted]
+    steps = _turned(term, wanted)
+    if shape == own:
+        return steps
+    return (*steps, (reshape, {"shape": tuple(own if shape is None else shape)}))
+
+
+def _alone(term: str, needed: set[str], size: Sizes) -> tuple[Steps, str]:
     """Repeated labels become one axis, the last; those that nothing else has are summed."""
-    diagonals = []
+    steps: list[Any] = []
     for label in dict.fromkeys(term):
         while term.count(label) > 1:
             i = term.index(label)
             j = term.index(label, i + 1)
-            diagonals.append((i, j))
-            term = term[:i] + term[i + 1 : j] + term[j + 1 :] + label
-    axes = tuple([i for i, label in enumerate(term) if label not in needed])
-    return Single(tuple(diagonals), axes), "".join([x for x in term if x in needed])
+            term, n = term[:i] + term[i + 1 : j] + term[j + 1 :], size[label]
+            steps += [
+                (moveaxis, {"source": (i, j), "destination": (-2, -1)}),
+                (reshape, {"shape": (*[size[x] for x in term], n * n)}),
+                (getitem, {"template": (..., slice(None, None, n + 1))}),
+            ]
+            term += label
+    if axes := tuple([i for i, label in enumerate(term) if label not in needed]):
+        steps.append((sum_, {"axis": axes}))
+    return tuple(steps), "".join([x for x in term if x in needed])
 
 
 def _pair(
-    places: tuple[int, int], a: str, b: str, needed: set[str], output: str, size: dict[str, int]
+    i: int, j: int, a: str, b: str, needed: set[str], output: str, size: Sizes
 ) -> tuple[Pair, str]:
-    """One step: the two operands as (batch, rows, summed) and (batch, summed, columns)."""
-    first, a = _single(a, needed | set(b))
-    second, b = _single(b, needed | set(a))
-    if (
-        output[-1:] and output[-1] in set(a) - {*b} and needed & {*b} - {*a}
-    ):  # else the result is transposed
-        places, first, second, a, b = places[::-1], second, first, b, a
+    """Two operands as (batch, rows, summed) and (batch, summed, columns), for a matmul; for an
+    elementwise product where no label is summed. And the term of their product."""
+    first, a = _alone(a, needed | set(b), size)
+    second, b = _alone(b, needed | set(a), size)
+    if output and output[-1] in {*a} - {*b} and needed & {*b} - {*a}:  # else it is transposed
+        i, j, first, second, a, b = j, i, second, first, b, a
     both = [x for x in a if x in b]
-    summed = [x for x in both if x not in needed]
-    batch = [x for x in output or both if x in both and x in needed]
-    rows = [x for x in output or a if x in a and x not in b]
-    columns = [x for x in output or b if x in b and x not in a]
-
-    def view(term: str, wanted: list[str], shape: list[int]) -> tuple[Any, Any]:
-        axes = tuple([term.index(x) for x in wanted])
-        same = [size[x] for x in wanted] == shape
-        return None if _in_order(axes) else axes, None if same else tuple(shape)
-
-    def lengths(*labels: list[str]) -> list[int]:
-        return [size[x] for part in labels for x in part]
-
-    def merged(labels: list[str]) -> list[int]:
-        return [math.prod(lengths(labels))]
-
+    summed = "".join([x for x in both if x not in needed])
+    batch = "".join([x for x in output or both if x in both and x in needed])
+    rows = "".join([x for x in output or a if x in a and x not in b])
+    columns = "".join([x for x in output or b if x in b and x not in a])
     if not summed:
-        wanted = list(output) or [*batch, *rows, *columns]
-        shapes = [  # without the axes in front that it has not: they broadcast
-            [
-                size[x] if x in term else 1
-                for i, x in enumerate(wanted)
-                if {*wanted[: i + 1]} & {*term}
-            ]
-            for term in (a, b)
-        ]
-        views = [
-            view(term, [x for x in wanted if x in term], shape)
-            for term, shape in zip((a, b), shapes, strict=True)
-        ]
-        shape, term = None, "".join(wanted)
-    else:
-        k = merged(summed)
-        many = lengths(rows) if not batch else merged(rows)  # rows of one matrix need not be merged
-        flat = many if rows or batch else []
-        across = merged(columns) if columns or batch else []
-        views = [
-            view(a, [*batch, *rows, *summed], lengths(batch) + flat + k),
-            view(b, [*batch, *summed, *columns], lengths(batch) + k + across),
-        ]
-        term = "".join([*batch, *rows, *columns])
-        full = lengths(batch, rows, columns)
-        shape = None if full == lengths(batch) + flat + across else tuple(full)
-    axes, fitted = zip(*views, strict=True)
-    return Pair(places, (first, second), axes, fitted, not summed, shape), term
+        term = output or batch + rows + columns
+        for_each = []
+        for x in (a, b):  # axes that it has not are of length 1, in front there are none
+            start = min([k for k, label in enumerate(term) if label in x], default=len(term))
+            shape = [size[label] if label in x else 1 for label in term[start:]]
+            wanted = "".join([label for label in term if label in x])
+            for_each.append(_viewed(x, wanted, size, shape))
+        return Pair(i, j, first + for_each[0], second + for_each[1], multiply, ()), term
+
+    def lengths(labels: str) -> list[int]:
+        return [size[x] for x in labels]
+
+    def merged(labels: str) -> list[int]:
+        return [math.prod(lengths(labels))] if labels or batch else []
+
+    down = merged(rows) if batch else lengths(rows)  # those of one matrix need not be merged
+    inner, across = [math.prod(lengths(summed))], merged(columns)
+    first += _viewed(a, batch + rows + summed, size, lengths(batch) + down + inner)
+    second += _viewed(b, batch + summed + columns, size, lengths(batch) + inner + across)
+    term = batch + rows + columns
+    same = lengths(batch) + down + across == lengths(term)
+    after = () if same else ((reshape, {"shape": tuple(lengths(term))}),)
+    return Pair(i, j, first, second, matmul, after), term
 
 
 # --- carrying it out ------------------------------------------------------------------------------
 
 
-def _prepared(x: Any, single: Single) -> Any:
-    for axes in single.diagonals:
-        x = moveaxis(x, source=axes, destination=(-2, -1))
-        n = x.shape[-1]
-        x = reshape(x, shape=(*x.shape[:-2], n * n))
-        x = getitem(x, template=(..., slice(None, None, n + 1)))
-    return sum_(x, axis=single.axes) if single.axes else x
+def _done(x: Any, steps: Steps) -> Any:
+    for op, params in steps:
+        x = op(x, **params)
+    return x
 
 
 def contract(how: Plan, xs: list[Any]) -> Any:
     """The operands, arrays or Tensors, contracted by a plan."""
-    xs = [x if s is None else reshape(x, shape=s) for x, s in zip(xs, how.shapes, strict=True)]
-    for places, first, axes, shapes, multiplies, shape in how.pairs:
-        pair = []
-        for place, single, order, wanted in zip(places, first, axes, shapes, strict=True):
-            x = _prepared(xs[place], single)
-            x = x if order is None else transpose(x, axes=order)
-            pair.append(x if wanted is None else reshape(x, shape=wanted))
-        y = (multiply if multiplies else matmul)(*pair)
-        xs = [x for i, x in enumerate(xs) if i not in places]
-        xs.append(y if shape is None else reshape(y, shape=shape))
-    x = _prepared(xs[0], how.last)
-    return x if how.axes is None else transpose(x, axes=how.axes)
+    xs = [_done(x, steps) for x, steps in zip(xs, how.before, strict=True)]
+    for i, j, first, second, product, after in how.pairs:
+        a, b = xs[i], xs[j]
+        del xs[max(i, j)], xs[min(i, j)]
+        xs.append(_done(product(_done(a, first), _done(b, second)), after))
+    return _done(xs[0], how.after)

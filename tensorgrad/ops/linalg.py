@@ -74,14 +74,15 @@ SINGULAR = "is singular; tg.linalg.pinv and lstsq take such, a + eps * tg.eye(n)
 
 # --- triangles ------------------------------------------------------------------------------------
 
-LEAF = 64  # the triangle that LAPACK solves; larger ones are halved
-
 
 def _substituted(xp, a, b, lower):
-    """The solution of triangular systems, by halves: the work is in products of matrices."""
-    n = a.shape[-1]
-    if n <= LEAF:  # an upper triangle is its own LU factorisation, without pivots
-        if lower:
+    """The solution of triangular systems, by halves: the work is in products of matrices. LAPACK
+    solves the last ones, a loop those of a batch, for which NumPy's calls of LAPACK are slow."""
+    n, loop = a.shape[-1], xp is np and a.size > a.shape[-1] ** 2
+    if n <= (8 if loop else 64):
+        if loop:
+            return _by_rows(a, b, lower)
+        if lower:  # an upper triangle is its own LU factorisation, without pivots
             return xp.linalg.solve(a[..., ::-1, ::-1], b[..., ::-1, :])[..., ::-1, :]
         return xp.linalg.solve(a, b)
     k = n // 2
@@ -90,6 +91,15 @@ def _substituted(xp, a, b, lower):
     rest = b[..., two, :] - xp.matmul(a[..., two, one], first)
     second = _substituted(xp, a[..., two, two], rest, lower)
     return xp.concatenate((first, second) if lower else (second, first), axis=-2)
+
+
+def _by_rows(a, b, lower):
+    n, y = a.shape[-1], b.astype(np.result_type(a, b))
+    for i in range(n) if lower else reversed(range(n)):
+        y[..., i, :] /= a[..., i, i, None]
+        rest = slice(i + 1, n) if lower else slice(i)
+        y[..., rest, :] -= a[..., rest, i, None] * y[..., i, None, :]
+    return y
 
 
 def _solve_triangular_grad(g, a, y, lower, unit, needs):
@@ -122,14 +132,11 @@ def solve_triangular(a, b, *, lower=False, unit=False):
     w = xp.tril(w, -unit) if lower else xp.triu(w, unit)
     if unit:
         w = w + xp.eye(a.shape[-1], dtype=w.dtype)
-    if xp is not np:
-        w, b_ = _alike(xp, w, b_)
-    try:
-        return _narrow(_substituted(xp, w, b_, lower), a, b)
-    except np.linalg.LinAlgError:
-        zero = [*np.argwhere((w.diagonal(0, -2, -1) == 0).any(-1))[0]]
+    if xp is np and (zeros := (w.diagonal(0, -2, -1) == 0).any(-1)).any():
         what = "has a zero on its diagonal: it is singular"
-        raise complaint("solve_triangular", a, list(map(int, zero)), what) from None
+        raise complaint("solve_triangular", a, [*map(int, np.argwhere(zeros)[0])], what)
+    w, b_ = _alike(xp, w, b_)
+    return _narrow(_substituted(xp, w, b_, lower), a, b)
 
 
 def _narrow(y, a, b):
