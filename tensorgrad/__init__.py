@@ -38,7 +38,6 @@ from .creation import (
     ones_like,
     rand,
     randn,
-    seed,
     tensor,
     zeros,
     zeros_like,
@@ -62,9 +61,12 @@ from .functions import *  # noqa: F403
 from .memory import (
     memory_summary,
 )
+from .randomness import (
+    seed,
+)
 
 if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
-    from . import cuda, data, fft, linalg, losses, nn, optim, testing, train
+    from . import cuda, data, fft, linalg, losses, nn, optim, random, testing, train
     from .anomaly import detect_anomaly
     from .functions.analytic import *  # noqa: F403
     from .functions.comparison import *  # noqa: F403
@@ -102,7 +104,7 @@ if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
 
 __version__ = "0.1.0"
 
-_MODULES = ("cuda", "data", "fft", "linalg", "losses", "nn", "optim", "testing", "train")
+_MODULES = ("cuda", "data", "fft", "linalg", "losses", "nn", "optim", "random", "testing", "train")
 _FROM = {
     "Parameter": "nn",
     "autocast": "precision",
@@ -170,6 +172,7 @@ __all__ = [
     "optim",
     "rand",
     "randn",
+    "random",
     "seed",
     "set_backend",
     "set_tf32",

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import os
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Annotated, Any, TypeAlias
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from . import backend as backends
-from .backend import BY_TYPE, NUMBERS, Array, is_floating
+from .backend import BY_TYPE, NUMBERS, is_floating
 from .core import OPS, Leaf, Tensor
 from .errors import (
     ArgumentError,
@@ -21,15 +17,12 @@ from .errors import (
     ShapeError,
     TensorgradError,
     failed,
-    forked,
     tried_twice,
 )
-from .ops import random as _random  # noqa: F401  (registers advance_random)
+from .randomness import host_generator
 from .settings import Several, Whole, gate, take
 from .switches import switches
 from .typing import ArrayLike, DType, Element, Natural, Number, Shape
-
-Seed: TypeAlias = Annotated[int, Whole(0, math.inf)]
 
 
 def asarray(value: ArrayLike, dtype: DType = None, backend: str | None = None) -> Tensor:
@@ -327,110 +320,7 @@ def from_dlpack(source: Any) -> Tensor:
     return Tensor(home.xp.from_dlpack(source))
 
 
-# --- randomness ---------------------------------------------------------------------------------
-# Weights and shuffles are drawn on the host, by NumPy's generator, and copied; dropout masks are
-# drawn on the device by our Philox, whose state is an array there. `seed` seeds both.
-
-
-class _Stream:
-    """The process's random generators."""
-
-    host: np.random.Generator | None = None  # seeded on first use: NumPy takes 10 ms to load them
-    key: int  # of Philox
-    device: dict[str, Array] = {}  # backend -> state of Philox
-    lock = threading.Lock()  # no two threads draw the same words
-
-
-@gate
-def seed(value: Seed) -> None:
-    """Seed all random generators: weight initialisation, dropout, shuffling and random tensors are
-    determined by `value`. Without a call, each process is seeded by the operating system.
-
-    >>> seed(0); a = randn(2).tolist(); seed(0); a == randn(2).tolist()
-    True
-    """
-    _Stream.host = np.random.default_rng(value)
-    _Stream.key = int(np.random.SeedSequence(value).generate_state(1, np.uint64)[0])
-    if forked():
-        _Stream.device.clear()
-    for name, state in _Stream.device.items():  # in place, as CUDA graphs read that array
-        state[...] = backends.get(name).from_host(_start())
-
-
-def _start() -> np.ndarray:
-    return np.array([_seeded().key, 0], dtype=np.uint64)
-
-
-def _seeded() -> type[_Stream]:
-    if _Stream.host is None:
-        seed(int.from_bytes(os.urandom(7), "little"))
-    return _Stream
-
-
-def host_generator() -> np.random.Generator:
-    """The generator on the host, for weights, shuffles and random tensors."""
-    if switches.replayed is not None:
-        return switches.replayed[0]
-    generator = _seeded().host
-    assert generator is not None
-    return generator
-
-
-def random_state(name: str, words: int) -> Array:
-    """The state for an op that draws `words` 32-bit words on backend `name`; see ops/random.py."""
-    if switches.replayed is not None:
-        if (state := next(switches.replayed[1], None)) is None:
-            raise GraphError(_OTHERS)
-    else:
-        with _Stream.lock:
-            if name not in _Stream.device:
-                _Stream.device[name] = backends.get(name).from_host(_start())
-            state = OPS["advance_random"](_Stream.device[name], blocks=(words + 3) // 4)
-    if switches.draws is not None:
-        switches.draws.states.append(state)
-    return state
-
-
-class Draws:
-    """The random states that a function uses in this thread, so that it can be replayed: those of
-    Philox on the device, and that of the host's generator before and after it."""
-
-    def __init__(self) -> None:
-        self.states: list[Array] = []
-        self.start: Any = None
-        self.end: Any = None
-
-    @contextmanager
-    def recorded(self) -> Iterator[None]:
-        """Record the states used within the block, here and in an enclosing `Draws`."""
-        outer, switches.draws = switches.draws, self
-        self.start = host_generator().bit_generator.state
-        try:
-            yield
-        finally:
-            self.end = host_generator().bit_generator.state
-            switches.draws = outer
-            if outer is not None:
-                outer.states += self.states
-
-    @contextmanager
-    def replayed(self) -> Iterator[None]:
-        """Replay the recorded states within the block, and leave the generators as they are;
-        GraphError where the block draws differently."""
-        before = switches.draws, switches.replayed
-        host = np.random.default_rng(0)
-        host.bit_generator.state = self.start
-        switches.draws, switches.replayed = None, (host, iter(self.states))
-        try:
-            yield
-        finally:
-            switches.draws, switches.replayed = before
-        if host.bit_generator.state not in (self.start, self.end):
-            raise GraphError(_OTHERS)
-
-
-_OTHERS = """checkpoint: the function drew other random numbers when recomputed for backward:
-initialise lazy layers by a call before, and draw in one thread at a time"""
+# --- random numbers -----------------------------------------------------------------------------
 
 
 @gate

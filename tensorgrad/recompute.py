@@ -9,8 +9,8 @@ from weakref import ref
 from .autograd import leaves, refill
 from .backend import BY_TYPE
 from .core import Leaf, Node, Tensor, next_seq, record
-from .creation import Draws
 from .errors import ArgumentError, GraphError
+from .randomness import Draws
 from .switches import Modes, modes, reading, recording, switches
 from .typing import Computes, Result
 

@@ -17,7 +17,8 @@ class _Switches(threading.local):
     differentiating = 0  # nesting depth of grad, vjp and tapes
     anomaly: Any = None  # the active detect_anomaly (anomaly.py)
     recomputing = False  # in recomputation of a checkpoint: state was updated by the first call
-    draws: Any = None  # the Draws that record random states (creation.py)
+    draws: Any = None  # the Draws that record random states (randomness.py)
+    generator: Any = None  # that of a `with` block, to draw from (randomness.py)
     replayed: Any = None  # the host generator and device states to draw from instead
     each_time: list[Callable[[], None]] | None = None  # host effects of the capture in progress
     training: Modes = {}  # of the modules whose mode is this thread's own

@@ -47,6 +47,7 @@ Natural: TypeAlias = Annotated[int, Whole(0)]
 Positive: TypeAlias = Annotated[float, Real(above=0)]
 AboveOne: TypeAlias = Annotated[float, Real(above=1)]
 NonNegative: TypeAlias = Annotated[float, Real(0)]
+Limit: TypeAlias = Annotated[float, Real(infinite=True)]
 Fraction: TypeAlias = Annotated[float, Real(0, 1)]
 Probability: TypeAlias = Annotated[float, Real(0, below=1)]  # of what must not be certain
 Decay: TypeAlias = Annotated[float, Real(0, below=1)]

@@ -52,6 +52,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "y_pred": ("prediction",),
     "labels": ("target",),
     "targets": ("target",),
+    "shape": ("size",),
     "min_val": ("min",),
     "max_val": ("max",),
     "logits": ("prediction",),

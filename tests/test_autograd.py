@@ -441,7 +441,7 @@ def test_a_backward_that_returns_no_array_is_named(wrong):
 def test_threads_lose_no_gradient_and_share_no_dropout_mask():
     import sys
 
-    from tensorgrad.creation import random_state
+    from tensorgrad.randomness import random_state
 
     w = tg.tensor(np.zeros(3), requires_grad=True)
     states = [[] for _ in range(8)]

@@ -314,10 +314,10 @@ def test_a_failure_on_the_second_run_leaves_all_as_it_was():
     w, state = tg.tensor([1.0], requires_grad=True), None
     loss = tg.checkpoint(Failing(), w)
     tg.randn(1)
-    state = tg.creation.host_generator().bit_generator.state
+    state = tg.randomness.host_generator().bit_generator.state
     with pytest.raises(tg.OutOfMemoryError, match=r"backward of checkpoint: nothing left"):
         loss.backward()
-    assert tg.creation.host_generator().bit_generator.state == state
+    assert tg.randomness.host_generator().bit_generator.state == state
     assert w.grad is None
 
 

@@ -47,7 +47,7 @@ def families():
     return [importlib.import_module(f"tensorgrad.functions.{name}") for name in names]
 
 
-NAMESPACES = [n for n in ("linalg", "fft") if (PACKAGE / n).exists()]  # tg.linalg.solve
+NAMESPACES = [n for n in ("linalg", "fft", "random") if (PACKAGE / n).exists()]  # tg.linalg.solve
 
 
 def public():
@@ -56,8 +56,8 @@ def public():
     spaces = [(f"{n}.", importlib.import_module(f"tensorgrad.{n}")) for n in NAMESPACES]
     for prefix, module in [("", m) for m in families()] + spaces:
         for name, f in vars(module).items():
-            here = inspect.isfunction(f) and inspect.unwrap(f).__module__.startswith(
-                module.__name__
+            here = inspect.isfunction(f) and f"{inspect.unwrap(f).__module__}.".startswith(
+                f"{module.__name__}."
             )
             if here and f.__name__ == name and not name.startswith("_"):
                 found[prefix + name] = f

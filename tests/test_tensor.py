@@ -92,7 +92,7 @@ def test_basic_indexing_and_its_gradient_are_numpys(x, data):
 @given(st.integers(0, 2**40), st.integers(1, 2000), st.floats(0.01, 0.99))
 def test_dropout_drops_its_share_and_keeps_the_mean(seed, n, p):
     tg.seed(seed)
-    state = tg.creation.random_state("numpy", n)
+    state = tg.randomness.random_state("numpy", n)
     y = tg.dropout(np.ones(n), p, state=state)
     kept = y.numpy() != 0
     # Bernstein: farther than that once in 30 million
@@ -170,7 +170,7 @@ def test_requires_grad_can_be_switched_on_leaves_only():
 def test_seed_repeats_everything():
     def draw():
         tg.seed(3)
-        state = tg.creation.random_state("numpy", 10)
+        state = tg.randomness.random_state("numpy", 10)
         return tg.randn(3).tolist(), tg.rand(2, 2).tolist(), state.tolist()
 
     assert draw() == draw()

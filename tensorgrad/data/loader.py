@@ -7,8 +7,8 @@ from typing import Annotated, Any, Generic, TypeAlias, overload
 
 from ..backend import cast, default, dtype_of, fitting, is_floating, make
 from ..core import Tensor
-from ..creation import host_generator
 from ..errors import ArgumentError, ShapeError
+from ..randomness import host_generator
 from ..settings import Whole, gate
 from ..typing import ArrayLike, Batch, DType, Number, SupportsArray
 from .prefetch import ordered, part, prefetched

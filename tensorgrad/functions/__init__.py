@@ -275,7 +275,7 @@ LATER = {
     "nans": """nanargmax nanargmin nancumprod nancumsum nanmax nanmean nanmin nanprod nanstd
     nansum nanvar""",
     "nonlinearity": """celu glu hardshrink hardsigmoid hardswish hardtanh logsigmoid mish prelu
-    relu6 selu softmin softshrink softsign sparsemax tanhshrink threshold""",
+    relu6 rrelu selu softmin softshrink softsign sparsemax tanhshrink threshold""",
     "quantiles": "median mode nanmedian nanpercentile nanquantile percentile quantile",
     "repeating": """broadcast_arrays fliplr flipud indices ix_ meshgrid ravel_multi_index repeat
     resize roll rollaxis rot90 tile trim_zeros unravel_index""",

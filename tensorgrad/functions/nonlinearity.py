@@ -5,15 +5,17 @@ The result has the dtype of x; integers become the default float, but where noth
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 from ..core import Tensor
-from ..creation import arange
+from ..creation import arange, rand
 from ..errors import ShapeError
 from ..ops import nonlinearity as ops
-from ..typing import ArrayLike
-from ..words import explains_names
+from ..settings import gate
+from ..typing import ArrayLike, Limit, NonNegative, Number, Positive
 from . import activation
 from .elementwise import abs, tanh, where
-from .inputs import as_tensor, choice, floating, real, whole
+from .inputs import as_tensor, floating
 from .reduce import softmax, sum
 from .scan import cumsum
 from .shape import flip, moveaxis, split
@@ -30,6 +32,7 @@ __all__ = [
     "mish",
     "prelu",
     "relu6",
+    "rrelu",
     "selu",
     "softmin",
     "softshrink",
@@ -42,8 +45,8 @@ __all__ = [
 # --- cut off ------------------------------------------------------------------------------------
 
 
-@explains_names
-def hardtanh(x: ArrayLike, min: float = -1.0, max: float = 1.0) -> Tensor:
+@gate
+def hardtanh(x: ArrayLike, min: Limit = -1.0, max: Limit = 1.0) -> Tensor:
     """x between two bounds, and the bounds beyond; the gradient there, and at them, is 0. (`clip`
     passes the gradient on at a bound, and to bounds that are tensors.)
 
@@ -55,8 +58,7 @@ def hardtanh(x: ArrayLike, min: float = -1.0, max: float = 1.0) -> Tensor:
     >>> hardtanh([-3.0, 0.5, 3.0]).tolist()
     [-1.0, 0.5, 1.0]
     """
-    low, high = real("hardtanh: min", min), real("hardtanh: max", max)
-    return ops.hardtanh.call(floating(as_tensor(x)), min=low, max=high)
+    return ops.hardtanh.call(floating(as_tensor(x)), min=min, max=max)
 
 
 def relu6(x: ArrayLike) -> Tensor:
@@ -87,8 +89,8 @@ def hardswish(x: ArrayLike) -> Tensor:
     return x * hardsigmoid(x)
 
 
-@explains_names
-def threshold(x: ArrayLike, threshold: float, value: float) -> Tensor:
+@gate
+def threshold(x: ArrayLike, threshold: Number, value: Number) -> Tensor:
     """x above a threshold, else a value.
 
     >>> threshold([0.5, 2.0], 1.0, -1.0).tolist()
@@ -98,8 +100,8 @@ def threshold(x: ArrayLike, threshold: float, value: float) -> Tensor:
     return where(x > threshold, x, value)
 
 
-@explains_names
-def hardshrink(x: ArrayLike, lambd: float = 0.5) -> Tensor:
+@gate
+def hardshrink(x: ArrayLike, lambd: NonNegative = 0.5) -> Tensor:
     """x where |x| > lambd, else 0.
 
     >>> hardshrink([-1.0, 0.2, 0.5]).tolist()
@@ -109,8 +111,8 @@ def hardshrink(x: ArrayLike, lambd: float = 0.5) -> Tensor:
     return where(abs(x) <= lambd, 0, x)
 
 
-@explains_names
-def softshrink(x: ArrayLike, lambd: float = 0.5) -> Tensor:
+@gate
+def softshrink(x: ArrayLike, lambd: NonNegative = 0.5) -> Tensor:
     """x moved by lambd towards 0, and 0 where |x| <= lambd: the soft threshold.
 
     >>> softshrink([-1.0, 0.2, 2.0]).tolist()
@@ -172,14 +174,13 @@ def selu(x: ArrayLike) -> Tensor:
     return 1.0507009873554805 * activation.elu(x, 1.6732632423543772)
 
 
-@explains_names
-def celu(x: ArrayLike, alpha: float = 1.0) -> Tensor:
+@gate
+def celu(x: ArrayLike, alpha: Positive = 1.0) -> Tensor:
     """x above 0, alpha (exp(x / alpha) - 1) below: `elu` with a gradient of 1 at 0 (Barron 2017).
 
     >>> celu([-2.0, 2.0], 2.0).numpy().round(4)
     array([-1.2642,  2.    ], dtype=float32)
     """
-    alpha = real("celu: alpha", alpha)
     return alpha * activation.elu(as_tensor(x) * (1 / alpha))
 
 
@@ -202,13 +203,30 @@ def prelu(x: ArrayLike, weight: ArrayLike) -> Tensor:
     return where(y > 0, y, slope * y)
 
 
+@gate
+def rrelu(
+    x: ArrayLike, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False
+) -> Tensor:
+    """`leaky_relu` with slopes drawn from [lower, upper) for each number in training, and with
+    their mean else (Xu et al. 2015).
+
+    >>> rrelu([-3.0, 2.0], 0.25, 0.75).tolist()
+    [-1.5, 2.0]
+    """
+    y: Tensor = floating(as_tensor(x))
+    if not training:
+        return activation.leaky_relu(y, (lower + upper) / 2)
+    slopes = lower + (upper - lower) * rand(y.shape, dtype=y.dtype, backend=y.backend)
+    return where(y > 0, y, y * slopes)
+
+
 # --- gates --------------------------------------------------------------------------------------
 
-_GATES = ("sigmoid", "silu", "gelu", "relu", "tanh", "none")
+Gate: TypeAlias = Literal["sigmoid", "silu", "gelu", "relu", "tanh", "none"]
 
 
-@explains_names
-def glu(x: ArrayLike, axis: int = -1, activation: str = "sigmoid") -> Tensor:
+@gate
+def glu(x: ArrayLike, axis: int = -1, activation: Gate = "sigmoid") -> Tensor:
     """a * activation(b), where a and b are the halves of x along an axis: a gated linear unit
     (Dauphin et al. 2017; Shazeer 2020).
 
@@ -225,7 +243,6 @@ def glu(x: ArrayLike, axis: int = -1, activation: str = "sigmoid") -> Tensor:
     [0.0, 12.0]
     """
     y: Tensor = floating(as_tensor(x))
-    axis, _ = whole("glu: axis", axis), choice("glu: activation", activation, _GATES)
     if not -y.ndim <= axis < y.ndim or y.shape[axis] % 2:
         raise ShapeError(f"glu: x of shape {y.shape} has no even axis {axis} to halve")
     a, b = split(y, 2, axis)
@@ -235,7 +252,7 @@ def glu(x: ArrayLike, axis: int = -1, activation: str = "sigmoid") -> Tensor:
 # --- on the simplex -----------------------------------------------------------------------------
 
 
-@explains_names
+@gate
 def softmin(x: ArrayLike, axis: int = -1) -> Tensor:
     """softmax(-x): the smallest number gets the largest share.
 
@@ -245,7 +262,7 @@ def softmin(x: ArrayLike, axis: int = -1) -> Tensor:
     return softmax(-floating(as_tensor(x)), axis)
 
 
-@explains_names
+@gate
 def sparsemax(x: ArrayLike, axis: int = -1) -> Tensor:
     """The point of the simplex that is nearest to x: max(x - t, 0), with t such that the sum along
     the axis is 1 (Martins & Astudillo 2016). As opposed to `softmax`, small numbers get 0.
@@ -256,7 +273,7 @@ def sparsemax(x: ArrayLike, axis: int = -1) -> Tensor:
     [0.75, 0.25, 0.0]
     """
     made: Tensor = floating(as_tensor(x))
-    rows = moveaxis(made, whole("sparsemax: axis", axis), -1)
+    rows = moveaxis(made, axis, -1)
     falling = flip(sort(rows, -1), -1)
     count = arange(1, rows.shape[-1] + 1, dtype=rows.dtype, backend=rows.backend)
     above = (1 + count * falling > cumsum(falling, -1)).detach()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..core import Tensor
-from ..creation import random_state
 from ..ops import random as ops
+from ..randomness import random_state
 from ..settings import gate
 from ..typing import ArrayLike, Probability
 from .inputs import as_tensor, floating, operands

@@ -6,11 +6,12 @@ from typing import Any
 
 from ..backend import is_floating
 from ..core import Tensor
-from ..creation import asarray, beside, host_generator
+from ..creation import asarray, beside
 from ..errors import DTypeError, ShapeError
 from ..functions import dense
 from ..ops.attention import scaled_dot_product_attention
 from ..ops.shape import cast, expand_dims, reshape, split, swapaxes
+from ..randomness import host_generator
 from ..settings import Whole, take
 from ..typing import ActivationLike, ArrayLike, Count, DType, NonNegative, Probability
 from .container import Sequential

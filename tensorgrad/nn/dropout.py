@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ..backend import is_floating
 from ..core import Tensor
-from ..creation import asarray, random_state
+from ..creation import asarray
 from ..ops import random
+from ..randomness import random_state
 from ..typing import ArrayLike, Probability
 from .module import Module
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ..backend import is_floating
 from ..core import Tensor
-from ..creation import asarray, host_generator
+from ..creation import asarray
 from ..errors import DTypeError
 from ..ops import embedding
+from ..randomness import host_generator
 from ..typing import ArrayLike, Count, DType, Initializer
 from .init import initial
 from .module import Module, Parameter

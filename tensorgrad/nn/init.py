@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from .. import backend as backends
-from ..creation import called, host_generator
+from ..creation import called
 from ..errors import ArgumentError, ShapeError, suggest
+from ..randomness import host_generator
 from ..typing import DType, Initializer
 
 Shape = tuple[int, ...]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend, creation, data, nn, optim
+from .. import backend, data, nn, optim, randomness
 
 
 def train_digits(
@@ -18,7 +18,7 @@ def train_digits(
     Prints loss, test accuracy and throughput, and writes a PNG of the loss curve and of a few
     predictions to `picture`. Returns the numbers printed. Needs scikit-learn and matplotlib.
     """
-    creation.seed(seed)
+    randomness.seed(seed)
     (x_train, y_train), (x_test, y_test) = data.load_digits()
     model = nn.Sequential(
         [
