@@ -205,7 +205,7 @@ def _hint(name: str) -> str:
     """What to write for a name that is not here, but perhaps one level below."""
     from .words import missing
 
-    for place in ("nn", "optim", "losses", "data"):
+    for place in ("nn", "optim", "losses", "data", "linalg", "fft"):
         if name in getattr(importlib.import_module(f"{__name__}.{place}"), "__all__", ()):
             return f"here it is tg.{place}.{name}"
     return missing("tensorgrad", name, __all__)

@@ -207,7 +207,6 @@ NAMES: dict[str, dict[str, str]] = {
         "save": "np.savez(file, **model.state_dict())",
         "mm": "tg.matmul(a, b)",
         "bmm": "tg.matmul(a, b)",
-        "norm": "tg.sqrt(tg.sum(x * x))",
         "copy": "x.copy()",
         "unsqueeze": "tg.expand_dims(x, axis)",
         "clamp": "tg.clip(x, min, max)",

@@ -296,6 +296,8 @@ def test_functional_dropout_draws_from_the_seeded_generator():
 
 WORDS = {
     "tg.cat": "concat",
+    "tg.svd": "tg.linalg.svd",
+    "tg.norm": "tg.linalg.norm",
     "tg.unsqueeze": "expand_dims",
     "tg.clamp": "clip",
     "tg.Linear": "nn.Linear",

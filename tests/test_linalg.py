@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import tensorgrad as tg
+from tensorgrad.dispatch import watched
 from tensorgrad.testing import draw, gradcheck
 
 ONE = np.eye(3)
@@ -44,6 +45,13 @@ CONVENTIONS = {
 def test_conventions(name):
     f, a, expected = CONVENTIONS[name]
     np.testing.assert_allclose(gradient(f, a), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("order", [0.5, 1, 2, 3, np.inf])
+def test_norms_of_nothing_but_0(order):
+    assert tg.linalg.vector_norm(
+        [[0.0, 0.0], [3.0, 0.0]], ord=order, axis=1
+    ).tolist() == pytest.approx([0, 3])
 
 
 def test_the_determinant_of_a_batch_with_singular_matrices():
@@ -234,6 +242,24 @@ def test_exponentials_of_large_and_small_matrices():
     np.testing.assert_allclose(y[:3], exact[:3], rtol=1e-15, atol=1e-16)
     np.testing.assert_allclose(y[3], exact[3], atol=1e-12)
     assert np.isnan(tg.linalg.matrix_exp([[np.nan]]).numpy()).all()
+
+
+@pytest.mark.parametrize("shapes", [((20, 2), (2, 30), (30, 3)), ((2, 20), (20, 3), (3, 30))])
+def test_a_chain_of_products_takes_the_order_of_least_work(shapes):
+    work = []
+
+    def watcher(op, run):
+        def noted(*arrays, **params):
+            if op.name == "matmul":
+                work.append(arrays[0].size * arrays[1].shape[-1])
+            return run(*arrays, **params)
+
+        return noted
+
+    with watched(watcher):
+        tg.linalg.multi_dot([tg.ones(s) for s in shapes])
+    (n, k), (_, m), (_, p) = shapes
+    assert sum(work) == min(n * k * m + n * m * p, k * m * p + n * k * p)
 
 
 # --- NumPy ----------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 from ..core import Tensor
 from ..creation import owned
@@ -113,6 +113,10 @@ def eigvalsh(a: ArrayLike, UPLO: Literal["L", "U"] = "L") -> Tensor:
     return factor.eigvalsh(matrices("eigvalsh", a), uplo=UPLO)
 
 
+@overload
+def svd(a: ArrayLike, full_matrices: bool = ..., compute_uv: Literal[True] = ...) -> SVDResult: ...
+@overload
+def svd(a: ArrayLike, full_matrices: bool = ..., *, compute_uv: Literal[False]) -> Tensor: ...
 @gate
 def svd(a: ArrayLike, full_matrices: bool = True, compute_uv: bool = True) -> SVDResult | Tensor:
     """The singular value decomposition a = u diag(s) vh: u and vh^T with orthonormal columns, s in
@@ -157,6 +161,10 @@ def svdvals(x: ArrayLike) -> Tensor:
     return factor.svdvals(matrices("svdvals", x))
 
 
+@overload
+def qr(a: ArrayLike, mode: Literal["reduced", "complete"] = ...) -> QRResult: ...
+@overload
+def qr(a: ArrayLike, mode: Literal["r"]) -> Tensor: ...
 @gate
 def qr(a: ArrayLike, mode: Literal["reduced", "complete", "r"] = "reduced") -> QRResult | Tensor:
     """a = q r, q with orthonormal columns and r an upper triangle.

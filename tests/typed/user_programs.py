@@ -468,6 +468,18 @@ def memory_and_precision(model: Classifier, x: Tensor) -> Tensor:
     return y
 
 
+def matrices(x: tg.Tensor) -> None:
+    a: tg.Tensor = x @ x.T + tg.eye(2)
+    low: tg.Tensor = tg.linalg.cholesky(a)
+    vh: tg.Tensor = tg.linalg.svd(a).Vh
+    s: tg.Tensor = tg.linalg.svd(a, compute_uv=False)
+    q, r = tg.linalg.qr(a)
+    upper: tg.Tensor = tg.linalg.qr(a, "r")
+    values: tg.Tensor = tg.linalg.eigh(a).eigenvalues
+    scores: tg.Tensor = tg.einsum("ij,jk->ik", low, vh) * s + q @ r - upper
+    assert tg.linalg.solve(a, scores).dot(values).shape == (2,)
+
+
 class Patience(tg.train.Callback):
     """Stops after a number of epochs."""
 
@@ -493,6 +505,7 @@ def main() -> None:
     functional_step({"w": tg.ones((3, 1)), "b": tg.zeros(1)}, x, tg.ones((2, 1)))
     with_a_custom_function(x)
     layers(x)
+    matrices(x)
     objectives(x, (x > 1).astype("float32"), np.array([0, 1]))
     training_loop()
     keras_style()
