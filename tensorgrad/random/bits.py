@@ -13,7 +13,7 @@ from ..creation import asarray
 from ..errors import DTypeError, GraphError, ShapeError
 from ..functions import concat, cos, log, sin, sqrt
 from ..functions.inputs import several
-from ..ops.random import random_bits
+from ..ops.random import advance_random, random_bits
 from ..randomness import Generator, random_state
 from ..typing import ArrayLike, DType, Shape
 
@@ -25,12 +25,26 @@ class Source(NamedTuple):
     dtype: np.dtype[Any]
     backend: str
     generator: Generator | None
+    kept: Any = None  # the state of words that were put aside
 
     def words(self, each: int = 1) -> list[Any]:
         """`each` flat arrays of random 32-bit words, as the array library's own."""
         n = math.prod(self.shape)
-        state = random_state(self.backend, each * n, self.generator)
+        if self.kept is None:
+            state = random_state(self.backend, each * n, self.generator)
+        else:
+            state = advance_random(self.kept, blocks=(each * n + 3) // 4)
         return list(random_bits(state, size=each * n).reshape(each, n))
+
+    def reserve(self, words: int) -> Source:
+        """The same, with words for each number put aside at once: what is left over is never drawn,
+        so that the stream does not depend on how many attempts a variate took."""
+        n = words * (math.prod(self.shape) + 16)
+        return self._replace(kept=random_state(self.backend, n, self.generator))
+
+    def settled(self, found: Tensor) -> bool:
+        """Whether all truth values hold, where that can be asked: a GPU is not waited for."""
+        return self.backend == "numpy" and bool(found.all())
 
     def made(self, numbers: Any) -> Tensor:
         """A tensor of the shape from a flat array."""

@@ -209,13 +209,16 @@ def gumbel(
 
 
 def _log_gammas(at: Source, shape: Any) -> Tensor:
-    """Logarithms of gamma variates (Marsaglia & Tsang 2000). All attempts are always drawn, so that
-    the stream does not depend on what they give; the first that succeeds is taken."""
+    """Logarithms of gamma variates (Marsaglia & Tsang 2000): of a fixed number of attempts the
+    first that succeeds is taken."""
     a = asarray(shape, None, at.backend).detach()
     small = a < 1
     d = where(small, a + 1.0, a) - 1 / 3
     c = 1 / (9.0 * d) ** 0.5
     found: Any = None
+    at = at.reserve(5 * ATTEMPTS + 2)
+    # a variate of a < 1 is one of a + 1 times u^(1 / a)
+    power = where(small, log(at.positive()) / a, 0.0)
     for _ in range(ATTEMPTS):
         x, u = at.normal(), at.positive()
         v = (1.0 + c * x) ** 3
@@ -223,9 +226,9 @@ def _log_gammas(at: Source, shape: Any) -> Tensor:
         good = (v > 0.0) & (log(u) < 0.5 * x * x + d * (1.0 - safe + log(safe)))
         candidate = where(good, safe, 0.0)
         found = candidate if found is None else where(found > 0.0, found, candidate)
-    # a variate of a < 1 is one of a + 1 times u^(1 / a)
-    logs = log(d * where(found > 0.0, found, 1.0))
-    return logs + where(small, log(at.positive()) / a, 0.0)
+        if at.settled(found > 0.0):
+            break
+    return log(d * where(found > 0.0, found, 1.0)) + power
 
 
 @gate

@@ -118,15 +118,20 @@ def categorical(
 
 
 def _doubles(at: Source) -> Source:
-    return at._replace(dtype=dtype_of("float64"))
+    """To draw doubles, for inversion and all attempts of rejection."""
+    return at._replace(dtype=dtype_of("float64")).reserve(2 + 4 * ATTEMPTS)
 
 
-def _inverted(u: Tensor, first: Any, ratio: Any) -> Tensor:
-    """The count whose distribution function passes u, from the chance of 0 and ratio(k) of that of
-    k + 1 to that of k."""
+def _inverted(at: Source, first: Any, ratio: Any) -> Tensor:
+    """The count whose distribution function passes a uniform number, from the chance of 0 and
+    ratio(k) of that of k + 1 to that of k."""
+    u = at.uniform()
     chance, below, count = first, first, 0.0 * u
     for k in range(COUNTS):
-        count = count + (u > below)
+        above = u > below
+        if at.settled(~above):
+            break
+        count = count + above
         chance = chance * ratio(k)
         below = below + chance
     return count
@@ -146,6 +151,8 @@ def _rejected(
         good = (k >= 0.0) & (log(v * factor / (a / (us * us) + b)) <= log_chance(maximum(k, 0.0)))
         candidate = where(good, k, -1.0)
         found = candidate if found is None else where(found >= 0.0, found, candidate)
+        if at.settled(found >= 0.0):
+            break
     return where(found >= 0.0, found, floor(centre))
 
 
@@ -174,7 +181,9 @@ def poisson(
     at = _doubles(at)
     mean = asarray(given, None, at.backend).detach().astype("float64")
     low = minimum(mean, 10.0)
-    few = _inverted(at.uniform(), exp(-low), lambda k: low / (k + 1))
+    few = _inverted(at, exp(-low), lambda k: low / (k + 1))
+    if at.settled(mean < 10.0):
+        return few.astype(dtype_of(dtype))
     high = maximum(mean, 10.0)
     b = 0.931 + 2.53 * high**0.5
     factor = 1.1239 + 1.1328 / (b - 3.4)
@@ -225,7 +234,9 @@ def _binomial(at: Source, n: Tensor, p: Tensor) -> Tensor:
     few = n * q < 10.0
     small = where(few, q, 0.0)
     odds = small / (1.0 - small)
-    low = _inverted(at.uniform(), (1.0 - small) ** n, lambda k: (n - k) / (k + 1) * odds)
+    low = minimum(_inverted(at, (1.0 - small) ** n, lambda k: (n - k) / (k + 1) * odds), n)
+    if at.settled(few):
+        return where(turned, n - low, low)
     # transformed rejection from n = 40 of chance 1/2, where it is not needed
     many, r = where(few, 40.0, n), where(few, 0.5, q)
     spread = (many * r * (1.0 - r)) ** 0.5
@@ -242,7 +253,7 @@ def _binomial(at: Source, n: Tensor, p: Tensor) -> Tensor:
 
     a, factor = -0.0873 + 0.0248 * b + 0.01 * r, (2.83 + 5.1 / b) * spread
     drawn = _rejected(at, a, b, many * r + 0.5, factor, log_chance)
-    drawn = where(few, minimum(low, n), drawn)
+    drawn = where(few, low, drawn)
     return where(turned, n - drawn, drawn)
 
 
