@@ -29,6 +29,8 @@ from .core import (
 from .creation import (
     arange,
     asarray,
+    empty,
+    empty_like,
     eye,
     from_dlpack,
     full,
@@ -68,6 +70,8 @@ from .randomness import (
 if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     from . import cuda, data, fft, linalg, losses, nn, optim, random, testing, train
     from .anomaly import detect_anomaly
+    from .dtypes import *  # noqa: F403
+    from .dtypes import bool_ as bool  # noqa: F401
     from .functions.analytic import *  # noqa: F403
     from .functions.comparison import *  # noqa: F403
     from .functions.complex_numbers import *  # noqa: F403
@@ -103,10 +107,15 @@ if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     from .testing import compare, gradcheck
 
 __version__ = "0.1.0"
+__array_api_version__ = "2024.12"
 
 _MODULES = ("cuda", "data", "fft", "linalg", "losses", "nn", "optim", "random", "testing", "train")
+_OF_DTYPES = """__array_namespace_info__ astype bool_ broadcast_shapes can_cast complex64 complex128
+e finfo float16 float32 float64 iinfo inf int8 int16 int32 int64 isdtype nan newaxis
+pi result_type uint8 uint16 uint32 uint64""".split()
 _FROM = {
     "Parameter": "nn",
+    **dict.fromkeys(_OF_DTYPES, "dtypes"),
     "autocast": "precision",
     "binary_cross_entropy": "losses",
     "binary_cross_entropy_with_logits": "losses",
@@ -147,6 +156,8 @@ __all__ = [
     "cuda",
     "data",
     "detect_anomaly",
+    "empty",
+    "empty_like",
     "enable_grad",
     "eye",
     "fft",
@@ -186,6 +197,7 @@ __all__ = [
     "zeros_like",
 ]
 __all__ += functions.__all__
+__all__ += _OF_DTYPES  # noqa: PLE0605
 __all__ += [*functions.FAMILY]  # noqa: PLE0604
 
 
@@ -196,6 +208,8 @@ if not TYPE_CHECKING:  # else every name would be there for type checkers
             return importlib.import_module(f"{__name__}.{name}")
         if name in functions.FAMILY:
             return getattr(functions, name)
+        if name == "bool":  # which is not in __all__, as programs need Python's
+            name = "bool_"
         if name in _FROM:
             return getattr(importlib.import_module(f"{__name__}.{_FROM[name]}"), name)
         raise AttributeError(f"module 'tensorgrad' has no attribute {name!r}: {_hint(name)}")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import backend as backends
-from .backend import BY_TYPE, NUMBERS, is_floating
+from .backend import BY_TYPE, DEFAULT_DTYPE, NUMBERS, is_floating, namespace
 from .core import OPS, Leaf, Tensor
 from .errors import (
     ArgumentError,
@@ -25,7 +25,14 @@ from .switches import switches
 from .typing import ArrayLike, DType, Element, Natural, Number, Shape
 
 
-def asarray(value: ArrayLike, dtype: DType = None, backend: str | None = None) -> Tensor:
+def asarray(
+    value: ArrayLike,
+    dtype: DType = None,
+    backend: str | None = None,
+    *,
+    device: str | None = None,
+    copy: bool | None = None,
+) -> Tensor:
     """A Tensor of `value`, sharing its memory where dtype and backend allow it; `tensor` copies.
 
     Args:
@@ -33,11 +40,16 @@ def asarray(value: ArrayLike, dtype: DType = None, backend: str | None = None) -
             A Tensor is returned itself; a list of Tensors is stacked, and gradients flow back.
         dtype: of the result; None keeps that of arrays, and is float32 for Python floats.
         backend: of the result; None is the default one, and of an array of a GPU its own.
-    Raises: DTypeError for values that are not numeric.
+        device: the same, under the array-API standard's name, as in all functions of this file.
+        copy: True for memory of its own, False for an error where there would have to be a copy.
+    Raises: DTypeError for values that are not numeric, ArgumentError where `copy` forbids one.
 
     >>> asarray([1.0, 2.0]).dtype
     dtype('float32')
     """
+    backend = device if backend is None else backend
+    if copy is not None:
+        return _copied(value, dtype, backend, copy)
     if isinstance(value, Tensor):
         if dtype is None and backend is None:
             return value
@@ -56,6 +68,19 @@ def asarray(value: ArrayLike, dtype: DType = None, backend: str | None = None) -
     a = backends.make(value, dtype, backend)
     shared = a is value
     return Tensor(a.view() if shared else a)  # a view, by which `+=` knows that memory is shared
+
+
+def _copied(value: Any, dtype: DType, backend: str | None, copy: bool) -> Tensor:
+    """`asarray` with a copy for certain, or with none."""
+    made, given = asarray(value, dtype, backend), getattr(value, "_data", value)
+    shared = type(given) is type(made._data) and (
+        made is value or namespace(given).may_share_memory(given, made._data)
+    )
+    if not copy and not shared:
+        raise ArgumentError(f"asarray(copy=False): a {type(value).__name__} needs a copy here")
+    if not (copy and shared):
+        return made
+    return Tensor(made._data.copy()) if made.node is None else +made
 
 
 def owned(value: Any, backend: str | None = None) -> Tensor:
@@ -185,77 +210,124 @@ def _filled(name: str, shape: Any, value: Any, dtype: Any, backend: Any, leaf: b
 
 @gate
 def zeros(
-    shape: Shape, dtype: DType = None, backend: str | None = None, *, requires_grad: bool = False
+    shape: Shape,
+    dtype: DType = None,
+    backend: str | None = None,
+    *,
+    device: str | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """A tensor of zeros; `shape` is an int or a tuple of ints. `dtype` None is float32.
 
     >>> zeros((2, 3)).shape
     (2, 3)
     """
-    return _filled("zeros", shape, 0, dtype, backend, requires_grad)
+    return _filled("zeros", shape, 0, dtype, backend or device, requires_grad)
+
+
+@gate
+def empty(
+    shape: Shape,
+    dtype: DType = None,
+    backend: str | None = None,
+    *,
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor of arbitrary numbers, to be assigned to; `dtype` None is float32.
+
+    >>> empty((2, 3)).shape
+    (2, 3)
+    """
+    home = backends.get(backend or device or _home())
+    wanted = backends.dtype_of(dtype)
+    made = Tensor(called("empty", lambda shape: home.xp.empty(shape, dtype=wanted), shape))
+    return track(made) if requires_grad else made
 
 
 @gate
 def ones(
-    shape: Shape, dtype: DType = None, backend: str | None = None, *, requires_grad: bool = False
+    shape: Shape,
+    dtype: DType = None,
+    backend: str | None = None,
+    *,
+    device: str | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """A tensor of ones; `shape` is an int or a tuple of ints. `dtype` None is float32.
 
     >>> ones(2).tolist()
     [1.0, 1.0]
     """
-    return _filled("ones", shape, 1, dtype, backend, requires_grad)
+    return _filled("ones", shape, 1, dtype, backend or device, requires_grad)
 
 
 @gate
 def full(
     shape: Shape,
-    value: Element,
+    fill_value: Element,
     dtype: DType = None,
     backend: str | None = None,
     *,
+    device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """A tensor filled with `value`. `dtype` None is that of the value: int64, bool, or float32.
+    """A tensor filled with a number. `dtype` None is that of the number: int64, bool, float32 or
+    complex64.
 
     >>> full(2, 7).dtype, full(2, 0.5).dtype
     (dtype('int64'), dtype('float32'))
     """
     if dtype is None:
-        dtype = backends.make(value).dtype if np.ndim(value) == 0 else None
-    return _filled("full", shape, value, dtype, backend, requires_grad)
+        dtype = backends.make(fill_value).dtype if np.ndim(fill_value) == 0 else None
+    return _filled("full", shape, fill_value, dtype, backend or device, requires_grad)
 
 
 @gate
-def zeros_like(x: ArrayLike, dtype: DType = None) -> Tensor:
+def zeros_like(x: ArrayLike, dtype: DType = None, *, device: str | None = None) -> Tensor:
     """Zeros of the shape, dtype and backend of x, unless another dtype is given.
 
     >>> zeros_like([1, 2]).dtype
     dtype('int64')
     """
-    return full_like(x, 0, dtype)
+    return full_like(x, 0, dtype, device=device)
 
 
 @gate
-def ones_like(x: ArrayLike, dtype: DType = None) -> Tensor:
+def ones_like(x: ArrayLike, dtype: DType = None, *, device: str | None = None) -> Tensor:
     """Ones of the shape, dtype and backend of x, unless another dtype is given.
 
     >>> ones_like([0.5, 2.0]).tolist()
     [1.0, 1.0]
     """
-    return full_like(x, 1, dtype)
+    return full_like(x, 1, dtype, device=device)
 
 
 @gate
-def full_like(x: ArrayLike, value: Element, dtype: DType = None) -> Tensor:
-    """A tensor filled with `value`, of the shape, dtype and backend of x, unless another dtype is
-    given.
+def empty_like(x: ArrayLike, dtype: DType = None, *, device: str | None = None) -> Tensor:
+    """Arbitrary numbers, of the shape, dtype and backend of x, unless others are given.
+
+    >>> empty_like([1.0, 2.0]).shape
+    (2,)
+    """
+    x = asarray(x)
+    return empty(x.shape, x.dtype if dtype is None else dtype, device or x.backend)
+
+
+@gate
+def full_like(
+    x: ArrayLike, fill_value: Element, dtype: DType = None, *, device: str | None = None
+) -> Tensor:
+    """A tensor filled with a number, of the shape, dtype and backend of x, unless others are given.
 
     >>> full_like([1.0, 2.0], 7.0).tolist()
     [7.0, 7.0]
     """
     x = asarray(x).detach()
-    return OPS["full_like"](x if dtype is None else x.astype(dtype), value=value)
+    if dtype is not None or device is not None:
+        wanted = x.dtype if dtype is None else dtype
+        return _filled("full_like", x.shape, fill_value, wanted, device or x.backend, False)
+    return OPS["full_like"](x, value=fill_value)
 
 
 @gate
@@ -265,6 +337,8 @@ def arange(
     step: Number = 1,
     dtype: DType = None,
     backend: str | None = None,
+    *,
+    device: str | None = None,
 ) -> Tensor:
     """start, start + step, ... up to but excluding `stop`; with one argument, that is `stop` and
     `start` is 0. int64 for integer arguments, else float32, unless `dtype` is given.
@@ -276,48 +350,65 @@ def arange(
         start, stop = 0, start
     numbers = called("arange", np.arange, start, stop, step)
     kind = "float32" if numbers.dtype.kind == "f" else "int64"
-    return asarray(numbers, dtype or kind, backend or _home())
+    return asarray(numbers, kind if dtype is None else dtype, backend or device or _home())
 
 
 @gate
 def linspace(
-    start: Number, stop: Number, num: Natural = 50, dtype: DType = None, backend: str | None = None
+    start: Element,
+    stop: Element,
+    num: Natural = 50,
+    dtype: DType = None,
+    backend: str | None = None,
+    *,
+    device: str | None = None,
+    endpoint: bool = True,
 ) -> Tensor:
-    """`num` evenly spaced values from `start` to `stop`, both included. `dtype` None is float32.
+    """`num` evenly spaced values from `start` to `stop`, which is the last unless `endpoint` is
+    False. `dtype` None is float32.
 
     >>> linspace(0, 1, 3).tolist()
     [0.0, 0.5, 1.0]
     """
-    numbers = called("linspace", np.linspace, start, stop, num)
-    return asarray(numbers, backends.dtype_of(dtype), backend or _home())
+    numbers = called("linspace", np.linspace, start, stop, num, endpoint=endpoint)
+    wanted = backends.fitting(DEFAULT_DTYPE, numbers.dtype) if dtype is None else dtype
+    return asarray(numbers, wanted, backend or device or _home())
 
 
 @gate
 def eye(
-    n: Natural, m: Natural | None = None, dtype: DType = None, backend: str | None = None
+    n_rows: Natural,
+    n_cols: Natural | None = None,
+    dtype: DType = None,
+    backend: str | None = None,
+    *,
+    k: int = 0,
+    device: str | None = None,
 ) -> Tensor:
-    """The identity matrix (n, m), where m is by default n. `dtype` None is float32.
+    """Ones on a diagonal, the main one or the k-th above it, and zeros elsewhere: the identity
+    matrix. It is square unless `n_cols` is given. `dtype` None is float32.
 
     >>> eye(2).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    made = called("eye", np.eye, n, m, dtype=backends.dtype_of(dtype))
-    return asarray(made, None, backend or _home())
+    made = called("eye", np.eye, n_rows, n_cols, k, dtype=backends.dtype_of(dtype))
+    return asarray(made, None, backend or device or _home())
 
 
 def _home() -> str:
     return backends.default().name
 
 
-def from_dlpack(source: Any) -> Tensor:
-    """A Tensor that shares the memory of an array with the DLPack protocol, on the CPU or a GPU.
+def from_dlpack(x: Any, *, device: str | None = None, copy: bool | None = None) -> Tensor:
+    """A Tensor that shares the memory of an array with the DLPack protocol, on the CPU or a GPU,
+    unless it is to be copied, or moved to another backend.
 
     >>> a = np.ones(2); t = from_dlpack(a); a[0] = 5.0; t.tolist()
     [5.0, 1.0]
     """
-    kind, _ = called("from_dlpack", lambda source: source.__dlpack_device__(), source)
+    kind, _ = called("from_dlpack", lambda x: x.__dlpack_device__(), x)
     home = backends.get("numpy" if kind == 1 else "cupy")
-    return Tensor(home.xp.from_dlpack(source))
+    return asarray(Tensor(home.xp.from_dlpack(x)), None, device, copy=copy)
 
 
 # --- random numbers -----------------------------------------------------------------------------

@@ -7,6 +7,7 @@ call functions and ops, and are therefore added to that class at the end of this
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -110,6 +111,11 @@ class TensorMethods(Operators, Methods):
         return BY_TYPE[type(self._data)].name
 
     @property
+    def device(self) -> str:
+        """The backend, under the array-API standard's name."""
+        return self.backend
+
+    @property
     def T(self) -> Tensor:
         """The transpose: all axes reversed."""
         return shape.transpose(self)  # type: ignore[no-any-return]
@@ -185,6 +191,10 @@ class TensorMethods(Operators, Methods):
         op, whose gradient would be lost."""
         check_off_tape(self, "copy()")
         return Tensor(self._data.copy())
+
+    def to_device(self, device: str, /, *, stream: Any = None) -> Tensor:
+        """`to`, under the array-API standard's name."""
+        return self.to(device)
 
     @gate
     def to(self, backend: str) -> Tensor:
@@ -264,6 +274,8 @@ class TensorMethods(Operators, Methods):
         Raises: IndexingError for an index out of range. Index arrays on a GPU wrap around instead:
         to raise, the host would have to wait for them, which it does within `detect_anomaly`.
         """
+        if not self._data.ndim and _is_mask(key):
+            return self.reshape(1)[key.reshape(1)]
         template, arrays = index.split_key(key, self._data)
         return index.getitem(self, *arrays, template=template)  # type: ignore[no-any-return]
 
@@ -277,6 +289,10 @@ class TensorMethods(Operators, Methods):
                 "x[i] = v: v is on the tape, and x[i] would lose its gradient: "
                 "tg.stack or tg.concatenate the parts, or tg.where(mask, v, x)"
             )
+        if not x._data.ndim and _is_mask(key):
+            if not key:
+                return
+            key = ()
         template, arrays = index.split_key(key, x._data)
         place = index.key_of(template, arrays)
         new = make(value._data if isinstance(value, Tensor) else value, None, x.backend)
@@ -378,13 +394,32 @@ class TensorMethods(Operators, Methods):
     ) -> Any:
         return call_of_function(func, args, kwargs)
 
-    def __dlpack__(self, **kwargs: Any) -> Any:
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        if api_version not in (None, "2021.12", "2022.12", "2023.12", "2024.12"):
+            raise ArgumentError(f"array-API version {api_version!r}: 2024.12 is the latest here")
+        return sys.modules[__package__]
+
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
         if self.node is not None:
             raise GraphError("a tensor on the tape is not shared by DLPack: .detach() it first")
-        return self._data.__dlpack__(**kwargs)
+        asked = {"max_version": max_version, "dl_device": dl_device, "copy": copy}
+        given = {name: value for name, value in asked.items() if value is not None}
+        return self._data.__dlpack__(stream=stream, **given)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self._data.__dlpack_device__()  # type: ignore[no-any-return]
+
+
+def _is_mask(key: Any) -> bool:
+    """Whether that is an array, or tensor, of one truth value: the mask of one number."""
+    return getattr(getattr(key, "dtype", None), "kind", "") == "b" and not key.ndim
 
 
 def _rebuild(kind: type[Tensor], data: Any, tracked: bool) -> Tensor:

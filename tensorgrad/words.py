@@ -19,7 +19,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "ary": ("x",),
     "tensors": ("arrays",),
     "sections": ("indices_or_sections",),
-    "value": ("constant_values", "v"),
+    "value": ("constant_values", "fill_value", "v"),
     "query": ("q",),
     "key": ("k",),
     "attn_mask": ("mask",),

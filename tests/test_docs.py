@@ -64,7 +64,7 @@ def offered():
         names = getattr(module, "__all__", None) or [f.__name__ for f in tg.losses.LOSSES.values()]
         for name in names:
             thing = getattr(module, name)
-            if not isinstance(thing, ModuleType) and not is_exception(thing):
+            if callable(thing) and not isinstance(thing, ModuleType) and not is_exception(thing):
                 found[f"{module.__name__}.{name}"] = thing
     return found
 

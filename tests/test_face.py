@@ -88,6 +88,10 @@ def test_the_lists_name_no_op_that_is_gone():
     assert not set(ALIASES) - set(OPS)
 
 
+def test_dtypes_are_listed():
+    assert set(importlib.import_module("tensorgrad.dtypes").__all__) <= set(tg.__all__)
+
+
 def test_families_that_are_imported_later_are_listed():
     for family, names in tg.functions.LATER.items():
         module = importlib.import_module(f"tensorgrad.functions.{family}")

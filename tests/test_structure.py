@@ -24,7 +24,7 @@ LAYERS = [
     {"randomness"},
     {"creation"},
     {"functions"},
-    {"methods", "operators", "numpy_protocol", "fft", "linalg", "random"},
+    {"methods", "operators", "numpy_protocol", "fft", "linalg", "dtypes", "random"},
     {"tensor_methods"},
     {"autograd", "anomaly", "precision", "memory", "cuda", "recompute"},
     {"testing", "nn", "losses", "optim"},

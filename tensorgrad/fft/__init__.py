@@ -301,7 +301,14 @@ def ihfft(x: ArrayLike, n: int | None = None, axis: int = -1, norm: Norm = None)
 
 
 @gate
-def fftfreq(n: int, d: float = 1.0, dtype: DType = None, backend: str | None = None) -> Tensor:
+def fftfreq(
+    n: int,
+    d: float = 1.0,
+    dtype: DType = None,
+    backend: str | None = None,
+    *,
+    device: str | None = None,
+) -> Tensor:
     """The frequencies of `fft` in cycles a unit, where samples are `d` units apart: 0, 1, ..., -1,
     divided by n d. `dtype` None is float32.
 
@@ -310,13 +317,23 @@ def fftfreq(n: int, d: float = 1.0, dtype: DType = None, backend: str | None = N
     """
     n = _length("fftfreq", n, 0)
     ranks = concatenate(
-        [arange((n + 1) // 2, backend=backend), arange(-(n // 2), 0, backend=backend)]
+        [
+            arange((n + 1) // 2, backend=backend or device),
+            arange(-(n // 2), 0, backend=backend or device),
+        ]
     )
     return ranks.astype(dtype) / (n * d)
 
 
 @gate
-def rfftfreq(n: int, d: float = 1.0, dtype: DType = None, backend: str | None = None) -> Tensor:
+def rfftfreq(
+    n: int,
+    d: float = 1.0,
+    dtype: DType = None,
+    backend: str | None = None,
+    *,
+    device: str | None = None,
+) -> Tensor:
     """The frequencies of `rfft` in cycles a unit, where samples are `d` units apart: 0 to n // 2,
     divided by n d. `dtype` None is float32.
 
@@ -324,7 +341,7 @@ def rfftfreq(n: int, d: float = 1.0, dtype: DType = None, backend: str | None = 
     [0.0, 0.5, 1.0]
     """
     n = _length("rfftfreq", n, 0)
-    return arange(n // 2 + 1, backend=backend).astype(dtype) / (n * d)
+    return arange(n // 2 + 1, backend=backend or device).astype(dtype) / (n * d)
 
 
 def _rolled(name: str, x: ArrayLike, axes: Axes, first: Callable[[int], int]) -> Tensor:

@@ -210,7 +210,7 @@ def trim_zeros(x: ArrayLike, trim: Literal["f", "b", "fb", "bf"] = "fb") -> Tens
 
 
 @gate
-def broadcast_arrays(*arrays: ArrayLike) -> tuple[Tensor, ...]:
+def broadcast_arrays(*arrays: ArrayLike) -> list[Tensor]:
     """Read-only views of the arrays, all broadcast to their common shape.
 
     Raises: ShapeError where they have none.
@@ -224,7 +224,7 @@ def broadcast_arrays(*arrays: ArrayLike) -> tuple[Tensor, ...]:
     except ValueError:
         shapes = [x.shape for x in made]
         raise ShapeError(f"broadcast_arrays: {shapes} have no common shape") from None
-    return tuple([broadcast_to(x, shape) for x in made])
+    return [broadcast_to(x, shape) for x in made]
 
 
 @gate
@@ -233,7 +233,7 @@ def meshgrid(
     copy: bool = True,
     sparse: bool = False,
     indexing: Literal["xy", "ij"] = "xy",
-) -> tuple[Tensor, ...]:
+) -> list[Tensor]:
     """Coordinates of a grid from those along its axes, (n,) each: a tensor for each axis.
 
     Args:
@@ -252,7 +252,7 @@ def meshgrid(
         reshape(x, [-1 if a == at else 1 for a in range(n)])
         for x, at in zip(made, order, strict=True)
     ]
-    return tuple(thin) if sparse else broadcast_arrays(*thin)
+    return thin if sparse else broadcast_arrays(*thin)
 
 
 @gate
@@ -280,7 +280,7 @@ def ix_(*arrays: ArrayLike) -> tuple[Tensor, ...]:
 @gate
 def indices(
     dimensions: Sequence[int], dtype: DType = int, sparse: bool = False
-) -> Tensor | tuple[Tensor, ...]:
+) -> Tensor | list[Tensor]:
     """The indices of a grid: y[i] counts along axis i. -> (len(dimensions), *dimensions), or with
     `sparse` a tuple of tensors that broadcast to them.
 

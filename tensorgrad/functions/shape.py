@@ -9,10 +9,11 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Annotated, Any, TypeAlias
 
-from ..backend import NUMBERS, is_floating
+from ..backend import NUMBERS, is_floating, namespace
 from ..core import Tensor
 from ..creation import asarray, owned
 from ..errors import ArgumentError
+from ..ops import elementwise
 from ..ops import shape as ops
 from ..settings import Either, Nothing, Own, Whole, gate
 from ..typing import ArrayLike, Axes, Shape
@@ -22,17 +23,25 @@ from .inputs import axis_of, operands
 
 
 @gate
-def reshape(x: ArrayLike, shape: Shape) -> Tensor:
+def reshape(x: ArrayLike, shape: Shape, *, copy: bool | None = None) -> Tensor:
     """The same numbers in row-major order under another shape: a view where memory allows it.
 
     Args:
         shape: a whole number or several; one may be -1, which stands for what is left.
-    Raises: ShapeError where the sizes differ.
+        copy: True for memory of its own, False for an error where a view is not possible.
+    Raises: ShapeError where the sizes differ, ArgumentError where `copy` forbids a copy.
 
     >>> reshape([1.0, 2.0, 3.0, 4.0], (2, -1)).tolist()
     [[1.0, 2.0], [3.0, 4.0]]
     """
-    return ops.reshape(owned(x), shape=shape)
+    x = owned(x)
+    y: Tensor = ops.reshape(x, shape=shape)
+    if copy is None:
+        return y
+    shared = namespace(x._data).may_share_memory(x._data, y._data)
+    if not copy and not shared and x.size:
+        raise ArgumentError(f"reshape(copy=False): {x.shape} to {y.shape} needs a copy here")
+    return elementwise.add(y, y.dtype.type(0)) if copy and shared else y
 
 
 @gate

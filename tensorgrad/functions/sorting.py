@@ -56,14 +56,19 @@ def _along(x: Tensor, order: Tensor, axis: int) -> Tensor:
 
 @gate
 def sort(
-    x: ArrayLike, axis: Axis = -1, kind: str | None = None, *, descending: bool = False
+    x: ArrayLike,
+    axis: Axis = -1,
+    kind: str | None = None,
+    *,
+    descending: bool = False,
+    stable: bool = True,
 ) -> Tensor:
     """The elements of x in ascending order along an axis. (PyTorch's sort gives indices, too: those
     of `argsort`.)
 
     Args:
         axis: one axis; None flattens x.
-        kind: NumPy's word for the algorithm, without effect.
+        kind, stable: words for the algorithm, without effect: equal elements stay in their order.
         descending: whether the largest comes first.
     Returns: the shape and dtype of x.
     Raises: IndexingError if x has no such axis, ShapeError for a single number.
@@ -77,7 +82,12 @@ def sort(
 
 @gate
 def argsort(
-    x: ArrayLike, axis: Axis = -1, kind: str | None = None, *, descending: bool = False
+    x: ArrayLike,
+    axis: Axis = -1,
+    kind: str | None = None,
+    *,
+    descending: bool = False,
+    stable: bool = True,
 ) -> Tensor:
     """The indices that sort x along an axis; of equal elements the first comes first.
 

@@ -17,7 +17,9 @@ LN_2, LN_10 = math.log(2), math.log(10)
 # --- trigonometric ------------------------------------------------------------------------------
 
 
-@op(x=lambda g, y: g * (1 + y * y), samples=few(-1.4, 1.4), scalar="tan(x)", **_single)
+@op(
+    x=lambda g, y: g * (1 + y * y), samples=few(-1.4, 1.4), scalar="tan(x)", **_single, complex=True
+)
 def tan(x):
     """Tangent of x in radians."""
     return namespace(x).tan(x)
@@ -28,6 +30,7 @@ def tan(x):
     samples=few(-0.9, 0.9),
     scalar="arcsin(x)",
     **_single,
+    complex=True,
 )
 def arcsin(x):
     """The angle in [-pi/2, pi/2] whose sine is x."""
@@ -39,13 +42,14 @@ def arcsin(x):
     samples=few(-0.9, 0.9),
     scalar="arccos(x)",
     **_single,
+    complex=True,
 )
 def arccos(x):
     """The angle in [0, pi] whose cosine is x."""
     return namespace(x).arccos(x)
 
 
-@op(x=lambda g, x: g / (1 + x * x), samples=few(), scalar="arctan(x)", **_map)
+@op(x=lambda g, x: g / (1 + x * x), samples=few(), scalar="arctan(x)", **_map, complex=True)
 def arctan(x):
     """The angle in (-pi/2, pi/2) whose tangent is x."""
     return namespace(x).arctan(x)
@@ -118,19 +122,25 @@ def sinc(x):
 # --- hyperbolic ---------------------------------------------------------------------------------
 
 
-@op(x=lambda g, x: g * cosh(x), samples=few(), scalar="sinh(x)", **_single)
+@op(x=lambda g, x: g * cosh(x), samples=few(), scalar="sinh(x)", **_single, complex=True)
 def sinh(x):
     """Hyperbolic sine."""
     return namespace(x).sinh(x)
 
 
-@op(x=lambda g, x: g * sinh(x), samples=few(), scalar="cosh(x)", **_single)
+@op(x=lambda g, x: g * sinh(x), samples=few(), scalar="cosh(x)", **_single, complex=True)
 def cosh(x):
     """Hyperbolic cosine."""
     return namespace(x).cosh(x)
 
 
-@op(x=lambda g, x: g / hypot(x, 1.0), samples=few(), scalar="arcsinh(x)", **_map)
+@op(
+    x=lambda g, x: g / (sqrt(1 + x * x) if x.dtype.kind == "c" else hypot(x, 1.0)),
+    samples=few(),
+    scalar="arcsinh(x)",
+    complex=True,
+    **_map,
+)
 def arcsinh(x):
     """The number whose hyperbolic sine is x."""
     return namespace(x).arcsinh(x)
@@ -141,13 +151,20 @@ def arcsinh(x):
     samples=few(1.2, 4),
     scalar="arccosh(x)",
     **_single,
+    complex=True,
 )
 def arccosh(x):
     """The number >= 0 whose hyperbolic cosine is x."""
     return namespace(x).arccosh(x)
 
 
-@op(x=lambda g, x: g / ((1 - x) * (1 + x)), samples=few(-0.8, 0.8), scalar="arctanh(x)", **_map)
+@op(
+    x=lambda g, x: g / ((1 - x) * (1 + x)),
+    samples=few(-0.8, 0.8),
+    scalar="arctanh(x)",
+    **_map,
+    complex=True,
+)
 def arctanh(x):
     """The number whose hyperbolic tangent is x."""
     return namespace(x).arctanh(x)
@@ -162,31 +179,37 @@ def cbrt(x):
     return namespace(x).cbrt(x)
 
 
-@op(x=lambda g, y: -g * y * y, samples=few(0.5, 3), scalar="1 / x", **_single)
+@op(x=lambda g, y: -g * y * y, samples=few(0.5, 3), scalar="1 / x", **_single, complex=True)
 def reciprocal(x):
     """1 / x."""
     return 1 / x
 
 
-@op(x=lambda g, x, y: g * (-0.5 * y / x), samples=few(0.2, 4), scalar="1 / sqrt(x)", **_single)
+@op(
+    x=lambda g, x, y: g * (-0.5 * y / x),
+    samples=few(0.2, 4),
+    scalar="1 / sqrt(x)",
+    **_single,
+    complex=True,
+)
 def rsqrt(x):
     """1 / sqrt(x)."""
     return 1 / namespace(x).sqrt(x)
 
 
-@op(x=lambda g, y: g * (LN_2 * y), samples=few(), scalar="exp2(x)", **_single)
+@op(x=lambda g, y: g * (LN_2 * y), samples=few(), scalar="exp2(x)", **_single, complex=True)
 def exp2(x):
     """2 to the power x."""
     return namespace(x).exp2(x)
 
 
-@op(x=lambda g, x: g / (LN_2 * x), samples=few(0.1, 4), scalar="log2(x)", **_single)
+@op(x=lambda g, x: g / (LN_2 * x), samples=few(0.1, 4), scalar="log2(x)", **_single, complex=True)
 def log2(x):
     """The logarithm to base 2."""
     return namespace(x).log2(x)
 
 
-@op(x=lambda g, x: g / (LN_10 * x), samples=few(0.1, 4), scalar="log10(x)", **_single)
+@op(x=lambda g, x: g / (LN_10 * x), samples=few(0.1, 4), scalar="log10(x)", **_single, complex=True)
 def log10(x):
     """The logarithm to base 10."""
     return namespace(x).log10(x)

@@ -205,6 +205,7 @@ def _prod_grad(g, x, axis, keepdims):
         Sample((np.array([[1.5, 0.0, 2.0], [0.0, 0.0, 3.0]]),), {"axis": 1}),
     ],
     precision="single",
+    complex=True,
 )
 def prod(x, *, axis=None, keepdims=False):
     """Product over the axes; the gradient is right where elements are zero."""

@@ -6,7 +6,7 @@ steps (Hillis & Steele 1986), in an order that follows from the shape alone.
 
 import numpy as np
 
-from ..backend import is_floating, namespace
+from ..backend import fitting, is_floating, namespace
 from ..core import op
 from .gather import added, places, raw
 from .reduce import narrow, widened
@@ -23,7 +23,7 @@ def _in_wide(x, scan, axis):
     if not is_floating(x.dtype):
         return scan(x, axis=axis)
     if type(x) is np.ndarray:
-        return scan(x.astype("float64"), axis=axis).astype(x.dtype)
+        return scan(x.astype(fitting(np.dtype("float64"), x.dtype)), axis=axis).astype(x.dtype)
     return narrow(scan(widened(x), axis=axis), x)
 
 
@@ -49,6 +49,7 @@ def shifted(x, axis, by, value=0.0):
         Sample((draw((2, 300)),), {"axis": 1}),
     ],
     precision="single",
+    complex=True,
 )
 def cumsum(x, *, axis, reverse=False):
     """Sums of the elements up to each along an axis, or with `reverse` of those from it on."""
@@ -66,6 +67,7 @@ def cumsum(x, *, axis, reverse=False):
         lambda: (draw((2, 0)), draw((2, 0)), {"axis": 1}),
     ),
     precision="single",
+    complex=True,
 )
 def linear_scan(a, x, *, axis, reverse=False):
     """y[i] = a[i] * y[i - 1] + x[i] along an axis, y[-1] = 0; with `reverse` from the last on. The
@@ -108,6 +110,7 @@ def _cumprod_grad(g, x, y, axis):
         Sample((np.array([[1.5, 0.0, 2.0, 3.0], [0.5, 0.0, 0.0, 3.0]]),), {"axis": 1}),
     ],
     precision="single",
+    complex=True,
 )
 def cumprod(x, *, axis):
     """Products of the elements up to each along an axis."""
