@@ -111,15 +111,27 @@ class Methods(ArrayBase):
         """The products of the elements up to each along an axis. See `tg.cumprod`."""
         return F.cumprod(self, axis, dtype)
 
-    def sort(self, axis: Axis = -1, kind: str | None = None, *, descending: bool = False) -> Tensor:
+    def sort(
+        self,
+        axis: Axis = -1,
+        kind: str | None = None,
+        *,
+        descending: bool = False,
+        stable: bool = True,
+    ) -> Tensor:
         """The elements in order along an axis, as a new tensor. See `tg.sort`."""
-        return F.sort(self, axis, kind, descending=descending)
+        return F.sort(self, axis, kind, descending=descending, stable=stable)
 
     def argsort(
-        self, axis: Axis = -1, kind: str | None = None, *, descending: bool = False
+        self,
+        axis: Axis = -1,
+        kind: str | None = None,
+        *,
+        descending: bool = False,
+        stable: bool = True,
     ) -> Tensor:
         """The indices that sort along an axis. See `tg.argsort`."""
-        return F.argsort(self, axis, kind, descending=descending)
+        return F.argsort(self, axis, kind, descending=descending, stable=stable)
 
     def partition(self, kth: int | Sequence[int], axis: Axis = -1) -> Tensor:
         """The elements parted by the one that sorting would have at `kth`. See `tg.partition`."""

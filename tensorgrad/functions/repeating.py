@@ -280,7 +280,7 @@ def ix_(*arrays: ArrayLike) -> tuple[Tensor, ...]:
 @gate
 def indices(
     dimensions: Sequence[int], dtype: DType = int, sparse: bool = False
-) -> Tensor | list[Tensor]:
+) -> Tensor | tuple[Tensor, ...]:
     """The indices of a grid: y[i] counts along axis i. -> (len(dimensions), *dimensions), or with
     `sparse` a tuple of tensors that broadcast to them.
 
@@ -290,7 +290,9 @@ def indices(
     shape = several(dimensions)
     lines = [asarray(np.arange(n)).astype(dtype) for n in shape]
     made = meshgrid(*lines, sparse=sparse, indexing="ij")
-    return made if sparse else stack(made) if made else asarray(np.zeros(0)).astype(dtype)
+    if sparse:
+        return tuple(made)
+    return stack(made) if made else asarray(np.zeros(0)).astype(dtype)
 
 
 @gate
