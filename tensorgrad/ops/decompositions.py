@@ -51,6 +51,7 @@ def _positive(*shape):
 
 @op(
     a=_cholesky_grad,
+    precision="single",
     complex=True,
     samples=calls(
         lambda: (_positive(3, 3),),
@@ -109,7 +110,7 @@ def _converged(name, a, call):
         raise complaint(name, a, (), _WILD) from None
 
 
-@op(a=_eigh_grad, outputs=("w", "v"), complex=True, samples=_HERMITIAN)
+@op(a=_eigh_grad, outputs=("w", "v"), precision="single", complex=True, samples=_HERMITIAN)
 def eigh(a, *, uplo="L"):
     """Eigenvalues w in ascending order, and eigenvectors v as columns: a v = v diag(w). Only one
     triangle of a is read."""
@@ -123,7 +124,7 @@ def _eigvalsh_grad(g, a, uplo):
     return conjugated(matmul(v * conjugated(g)[..., None, :], adjoint(v)))
 
 
-@op(a=_eigvalsh_grad, complex=True, samples=_HERMITIAN)
+@op(a=_eigvalsh_grad, precision="single", complex=True, samples=_HERMITIAN)
 def eigvalsh(a, *, uplo="L"):
     """Eigenvalues of symmetric matrices in ascending order."""
     square("a", a)
@@ -167,7 +168,7 @@ _ANY = calls(
 )
 
 
-@op(a=_svd_grad, outputs=("u", "s", "vh"), complex=True, samples=_ANY)
+@op(a=_svd_grad, outputs=("u", "s", "vh"), precision="single", complex=True, samples=_ANY)
 def svd(a, *, full=False):
     """a = u diag(s) vh, with as many singular values, in descending order, as the shorter side;
     where it is `full`, u and vh are square, and only square matrices have a gradient."""
@@ -180,7 +181,7 @@ def _svdvals_grad(g, a):
     return conjugated(matmul(u * conjugated(g)[..., None, :], vh))
 
 
-@op(a=_svdvals_grad, complex=True, samples=_ANY)
+@op(a=_svdvals_grad, precision="single", complex=True, samples=_ANY)
 def svdvals(a):
     """Singular values in descending order."""
     xp, w = namespace(a), widened(a)
@@ -211,7 +212,7 @@ def _qr_grad(g, q, r):
     return conjugated(gx if gy is None else concat(gx, gy, axis=-1))
 
 
-@op(a=_qr_grad, outputs=("q", "r"), complex=True, samples=_ANY)
+@op(a=_qr_grad, outputs=("q", "r"), precision="single", complex=True, samples=_ANY)
 def qr(a, *, mode="reduced"):
     """a = q r, q with orthonormal columns, as many as the shorter side, and r an upper triangle; in
     the mode "complete", which has no gradient for tall matrices, q is square."""

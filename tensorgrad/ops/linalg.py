@@ -88,7 +88,7 @@ def _substituted(xp, a, b, lower):
     k = n // 2
     one, two = (slice(k), slice(k, n)) if lower else (slice(k, n), slice(k))
     first = _substituted(xp, a[..., one, one], b[..., one, :], lower)
-    rest = b[..., two, :] - xp.matmul(a[..., two, one], first)
+    rest = b[..., two, :] - matmul(a[..., two, one], first)
     second = _substituted(xp, a[..., two, two], rest, lower)
     return xp.concatenate((first, second) if lower else (second, first), axis=-2)
 
@@ -115,6 +115,7 @@ def _solve_triangular_grad(g, a, y, lower, unit, needs):
 
 @op(
     joint=_solve_triangular_grad,
+    precision="single",
     complex=True,
     samples=calls(
         lambda: (draw((3, 3)) + 3 * np.eye(3), draw((3, 2))),
@@ -162,6 +163,7 @@ def _solve_grad(g, a, y, needs):
 
 @op(
     joint=_solve_grad,
+    precision="single",
     complex=True,
     samples=calls(
         lambda: (draw((3, 3)) + 4 * np.eye(3), draw((3, 2))),
@@ -189,6 +191,7 @@ def _inv_grad(g, y):
 
 @op(
     a=_inv_grad,
+    precision="single",
     complex=True,
     samples=calls(
         lambda: (draw((3, 3)) + 4 * np.eye(3),),
@@ -223,6 +226,7 @@ def _minus(a, b):
 
 @op(
     a=_pinv_grad,
+    precision="single",
     complex=True,
     samples=calls(
         lambda: (draw((4, 3)),),
@@ -247,7 +251,7 @@ def pinv(a, *, rtol=None, hermitian=False):
     kept = s > rtol * s.max(axis=-1, keepdims=True)
     inverse = xp.where(kept, 1 / xp.where(kept, s, 1), 0)
     v, uh = vh.swapaxes(-1, -2).conj(), u.swapaxes(-1, -2).conj()
-    return narrow(xp.matmul(v * inverse[..., None, :], uh), a)
+    return narrow(matmul(v * inverse[..., None, :], uh), a)
 
 
 # --- determinants ---------------------------------------------------------------------------------
@@ -261,6 +265,7 @@ def _cofactor_grad(g, a, y):
 
 @op(
     a=_cofactor_grad,
+    precision="single",
     complex=True,
     samples=calls(
         lambda: (draw((3, 3)) + 4 * np.eye(3),),
@@ -282,13 +287,14 @@ def cofactor(a):
         one = xp.eye(a.shape[-1], dtype=bool)
         others = xp.where(one, 1, s[..., None, :]).prod(-1)
         sign = xp.linalg.det(u) * xp.linalg.det(vh)
-        exact = sign[..., None, None] * xp.matmul(u * others[..., None, :], vh)
+        exact = sign[..., None, None] * matmul(u * others[..., None, :], vh)
         y = xp.where(singular[..., None, None], exact.conj(), y)
     return narrow(y, a)
 
 
 @op(
     a=lambda g, a: g[..., None, None] * cofactor(a),
+    precision="single",
     complex=True,
     samples=calls(
         lambda: (draw((3, 3)),),
@@ -314,6 +320,7 @@ def _slogdet_grad(g, a, sign):
 @op(
     a=_slogdet_grad,
     outputs=("sign", "logabsdet"),
+    precision="single",
     complex=True,
     samples=calls(
         lambda: (draw((3, 3)) + 4 * np.eye(3),),
@@ -348,6 +355,7 @@ def _matrix_exp_grad(g, a):
 
 @op(
     a=_matrix_exp_grad,
+    precision="single",
     complex=True,
     samples=calls(
         lambda: (draw((3, 3)),),
@@ -366,14 +374,14 @@ def matrix_exp(a):
     limit = _NORM[w.real.dtype.char]
     times = xp.ceil(xp.log2(xp.maximum(xp.where(xp.isfinite(norm), norm, 0) / limit, 1)))
     w = w * (0.5**times)[..., None, None].astype(w.dtype)
-    b, w2 = _PADE, xp.matmul(w, w)
-    w4 = xp.matmul(w2, w2)
-    w6 = xp.matmul(w4, w2)
-    odd = xp.matmul(w6, b[13] * w6 + b[11] * w4 + b[9] * w2) + b[7] * w6
-    odd = xp.matmul(w, odd + b[5] * w4 + b[3] * w2 + b[1] * one)
-    even = xp.matmul(w6, b[12] * w6 + b[10] * w4 + b[8] * w2) + b[6] * w6
+    b, w2 = _PADE, matmul(w, w)
+    w4 = matmul(w2, w2)
+    w6 = matmul(w4, w2)
+    odd = matmul(w6, b[13] * w6 + b[11] * w4 + b[9] * w2) + b[7] * w6
+    odd = matmul(w, odd + b[5] * w4 + b[3] * w2 + b[1] * one)
+    even = matmul(w6, b[12] * w6 + b[10] * w4 + b[8] * w2) + b[6] * w6
     even = even + b[4] * w4 + b[2] * w2 + b[0] * one
     y = xp.linalg.solve(even - odd, even + odd)
     for i in range(int(times.max())):
-        y = xp.where((times > i)[..., None, None], xp.matmul(y, y), y)
+        y = xp.where((times > i)[..., None, None], matmul(y, y), y)
     return narrow(y, a)
