@@ -163,8 +163,9 @@ def channels_grad_fit(
 def groups_fit(
     x: Array, weight: Array | None = None, bias: Array | None = None, *, groups: int, **_: Any
 ) -> bool:
-    """Channels that divide into the groups."""
-    return channels_fit(x, weight, bias) and groups > 0 and x.shape[1] % groups == 0
+    """Channels that divide into the groups, and whose numbers have 32 bits."""
+    fits = channels_fit(x, weight, bias) and groups > 0
+    return fits and x.shape[1] % groups == 0 and x.shape[1] < 2**32
 
 
 def groups_grad_fit(
@@ -220,6 +221,8 @@ def conv_fits(
         return False
     if activation not in ("none", "relu", "sigmoid", "tanh") or 0 in (x.size, w.size):
         return False
+    if not near(x.shape[2:], **geometry):
+        return False
     return (b is None or b.shape == w.shape[:1]) and min(windows(x, w.shape[2:], **geometry)) > 0
 
 
@@ -243,7 +246,7 @@ def conv_input_fits(dy: Array, w: Array, *, size: Any, groups: int, **geometry: 
     """A result that images of that size give with the filters."""
     if dy.ndim != 4 or w.ndim != 4 or dy.shape[1] != w.shape[0] or w.shape[0] % groups:
         return False
-    filled = dy.size > 0 and w.size > 0 and min(size) > 0
+    filled = dy.size > 0 and w.size > 0 and min(size) > 0 and near(size, **geometry)
     return filled and dy.shape[2:] == extent(size, w.shape[2:], **geometry)
 
 
@@ -252,19 +255,29 @@ def conv_weight_fits(x: Array, dy: Array, *, window: Any, groups: int, **geometr
     if x.ndim != 4 or dy.ndim != 4 or x.shape[1] % groups or dy.shape[1] % groups:
         return False
     fits = x.shape[0] == dy.shape[0] and dy.shape[2:] == extent(x.shape[2:], window, **geometry)
-    return fits and dy.size > 0 and x.size > 0
+    return fits and dy.size > 0 and x.size > 0 and near(x.shape[2:], **geometry)
+
+
+def near(size: Any, stride: Any = (1, 1), padding: Any = (0, 0), dilation: Any = (1, 1)) -> bool:
+    """Whether windows step no further than the padded images reach: tables grow with the steps, and
+    on a GPU their places are int32. (Further, a window is the only one, or is one number.)"""
+    reach = max(size) + 2 * max(padding)
+    return max(*stride, *dilation) <= reach < 2**29
 
 
 def pool_fits(x: Array, *, size: Any, stride: Any = None, padding: Any = (0, 0)) -> bool:
     """Images that hold a window, and less padding than half of one."""
     if x.ndim != 4 or any(2 * p > k for p, k in zip(padding, size, strict=True)):
         return False
+    if not near(x.shape[2:], stride or size, padding) or math.prod(x.shape[2:]) >= 2**31:
+        return False  # places in a plane are int32
     return min(extent(x.shape[2:], size, stride or size, padding)) > 0
 
 
 def spread_fits(x: Array, *, plane: Any, size: Any, stride: Any, padding: Any) -> bool:
     """A result of pooling such planes."""
-    return x.ndim == 4 and x.shape[2:] == extent(plane, size, stride or size, padding)
+    fits = x.ndim == 4 and near(plane, stride or size, padding)
+    return fits and x.shape[2:] == extent(plane, size, stride or size, padding)
 
 
 def places_fit(x: Array, where: Array, *, size: Any = None) -> bool:

@@ -247,6 +247,8 @@ class Plan:
                 operation[CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD] = n
 
         self.layouts = []
+        if math.prod(batch) >= 2**31:
+            raise ValueError(f"a batch of {math.prod(batch)} products: cuBLASLt counts in 32 bits")
         for (rows, columns), of in zip(((m, inner), (inner, n), (m, n)), matrices, strict=True):
             sides = (rows, columns) if of.transposed else (columns, rows)
             layout = Descriptor(lt, "MatrixLayout", number, *sides, of.leading)

@@ -79,11 +79,13 @@ def scatter_places(x, where, *, size):
 )
 def max_pool2d(x, *, size, stride=None, padding=(0, 0)):
     """The maximum of each window of x (n, c, h, w), the first of equals, NaN where there is one;
-    and its flat index in the plane (int32). `stride` is by default the window's size."""
+    and its flat index in the plane, int32 where that is enough. `stride` is by default the window's
+    size."""
     stride = size if stride is None else stride
     out = _pool_extent(x, size, stride, padding)
     xp, (h, w), wide = namespace(x), x.shape[2:], padded(x, padding, -float("inf"))
-    places = xp.arange(h * w, dtype="int32").reshape(1, 1, h, w)
+    kind = "int32" if h * w < 2**31 else "int64"
+    places = xp.arange(h * w, dtype=kind).reshape(1, 1, h, w)
     places, y, where = padded(places, padding, -1), None, None
     for _, _, window in shifts(size, out, stride):
         value, place = wide[window], xp.broadcast_to(places[window], (*x.shape[:2], *out))
