@@ -50,6 +50,24 @@ def test_doubles_over_the_whole_range(name):
             near(getattr(tg, name)(x).numpy(), theirs(x), rtol)
 
 
+# of 40 digits, as SciPy loses some in the tails
+EXACT = {
+    "erfc": ([5.1, 12.3, 26.1], [5.49382021755532e-13, 9.029925149482068e-68,
+                                 3.081217493314593e-298]),
+    "erfcx": ([-5.1, 0.3, 1e7], [395393449413.72504, 0.7345993345676551, 5.6418958354775346e-08]),
+    "ndtr": ([-7.7, -21.3, -37.1], [6.803311540773961e-15, 5.676056162135483e-101,
+                                    1.4047119663106221e-301]),
+    "log_ndtr": ([-60.3, -1.1, 0.4], [-1823.063545468798, -1.997558846986297,
+                                      -0.42247637022777607]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_tails_have_all_digits(name):
+    x, wanted = EXACT[name]
+    near(getattr(tg, name)(np.array(x)).numpy(), wanted, 1e-15)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_halves_are_rounded_once(name):
     theirs, x, _ = CASES[name]
