@@ -148,6 +148,8 @@ def why_no_gpu() -> str | None:
 
 def get(name: str) -> Backend:
     """The backend of that name; BackendError with the reason when it cannot be used."""
+    if not isinstance(name, str):
+        raise BackendError(f"a backend is given by its name, got a {type(name).__name__}")
     if name in BACKENDS:
         return BACKENDS[name]
     if name == "auto":

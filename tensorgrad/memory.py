@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from .backend import BACKENDS, BY_TYPE, Array
 from .core import Leaf, Node, Tensor
 from .errors import on_low_memory, on_out_of_memory
+from .settings import gate
+from .typing import Natural
 
 _SAVED = "saved for backward"
 
@@ -29,7 +31,8 @@ class Held(NamedTuple):
         )
 
 
-def memory_summary(count: int = 5) -> str:
+@gate
+def memory_summary(count: Natural = 5) -> str:
     """The memory that tensors hold, by role, and the `count` largest arrays.
 
     Arrays that share memory count once. Those "saved for backward" are freed by backward, or with

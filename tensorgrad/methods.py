@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from . import functions as F
 from .core import Tensor
-from .typing import ArrayBase, ArrayLike, Axis, Count, DType, OutOfRange, ValuesIndices
+from .typing import ArrayBase, ArrayLike, Axis, Count, DType, OutOfRange, SortKind, ValuesIndices
 
 
 class Methods(ArrayBase):
@@ -114,7 +114,7 @@ class Methods(ArrayBase):
     def sort(
         self,
         axis: Axis = -1,
-        kind: str | None = None,
+        kind: SortKind = None,
         *,
         descending: bool = False,
         stable: bool = True,
@@ -125,7 +125,7 @@ class Methods(ArrayBase):
     def argsort(
         self,
         axis: Axis = -1,
-        kind: str | None = None,
+        kind: SortKind = None,
         *,
         descending: bool = False,
         stable: bool = True,

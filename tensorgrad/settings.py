@@ -22,9 +22,9 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import numpy as np
 
-from . import words
 from .backend import dtype_of
 from .errors import ArgumentError, GraphError, TensorgradError, suggest
+from .words import explained
 
 F = TypeVar("F", bound=Callable[..., Any])
 LARGEST = 2**63 - 1  # what a 64-bit integer holds
@@ -168,7 +168,7 @@ class Word(Kind):
 class Of(Kind):
     """An object of a class."""
 
-    def __init__(self, cls: type, says: str = ""):
+    def __init__(self, cls: type | tuple[type, ...], says: str = ""):
         self.cls, self.says = cls, says
 
     def take(self, value: Any) -> Any:
@@ -178,8 +178,7 @@ class Of(Kind):
 
     def __str__(self) -> str:
         names = {str: "text", Callable: "a function", dict: "a dict", Iterable: "a list"}
-        name = names.get(self.cls, f"a {self.cls.__name__}")
-        return self.says or name
+        return self.says or names.get(self.cls) or f"a {getattr(self.cls, '__name__', self.cls)}"
 
 
 class Several(Kind):
@@ -256,7 +255,15 @@ class Own(Kind):
 
 
 class Arrays(Own):
-    """An array, which `make` checks."""
+    """An array. `make` checks it; the gate looks once a call has failed, as that costs nothing."""
+
+    def take(self, value: Any) -> Any:
+        strange = value is None or isinstance(value, (str, bytes, dict)) or callable(value)
+        if strange or (
+            not isinstance(value, (list, tuple)) and np.asarray(value).dtype.kind in "OSU"
+        ):
+            raise TypeError
+        return value
 
 
 class Dtype(Kind):
@@ -372,22 +379,40 @@ def gate(function: F) -> F:
             raise _error(who, name, kinds[name], value, error, order if i else ()) from None
         return tuple(given)
 
+    def no_array(args: tuple, kwargs: dict[str, Any]) -> Exception | None:
+        """An error for the argument, if there is one, that is no array where one is taken."""
+        arrays = {n: k for n, k in kinds_of(function).items() if k is not None and k.own}
+        for name, value in (*zip(names, args, strict=False), *kwargs.items()):
+            if name in arrays and not hasattr(value, "_data"):
+                try:
+                    arrays[name].take(value)
+                except _REFUSALS as error:
+                    return _error(function.__name__, name, arrays[name], value, error)
+        return None
+
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         if kwargs or len(args) > free:
             args = checked(args, kwargs)
         try:
             return function(*args, **kwargs)
-        except TypeError as error:
-            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
-                raise  # from within the function
-            told = words.explained(function, args, kwargs, error)
+        except TensorgradError:
+            raise
+        except (TypeError, AttributeError, ValueError, IndexError) as error:
+            within = error.__traceback__ is not None and error.__traceback__.tb_next is not None
+            told = no_array(args, kwargs) if within else explained(function, args, kwargs, error)
+            if told is None:
+                raise
         raise told
 
     return call  # type: ignore[return-value]
 
 
-words.explains_names = gate
+def listed(value: Any) -> bool:
+    """Whether this is several: a list, an array with an axis, a generator; text is not."""
+    return (
+        hasattr(value, "__iter__") and not isinstance(value, str) and getattr(value, "ndim", 1) > 0
+    )
 
 
 def shown(value: Any) -> str:

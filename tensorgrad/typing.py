@@ -61,6 +61,8 @@ _PAIR = "(rows, columns)"
 Size: TypeAlias = Annotated["int | tuple[int, int]", Several(Whole(1), 2, _PAIR)]  # of images
 Border: TypeAlias = Annotated["int | tuple[int, int]", Several(Whole(0), 2, _PAIR)]
 DType: TypeAlias = Annotated["str | type | np.dtype[Any] | None", Either(Nothing(), Dtype())]
+# NumPy's words, which choose nothing here: every sort is stable
+SortKind: TypeAlias = Literal["quicksort", "heapsort", "mergesort", "stable"] | None
 OutOfRange: TypeAlias = Literal["raise", "wrap", "clip"]  # what becomes of such indices
 ActivationLike: TypeAlias = Annotated[
     "str | Callable[[Tensor], Tensor] | None", Either(Nothing(), Of(str), Of(Callable))

@@ -352,10 +352,7 @@ NAMES: dict[str, dict[str, str]] = {
 }
 
 
-explains_names: Any = None  # the gate under its former name: settings.py sets it
-
-
-def explained(function: Callable, args: tuple, kwargs: dict, error: TypeError) -> ArgumentError:
+def explained(function: Callable, args: tuple, kwargs: dict, error: Exception) -> ArgumentError:
     """The call that Python refused, and what the function takes."""
     given = inspect.signature(function).parameters
     known = [n for n, p in given.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]

@@ -15,7 +15,7 @@ from ..ops import contraction as ops
 from ..ops.elementwise import multiply
 from ..ops.matmul import conjugated, matmul, transposed
 from ..ops.shape import moveaxis
-from ..settings import Own, Several, Whole, gate, take
+from ..settings import Own, Several, Whole, gate, shown, take
 from ..typing import ArrayLike, DType
 from .diagonals import diagonal
 from .inputs import arrays, as_tensor
@@ -136,7 +136,9 @@ def tensordot(a: ArrayLike, b: ArrayLike, axes: Pairs = 2) -> Tensor:
 
 def _tensordot(a: Any, b: Any, axes: Any) -> Tensor:
     n, m = len(a.shape), len(b.shape)
-    if hasattr(axes, "__len__"):
+    if isinstance(axes, (list, tuple)) or getattr(axes, "ndim", None):
+        if len(axes) != 2:
+            raise ArgumentError(f"tensordot: axes={shown(axes)}: the axes of a, and those of b")
         pair = [take("tensordot", "axes", Several(Whole()), part) for part in axes]
         left, right = [part if isinstance(part, tuple) else (part,) for part in pair]
     else:
@@ -223,6 +225,14 @@ def vdot(a: ArrayLike, b: ArrayLike) -> Tensor:
     return matmul(conjugated(x.reshape(-1)), y.reshape(-1))
 
 
+def _vectors(name: str, *xs: ArrayLike) -> list[Any]:
+    """The arrays, which have an axis each."""
+    made = arrays(*xs)
+    if any(not a.shape for a in made):
+        raise ShapeError(f"{name}: {[tuple(a.shape) for a in made]}: each has one axis or more")
+    return made
+
+
 @gate
 def vecdot(x1: ArrayLike, x2: ArrayLike, axis: int = -1) -> Tensor:
     """The products of pairs of vectors: sum of conj(x1) * x2 over an axis, broadcast over others.
@@ -234,7 +244,7 @@ def vecdot(x1: ArrayLike, x2: ArrayLike, axis: int = -1) -> Tensor:
     >>> vecdot([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0]).tolist()
     [3.0, 7.0]
     """
-    a, b = arrays(x1, x2)
+    a, b = _vectors("vecdot", x1, x2)
     if axis != -1:
         a, b = [moveaxis(x, source=axis, destination=-1) for x in (a, b)]
     y = matmul(conjugated(a)[..., None, :], b[..., None])
@@ -250,7 +260,7 @@ def matvec(x1: ArrayLike, x2: ArrayLike) -> Tensor:
     >>> matvec(np.ones((5, 2, 3)), np.ones((5, 3))).shape
     (5, 2)
     """
-    a, b = arrays(x1, x2)
+    a, b = _vectors("matvec", x1, x2)
     return matmul(a, b[..., None])[..., 0]
 
 
@@ -263,7 +273,7 @@ def vecmat(x1: ArrayLike, x2: ArrayLike) -> Tensor:
     >>> vecmat(np.ones((5, 2)), np.ones((5, 2, 3))).shape
     (5, 3)
     """
-    a, b = arrays(x1, x2)
+    a, b = _vectors("vecmat", x1, x2)
     return matmul(conjugated(a)[..., None, :], b)[..., 0, :]
 
 

@@ -8,7 +8,7 @@ other the last one stays: the same bits every time, on every backend.
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from ..backend import is_floating, namespace
 from ..core import Tensor
@@ -17,7 +17,7 @@ from ..errors import DTypeError, ShapeError
 from ..ops import elementwise as el
 from ..ops.gather import added, last_writer, places, segment_extreme, taken, wrapped
 from ..ops.index import ARRAY, getitem, scatter_add, split_key
-from ..settings import gate
+from ..settings import Own, gate
 from ..typing import ArrayLike, Axis, OutOfRange
 from .inputs import axis_of
 from .segments import segment_prod
@@ -74,6 +74,7 @@ def _rows(name: str, x: Tensor, axis: int, index: ArrayLike) -> tuple[Any, Any, 
     return at, last, (last >= 0).reshape(-1, *[1] * (x.ndim - 1 - axis))
 
 
+Keys: TypeAlias = Annotated[Any, Own("what stands in x[...]")]
 Reduce: TypeAlias = Literal["sum", "prod", "mean", "max", "min", "add", "amax", "amin"]
 
 # --- taking -------------------------------------------------------------------------------------
@@ -352,7 +353,9 @@ def index_fill(x: ArrayLike, axis: int, index: ArrayLike, value: ArrayLike) -> T
 
 
 @gate
-def index_put(x: ArrayLike, indices: Any, values: ArrayLike, *, accumulate: bool = False) -> Tensor:
+def index_put(
+    x: ArrayLike, indices: Keys, values: ArrayLike, *, accumulate: bool = False
+) -> Tensor:
     """x with values at x[indices]: what `x[indices] = values` writes, as a new tensor, so that
     gradients reach x and the values that stay.
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from operator import index
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from ..backend import DEFAULT_DTYPE, NUMBERS, is_floating, operand
 from ..core import Tensor
 from ..creation import asarray, tracked
-from ..errors import ArgumentError, DTypeError, GraphError, IndexingError, suggest
+from ..errors import DTypeError, IndexingError
 
 
 def as_tensor(x: Any) -> Tensor:
@@ -45,50 +44,11 @@ def arrays(*xs: Any) -> list[Any]:
     return [x if hasattr(x, "shape") else operand(x, tuple(made)) for x in made]
 
 
-def whole(name: str, value: Any) -> int:
-    """A whole number as an int: of Python, NumPy or an untracked Tensor."""
-    if isinstance(value, Tensor) and value.node is not None:
-        raise DTypeError(f"{name} takes a whole number, and no gradient reaches a tensor there")
-    try:
-        return index(value)
-    except TypeError:
-        raise ArgumentError(f"{name}={value!r} must be a whole number") from None
-
-
-def real(name: str, value: Any) -> float:
-    """A number as a float: of Python, NumPy or an untracked Tensor."""
-    if isinstance(value, Tensor) and value.node is not None:
-        raise GraphError(
-            f"{name} takes a plain number, and no gradient reaches a tensor there: give .item(), "
-            "or write the formula out"
-        )
-    try:
-        return float(value.__float__())  # which text has not, that float() would read
-    except (AttributeError, TypeError, ValueError):
-        raise ArgumentError(f"{name}={value!r} must be a number") from None
-
-
-def choice(name: str, value: Any, choices: Iterable[str]) -> str:
-    """One of several words. ArgumentError for all else, naming the nearest."""
-    choices = list(choices)
-    if not (isinstance(value, str) and value in choices):
-        raise ArgumentError(f"{name}={value!r}: {suggest(value, choices)}")
-    return value
-
-
-def _several(value: Any) -> bool:
-    """Whether there are several numbers: lists and arrays, though an array may have no axis."""
-    several = isinstance(value, Iterable) and not isinstance(value, str)
-    return several and getattr(value, "ndim", 1) > 0
-
-
-def axes_of(name: str, value: Any) -> Any:
-    """None, an axis as an int, or several as a tuple of ints."""
-    if value is None:
-        return None
-    if _several(value):
-        return tuple([whole(name, v) for v in value])
-    return whole(name, value)
+def both(a: Any, b: Any) -> list[Any]:
+    """`operands` of two, neither of which may be left out."""
+    if a is None or b is None:
+        raise DTypeError("None is no array")
+    return operands(a, b)
 
 
 def several(value: int | Sequence[int]) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from .shape import concatenate, flip, stack
 __all__ = ["addcdiv", "addcmul", "interp", "lerp", "polyval", "vander"]
 
 
+@gate
 def lerp(a: ArrayLike, b: ArrayLike, weight: ArrayLike) -> Tensor:
     """a + weight (b - a): from a, where the weight is 0, to b, where it is 1, both exactly. All
     three broadcast.

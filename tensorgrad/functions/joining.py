@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
+from ..backend import make
 from ..core import Tensor
 from ..creation import beside, owned
-from ..errors import ArgumentError, IndexingError, ShapeError
-from ..settings import gate
+from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError
+from ..settings import Own, gate
 from ..typing import ArrayLike, Axis
 from .inputs import axis_of, operands
 from .shape import (
@@ -48,6 +49,10 @@ __all__ = [
 
 def _several(made: list[Tensor]) -> Tensor | tuple[Tensor, ...]:
     return made[0] if len(made) == 1 else tuple(made)
+
+
+Places: TypeAlias = Annotated["Any", Own("an index or several, a slice, or a mask")]
+Nested: TypeAlias = Annotated[Any, Own("arrays in nested lists")]
 
 
 @gate
@@ -153,7 +158,7 @@ def column_stack(arrays: Sequence[ArrayLike] | ArrayLike) -> Tensor:
 
 
 @gate
-def block(arrays: Any) -> Tensor:
+def block(arrays: Nested) -> Tensor:
     """An array of nested lists of blocks: the innermost lists are joined along the last axis, those
     around them along the one before, and so on.
 
@@ -267,19 +272,21 @@ def dsplit(x: ArrayLike, indices_or_sections: int | Sequence[int]) -> tuple[Tens
 # --- slices in and out ----------------------------------------------------------------------------
 
 
-def _places(name: str, at: Any, n: int) -> Any:
+def _places(name: str, at: Places, n: int) -> Any:
     """Indices, slices or masks as an array of places from 0 to n, on the host."""
     if isinstance(at, slice):
         return np.arange(*at.indices(n))
-    found = np.asarray(at.numpy() if isinstance(at, Tensor) else at)
+    found = make(at.numpy() if isinstance(at, Tensor) else at, None, "numpy")
+    if found.size and found.dtype.kind not in "iub":
+        raise DTypeError(f"{name}: indices are integers, not {found.dtype}")
     if found.dtype == bool:
         return found.reshape(-1).nonzero()[0]
-    found = found.astype(int, casting="same_kind" if found.size else "unsafe").reshape(-1)
+    found = found.astype(int, casting="unsafe").reshape(-1)
     return np.where(found < 0, found + n, found)
 
 
 @gate
-def delete(x: ArrayLike, at: Any, axis: Axis = None) -> Tensor:
+def delete(x: ArrayLike, at: Places, axis: Axis = None) -> Tensor:
     """x without the slices at indices along an axis.
 
     Args:
@@ -301,7 +308,7 @@ def delete(x: ArrayLike, at: Any, axis: Axis = None) -> Tensor:
 
 
 @gate
-def insert(x: ArrayLike, at: Any, values: ArrayLike, axis: Axis = None) -> Tensor:
+def insert(x: ArrayLike, at: Places, values: ArrayLike, axis: Axis = None) -> Tensor:
     """x with values inserted before indices along an axis.
 
     Args:

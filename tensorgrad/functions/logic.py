@@ -9,7 +9,7 @@ from ..core import Tensor
 from ..ops import discrete as ops
 from ..ops import elementwise
 from ..typing import ArrayLike
-from .inputs import as_tensor, operands
+from .inputs import as_tensor, both, operands
 
 # --- comparisons --------------------------------------------------------------------------------
 
@@ -20,8 +20,8 @@ def equal(a: ArrayLike, b: ArrayLike) -> Tensor:
     >>> equal([1, 2], [1, 3]).tolist()
     [True, False]
     """
-    if type(a) is not Tensor and type(b) is not Tensor:
-        a, b = operands(a, b)
+    if type(a) is not Tensor or type(b) is not Tensor:
+        a, b = both(a, b)
     return elementwise.equal.call(a, b)
 
 
@@ -31,8 +31,8 @@ def not_equal(a: ArrayLike, b: ArrayLike) -> Tensor:
     >>> not_equal([1, 2], [1, 3]).tolist()
     [False, True]
     """
-    if type(a) is not Tensor and type(b) is not Tensor:
-        a, b = operands(a, b)
+    if type(a) is not Tensor or type(b) is not Tensor:
+        a, b = both(a, b)
     return elementwise.not_equal.call(a, b)
 
 
@@ -119,8 +119,8 @@ def logical_and(a: ArrayLike, b: ArrayLike) -> Tensor:
     >>> logical_and([True, True], [True, False]).tolist()
     [True, False]
     """
-    if type(a) is not Tensor and type(b) is not Tensor:
-        a, b = operands(a, b)
+    if type(a) is not Tensor or type(b) is not Tensor:
+        a, b = both(a, b)
     return ops.logical_and.call(a, b)
 
 
@@ -130,8 +130,8 @@ def logical_or(a: ArrayLike, b: ArrayLike) -> Tensor:
     >>> logical_or([True, False], [False, False]).tolist()
     [True, False]
     """
-    if type(a) is not Tensor and type(b) is not Tensor:
-        a, b = operands(a, b)
+    if type(a) is not Tensor or type(b) is not Tensor:
+        a, b = both(a, b)
     return ops.logical_or.call(a, b)
 
 
@@ -141,8 +141,8 @@ def logical_xor(a: ArrayLike, b: ArrayLike) -> Tensor:
     >>> logical_xor([True, True], [True, False]).tolist()
     [False, True]
     """
-    if type(a) is not Tensor and type(b) is not Tensor:
-        a, b = operands(a, b)
+    if type(a) is not Tensor or type(b) is not Tensor:
+        a, b = both(a, b)
     return ops.logical_xor.call(a, b)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..backend import is_floating
 from ..core import Tensor
-from ..errors import ArgumentError
+from ..errors import ArgumentError, DTypeError
 from ..ops import machine as ops
 from ..settings import gate
 from ..typing import ArrayLike, Number
@@ -154,6 +154,8 @@ def nan_to_num(
     x = as_tensor(x)
     if not is_floating(x.dtype):
         return +x
+    if x.dtype.kind == "c":
+        raise DTypeError(f"nan_to_num: x holds {x.dtype}; take .real and .imag apart")
     largest = _largest(x.dtype)
     high = largest if posinf is None else posinf
     low = -largest if neginf is None else neginf

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 
-from ..backend import is_floating, is_half, namespace
+from ..backend import is_floating, is_half, make, namespace
 from ..core import Tensor
 from ..creation import asarray, owned
 from ..errors import ArgumentError, GraphError, IndexingError, ShapeError
@@ -139,7 +139,7 @@ def _pairs(name: str, value: Any, ndim: int) -> np.ndarray:
             )
         value = value.numpy()
     try:
-        made = np.asarray(value)
+        made = make(value, None, "numpy", np.dtype("float64"))
         made = made.reshape(()) if made.size == 1 else made
         return np.broadcast_to(made, (ndim, 2))
     except ValueError:

@@ -12,9 +12,9 @@ from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
-from ..backend import namespace
+from ..backend import make, namespace
 from ..core import Tensor
-from ..errors import ArgumentError, GraphError, ShapeError
+from ..errors import ArgumentError, DTypeError, GraphError, ShapeError
 from ..ops import elementwise as el
 from ..ops.gather import places, taken
 from ..ops.reduce import kept_shape, narrow, widened
@@ -111,7 +111,10 @@ def _parts(name: str, q: Any, most: float) -> Any:
     """q as an array of the host, between 0 and 1."""
     if isinstance(q, Tensor) and q.node is not None:
         raise GraphError(f"{name}: no gradient reaches q: give q.detach()")
-    found = np.asarray(q.numpy() if isinstance(q, Tensor) else q, dtype=np.float64) / most
+    given = make(q.numpy() if isinstance(q, Tensor) else q, None, "numpy", np.dtype("float64"))
+    if given.dtype.kind not in "iuf":
+        raise DTypeError(f"{name}: q is real numbers, not {given.dtype}")
+    found = given / most
     if found.size and not (found.min() >= 0 and found.max() <= 1):
         raise ArgumentError(f"{name}: q={q!r} must be from 0 to {most:g}")
     return found

@@ -243,6 +243,7 @@ def diff(
     x = as_tensor(x)
     if n < 0:
         raise ArgumentError(f"diff: n={n} is negative; 0 gives x itself")
+    axis = axis_of("diff", x, axis)
     ends = [e if e is None else as_tensor(e) for e in (prepend, x, append)]
     along = [e if e.ndim else broadcast_to(e, _one(x, axis)) for e in ends if e is not None]
     x = concatenate(along, axis) if len(along) > 1 else x

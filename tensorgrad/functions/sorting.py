@@ -17,8 +17,8 @@ from ..errors import ArgumentError, ShapeError
 from ..ops import sorting as ops
 from ..ops.gather import places, taken
 from ..ops.reduce import widened
-from ..settings import gate
-from ..typing import ArrayLike, Axis, Count, ValuesIndices
+from ..settings import gate, shown
+from ..typing import ArrayLike, Axis, Count, SortKind, ValuesIndices
 from .inputs import as_tensor, axis_of, operands
 from .shape import reshape
 
@@ -58,7 +58,7 @@ def _along(x: Tensor, order: Tensor, axis: int) -> Tensor:
 def sort(
     x: ArrayLike,
     axis: Axis = -1,
-    kind: str | None = None,
+    kind: SortKind = None,
     *,
     descending: bool = False,
     stable: bool = True,
@@ -84,7 +84,7 @@ def sort(
 def argsort(
     x: ArrayLike,
     axis: Axis = -1,
-    kind: str | None = None,
+    kind: SortKind = None,
     *,
     descending: bool = False,
     stable: bool = True,
@@ -114,9 +114,10 @@ def lexsort(keys: ArrayLike | Sequence[ArrayLike], axis: int = -1) -> Tensor:
     >>> lexsort(([1, 0, 2], [5, 5, 4])).tolist()
     [2, 1, 0]
     """
-    arrays = [as_tensor(key) for key in keys]  # type: ignore[union-attr]
+    several = isinstance(keys, (list, tuple)) or getattr(keys, "ndim", None)
+    arrays = [as_tensor(key) for key in keys] if several else []  # type: ignore[union-attr]
     if not arrays or not arrays[0].ndim:
-        raise ArgumentError(f"lexsort: {keys!r}: give a sequence of one array or more")
+        raise ArgumentError(f"lexsort: {shown(keys)}: give a sequence of one array or more")
     axis = axis_of("lexsort", arrays[0], axis)
     order = ops.argsort(arrays[0], axis=axis)
     for key in arrays[1:]:
@@ -223,7 +224,11 @@ def searchsorted(
     a = as_tensor(a).detach()
     if a.ndim != 1:
         raise ShapeError(f"searchsorted: x of shape {a.shape} must have one axis")
-    a = a if sorter is None else _along(a, beside(sorter, a), 0)
+    if sorter is not None:
+        order = beside(sorter, a)
+        if order.shape != a.shape or order.dtype.kind not in "iu":
+            raise ShapeError(f"searchsorted: sorter is {a.size} indices, got {order!r}")
+        a = _along(a, order, 0)
     return ops.searchsorted(a, beside(b, a).detach(), side=side)
 
 

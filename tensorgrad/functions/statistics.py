@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
-from ..backend import DEFAULT_DTYPE, is_floating, namespace
+from ..backend import DEFAULT_DTYPE, is_floating, make, namespace
 from ..core import Tensor
 from ..creation import beside, owned
 from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError
 from ..ops import elementwise as el
 from ..ops.gather import counts
 from ..ops.reduce import narrow, widened
-from ..settings import gate
-from ..typing import ArrayLike, Axes, DType, Natural
+from ..settings import Either, Nothing, Of, gate
+from ..typing import ArrayLike, Axes, Count, DType, Natural
 from .elementwise import clip
 from .inputs import as_tensor, axis_of, several
 from .products import matmul
@@ -227,8 +227,10 @@ def _edges(name: str, x: Tensor, bins: Any, limits: Any) -> Any:
     if isinstance(bins, Tensor):
         bins = bins.numpy()
     if not isinstance(bins, (str, int, np.integer)):
-        edges = np.asarray(bins)
-        if edges.ndim != 1 or (edges[1:] < edges[:-1]).any():
+        edges = make(bins, None, "numpy", np.dtype("float64"))
+        if edges.dtype.kind not in "iuf":
+            raise DTypeError(f"{name}: edges are real numbers, not {edges.dtype}")
+        if edges.ndim != 1 or not edges.size or (edges[1:] < edges[:-1]).any():
             raise ArgumentError(f"{name}: bins are a number, or edges that increase")
         return edges
     data = x.detach()
@@ -298,11 +300,16 @@ def histogram(
     return y, beside(floats, x)
 
 
+_LIST = Of((list, tuple), "a list with one for each axis")
+Bins: TypeAlias = Annotated["Sequence[Any]", _LIST]
+Ranges: TypeAlias = Annotated["Sequence[Any] | None", Either(_LIST, Nothing())]
+
+
 @gate
 def histogramdd(
     x: ArrayLike,
-    bins: int | Sequence[Any] = 10,
-    range: Sequence[Any] | None = None,
+    bins: Count | Bins = 10,
+    range: Ranges = None,
     density: bool | None = None,
     weights: ArrayLike | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -322,7 +329,7 @@ def histogramdd(
     if x.ndim != 2:
         raise ShapeError(f"histogramdd: points of shape {x.shape}: (n, d) is what it takes")
     d = x.shape[1]
-    each = [bins] * d if isinstance(bins, int) else list(bins)
+    each: list[Any] = [bins] * d if isinstance(bins, int) else list(bins)
     limits = [None] * d if range is None else list(range)
     if len(each) != d or len(limits) != d:
         raise ArgumentError(f"histogramdd: {len(each)} bins, {len(limits)} ranges for {d} axes")

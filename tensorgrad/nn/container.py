@@ -8,12 +8,14 @@ from typing import Annotated, Any, Generic, TypeAlias, overload
 from ..core import Tensor
 from ..errors import ArgumentError, GraphError, ShapeError
 from ..functions import concat
-from ..settings import Own
-from ..typing import ArrayLike, Outputs
+from ..functions.inputs import several
+from ..settings import Own, gate, listed, shown
+from ..typing import ArrayLike, Outputs, Shape
 from .module import Module, parts_of
 from .symbol import Symbol, symbolic
 
 Symbols: TypeAlias = Annotated["Symbol | Sequence[Symbol]", Own("what Input and layers give")]
+Parts: TypeAlias = Annotated["Sequence[Any]", Own("a list of tensors or symbols")]
 Step: TypeAlias = "Callable[..., Any] | Symbol"  # a layer, a function, or an Input
 
 
@@ -87,13 +89,14 @@ class InputLayer(Module):
         return f"{self.shape}"
 
 
-def Input(shape: int | tuple[int, ...]) -> Symbol:
+@gate
+def Input(shape: Shape) -> Symbol:
     """A symbolic input of a functional model; `shape` is that of one example.
 
     >>> Input((2,)).shape
     (None, 2)
     """
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    shape = several(shape)
     return Symbol((None, *shape), InputLayer(shape))
 
 
@@ -101,15 +104,29 @@ def Input(shape: int | tuple[int, ...]) -> Symbol:
 def concatenate(symbols: Sequence[Symbol], axis: int = -1) -> Symbol: ...
 @overload
 def concatenate(symbols: Sequence[ArrayLike], axis: int = -1) -> Tensor: ...
-def concatenate(symbols: Sequence[Any], axis: int = -1) -> Any:
+@gate
+def concatenate(symbols: Parts, axis: int = -1) -> Any:
     """Concatenate tensors, or symbols of a functional model, along an axis other than the batch.
 
     >>> concatenate([Input((2,)), Input((3,))]).shape
     (None, 5)
     """
+    if not listed(symbols):
+        raise ArgumentError(f"concatenate takes a list, got {shown(symbols)}")
     if not any(isinstance(s, Symbol) for s in symbols):
         return concat(symbols, axis=axis)
     return symbolic(lambda *xs: concat(xs, axis=axis), symbols)
+
+
+def _symbols(name: str, given: Any) -> list[Symbol]:
+    """One symbol, or several."""
+    found = [given] if isinstance(given, Symbol) else given
+    several = isinstance(found, (list, tuple)) and bool(found)
+    if not several or not all(isinstance(s, Symbol) for s in found):
+        raise ArgumentError(
+            f"Model: {name} are what Input and layers called on it give, got {shown(given)}"
+        )
+    return list(found)
 
 
 class Model(Module, Generic[Outputs]):
@@ -138,13 +155,7 @@ class Model(Module, Generic[Outputs]):
         self.single = isinstance(outputs, Symbol)
         # before the others, so that pickle meets each symbol after those it refers to
         self._order: list[Symbol] = []
-        self._inputs: list[Symbol] = [inputs] if isinstance(inputs, Symbol) else list(inputs)
-        self._outputs: list[Symbol] = [outputs] if isinstance(outputs, Symbol) else list(outputs)
-        for s in (*self._inputs, *self._outputs):
-            if not isinstance(s, Symbol):
-                raise ArgumentError(
-                    f"Model takes what Input and layers called on it give, got {s!r}"
-                )
+        self._inputs, self._outputs = _symbols("inputs", inputs), _symbols("outputs", outputs)
         self._order += self._sorted()
         makers = {id(s.maker): s.maker for s in self._order if isinstance(s.maker, Module)}
         self._layers = list(makers.values())

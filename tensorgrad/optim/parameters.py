@@ -8,6 +8,7 @@ from typing import Any
 
 from ..core import Leaf, Tensor
 from ..errors import ArgumentError, GraphError
+from ..settings import listed
 
 
 def groups_of(name: str, params: Any, known: Iterable[Tensor]) -> list[dict[str, Any]]:
@@ -18,7 +19,7 @@ def groups_of(name: str, params: Any, known: Iterable[Tensor]) -> list[dict[str,
     ArgumentError for what is no parameter, where there is none or all are frozen, and for those
     that stand in two groups, which of whose options would be theirs nobody knows.
     """
-    if not hasattr(params, "__iter__") or hasattr(params, "parameters"):
+    if not listed(params) or hasattr(params, "parameters"):
         raise ArgumentError(
             f"{name}: the first argument is a list of parameters, model.parameters(), and may be "
             f"left out: {name}(lr=0.01); got {params!r}"

@@ -9,9 +9,9 @@ from ..core import Tensor
 from ..creation import arange, asarray
 from ..errors import ArgumentError, ShapeError
 from ..functions import log, moveaxis
-from ..functions.inputs import several, whole
+from ..functions.inputs import several
 from ..randomness import Generator
-from ..settings import gate
+from ..settings import Whole, gate, take
 from ..typing import ArrayLike, Shape
 from .bits import Source, source
 from .continuous import gumbels
@@ -46,7 +46,11 @@ def permutation(
     >>> sorted(tg.random.permutation([[1, 2], [3, 4]]).tolist())
     [[1, 2], [3, 4]]
     """
-    made = arange(whole("permutation: x", x), backend=backend) if _is_number(x) else asarray(x)
+    made = (
+        arange(take("permutation", "x", Whole(), x), backend=backend)
+        if _is_number(x)
+        else asarray(x)
+    )
     rows = moveaxis(made, axis, 0)
     at, _ = source("permutation", {}, rows.shape[0], None, made.backend, generator)
     return moveaxis(rows[_order(at)], 0, axis)
@@ -98,7 +102,7 @@ def choice(
     >>> tg.random.choice([5.0, 7.0], size=3, p=[1.0, 0.0]).tolist()
     [5.0, 5.0, 5.0]
     """
-    made = arange(whole("choice: a", a), backend=backend) if _is_number(a) else asarray(a)
+    made = arange(take("choice", "a", Whole(), a), backend=backend) if _is_number(a) else asarray(a)
     rows = moveaxis(made, axis, 0)
     shape, n = () if size is None else several(size), rows.shape[0]
     count, home = math.prod(shape), made.backend

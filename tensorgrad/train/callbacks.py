@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ArgumentError, suggest
 from ..kernels.interrupts import uninterrupted
-from ..settings import gate
+from ..settings import gate, listed
 from ..typing import Natural, NonNegative
 from ..words import NAMES
 
@@ -128,7 +128,7 @@ def checked(callbacks: Any) -> list[Any]:
     the hooks, and for hooks with another signature."""
     if callbacks is None:
         return []
-    several = hasattr(callbacks, "__iter__") and not isinstance(callbacks, (Callback, type))
+    several = listed(callbacks) and not isinstance(callbacks, (Callback, type))
     found = list(callbacks) if several else [callbacks]
     for c in found:
         if isinstance(c, type) or not all(hasattr(c, hook) for hook in HOOKS):

@@ -18,7 +18,7 @@ from ..backend import BY_TYPE, default, is_floating, namespace
 from ..core import Tensor
 from ..data.loader import DataLoader, arrays_of
 from ..errors import ArgumentError, DTypeError, GraphError, ShapeError
-from ..settings import Own, gate
+from ..settings import Own, gate, listed, shown
 from ..switches import evaluating, in_mode, restoring
 from ..typing import ArrayLike, Count, Natural
 from . import metrics as metric_table
@@ -112,7 +112,9 @@ def compile(
     graphed: bool | Literal["auto"],
 ) -> Any:
     """Set the model's plan for training. Names are resolved now, so misspelt ones raise here."""
-    several = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics or ()
+    several = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics
+    if not listed(several := () if several is None else several):
+        raise ArgumentError(f"compile: metrics are names or functions, got {shown(metrics)}")
     loss = losses.get(loss)
     named: dict[str, Any] = {}
     for m in several:

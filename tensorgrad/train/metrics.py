@@ -13,10 +13,12 @@ from .. import losses
 from ..backend import namespace
 from ..core import Tensor
 from ..errors import ArgumentError, ShapeError, suggest
+from ..settings import gate
 
 Metric: TypeAlias = "str | Callable[..., Any]"  # by name, or a function of prediction and target
 
 
+@gate
 def accuracy(prediction: Tensor, target: Tensor) -> Any:
     """The fraction of correct predictions.
 
@@ -30,6 +32,7 @@ def accuracy(prediction: Tensor, target: Tensor) -> Any:
     return _accuracy(prediction, target, 0.5)
 
 
+@gate
 def accuracy_from_logits(prediction: Tensor, target: Tensor) -> Any:
     """`accuracy`, where a single column holds logits: their threshold is 0.
 

@@ -1,0 +1,309 @@
+"""Every public function and constructor, called with each argument replaced by values that it does
+not expect. Run as a program, `python -m tests.attack.settings_calls FILE SHARE`, it writes to the
+file what came of each call, under a limit of memory and time; of the values every SHAREth, in
+turn."""
+
+import inspect
+import json
+import resource
+import signal
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+import tensorgrad as tg
+from tensorgrad import data, losses, nn, optim
+from tensorgrad.settings import kinds_of
+from tensorgrad.train import callbacks, loop, metrics
+
+from ..vocabulary import ROWS
+
+SECONDS, MEMORY = 2, 2 * 2**30
+
+VALUES = {
+    "None": lambda: None,
+    "nan": lambda: float("nan"),
+    "inf": lambda: float("inf"),
+    "-1": lambda: -1,
+    "0": lambda: 0,
+    "0.5": lambda: 0.5,
+    "10**20": lambda: 10**20,
+    "2**70": lambda: 2**70,
+    "text": lambda: "abc",
+    "complex": lambda: 1 + 2j,
+    "[]": lambda: [],
+    "{}": lambda: {},
+    "object": object,
+    "masked": lambda: np.ma.masked_array([1.0, 2.0], [False, True]),
+    "masked number": lambda: np.ma.masked,
+    "function": lambda: lambda *args, **options: None,
+    "long list": lambda: [0] * 1_000,
+    "True": lambda: True,
+    "object array": lambda: np.array([None, "a"], object),
+    "np.int64": lambda: np.int64(1),
+    "np.float32": lambda: np.float32(0.5),
+    "np.complex64": lambda: np.complex64(1 + 2j),
+    "0-d": lambda: np.array(1),
+    "leaf": lambda: tg.tensor(1.0, requires_grad=True),
+}
+
+X = np.linspace(0.1, 0.9, 6).reshape(2, 3)
+IMAGES = np.ones((1, 2, 4, 4))
+LABELS = np.array([0, 1])
+
+
+def _model():
+    return nn.Sequential(nn.Dense(1, 3)).compile("sgd", "mse")
+
+
+def _symbols():
+    x = nn.Input((3,))
+    return {"inputs": x, "outputs": nn.Dense(1)(x)}
+
+
+# What a call is made of where neither the vocabulary nor the table of ops says it. A function makes
+# them anew for each call.
+CALLS = {
+    **{f"schedules.{n}": {"lr": 0.1} for n in ("constant", "step_decay", "exponential", "cosine")},
+    "schedules.step_decay": {"lr": 0.1, "every": 2},
+    "schedules.exponential": {"lr": 0.1, "factor": 0.5},
+    "schedules.cosine": {"lr": 0.1, "steps": 2},
+    "schedules.warmup": {"steps": 2, "after": optim.schedules.constant(0.1)},
+    "data.DataLoader": {"data": X},
+    "callbacks.EarlyStopping": {},
+    "metrics.accuracy": lambda: {"prediction": tg.tensor(X), "target": tg.tensor(LABELS)},
+    "metrics.accuracy_from_logits": lambda: {
+        "prediction": tg.tensor(X),
+        "target": tg.tensor(LABELS),
+    },
+    "loop.fit": lambda: {"model": _model(), "x": X, "y": X[:, :1], "verbose": 0},
+    "loop.evaluate": lambda: {"model": _model(), "x": X, "y": X[:, :1]},
+    "loop.predict": lambda: {"model": _model(), "x": X},
+    "loop.compile": lambda: {
+        "model": _model(),
+        "optimizer": "sgd",
+        "loss": "mse",
+        "metrics": (),
+        "graphed": "auto",
+    },
+    **{f"losses.{f.__name__}": {"prediction": X, "target": X} for f in losses.LOSSES.values()},
+    "losses.cross_entropy": {"prediction": X, "target": LABELS},
+    "optim.SGD": {},
+    "optim.Adam": {},
+    "optim.AdamW": {},
+    "optim.LossScale": {},
+    "optim.Optimizer": {},
+    "nn.Dense": {"units": 2, "in_features": 3},
+    "nn.Linear": {"in_features": 3, "out_features": 2},
+    "nn.Conv2d": {"filters": 2, "kernel_size": 3, "in_channels": 2},
+    "nn.Embedding": {"count": 3, "features": 2},
+    "nn.GroupNorm": {"groups": 1, "channels": 2},
+    "nn.BatchNorm": {"features": 3},
+    "nn.LayerNorm": {"features": 3},
+    "nn.RMSNorm": {"features": 3},
+    "nn.MultiHeadAttention": {"heads": 2, "width": 4},
+    "nn.TransformerBlock": {"heads": 2, "width": 4},
+    "nn.PositionalEmbedding": {"length": 4, "width": 2},
+    "nn.LSTM": {"units": 2, "in_features": 3},
+    "nn.GRU": {"units": 2, "in_features": 3},
+    "nn.SimpleRNN": {"units": 2, "in_features": 3},
+    "nn.Model": _symbols,
+    "nn.Parameter": {"data": X},
+    "nn.Buffer": {"data": X},
+    "nn.Input": {"shape": (3,)},
+    "nn.concatenate": {"symbols": [X, X]},
+    "tg.zeta": {"s": 2.0},
+    "tg.polygamma": {"n": 1, "x": X},
+    "tg.multigammaln": {"x": X + 3, "p": 2},
+    "tg.polar": {"abs": X, "angle": X},
+    "tg.complex": {"real": X, "imag": X},
+    "tg.one_hot": {"x": LABELS},
+    "fft.fftfreq": {"n": 4},
+    "fft.rfftfreq": {"n": 4},
+    "optim.get": {"optimizer": "sgd"},
+    **{f"tg.bitwise_{n}": {"a": LABELS, "b": LABELS} for n in ("and", "or", "xor")},
+    **{f"tg.{n}_shift": {"a": LABELS, "b": LABELS} for n in ("left", "right")},
+    **{f"tg.bitwise_{n}_shift": {"a": LABELS, "b": LABELS} for n in ("left", "right")},
+    **{f"tg.{n}": {"x": LABELS} for n in ("invert", "bitwise_invert")},
+    "linalg.vecdot": {"x1": X, "x2": X},
+    "tg.lcm": {"a": LABELS, "b": LABELS},
+    "tg.gcd": {"a": LABELS, "b": LABELS},
+    **{f"linalg.{n}": {"a": np.eye(2)} for n in ("cholesky", "eigh", "eigvalsh")},
+    "tg.seed": {"value": 1},
+    "tg.tensor": {"value": X},
+    "tg.asarray": {"value": X},
+    "tg.zeros": {"shape": 2},
+    "tg.ones": {"shape": 2},
+    "tg.full": {"shape": 2, "value": 1.0},
+    "tg.full_like": {"x": X, "value": 1.0},
+    "tg.arange": {"start": 3},
+    "tg.linspace": {"start": 0.0, "stop": 1.0},
+    "tg.eye": {"n": 2},
+    "tg.rand": {},
+    "tg.randn": {},
+    "tg.grad": {"f": abs},
+    "tg.dropout": {"x": X},
+    "tg.reshape": {"x": X, "shape": (3, 2)},
+    "tg.transpose": {"x": X},
+    "tg.moveaxis": {"x": X, "source": 0, "destination": 1},
+    "tg.swapaxes": {"x": X, "axis1": 0, "axis2": 1},
+    "tg.expand_dims": {"x": X, "axis": 0},
+    "tg.broadcast_to": {"x": X, "shape": (2, 3)},
+    "tg.concatenate": {"arrays": [X, X]},
+    "tg.stack": {"arrays": [X, X]},
+    "tg.split": {"x": X, "indices_or_sections": 3, "axis": 1},
+    "tg.array_split": {"x": X, "indices_or_sections": 3, "axis": 1},
+    "tg.pad": {"x": X, "pad_width": 1},
+    "tg.conv2d": {"x": IMAGES, "w": np.ones((2, 2, 3, 3))},
+    "tg.max_pool2d": {"x": IMAGES, "size": 2},
+    "tg.avg_pool2d": {"x": IMAGES, "size": 2},
+    "tg.batch_norm": {"x": X},
+    "tg.group_norm": {"x": X, "groups": 1},
+    "tg.layer_norm": {"x": X},
+    "tg.rms_norm": {"x": X},
+    "tg.channel_affine": {"x": X, "scale": X[0], "shift": X[0]},
+    "tg.dense": {"x": X, "w": X.T},
+    "tg.matmul": {"a": X, "b": X.T},
+    "tg.embedding": {"weight": X, "ids": LABELS},
+    "tg.scaled_dot_product_attention": {"q": X, "k": X, "v": X},
+    "tg.where": {"condition": X > 0.5, "a": X, "b": X},
+    "tg.lstm": {
+        "x": np.ones((1, 2, 3)),
+        "h0": None,
+        "c0": None,
+        "w": np.ones((3, 8)),
+        "u": np.ones((2, 8)),
+    },
+    "tg.gru": {"x": np.ones((1, 2, 3)), "h0": None, "w": np.ones((3, 6)), "u": np.ones((2, 6))},
+    "tg.rnn": {"x": np.ones((1, 2, 3)), "h0": None, "w": np.ones((3, 2)), "u": np.ones((2, 2))},
+}
+ELSEWHERE = ("tensorgrad.autograd", "tensorgrad.testing", "tensorgrad.errors")  # of functions
+
+FORMS = {  # whose arguments are not replaced one by one
+    "load_digits": "takes seconds",
+    "einsum": "*operands",
+    "meshgrid": "*arrays",
+    "Tensor": "made by tg.tensor",
+    "checkpoint": "a function and what it takes",
+    "from_dlpack": "a protocol",
+    "use_kernels": "a mode of the process, checked when it is entered",
+    "set_tf32": "a mode of the process",
+    "set_backend": "a mode of the process",
+    "concat": "concatenate",
+    "Parameter": "nn.Parameter",
+}
+
+
+def targets():
+    """{name: function or class} of all that has settings."""
+    found = {}
+
+    def add(where, module, names):
+        for name in names:
+            made = getattr(module, name)
+            home = getattr(made, "__module__", "")
+            plain = inspect.isfunction(made) or inspect.isfunction(getattr(made, "__init__", None))
+            if (
+                plain
+                and home.startswith("tensorgrad")
+                and home not in ELSEWHERE
+                and name not in FORMS
+            ):
+                found[f"{where}.{name}"] = made
+
+    add("tg", tg, tg.__all__)
+    for name in ("nn", "optim", "fft", "linalg"):
+        add(name, getattr(tg, name), getattr(tg, name).__all__)
+    add("schedules", optim.schedules, ("constant", "step_decay", "exponential", "cosine", "warmup"))
+    add("data", data, data.__all__)
+    add("callbacks", callbacks, ["EarlyStopping"])
+    add("metrics", metrics, ["accuracy", "accuracy_from_logits"])
+    add("loop", loop, ["fit", "evaluate", "predict", "compile"])
+    add("losses", losses, sorted({f.__name__ for f in losses.LOSSES.values()}))
+    return found
+
+
+def kinds(target):
+    """{parameter: kind} of a function or a constructor."""
+    return kinds_of(target.__init__ if inspect.isclass(target) else target)
+
+
+def arguments():
+    """{name: () -> the arguments of a good call}."""
+    found = {}
+    functions = targets()
+    for name, target in functions.items():
+        names = list(kinds(target)) if not inspect.isclass(target) else []
+        short = name.removeprefix("tg.")
+        rows = [r for r in ROWS if r.name == short]
+        row = next((r for r in rows if r.call is None), None)
+        if name in CALLS:
+            made = CALLS[name]
+            found[name] = made if callable(made) else lambda made=made: dict(made)
+        elif row is not None and len(row.arrays) <= len(names):
+            given = dict(zip(names, row.arrays, strict=False)) | row.options
+            found[name] = lambda given=given: dict(given)
+        elif names and set(names) <= {"x", "a", "b"} | {n for n in names if _optional(target, n)}:
+            given = {n: X for n in names if not _optional(target, n)}
+            found[name] = lambda given=given: dict(given)
+        elif inspect.isclass(target) and not _required(target):
+            found[name] = dict
+        elif rows or name.removeprefix("tg.") in losses.LOSSES:
+            found[name] = None  # a call form with a *, or that of another entry
+    return found
+
+
+def _optional(target, name):
+    return inspect.signature(target).parameters[name].default is not inspect.Parameter.empty
+
+
+def _required(target):
+    parameters = inspect.signature(target.__init__).parameters.values()
+    plain = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    return [p.name for p in plain if p.default is p.empty and p.name != "self"]
+
+
+def out_of_time(*_):
+    raise TimeoutError(f"more than {SECONDS} s")
+
+
+def outcome(target, given):
+    """What came of a call: `accepted`, the name of an error of ours and its text, or `foreign`."""
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    try:
+        target(**given)
+        return "accepted", ""
+    except tg.TensorgradError as error:
+        return type(error).__name__, str(error)
+    except BaseException as error:
+        return "foreign", f"{type(error).__name__}: {error}"[:200]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def main():
+    warnings.simplefilter("ignore")
+    signal.signal(signal.SIGALRM, out_of_time)
+    functions, calls = targets(), arguments()
+    results: dict = {"bases": {}, "calls": [], "none": sorted(set(functions) - set(calls))}
+    calls = {name: make for name, make in calls.items() if make is not None}
+    for name, make in calls.items():
+        results["bases"][name] = outcome(functions[name], make())
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
+    share, values, turn = int(sys.argv[2]), list(VALUES.items()), 0
+    for name, make in calls.items():
+        for parameter in kinds(functions[name]):
+            turn += 1
+            for value, build in values[turn % share :: share]:
+                print(name, parameter, value, file=sys.stderr, flush=True)
+                given = make() | {parameter: build()}
+                results["calls"].append([name, parameter, value, *outcome(functions[name], given)])
+    with open(sys.argv[1], "w") as file:
+        json.dump(results, file)
+
+
+if __name__ == "__main__":
+    main()
