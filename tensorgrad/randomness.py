@@ -181,6 +181,7 @@ def get_state() -> dict[str, Any]:
     return current().get_state()
 
 
+@gate
 def set_state(state: dict[str, Any]) -> None:
     """Go back to where this thread's generator was at `get_state`.
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..backend import dtype_of
 from ..core import Tensor
 from ..creation import asarray
-from ..errors import ArgumentError, DTypeError
+from ..errors import ArgumentError, DTypeError, ShapeError
 from ..functions import argmax, concat, exp, floor, log, maximum, minimum, moveaxis, where
 from ..functions.inputs import several
 from ..randomness import Generator
@@ -278,6 +278,8 @@ def multinomial(
     [10, 10, 10]
     """
     chances = asarray(p).detach().astype("float64")
+    if not chances.ndim or not chances.shape[-1]:
+        raise ShapeError(f"multinomial: p of shape {chances.shape} must have an axis of chances")
     chances = chances / chances.sum(axis=-1, keepdims=True)
     shape = chances.shape[:-1] if size is None else several(size)
     parts = [chances[..., i] for i in range(chances.shape[-1])]
