@@ -20,7 +20,7 @@ from .errors import (
     tried_twice,
 )
 from .randomness import host_generator
-from .settings import Several, Whole, gate, take
+from .settings import Several, Truth, Whole, gate, take
 from .switches import switches
 from .typing import ArrayLike, DType, Element, Natural, Number, Shape
 
@@ -49,7 +49,7 @@ def asarray(
     """
     backend = device if backend is None else backend
     if copy is not None:
-        return _copied(value, dtype, backend, copy)
+        return _copied(value, dtype, backend, take("asarray", "copy", Truth(), copy))
     if isinstance(value, Tensor):
         if dtype is None and backend is None:
             return value

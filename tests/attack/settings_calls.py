@@ -145,11 +145,12 @@ CALLS = {
     "tg.asarray": {"value": X},
     "tg.zeros": {"shape": 2},
     "tg.ones": {"shape": 2},
-    "tg.full": {"shape": 2, "value": 1.0},
-    "tg.full_like": {"x": X, "value": 1.0},
+    "tg.empty": {"shape": 2},
+    "tg.full": {"shape": 2, "fill_value": 1.0},
+    "tg.full_like": {"x": X, "fill_value": 1.0},
     "tg.arange": {"start": 3},
     "tg.linspace": {"start": 0.0, "stop": 1.0},
-    "tg.eye": {"n": 2},
+    "tg.eye": {"n_rows": 2},
     "tg.rand": {},
     "tg.randn": {},
     "tg.grad": {"f": abs},
@@ -188,7 +189,9 @@ CALLS = {
     "tg.gru": {"x": np.ones((1, 2, 3)), "h0": None, "w": np.ones((3, 6)), "u": np.ones((2, 6))},
     "tg.rnn": {"x": np.ones((1, 2, 3)), "h0": None, "w": np.ones((3, 2)), "u": np.ones((2, 2))},
 }
-ELSEWHERE = ("tensorgrad.autograd", "tensorgrad.testing", "tensorgrad.errors")  # of functions
+ELSEWHERE = tuple(  # what takes functions, and what takes dtypes alone
+    f"tensorgrad.{name}" for name in ("autograd", "testing", "errors", "dtypes")
+)
 
 FORMS = {  # whose arguments are not replaced one by one
     "load_digits": "takes seconds",
