@@ -9,7 +9,7 @@ import itertools
 import math
 import pkgutil
 import re
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,6 +50,7 @@ def constants(dtype):
 # --- the functions of the table, ours and PyTorch's ---------------------------------------------
 
 
+@cache
 def ours():
     losses = "huber mean_squared_error mean_absolute_error binary_cross_entropy".split()
     losses += ["binary_cross_entropy_with_logits"]
@@ -101,6 +102,7 @@ def _recur(f, x, gates, **options):
     return f(x[:, None, None], *states, ones, ones, **options)[0].reshape(-1)
 
 
+@cache
 def theirs():
     F = torch.nn.functional
     same = "abs sign floor ceil trunc round square exp expm1 log log1p sin cos tanh sigmoid sqrt"
