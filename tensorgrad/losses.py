@@ -83,9 +83,7 @@ def huber(
     [0.125, 2.5]
     """
     p, t = _pair("huber", prediction, target)
-    error = p - t
-    near = elementwise.clip(error, -delta, delta)
-    return _reduced(near * (error - 0.5 * near), reduction)
+    return _reduced(loss.huber(p, t, delta=delta), reduction)
 
 
 @gate

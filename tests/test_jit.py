@@ -1,11 +1,14 @@
 """What the compiled loops stand on: Numba only when needed, its thread pool, formulas."""
 
+import importlib
 import os
+import pkgutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from tensorgrad.kernels import cpu
 from tensorgrad.kernels.cpu import jit, scalars
 
 RUN = """
@@ -37,6 +40,17 @@ def python(code, *args, **env):
 def test_small_arrays_run_without_numba():
     assert python("run(); print('numba' in sys.modules)", 100) == "False"
     assert python("run(); print('numba' in sys.modules)", 9000) == "True"
+
+
+def test_loops_of_one_name_are_one():
+    """Machine code is kept by the names of loop and formulas: others of these would get it, too."""
+    for module in pkgutil.iter_modules(cpu.__path__):
+        importlib.import_module(f"{cpu.__name__}.{module.name}")
+    found = {}
+    for loop in jit.loops:
+        formulas = [cell.cell_contents for cell in loop.function.__closure__ or ()]
+        key = loop.function.__module__, loop.name
+        assert found.setdefault(key, formulas) == formulas, key
 
 
 def test_an_error_in_a_loop_is_raised():

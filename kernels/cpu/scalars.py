@@ -171,7 +171,8 @@ def elu(x, alpha):
 
 @scalar
 def elu_grad(g, x, alpha):
-    return g * alpha * exp(x) if x <= type(x)(0) else g
+    slope = g * alpha * exp(x)  # of NaN, g
+    return slope if x <= type(x)(0) else g
 
 
 @scalar

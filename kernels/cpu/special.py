@@ -75,7 +75,7 @@ def _gelu_64(x):
 
 
 @scalar(float32=_gelu_32, float64=_gelu_64)
-def gelu(x):
+def gelu_erf_(x):
     """x times the normal distribution function."""
     return x * 0.5 * math.erfc(x * -math.sqrt(0.5))
 
@@ -94,15 +94,15 @@ def _slope_64(x):
 
 @scalar(float32=_slope_32, float64=_slope_64)
 def slope(x):
-    """The derivative of `gelu`."""
+    """The derivative of `gelu_erf_`."""
     return 0.5 * math.erfc(x * -math.sqrt(0.5)) + x * math.exp(-0.5 * x * x) / math.sqrt(
         2 * math.pi
     )
 
 
 @scalar
-def gelu_grad_(g, x):
-    """g times the derivative of `gelu`."""
+def gelu_erf_grad_(g, x):
+    """g times that derivative."""
     return g * slope(x)
 
 
@@ -125,7 +125,7 @@ def lgamma_(x):
 
 
 _erf, _erfc, _ndtr, _lgamma = unary(erf_), unary(erfc_), unary(ndtr_), unary(lgamma_)
-_gelu, _gelu_grad = unary(gelu), binary(gelu_grad_)
+_gelu, _gelu_grad = unary(gelu_erf_), binary(gelu_erf_grad_)
 
 
 @accepts(min_size=SMALL)

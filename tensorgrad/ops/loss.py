@@ -4,7 +4,7 @@ import numpy as np
 
 from ..backend import namespace
 from ..core import op
-from .elementwise import equal, log, maximum, sigmoid, where
+from .elementwise import clip, equal, log, maximum, sigmoid, where
 from .reduce import log_softmax, narrow, softmax, widened
 from .samples import calls, draw, integers
 from .shape import expand_dims
@@ -118,6 +118,24 @@ def binary_cross_entropy_with_logits(x, t):
     """binary_cross_entropy(sigmoid(x), t) for logits x, exact for large ones."""
     xp = namespace(x)
     return xp.maximum(x, 0) - x * t + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+@op(
+    x=lambda g, x, t, delta: g * clip(x - t, -delta, delta),
+    t=lambda g, x, t, delta: g * clip(t - x, -delta, delta),
+    samples=calls(
+        lambda: (draw((4, 3)), draw((4, 3), seed=1), {"delta": 1.0}),
+        lambda: (draw(()), draw((), seed=1), {"delta": 0.5}),
+        lambda: (draw((0, 1)), draw((0, 1)), {"delta": 1.0}),
+    ),
+    kind="map",
+    precision="single",
+)
+def huber(x, t, *, delta):
+    """d^2 / 2 for d = x - t where |d| <= delta, else delta (|d| - delta / 2) (Huber 1964)."""
+    error = x - t
+    near = clip.ref(error, -delta, delta)
+    return near * (error - 0.5 * near)
 
 
 @op(

@@ -156,22 +156,24 @@ def var(x, *, axis=None, keepdims=False, ddof=0):
 
 def _std_grad(g, x, y, axis, keepdims, ddof):
     """(x - mean) / (std * (n - ddof)); 0 where all are equal, and the root has a corner."""
-    centred = x - mean(x, axis=axis, keepdims=True)
-    freedom = _count(x.shape, axis) - ddof
+    wide_x, freedom = widened(x), _count(x.shape, axis) - ddof
     scale = 1.0 / freedom if freedom > 0 else math.nan
-    y = where(equal(y, 0), math.inf, y)
-    return spread(g * scale, x.shape, axis, keepdims) * (
-        centred / spread(y, x.shape, axis, keepdims)
-    )
+    slope = widened(g) * scale / where(equal(y, 0), math.inf, widened(y))
+    centred = wide_x - mean(wide_x, axis=axis, keepdims=True)
+    return narrow(spread(slope, x.shape, axis, keepdims) * centred, x)
 
 
 @op(x=_std_grad, samples=var.samples, precision="single")
 def std(x, *, axis=None, keepdims=False, ddof=0):
-    """Standard deviation over the axes, the root of `var`; exactly 0 of equal numbers, though their
-    mean may be rounded: that of what they differ by is not."""
-    wide_x = widened(x)
+    """Standard deviation over the axes, the root of `var`: exactly 0 of equal numbers, though their
+    mean may be rounded (the corrected two-pass algorithm, Chan et al. 1983)."""
+    xp, wide_x = namespace(x), widened(x)
     centred = wide_x - wide_x.mean(axis=axis, keepdims=True)
-    return narrow(centred.std(axis=axis, keepdims=keepdims, ddof=ddof), x)
+    total = centred.sum(axis=axis, keepdims=keepdims)  # of roundings
+    centred *= centred
+    n = x.size // max(1, total.size)
+    squares = centred.sum(axis=axis, keepdims=keepdims) - total * total / max(1, n)
+    return narrow(xp.sqrt(xp.maximum(squares, 0) / max(0, n - ddof)), x)
 
 
 def _before(x):

@@ -149,6 +149,9 @@ ORACLES = {
     "layer_norm": _layer_norm,
     "softmax_cross_entropy": _cross_entropy,
     "binary_cross_entropy": lambda p, t: -(t * _tiny_log(p) + (1 - t) * _tiny_log(1 - p)),
+    "huber": lambda x, t, delta: np.where(
+        abs(x - t) <= delta, (x - t) ** 2 / 2, delta * (abs(x - t) - delta / 2)
+    ),
     "binary_cross_entropy_with_logits": lambda x, t: np.logaddexp(0, x) - x * t,
     "mean_squared_error": lambda x, t: np.mean(np.square(x - t)),
     "random_bits": lambda state, size: _philox(int(state[0]), int(state[1]), size),
