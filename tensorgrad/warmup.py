@@ -17,8 +17,8 @@ _FLOAT64 = ("hyper", "by")  # inputs of optimizers, in any dtype of the paramete
 
 
 def warmup(dtypes: tuple[str, ...] = ("float32",)) -> str:
-    """Run every CPU kernel on the samples of its op, with its single-threaded loop and its parallel
-    one, so that Numba compiles and caches both; cached ones are only loaded. Returns a summary."""
+    """Run every CPU kernel on the samples of its op, whole and in tiles, so that Numba compiles and
+    caches all loops; cached ones are only loaded. Returns a summary."""
     from tqdm import tqdm
 
     jit = importlib.import_module("tensorgrad.kernels.cpu.jit")
@@ -34,7 +34,7 @@ def warmup(dtypes: tuple[str, ...] = ("float32",)) -> str:
         for op, dtype in bar:
             bar.set_postfix_str(f"{op.name} {dtype}")
             _run(op, dtype)
-            with warm.on_all_threads():
+            with warm.in_tiles():
                 _run(op, dtype)
     seconds = time.perf_counter() - begin
     kept = f"cached in {place}" if (place := cache.folder()) else "but no folder can keep them"

@@ -38,6 +38,7 @@ HELPERS = {
     "panels",
     "products",
     "scalars",
+    "share",
     "vector_copy",
     "warm",
     "device",
@@ -195,7 +196,7 @@ def test_formulas_of_a_float32_stay_float32():
     """An untyped constant would promote the loop to float64: right results, at half the speed."""
     from tensorgrad.kernels.cpu import jit, scalars
 
-    numba = jit._numba()
+    numba = jit.numba()
     for name, formula in vars(scalars).items():
         if name in OPS:
             compiled = numba.njit(formula)

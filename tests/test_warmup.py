@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from tensorgrad.kernels.cpu import jit, matmul, warm
+from tensorgrad.kernels.cpu import matmul, warm
 
 PROGRAM = """
 import sys, pathlib
@@ -41,7 +41,7 @@ def test_nothing_is_left_to_compile(tmp_path):
 
 
 def test_sizes_are_put_back():
-    before = [loop.parallel_from for loop in jit.loops], matmul.TILED
-    with warm.on_all_threads():
-        assert not any(loop.parallel_from for loop in jit.loops)
-    assert ([loop.parallel_from for loop in jit.loops], matmul.TILED) == before
+    before = matmul.TILED
+    with warm.in_tiles():
+        assert matmul.TILED == 0
+    assert before == matmul.TILED

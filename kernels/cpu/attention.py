@@ -16,7 +16,7 @@ from ..accept import accepts
 from ..shapes import attention_fits, attention_grad_fits
 from . import blas
 from . import scalars as s
-from .jit import extension, jit, prange
+from .jit import jit, prange
 
 # Multiplications for the scores. (4, 4, 16, 16) takes as long here as in the reference's calls,
 # (8, 8, 32, 16) half as long forward and a third backward (2-core AVX-512 server).
@@ -42,12 +42,12 @@ def _finite(x):
 
 
 @jit(parallel=True, reassociate=True)
-def _attention(q, k, v, mask, y, lse, kind, masked, scale, causal):
+def _attention(q, k, v, mask, y, lse, kind, masked, scale, causal, share):
     heads, rows = q.shape[2], q.shape[3]
     blocks = (rows + ROWS - 1) // ROWS
     tasks = q.shape[1] * heads * blocks
     parts = min(tasks, _PARTS)
-    for part in prange(parts):
+    for part in prange(parts, share):
         m, n = min(ROWS, rows), min(KEYS, k.shape[3])
         scores, extremes = np.empty((m, n), q.dtype), np.empty((2, m), q.dtype)
         sums = np.empty((m, v.shape[4]), q.dtype)
@@ -60,6 +60,7 @@ def _attention(q, k, v, mask, y, lse, kind, masked, scale, causal):
             _block(arrays, results, scratch, masked, scale, causal, i0)
 
 
+@s.scalar
 def _block(arrays, results, scratch, masked, scale, causal, first):
     """Some rows of one head, from row `first` on."""
     (q, k, v, mask), (y, lse) = arrays, results
@@ -101,10 +102,10 @@ def _block(arrays, results, scratch, masked, scale, causal, first):
 
 
 @jit(parallel=True, reassociate=True)
-def _attention_grad(g, q, k, v, mask, y, lse, gq, gk, gv, masked, scale, causal, needs):
+def _attention_grad(g, q, k, v, mask, y, lse, gq, gk, gv, masked, scale, causal, needs, share):
     heads, rows, tasks = q.shape[2], q.shape[3], q.shape[1] * q.shape[2]
     parts = min(tasks, _PARTS)
-    for part in prange(parts):
+    for part in prange(parts, share):
         m, n = min(ROWS, rows), min(KEYS, k.shape[3])
         blocks, along = np.empty((2, m, n), q.dtype), np.empty(m, q.dtype)
         for task in range(part, tasks, parts):
@@ -116,6 +117,7 @@ def _attention_grad(g, q, k, v, mask, y, lse, gq, gk, gv, masked, scale, causal,
             _head_grad(of_rows, arrays, results, scratch, masked, scale, causal, needs)
 
 
+@s.scalar
 def _head_grad(of_rows, arrays, results, scratch, masked, scale, causal, needs):
     """One head: gradients of keys and values accumulate here, block after block, in order."""
     (g, q, y, lse), (k, v, mask) = of_rows, arrays
@@ -160,13 +162,6 @@ def _head_grad(of_rows, arrays, results, scratch, masked, scale, causal, needs):
                 blas.gemm(gsj, kj, gqi, 1 if j0 else 0)
             if needs[1]:
                 blas.gemm(gsj.T, qi, gk[j0 : j0 + n], 1)
-
-
-@extension
-def _register(numba):
-    # Functions of their own: compiled within the parallel loop they would take twice as long.
-    numba.extending.register_jitable(_block)
-    numba.extending.register_jitable(_head_grad)
 
 
 def _heads(x, writeable=False):

@@ -33,12 +33,12 @@ def _forward(formula: Callable) -> Callable:
     channels and places, rows of a panel), flat from the second axis on."""
 
     @jit(parallel=True)
-    def loop(y, x, w, b, plan, phase, down, across):
+    def loop(y, x, w, b, plan, phase, down, across, share):
         many, tile, groups, (height, width), stride, padding, (oh, ow), beyond, reach, phases = plan
         n, c, out, count = x.shape[0], x.shape[1] // groups, y.shape[1] // groups, phase.size
         pitch, tiles = ow + beyond[1], (oh + tile - 1) // tile
         starts = np.arange(height)
-        for t in prange((n + many - 1) // many * tiles):
+        for t in prange((n + many - 1) // many * tiles, share):
             first, top = t // tiles * many, t % tiles * tile
             last, rows = min(n, first + many), min(tile, oh - top)
             own = (rows + beyond[0]) * pitch  # numbers of one image in a phase
@@ -121,13 +121,13 @@ def _backward(formula: Callable) -> Callable:
     """
 
     @jit(parallel=True, reassociate=True)
-    def loop(gx, gw, gb, g, y, x, w, plan, phase, down, across, order, ends):
+    def loop(gx, gw, gb, g, y, x, w, plan, phase, down, across, order, ends, share):
         many, tile, groups, shape, stride, padding, (oh, ow), beyond, reach, phases = plan
         n, c, out, width = g.shape[0], x.shape[1] // groups, g.shape[1] // groups, shape[1]
         pitch, tiles, parts = ow + beyond[1], (oh + tile - 1) // tile, gb.shape[0]
         blocks, lanes = (n + many - 1) // many, width // VECTORS
         margin = reach[0] * pitch + reach[1]
-        for part in prange(parts):
+        for part in prange(parts, share):
             gb[part] = 0
             if gw.size:
                 gw[part] = 0

@@ -25,8 +25,8 @@ def unary(formula: Callable) -> Callable:
     """A loop that maps the scalar formula over `x`, `p` being its further parameters."""
 
     @jit(parallel_from=PARALLEL)
-    def loop(x, y, p):
-        for i in prange(x.size):
+    def loop(x, y, p, share):
+        for i in prange(x.size, share):
             y[i] = formula(x[i], *p)
 
     return loop
@@ -36,8 +36,8 @@ def binary(formula: Callable) -> Callable:
     """A loop that maps the scalar formula over two arrays of one shape."""
 
     @jit(parallel_from=PARALLEL)
-    def loop(a, b, y, p):
-        for i in prange(a.size):
+    def loop(a, b, y, p, share):
+        for i in prange(a.size, share):
             y[i] = formula(a[i], b[i], *p)
 
     return loop
@@ -47,8 +47,8 @@ def turned(formula: Callable) -> Callable:
     """A loop that maps the scalar formula over a number on the left, broadcast, and `x`."""
 
     @jit(parallel_from=PARALLEL)
-    def loop(x, y, p):
-        for i in prange(x.size):
+    def loop(x, y, p, share):
+        for i in prange(x.size, share):
             y[i] = formula(p[0], x[i])
 
     return loop
@@ -70,14 +70,14 @@ def _pairs(formula: Callable) -> Callable:
     both, right, left = binary(formula), unary(formula), turned(formula)
 
     @jit(parallel_from=PARALLEL)
-    def row_right(x, row, y):
-        for i in prange(x.shape[0]):
+    def row_right(x, row, y, share):
+        for i in prange(x.shape[0], share):
             for j in range(x.shape[1]):
                 y[i, j] = formula(x[i, j], row[j])
 
     @jit(parallel_from=PARALLEL)
-    def row_left(x, row, y):
-        for i in prange(x.shape[0]):
+    def row_left(x, row, y, share):
+        for i in prange(x.shape[0], share):
             for j in range(x.shape[1]):
                 y[i, j] = formula(row[j], x[i, j])
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from ..accept import accepts
 from ..shapes import flat_rows, ids_fit, ids_grad_fit
-from .jit import jit, prange
+from .jit import jit, leads, prange
+from .loss import outside
 
 SMALL = 1 << 12
 PARALLEL = 1 << 15
@@ -14,17 +15,14 @@ _TASKS = 64
 
 
 @jit(parallel_from=PARALLEL)
-def _gather(y, weight, ids):
+def _gather(y, weight, ids, share):
     """The result is the first argument, whose size decides whether all threads run."""
-    outside = 0
-    for i in prange(y.shape[0]):
+    for i in prange(y.shape[0], share):
         row = ids[i]
         if 0 <= row < weight.shape[0]:
             for j in range(y.shape[1]):
                 y[i, j] = weight[row, j]
-        else:
-            outside += 1
-    return outside
+    return outside(ids, weight.shape[0]) if leads(share) else 0
 
 
 @jit
@@ -50,11 +48,11 @@ def _sorted(ids, starts, order):
 
 
 @jit(parallel_from=PARALLEL)
-def _sum_rows(out, g, starts, order):
+def _sum_rows(out, g, starts, order, share):
     """Each row of the table is summed by one task, in the order of the ids, and written once. (With
     a block of columns a task, rows were read in pieces: 15 instead of 4 ms for 32768 ids of 256.)
     Frequent ids are often neighbours, so tasks take every _TASKS-th row."""
-    for task in prange(_TASKS):
+    for task in prange(_TASKS, share):
         for row in range(task, out.shape[0], _TASKS):
             for j in range(out.shape[1]):
                 out[row, j] = 0

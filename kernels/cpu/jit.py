@@ -21,9 +21,10 @@ from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from ..interrupts import uninterrupted
-from . import cache, forks
+from . import cache, forks, share
+from .share import leads, prange
 
-prange = range  # numba.prange once Numba runs; kernels take the name from here
+__all__ = ["leads", "prange"]  # kernels take both from here
 
 _FLAGS: dict[str, Any] = {
     # Division by zero gives inf as in NumPy. Python's checks stop vectorisation: tanh of 64K
@@ -36,17 +37,13 @@ _FLAGS: dict[str, Any] = {
 _CONTRACT = frozenset({"contract"})
 # Sums may also be split into several running sums, which vector instructions need.
 _REASSOCIATE = frozenset({"contract", "reassoc", "nsz"})
-# Only `prange` runs on several threads. Numba would make such loops of array expressions and of
-# assignments like a[:] = 0, too, each of which it takes a tenth of a second to compile.
-_OTHERS = ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion")
-_LOOPS_ONLY = {"prange": True, **dict.fromkeys(_OTHERS, False)}
 
 _lock = threading.RLock()
-loops: list[Jitted] = []
+_widest = share.ONE  # the share of a large loop: ALL once there is a pool
 _forked = _held = False
 _FORKED = """a forked process runs its loops on one thread and compiles those that it does not find,
 which may take seconds; processes of multiprocessing.get_context("spawn") need not"""
-_extensions: list[Callable[[ModuleType], object]] = []  # run once Numba is there
+_extensions: list[Callable[[ModuleType], object]] = [share.register]  # run once Numba is there
 
 
 class Jitted:
@@ -58,34 +55,29 @@ class Jitted:
         self.parallel_from, self.reassociate = parallel_from, reassociate
         self.__doc__ = function.__doc__
         self._compiled: dict[Any, Callable] = {}
-        loops.append(self)
 
     def __call__(self, *args):
         first = args[0]
-        wide = self.parallel_from is not None and first.size >= self.parallel_from
-        key = (first.dtype, wide)
-        run = self._compiled.get(key)
-        return run(*args) if run is not None else self._first_call(key, args)
+        if self.parallel_from is not None:
+            args = *args, _widest if first.size >= self.parallel_from else share.ONE
+        run = self._compiled.get(first.dtype)
+        return run(*args) if run is not None else self._first_call(first.dtype, args)
 
-    def _first_call(self, key: tuple, args: tuple) -> Any:
+    def _first_call(self, dtype: Any, args: tuple) -> Any:
         """Compile or load, and run."""
-        dtype, wide = key
         with _lock, uninterrupted():
-            parallel = wide and pool().layer is not None
-            name = f"{self.name}-{dtype}" + ("-parallel" if parallel else "")
-            run = self._compile(name, parallel)
+            pool()  # the code calls it
+            name = f"{self.name}-{dtype}"
+            run = self._compile(name)
             with _announced(name):
                 result = run(*args)
-            self._compiled[key] = run
+            self._compiled[dtype] = run
             return result
 
-    def _compile(self, name: str, parallel: bool) -> Callable:
-        numba, globe = _numba(), self.function.__globals__
-        if "prange" in globe:
-            globe["prange"] = numba.prange
+    def _compile(self, name: str) -> Callable:
         fast = set(_REASSOCIATE if self.reassociate else _CONTRACT)
-        function, loops = _named(self.function, name), _LOOPS_ONLY if parallel else False
-        run = numba.njit(parallel=loops, fastmath=fast, **_FLAGS)(function)
+        function = _named(self.function, name)
+        run = numba().njit(fastmath=fast, **_FLAGS)(function)
         run._cache = cache.Kept(function, name)
         return run
 
@@ -100,7 +92,7 @@ def _named(f: Callable, name: str) -> Callable:
 def c_function(function: Callable, signature: Any, name: str) -> Any:
     """Compile a function, or load it, as one that C could call at its `address`: machine code of
     many loops then calls a single copy of it."""
-    _numba()
+    numba()
     from numba.core.ccallback import CFunc  # which `numba.cfunc` makes and compiles at once
 
     function, options = _named(function, name), {"fastmath": set(_CONTRACT), **_FLAGS}
@@ -129,8 +121,9 @@ def jit(
 
     The loop's first argument is an array; what its closure holds are formulas. From
     `parallel_from` numbers in that array on (`parallel`: always) `prange` runs on all threads;
-    below that, and where there is no TBB, on one. `reassociate` lets sums be taken in another
-    order (one that depends on the shape alone).
+    below that, and where there is no TBB, on one. Such a loop has a last parameter `share`
+    (share.py), which callers do not give. `reassociate` lets sums be taken in another order (one
+    that depends on the shape alone).
     """
     parallel_from = 0 if parallel else parallel_from
     if function is None:
@@ -165,8 +158,8 @@ def extension(register: Callable[[ModuleType], object]) -> Callable:
     """Call the decorated function with Numba, once that is imported, before anything compiles."""
     with _lock:
         _extensions.append(register)
-        if _numba.cache_info().currsize:
-            _extend(_numba())
+        if numba.cache_info().currsize:
+            _extend(numba())
     return register
 
 
@@ -184,21 +177,18 @@ def _chooser(by_dtype: dict[str, Callable]) -> Callable:
 
 
 @functools.cache
-def _numba() -> ModuleType:
+def numba() -> ModuleType:
     """Numba, imported with as many threads as asked for and the scalars made known to it."""
-    late = "numba" in sys.modules
     n = threads_asked()
-    if n and not late:  # Numba reads it on import, and complains if it changes afterwards
+    if n and "numba" not in sys.modules:  # which complains if it changes afterwards
         os.environ.setdefault("NUMBA_NUM_THREADS", str(n))
     with uninterrupted():
         try:
-            import numba
+            module = importlib.import_module("numba")
         except Exception as error:  # of another NumPy, without its LLVM, ...
             raise ImportError(f"Numba cannot be imported: {error}") from error
-        if n and late:  # its pool may have started: mask the threads above n, for this thread
-            numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))
-        _extend(numba)
-    return numba
+        _extend(module)
+    return module
 
 
 def threads_asked() -> int | None:
@@ -237,12 +227,11 @@ def _in_forked_child() -> None:
     """A forked child has none of the pool's threads, and TBB does not always notice: when the
     parent's are slow to leave, a parallel loop in the child waits for them for ever. So loops run
     serially there; processes that are spawned have a pool of their own."""
-    global _lock, _forked
+    global _lock, _forked, _widest
     forks.unmute()
     _lock, _forked = threading.RLock(), True
     pool.cache_clear()
-    for loop in loops:
-        loop._compiled = {key: run for key, run in loop._compiled.items() if not key[1]}
+    _widest = share.ONE
 
 
 if hasattr(os, "register_at_fork"):
@@ -253,6 +242,23 @@ if hasattr(os, "register_at_fork"):
 
 @functools.cache
 def pool() -> Pool:
+    """Choose and start Numba's thread pool, and let compiled loops find it."""
+    global _widest
+    chosen = _chosen_pool()
+    if chosen.layer is None:
+        share.disconnect()
+        return chosen
+    n = threads_asked()
+    importlib.import_module("numba.np.ufunc.parallel")._launch_threads()
+    if n and n < numba().get_num_threads():  # Numba was imported before: for this thread
+        numba().set_num_threads(n)
+    library = importlib.import_module(f"numba.np.ufunc.{chosen.layer}pool")
+    share.connect(library.parallel_for, library.get_num_threads)
+    _widest = share.ALL
+    return chosen
+
+
+def _chosen_pool() -> Pool:
     """Make TBB Numba's thread pool.
 
     Never the workqueue, which aborts the process when two user threads meet in it, and OpenMP
@@ -261,11 +267,11 @@ def pool() -> Pool:
     """
     if _forked:
         return Pool(None, "a forked child: spawn processes to have threads in them")
-    numba = _numba()
-    asked = numba.config.THREADING_LAYER
+    config = numba().config
+    asked = config.THREADING_LAYER
     try:
-        running = numba.threading_layer()
-    except ValueError:  # none yet: ours to choose
+        running = numba().threading_layer()
+    except ValueError:  # none yet: ours to choose, before anything starts one
         running = None
     if running is not None:
         usable = running == "tbb" or (running == "omp" and asked == "omp")
@@ -279,7 +285,7 @@ def pool() -> Pool:
         importlib.import_module("numba.np.ufunc.tbbpool")
     except ImportError as error:
         return Pool(None, f"no TBB ({error}): pip install tbb")
-    numba.config.THREADING_LAYER = "tbb"
+    config.THREADING_LAYER = "tbb"
     return Pool("tbb", place or "the loader's own")
 
 
@@ -322,7 +328,7 @@ def _announced(name: str) -> Iterator[None]:
 
 def threads() -> int:
     """How many threads parallel loops run on."""
-    return _numba().get_num_threads() if pool().layer else 1
+    return numba().get_num_threads() if pool().layer else 1
 
 
 def threading_layer() -> str | None:
@@ -333,7 +339,7 @@ def threading_layer() -> str | None:
 def why_not() -> str | None:
     """Why nothing can be compiled here, or None."""
     try:
-        _numba()
+        numba()
     except ImportError as error:
         return str(error)
     return None
@@ -343,7 +349,7 @@ def describe() -> dict[str, str]:
     """What the CPU kernels run on, for `python -m tensorgrad doctor`."""
     layer, reason = pool()
     return {
-        "numba": _numba().__version__,
+        "numba": numba().__version__,
         "threads": str(threads()),
         "threading layer": f"{layer or 'none, loops run serially'} ({reason})",
         "cache": cache.describe(),

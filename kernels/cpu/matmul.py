@@ -54,10 +54,10 @@ def tile(shape, down, across, t):
 
 
 @jit.jit(parallel=True)
-def _products(c, a, turn_a, b, turn_b, down, across):
+def _products(c, a, turn_a, b, turn_b, down, across, share):
     """c[i] = a[i] @ b[i] for stacks of matrices, each transposed where its flag says so."""
     per, zero = down * across, c.dtype.type(0)
-    for t in prange(c.shape[0] * per):
+    for t in prange(c.shape[0] * per, share):
         i = t // per
         top, bottom, left, right = tile(c.shape[1:], down, across, t % per)
         part = c[i, top:bottom, left:right]
@@ -110,8 +110,8 @@ def _activated(formula: Callable) -> Callable:
     """z = formula(z + b), row by row in place."""
 
     @jit.jit(parallel_from=PARALLEL)
-    def loop(z, b):
-        for i in prange(z.shape[0]):
+    def loop(z, b, share):
+        for i in prange(z.shape[0], share):
             for j in range(z.shape[1]):
                 z[i, j] = formula(z[i, j] + b[j])
 
@@ -122,8 +122,8 @@ def _tiled(formula: Callable) -> Callable:
     """z = formula(x @ w + b)."""
 
     @jit.jit(parallel=True)
-    def loop(z, x, w, b, down, across):
-        for t in prange(down * across):
+    def loop(z, x, w, b, down, across, share):
+        for t in prange(down * across, share):
             top, bottom, left, right = tile(z.shape, down, across, t)
             blas.gemm(x[top:bottom], w[:, left:right], z[top:bottom, left:right], z.dtype.type(0))
             for i in range(top, bottom):
@@ -137,8 +137,8 @@ def _activated_beside(formula: Callable) -> Callable:
     """z = z + b and y = formula(z)."""
 
     @jit.jit(parallel_from=PARALLEL)
-    def loop(z, b, y):
-        for i in prange(z.shape[0]):
+    def loop(z, b, y, share):
+        for i in prange(z.shape[0], share):
             for j in range(z.shape[1]):
                 v = z[i, j] + b[j]
                 z[i, j] = v
@@ -151,9 +151,9 @@ def _graded(formula: Callable) -> Callable:
     """gz = formula(g, y), and row c of `sums` is the partial sum over its c-th part of the rows."""
 
     @jit.jit(parallel_from=PARALLEL)
-    def loop(g, y, gz, sums):
+    def loop(g, y, gz, sums, share):
         rows, parts = g.shape[0], sums.shape[0]
-        for c in prange(parts):
+        for c in prange(parts, share):
             for j in range(g.shape[1]):
                 sums[c, j] = 0
             for i in range(c * rows // parts, (c + 1) * rows // parts):
@@ -166,10 +166,10 @@ def _graded(formula: Callable) -> Callable:
 
 
 @jit.jit(parallel=True)
-def _both(gx, gw, gz, x, w, down_x, across_x, down_w, across_w):
+def _both(gx, gw, gz, x, w, down_x, across_x, down_w, across_w, share):
     """gx = gz @ w.T and gw = x.T @ gz, in one parallel loop."""
     first, zero = down_x * across_x, gx.dtype.type(0)
-    for t in prange(first + down_w * across_w):
+    for t in prange(first + down_w * across_w, share):
         if t < first:
             top, bottom, left, right = tile(gx.shape, down_x, across_x, t)
             blas.gemm(gz[top:bottom], w[left:right].T, gx[top:bottom, left:right], zero)

@@ -23,7 +23,7 @@ from ..shapes import (
     norm_grad_fits,
     rms_grad_fits,
 )
-from .jit import jit, prange
+from .jit import jit, leads, prange
 
 # 16x64 float32 take 3.1 us here and 11 in the reference's calls, their gradients 5.2 and 29
 # (2-core AVX-512 server). The size spares small programs the import of Numba.
@@ -52,10 +52,10 @@ def _needed(grads, needs):
 
 
 @jit(parallel_from=PARALLEL, reassociate=True)
-def _rows(x, weight, bias, y, mean, rstd, eps, centre):
+def _rows(x, weight, bias, y, mean, rstd, eps, centre, share):
     """Row i is scaled by row i % groups of the weights (groups, elements of a row)."""
     n, groups = x.dtype.type(x.shape[1]), weight.shape[0]
-    for i in prange(x.shape[0]):
+    for i in prange(x.shape[0], share):
         k, mu, total = i % groups, x.dtype.type(0), x.dtype.type(0)
         if centre:
             for j in range(x.shape[1]):
@@ -71,12 +71,12 @@ def _rows(x, weight, bias, y, mean, rstd, eps, centre):
 
 
 @jit(parallel_from=PARALLEL, reassociate=True)
-def _rows_grad(g, x, weight, mean, rstd, gx, gweight, gbias, sums, centre):
+def _rows_grad(g, x, weight, mean, rstd, gx, gweight, gbias, sums, centre, share):
     """`sums` (2, parts, groups, elements of a row) holds the partial sums of each part of the rows.
     gweight (groups, channels of a group) and gbias are sums of it over each channel's columns."""
     groups, parts, rows, n = weight.shape[0], sums.shape[1], g.shape[0], g.shape[1]
     per = g.dtype.type(1) / g.dtype.type(n)
-    for c in prange(parts):
+    for c in prange(parts, share):
         for k in range(groups):
             for j in range(n):
                 sums[0, c, k, j] = 0
@@ -97,6 +97,8 @@ def _rows_grad(g, x, weight, mean, rstd, gx, gweight, gbias, sums, centre):
             for j in range(n):
                 normal = (x[i, j] - mu) * r
                 gx[i, j] = r * (gx[i, j] - total - normal * along)
+    if not leads(share):
+        return
     for c in range(1, parts):
         for k in range(groups):
             for j in range(n):
@@ -176,12 +178,12 @@ def group_norm_grad(g, x, weight, mean, rstd, *, needs):
 
 
 @jit(parallel_from=PARALLEL, reassociate=True)
-def _batch_norm(x, weight, bias, y, mean, rstd, means, eps):
+def _batch_norm(x, weight, bias, y, mean, rstd, means, eps, share):
     """The variance is that within images plus that of their means, so that one pass over memory
     computes it. `means` (channels, images) is scratch memory."""
     images, n = x.shape[0], x.dtype.type(x.shape[2])
     count = x.dtype.type(images) * n
-    for c in prange(x.shape[1]):
+    for c in prange(x.shape[1], share):
         sums, squares = x.dtype.type(0), x.dtype.type(0)
         for i in range(images):
             total = x.dtype.type(0)
@@ -206,10 +208,10 @@ def _batch_norm(x, weight, bias, y, mean, rstd, means, eps):
 
 
 @jit(parallel_from=PARALLEL, reassociate=True)
-def _batch_norm_grad(g, x, weight, mean, rstd, gx, gweight, gbias):
+def _batch_norm_grad(g, x, weight, mean, rstd, gx, gweight, gbias, share):
     images, n = g.shape[0], g.shape[2]
     per = g.dtype.type(1) / (g.dtype.type(images) * g.dtype.type(n))
-    for c in prange(g.shape[1]):
+    for c in prange(g.shape[1], share):
         total, along, mu, r = g.dtype.type(0), g.dtype.type(0), mean[c], rstd[c]
         for i in range(images):
             for j in range(n):
@@ -226,12 +228,12 @@ def _batch_norm_grad(g, x, weight, mean, rstd, gx, gweight, gbias):
 
 
 @jit(parallel_from=PARALLEL, reassociate=True)
-def _columns(x, weight, bias, y, mean, rstd, sums, wide, eps):
+def _columns(x, weight, bias, y, mean, rstd, sums, wide, eps, share):
     """x is (batch, all elements of an example): neighbouring columns belong to a channel. Each part
     of the rows sums its columns, and their squared deviations from its own mean; `sums` (2, parts,
     columns) and `wide` (3, columns) are scratch memory."""
     parts, rows, columns, n = sums.shape[1], x.shape[0], x.shape[1], x.shape[1] // weight.size
-    for c in prange(parts):
+    for c in prange(parts, share):
         start, end = c * rows // parts, (c + 1) * rows // parts
         for j in range(columns):
             sums[0, c, j] = 0
@@ -244,40 +246,42 @@ def _columns(x, weight, bias, y, mean, rstd, sums, wide, eps):
             for j in range(columns):
                 centred = x[i, j] - sums[0, c, j] * per
                 sums[1, c, j] += centred * centred
-    for c in range(1, parts):  # merges variances (Chan et al. 1979)
-        before, end = x.dtype.type(c * rows // parts), x.dtype.type((c + 1) * rows // parts)
-        per, size = x.dtype.type(1) / before, end - before
-        share, own = before * size / end, x.dtype.type(1) / size
-        for j in range(columns):
-            apart = sums[0, c, j] * own - sums[0, 0, j] * per
-            sums[1, 0, j] += sums[1, c, j] + apart * apart * share
-            sums[0, 0, j] += sums[0, c, j]
-    height, count = x.dtype.type(rows), x.dtype.type(rows) * x.dtype.type(n)
-    for k in range(weight.size):
-        total, squares = x.dtype.type(0), x.dtype.type(0)
-        for j in range(k * n, (k + 1) * n):
-            total += sums[0, 0, j]
-        mu = total / count
-        for j in range(k * n, (k + 1) * n):
-            apart = sums[0, 0, j] / height - mu
-            squares += sums[1, 0, j] + height * apart * apart
-        r = x.dtype.type(1) / np.sqrt(squares / count + eps)
-        mean[k], rstd[k] = mu, r
-        for j in range(k * n, (k + 1) * n):
-            wide[0, j], wide[1, j], wide[2, j] = mu, r * weight[k], bias[k]
-    for i in prange(rows):
+    if leads(share):
+        for c in range(1, parts):  # merges variances (Chan et al. 1979)
+            before, end = x.dtype.type(c * rows // parts), x.dtype.type((c + 1) * rows // parts)
+            per, size = x.dtype.type(1) / before, end - before
+            ratio, own = before * size / end, x.dtype.type(1) / size
+            for j in range(columns):
+                apart = sums[0, c, j] * own - sums[0, 0, j] * per
+                sums[1, 0, j] += sums[1, c, j] + apart * apart * ratio
+                sums[0, 0, j] += sums[0, c, j]
+        height, count = x.dtype.type(rows), x.dtype.type(rows) * x.dtype.type(n)
+        for k in range(weight.size):
+            total, squares = x.dtype.type(0), x.dtype.type(0)
+            for j in range(k * n, (k + 1) * n):
+                total += sums[0, 0, j]
+            mu = total / count
+            for j in range(k * n, (k + 1) * n):
+                apart = sums[0, 0, j] / height - mu
+                squares += sums[1, 0, j] + height * apart * apart
+            r = x.dtype.type(1) / np.sqrt(squares / count + eps)
+            mean[k], rstd[k] = mu, r
+            for j in range(k * n, (k + 1) * n):
+                wide[0, j], wide[1, j], wide[2, j] = mu, r * weight[k], bias[k]
+    for i in prange(rows, share):
         for j in range(columns):
             y[i, j] = (x[i, j] - wide[0, j]) * wide[1, j] + wide[2, j]
 
 
 @jit(parallel_from=PARALLEL, reassociate=True)
-def _columns_grad(g, x, weight, mean, rstd, gx, gweight, gbias, sums, wide):
+def _columns_grad(g, x, weight, mean, rstd, gx, gweight, gbias, sums, wide, share):
     """The same for the gradients; `wide` (4, columns)."""
     parts, rows, columns, n = sums.shape[1], g.shape[0], g.shape[1], g.shape[1] // weight.size
-    for k in range(weight.size):
-        for j in range(k * n, (k + 1) * n):
-            wide[0, j], wide[1, j] = mean[k], rstd[k] * weight[k]
-    for c in prange(parts):
+    if leads(share):
+        for k in range(weight.size):
+            for j in range(k * n, (k + 1) * n):
+                wide[0, j], wide[1, j] = mean[k], rstd[k] * weight[k]
+    for c in prange(parts, share):
         for j in range(columns):
             sums[0, c, j] = 0
             sums[1, c, j] = 0
@@ -285,21 +289,22 @@ def _columns_grad(g, x, weight, mean, rstd, gx, gweight, gbias, sums, wide):
             for j in range(columns):
                 sums[0, c, j] += g[i, j]
                 sums[1, c, j] += g[i, j] * (x[i, j] - wide[0, j])
-    for c in range(1, parts):
-        for j in range(columns):
-            sums[0, 0, j] += sums[0, c, j]
-            sums[1, 0, j] += sums[1, c, j]
-    per = g.dtype.type(1) / (g.dtype.type(rows) * g.dtype.type(n))
-    for k in range(weight.size):
-        total, along = g.dtype.type(0), g.dtype.type(0)
-        for j in range(k * n, (k + 1) * n):
-            total += sums[0, 0, j]
-            along += sums[1, 0, j]
-        gweight[k], gbias[k] = along * rstd[k], total
-        total, along = total * per, along * rstd[k] * rstd[k] * per
-        for j in range(k * n, (k + 1) * n):
-            wide[2, j], wide[3, j] = total, along
-    for i in prange(rows):
+    if leads(share):
+        for c in range(1, parts):
+            for j in range(columns):
+                sums[0, 0, j] += sums[0, c, j]
+                sums[1, 0, j] += sums[1, c, j]
+        per = g.dtype.type(1) / (g.dtype.type(rows) * g.dtype.type(n))
+        for k in range(weight.size):
+            total, along = g.dtype.type(0), g.dtype.type(0)
+            for j in range(k * n, (k + 1) * n):
+                total += sums[0, 0, j]
+                along += sums[1, 0, j]
+            gweight[k], gbias[k] = along * rstd[k], total
+            total, along = total * per, along * rstd[k] * rstd[k] * per
+            for j in range(k * n, (k + 1) * n):
+                wide[2, j], wide[3, j] = total, along
+    for i in prange(rows, share):
         for j in range(columns):
             centred = x[i, j] - wide[0, j]
             gx[i, j] = wide[1, j] * (g[i, j] - wide[2, j] - centred * wide[3, j])
@@ -350,17 +355,17 @@ def _scratch(x, wide):
 
 
 @jit(parallel_from=PARALLEL)
-def _rows_affine(x, scale, shift, y):
+def _rows_affine(x, scale, shift, y, share):
     """A row is one image of one channel."""
-    for i in prange(x.shape[0]):
+    for i in prange(x.shape[0], share):
         a, b = scale[i % scale.size], shift[i % scale.size]
         for j in range(x.shape[1]):
             y[i, j] = x[i, j] * a + b
 
 
 @jit(parallel_from=PARALLEL)
-def _columns_affine(x, scale, shift, y):
-    for i in prange(x.shape[0]):
+def _columns_affine(x, scale, shift, y, share):
+    for i in prange(x.shape[0], share):
         for j in range(x.shape[1]):
             y[i, j] = x[i, j] * scale[j] + shift[j]
 

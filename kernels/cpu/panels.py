@@ -66,10 +66,10 @@ def multiply(a, b, c):
 
 
 @jit.jit(parallel=True)
-def _across(c, a, first, b, width):
+def _across(c, a, first, b, width, share):
     """c += a[:, first:].T @ b, panel by panel of c; the last may be narrower in b."""
     high, n = c.shape[0], b.shape[1]
-    for p in prange(c.shape[1] // width):
+    for p in prange(c.shape[1] // width, share):
         left = p * width
         columns = min(width, n - left)
         room = np.zeros(DEEP * width + 64 // a.itemsize, a.dtype)

@@ -47,10 +47,10 @@ def _row_of_pairs(a, b, at, width, largest, where, corners):
 
 
 @jit(parallel_from=PARALLEL)
-def _max_pool(x, y, where, g):
+def _max_pool(x, y, where, g, share):
     (kh, kw, sh, sw, ph, pw), (planes, height, width) = g, x.shape
     pairs = kh == kw == sh == sw == 2 and ph == pw == 0
-    for part in prange((planes + 15) // 16):
+    for part in prange((planes + 15) // 16, share):
         corners = np.empty(y.shape[2], np.int32)
         for c in range(part * 16, min(planes, part * 16 + 16)):
             for i in range(y.shape[1]):
@@ -65,24 +65,24 @@ def _max_pool(x, y, where, g):
 
 
 @jit(parallel_from=PARALLEL)
-def _gather(x, where, y):
-    for c in prange(x.shape[0]):
+def _gather(x, where, y, share):
+    for c in prange(x.shape[0], share):
         for i in range(where.shape[1]):
             y[c, i] = x[c, where[c, i]]
 
 
 @jit(parallel_from=PARALLEL)
-def _scatter(y, where, x):
-    for c in prange(y.shape[0]):
+def _scatter(y, where, x, share):
+    for c in prange(y.shape[0], share):
         y[c] = 0
         for i in range(where.shape[1]):
             y[c, where[c, i]] += x[c, i]
 
 
 @jit(parallel_from=PARALLEL)
-def _avg_pool(x, y, g, share):
+def _avg_pool(x, y, g, part, share):
     kh, kw, sh, sw, ph, pw = g
-    for c in prange(y.shape[0]):
+    for c in prange(y.shape[0], share):
         for i in range(y.shape[1]):
             top, bottom = max(0, i * sh - ph), min(x.shape[1], i * sh - ph + kh)
             for j in range(y.shape[2]):
@@ -90,18 +90,18 @@ def _avg_pool(x, y, g, share):
                 for v in range(top, bottom):
                     for h in range(max(0, j * sw - pw), min(x.shape[2], j * sw - pw + kw)):
                         total += x[c, v, h]
-                y[c, i, j] = total * share
+                y[c, i, j] = total * part
 
 
 @jit(parallel_from=PARALLEL)
-def _spread(y, x, g, share):
+def _spread(y, x, g, part, share):
     kh, kw, sh, sw, ph, pw = g
-    for c in prange(y.shape[0]):
+    for c in prange(y.shape[0], share):
         y[c] = 0
         for i in range(x.shape[1]):
             top, bottom = max(0, i * sh - ph), min(y.shape[1], i * sh - ph + kh)
             for j in range(x.shape[2]):
-                value = x[c, i, j] * share
+                value = x[c, i, j] * part
                 for v in range(top, bottom):
                     for h in range(max(0, j * sw - pw), min(y.shape[2], j * sw - pw + kw)):
                         y[c, v, h] += value
@@ -142,8 +142,8 @@ def scatter_places(x, where, *, size):
 def avg_pool2d(x, *, size, stride=None, padding=(0, 0)):
     stride = size if stride is None else stride
     y = empty((*x.shape[:2], *extent(x.shape[2:], size, stride, padding)), x.dtype)
-    share = x.dtype.type(1 / (size[0] * size[1]))
-    _avg_pool(_planes(x), _planes(y), (*size, *stride, *padding), share)
+    part = x.dtype.type(1 / (size[0] * size[1]))
+    _avg_pool(_planes(x), _planes(y), (*size, *stride, *padding), part)
     return y
 
 
@@ -151,6 +151,6 @@ def avg_pool2d(x, *, size, stride=None, padding=(0, 0)):
 def avg_pool2d_grad(x, *, plane, size, stride, padding):
     stride = size if stride is None else stride
     y = empty((*x.shape[:2], *plane), x.dtype)
-    share = x.dtype.type(1 / (size[0] * size[1]))
-    _spread(_planes(y), _planes(x), (*size, *stride, *padding), share)
+    part = x.dtype.type(1 / (size[0] * size[1]))
+    _spread(_planes(y), _planes(x), (*size, *stride, *padding), part)
     return y

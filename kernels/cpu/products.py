@@ -41,8 +41,7 @@ def signature(dtype: Any, place: Any) -> Any:
 def compiled(dtype: np.dtype) -> Any:
     """The product of a dtype, compiled once and called by its address: a copy in every loop that
     multiplies would take seconds to compile in each of them."""
-    from numba import types
-
+    types = jit.numba().types
     kind = signature(dtype, types.CPointer(getattr(types, dtype.name)))
     return jit.c_function(_product(dtype.type), kind, f"product-{dtype}")
 
@@ -118,13 +117,15 @@ def _product(number: Any) -> Callable:
                             lines = strips[(i - low) // ROWS, :deep].T[::1, ::1]
                         target = sums = c[i : min(m, i + ROWS), left : left + columns]
                         inside = full and i < whole  # the tile lies in c, not over its edge
-                        if not inside:
-                            edge[:] = number(0)
+                        if not inside:  # sums go on from those before, as they do in c itself
+                            for y in range(target.shape[0]):
+                                for j in range(columns):
+                                    edge[y, j] = target[y, j]
                             sums = edge[::1, ::1]
                         multiply(lines, panel[None], sums)
                         if not inside:
                             for y in range(target.shape[0]):
                                 for j in range(columns):
-                                    target[y, j] += edge[y, j]
+                                    target[y, j] = edge[y, j]
 
     return run

@@ -38,9 +38,9 @@ def philox(key, block):
 
 
 @jit(parallel_from=PARALLEL)
-def _bits(words, key, first):
+def _bits(words, key, first, share):
     n = words.size
-    for i in prange((n + 3) // 4):
+    for i in prange((n + 3) // 4, share):
         block = philox(key, np.uint64(first + np.uint64(i)))
         for k in range(4):
             if 4 * i + k < n:
@@ -48,9 +48,9 @@ def _bits(words, key, first):
 
 
 @jit(parallel_from=PARALLEL)
-def _dropout(x, y, key, first, threshold, scale):
+def _dropout(x, y, key, first, threshold, scale, share):
     n = x.size
-    for i in prange((n + 3) // 4):
+    for i in prange((n + 3) // 4, share):
         block = philox(key, np.uint64(first + np.uint64(i)))
         for k in range(4):
             if 4 * i + k < n:

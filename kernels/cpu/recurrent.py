@@ -154,10 +154,10 @@ def _forward(row):
     """The loop over a sequence of the layer with that row."""
 
     @jit.jit(parallel=True)
-    def loop(x, h0, c0, w, u, b, bu, y, gates, noted, two, block):
+    def loop(x, h0, c0, w, u, b, bu, y, gates, noted, two, block, share):
         n, t, features = x.shape
         hidden = h0.shape[1]
-        for k in prange((n + block - 1) // block):
+        for k in prange((n + block - 1) // block, share):
             top, bottom = k * block, min(n, (k + 1) * block)
             high = (bottom - top + ROWS - 1) // ROWS * ROWS
             xs = np.zeros((high, features + _PADDED), x.dtype)
@@ -188,10 +188,10 @@ def _backward(row):
     and leaves in `g` what reaches the states before past the product with u."""
 
     @jit.jit(parallel=True)
-    def loop(x, h0, c0, u, y, gates, noted, gy, gh, gc, gz, gr, taken, sums, block):
+    def loop(x, h0, c0, u, y, gates, noted, gy, gh, gc, gz, gr, taken, sums, block, share):
         n, t, hidden = y.shape
         features, wide = x.shape[2], gz.shape[2]
-        for k in prange((n + block - 1) // block):
+        for k in prange((n + block - 1) // block, share):
             top, bottom = k * block, min(n, (k + 1) * block)
             high = (bottom - top + ROWS - 1) // ROWS * ROWS
             g = np.zeros((high, u.shape[0] * u.shape[2]), y.dtype)

@@ -29,10 +29,10 @@ _PARTS = 64  # of a long column: enough for many threads
 
 
 @jit(parallel=True, reassociate=True)
-def _sum_rows(x, sums):
+def _sum_rows(x, sums, share):
     """sums[i, p] is the partial sum over part p of row i."""
     parts = sums.shape[1]
-    for t in prange(sums.size):
+    for t in prange(sums.size, share):
         i, p = t // parts, t % parts
         line, total = x[i, p * _RUN : min(x.shape[1], (p + 1) * _RUN)], x.dtype.type(0)
         for j in range(line.size):
@@ -41,11 +41,11 @@ def _sum_rows(x, sums):
 
 
 @jit(parallel=True)
-def _sum_columns(x, sums):
+def _sum_columns(x, sums, share):
     """sums[i, p] holds the partial sums of the columns over part p of x[i]."""
     rows, width, parts = x.shape[1], x.shape[2], sums.shape[1]
     strips = (width + _WIDTH - 1) // _WIDTH
-    for t in prange(x.shape[0] * parts * strips):
+    for t in prange(x.shape[0] * parts * strips, share):
         i, p, left = t // (parts * strips), t // strips % parts, t % strips * _WIDTH
         total = sums[i, p, left : min(width, left + _WIDTH)]
         total[:] = 0
@@ -109,8 +109,8 @@ def as_bits(x):
 
 
 @jit(parallel_from=PARALLEL, reassociate=True)
-def _softmax(x, bits, y):
-    for i in prange(x.shape[0]):
+def _softmax(x, bits, y, share):
+    for i in prange(x.shape[0], share):
         top = largest(bits, i, x)
         total = x.dtype.type(0)
         for j in range(x.shape[1]):
@@ -123,8 +123,8 @@ def _softmax(x, bits, y):
 
 
 @jit(parallel_from=PARALLEL, reassociate=True)
-def _softmax_grad(g, y, out):
-    for i in prange(g.shape[0]):
+def _softmax_grad(g, y, out, share):
+    for i in prange(g.shape[0], share):
         along = g.dtype.type(0)
         for j in range(g.shape[1]):
             along += g[i, j] * y[i, j]
@@ -133,8 +133,8 @@ def _softmax_grad(g, y, out):
 
 
 @jit(parallel_from=PARALLEL, reassociate=True)
-def _log_softmax(x, bits, y):
-    for i in prange(x.shape[0]):
+def _log_softmax(x, bits, y, share):
+    for i in prange(x.shape[0], share):
         top = largest(bits, i, x)
         total = x.dtype.type(0)
         for j in range(x.shape[1]):
@@ -145,8 +145,8 @@ def _log_softmax(x, bits, y):
 
 
 @jit(parallel_from=PARALLEL, reassociate=True)
-def _log_softmax_grad(g, y, out):
-    for i in prange(g.shape[0]):
+def _log_softmax_grad(g, y, out, share):
+    for i in prange(g.shape[0], share):
         total = g.dtype.type(0)
         for j in range(g.shape[1]):
             total += g[i, j]

@@ -18,8 +18,8 @@ _BLOCK = 1 << 13  # elements of a partial sum
 
 
 @jit(parallel_from=PARALLEL)
-def _accumulate(total, g):
-    for i in prange(total.size):
+def _accumulate(total, g, share):
+    for i in prange(total.size, share):
         total[i] += g[i]
 
 
@@ -29,22 +29,22 @@ def accumulate(total, g):
 
 
 @jit(parallel_from=PARALLEL)
-def _sgd(p, g, lr, weight_decay):
-    for i in prange(p.size):
+def _sgd(p, g, lr, weight_decay, share):
+    for i in prange(p.size, share):
         p[i] -= lr * (g[i] + weight_decay * p[i])
 
 
 @jit(parallel_from=PARALLEL)
-def _momentum(p, g, buffer, lr, momentum, weight_decay):
-    for i in prange(p.size):
+def _momentum(p, g, buffer, lr, momentum, weight_decay, share):
+    for i in prange(p.size, share):
         b = momentum * buffer[i] + (g[i] + weight_decay * p[i])
         buffer[i] = b
         p[i] -= lr * b
 
 
 @jit(parallel_from=PARALLEL)
-def _nesterov(p, g, buffer, lr, momentum, weight_decay):
-    for i in prange(p.size):
+def _nesterov(p, g, buffer, lr, momentum, weight_decay, share):
+    for i in prange(p.size, share):
         d = g[i] + weight_decay * p[i]
         b = momentum * buffer[i] + d
         buffer[i] = b
@@ -52,9 +52,9 @@ def _nesterov(p, g, buffer, lr, momentum, weight_decay):
 
 
 @jit(parallel_from=PARALLEL)
-def _adam(p, g, m, v, numbers):
+def _adam(p, g, m, v, numbers, share):
     beta1, one_minus_beta1, beta2, one_minus_beta2, eps, rate, root, decay, weight_decay = numbers
-    for i in prange(p.size):
+    for i in prange(p.size, share):
         d = g[i] + weight_decay * p[i]
         mean = beta1 * m[i] + one_minus_beta1 * d
         square = beta2 * v[i] + one_minus_beta2 * d * d
@@ -87,9 +87,9 @@ def adam(hyper, *arrays, beta1, beta2, eps, weight_decay, decoupled):
 
 
 @jit(parallel_from=PARALLEL, reassociate=True)
-def _rescale(x, by, sums):
+def _rescale(x, by, sums, share):
     """x *= by; sums[p] is 0 if part p of x is finite then, else NaN."""
-    for p in prange(sums.size):
+    for p in prange(sums.size, share):
         line, total = x[p * _BLOCK : min(x.size, (p + 1) * _BLOCK)], x.dtype.type(0)
         for i in range(line.size):
             line[i] *= by
@@ -108,9 +108,9 @@ def rescale(by, *arrays):
 
 
 @jit(parallel_from=PARALLEL, reassociate=True)
-def _squares(x, sums):
+def _squares(x, sums, share):
     """sums[p] is the sum of the squares in part p of x, in float64."""
-    for p in prange(sums.size):
+    for p in prange(sums.size, share):
         line, total = x[p * _BLOCK : min(x.size, (p + 1) * _BLOCK)], np.float64(0)
         for i in range(line.size):
             value = np.float64(line[i])
