@@ -39,6 +39,7 @@ _CONTRACT = frozenset({"contract"})
 _REASSOCIATE = frozenset({"contract", "reassoc", "nsz"})
 
 _lock = threading.RLock()
+loops: list[Jitted] = []  # all that are defined
 _widest = share.ONE  # the share of a large loop: ALL once there is a pool
 _forked = _held = False
 _FORKED = """a forked process runs its loops on one thread and compiles those that it does not find,
@@ -55,6 +56,7 @@ class Jitted:
         self.parallel_from, self.reassociate = parallel_from, reassociate
         self.__doc__ = function.__doc__
         self._compiled: dict[Any, Callable] = {}
+        loops.append(self)
 
     def __call__(self, *args):
         first = args[0]
