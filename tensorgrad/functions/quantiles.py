@@ -25,6 +25,7 @@ from ..typing import ArrayLike, Axes, ValuesIndices
 from .inputs import as_tensor, axis_of, several
 from .reduce import argmax
 from .shape import moveaxis, reshape, squeeze
+from .sorting import partition
 
 __all__ = [
     "median",
@@ -36,6 +37,7 @@ __all__ = [
     "quantile",
 ]
 
+_FEW = 32  # elements at their place, for which a host sorts only in part
 Weigh = Callable[[Any, Any, Any], Any]
 _between: Weigh = lambda xp, g, low: g  # noqa: E731
 _first: Weigh = lambda xp, g, low: g * 0  # noqa: E731
@@ -83,7 +85,8 @@ def _quantile(
     if not n:
         raise ShapeError(f"{name}: no element along axis {axis} of shape {x.shape}")
     line = reshape(moveaxis(x, axes, range(len(axes))), (n, math.prod(others)))
-    line = sort(widened(line), axis=0)
+    line = widened(line)
+    line = sort(line, axis=0) if known else line
     place, weigh = METHODS[method]
     xp, parts = (namespace(x._data), q.reshape(-1, 1)) if known else (np, q.reshape(-1))
     if known:
@@ -97,6 +100,9 @@ def _quantile(
     if known:
         a, b = [taken(line, places(i, line.shape, 0)) for i in (first, second)]
     else:
+        wanted = np.unique([*first, *second, n - 1]).tolist()
+        few = len(wanted) < _FEW and type(x._data) is np.ndarray
+        line = partition(line, wanted, 0) if few else sort(line, axis=0)
         a, b, weight = line[first], line[second], weight[:, None]
     weight = Tensor(namespace(x._data).asarray(weight)).astype(line.dtype)
     # Equal ones without their difference: of infinities it is NaN
