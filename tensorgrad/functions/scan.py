@@ -1,7 +1,7 @@
 """Functions along an axis, whose results depend on the order of its elements.
 
-Sums and products are accumulated in float64 (on a GPU in float32 at least, in pairs), so that they
-are exact to the rounding of the result however long the axis is.
+Sums and products are accumulated in float64, so that they are exact to the rounding of the result
+however long the axis is.
 """
 
 from __future__ import annotations

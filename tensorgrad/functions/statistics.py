@@ -15,6 +15,7 @@ from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError
 from ..ops import elementwise as el
 from ..ops.gather import counts
 from ..ops.reduce import narrow, widened
+from ..ops.shape import conj
 from ..settings import Either, Nothing, Of, gate
 from ..typing import ArrayLike, Axes, Count, DType, Natural
 from .elementwise import clip
@@ -152,12 +153,12 @@ def cov(
     ddof = (0 if bias else 1) if ddof is None else ddof
     if weights is None:
         centred = data - mean(data, 1, keepdims=True)
-        product = matmul(centred, centred.T)
+        product = matmul(centred, conj(centred.T))
         free: Any = n - ddof
     else:
         total = sum(weights)
         centred = data - sum(data * weights, 1, keepdims=True) / total
-        product = matmul(centred * weights, centred.T)
+        product = matmul(centred * weights, conj(centred.T))
         free = repeats - ddof
         if aweights is not None:
             a = beside(aweights, data).astype(data.dtype)

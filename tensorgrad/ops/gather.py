@@ -89,8 +89,11 @@ def segment_ids(ids, count):
     they wrap around, but in anomaly mode."""
     if not count and ids.size:
         raise IndexingError(f"{ids.size} ids, and there are no segments")
-    if type(ids) is np.ndarray and ids.size and ids.min() < 0:
-        raise IndexingError(f"a segment's id is {ids.min()}: they count from 0")
+    if type(ids) is np.ndarray and ids.size:
+        low, high = int(ids.min()), int(ids.max())
+        if low < 0 or high >= count:
+            raise IndexingError(f"segment ids run from {low} to {high}, outside of 0..{count - 1}")
+        return ids.astype("int64", copy=False)
     return wrapped(ids, count, "a segment's id")
 
 

@@ -1,7 +1,7 @@
 """Scans: each result along an axis depends on all elements before it.
 
-Sums of float32 and halves are accumulated in float64 on the host. A GPU's arrays take log2(n)
-steps (Hillis & Steele 1986), in an order that follows from the shape alone.
+Sums and products are accumulated in float64. What CuPy has no scan for takes log2(n) steps (Hillis
+& Steele 1986), in an order that follows from the shape alone.
 """
 
 import numpy as np
@@ -18,13 +18,12 @@ _AXES = shaped(
 )
 
 
-def _in_wide(x, scan, axis):
-    """The scan in float64 on the host, in float32 at least on a GPU; integers as NumPy has it."""
+def _in_double(x, scan, axis):
+    """The scan accumulated in double precision; of integers as NumPy has it."""
     if not is_floating(x.dtype):
         return scan(x, axis=axis)
-    if type(x) is np.ndarray:
-        return scan(x.astype(fitting(np.dtype("float64"), x.dtype)), axis=axis).astype(x.dtype)
-    return narrow(scan(widened(x), axis=axis), x)
+    double = fitting(np.dtype("float64"), x.dtype)
+    return scan(x.astype(double, copy=False), axis=axis).astype(x.dtype, copy=False)
 
 
 def _along(axis, start, stop):
@@ -55,7 +54,7 @@ def cumsum(x, *, axis, reverse=False):
     """Sums of the elements up to each along an axis, or with `reverse` of those from it on."""
     if reverse:
         return flip(cumsum(flip(x, axis=axis), axis=axis), axis=axis)
-    return _in_wide(x, namespace(x).cumsum, axis)
+    return _in_double(x, namespace(x).cumsum, axis)
 
 
 @op(
@@ -114,7 +113,7 @@ def _cumprod_grad(g, x, y, axis):
 )
 def cumprod(x, *, axis):
     """Products of the elements up to each along an axis."""
-    return _in_wide(x, namespace(x).cumprod, axis)
+    return _in_double(x, namespace(x).cumprod, axis)
 
 
 def _accumulated(of_two, x, axis):
