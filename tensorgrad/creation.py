@@ -74,7 +74,7 @@ def _copied(value: Any, dtype: DType, backend: str | None, copy: bool) -> Tensor
     """`asarray` with a copy for certain, or with none."""
     made, given = asarray(value, dtype, backend), getattr(value, "_data", value)
     shared = type(given) is type(made._data) and (
-        made is value or namespace(given).may_share_memory(given, made._data)
+        made is value or not given.size or namespace(given).may_share_memory(given, made._data)
     )
     if not copy and not shared:
         raise ArgumentError(f"asarray(copy=False): a {type(value).__name__} needs a copy here")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core import Tensor
-from ..creation import owned
+from ..creation import beside, owned
 from ..errors import ArgumentError, ShapeError
 from ..functions.inputs import arrays, floating
 from ..functions.reduce import sum
@@ -132,16 +132,17 @@ def inv(a: ArrayLike) -> Tensor:
 @gate
 def pinv(
     a: ArrayLike,
-    rcond: NonNegative | None = None,
+    rcond: ArrayLike | None = None,
     hermitian: bool = False,
     *,
-    rtol: NonNegative | None = None,
+    rtol: ArrayLike | None = None,
 ) -> Tensor:
     """The pseudo-inverse of Moore and Penrose, by singular values: (..., n, m) -> (..., m, n).
 
     Args:
-        rcond, rtol: singular values of at most that times the largest count as 0; by default
-            max(n, m) epsilons of the dtype. (Two names of one thing.)
+        rcond, rtol: singular values of at most that times the largest count as 0, one number for
+            all or one for each matrix; by default max(n, m) epsilons of the dtype. (Two names of
+            one thing.)
         hermitian: whether a is symmetric, of which eigenvalues are found more quickly.
     Raises: LinAlgError for elements that are not finite.
 
@@ -152,7 +153,8 @@ def pinv(
     [[0.5, 0.0]]
     """
     x, rtol = matrices("pinv", a), rcond if rtol is None else rtol
-    return ops.pinv(x, rtol=rtol, hermitian=bool(hermitian))
+    least = rtol if rtol is None else beside(rtol, x).detach()
+    return ops.pinv(x, least, hermitian=bool(hermitian))
 
 
 @gate

@@ -231,13 +231,15 @@ def _minus(a, b):
     samples=calls(
         lambda: (draw((4, 3)),),
         lambda: (draw((2, 2, 3)),),
-        lambda: (draw((3, 3)) + 4 * np.eye(3), {"rtol": 1e-3}),
+        lambda: (draw((3, 3)) + 4 * np.eye(3), 1e-3),
         lambda: (draw((0, 3)),),
     ),
+    fixed=("rtol",),
 )
-def pinv(a, *, rtol=None, hermitian=False):
+def pinv(a, rtol=None, *, hermitian=False):
     """The pseudo-inverse of Moore and Penrose. Singular values of at most rtol times the largest
-    one count as 0; by default max(n, m) epsilons."""
+    one count as 0, where rtol is one number or one for each matrix; by default max(n, m) epsilons.
+    """
     xp, w = namespace(a), widened(a)
     if not a.size:
         return narrow(xp.zeros((*a.shape[:-2], a.shape[-1], a.shape[-2]), dtype=w.dtype), a)
@@ -248,6 +250,7 @@ def pinv(a, *, rtol=None, hermitian=False):
     else:
         u, s, vh = xp.linalg.svd(w, full_matrices=False)
     rtol = max(a.shape[-2:]) * np.finfo(w.dtype).eps if rtol is None else rtol
+    rtol = rtol[..., None] if getattr(rtol, "shape", ()) else rtol
     kept = s > rtol * s.max(axis=-1, keepdims=True)
     inverse = xp.where(kept, 1 / xp.where(kept, s, 1), 0)
     v, uh = vh.swapaxes(-1, -2).conj(), u.swapaxes(-1, -2).conj()
