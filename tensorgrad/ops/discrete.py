@@ -35,7 +35,8 @@ def sign(x):
     if x.dtype.kind != "c":
         return xp.sign(x)
     size = xp.abs(x)
-    return x / xp.where(size == 0, size.dtype.type(1), size)
+    none = size == 0
+    return xp.where(none, x.dtype.type(0), x / xp.where(none, size.dtype.type(1), size))
 
 
 @op(x=_zero, samples=unary(), kind="map")
