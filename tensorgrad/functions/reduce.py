@@ -16,7 +16,7 @@ from ..ops import discrete, elementwise
 from ..ops import reduce as ops
 from ..settings import gate
 from ..typing import ArrayLike, Axes, Axis, DType
-from .inputs import as_tensor
+from .inputs import as_tensor, floating
 
 # --- sums, products, means ----------------------------------------------------------------------
 
@@ -369,7 +369,7 @@ def softmax(x: ArrayLike, axis: Axes = -1) -> Tensor:
     >>> softmax([0.0, math.log(3.0)]).numpy().round(2)
     array([0.25, 0.75], dtype=float32)
     """
-    return ops.softmax(as_tensor(x), axis=axis)
+    return ops.softmax(floating(as_tensor(x)), axis=axis)
 
 
 @gate
@@ -386,7 +386,7 @@ def log_softmax(x: ArrayLike, axis: Axes = -1) -> Tensor:
     >>> log_softmax([0.0, 1000.0]).tolist()
     [-1000.0, 0.0]
     """
-    return ops.log_softmax(as_tensor(x), axis=axis)
+    return ops.log_softmax(floating(as_tensor(x)), axis=axis)
 
 
 # --- what they share ----------------------------------------------------------------------------
