@@ -240,6 +240,25 @@ doctor.{section} = broken
     assert "environment" in out
 
 
+def test_a_process_says_once_that_it_compiles(tmp_path):
+    """On any stderr, when that takes longer than a second; not one that finds the code."""
+    code = """
+from tensorgrad.kernels.cpu import jit
+class Soon(threading.Timer):
+    def __init__(self, seconds, *args):
+        assert seconds == 1
+        super().__init__(0, *args)
+jit.threading = types.SimpleNamespace(**vars(threading) | {"Timer": Soon})
+work()
+tg.softmax(tg.ones((300, 300)))
+"""
+    code = "import threading, types" + code
+    for times in (1, 0):
+        _, err = python(code, NUMBA_CACHE_DIR=tmp_path)
+        assert err.count("tensorgrad: compiling") == times
+        assert err.count("for this processor, once") == times
+
+
 # --- forks --------------------------------------------------------------------------------------
 
 FORK = """
@@ -259,8 +278,8 @@ def fork():
     child = os.fork()
     if child == 0:
         os.write(1, b"child\\n")
-        work(300_000)
-        work(300_000)
+        work(300_000)  # what the parent has compiled
+        tg.softmax(tg.ones((300, 300)))
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     os.write(2, b"parent\\n")
@@ -285,7 +304,7 @@ def test_a_fork_beside_a_training_thread(tmp_path):
     assert err.count("parent\n") == 3
     assert len(warned(err)) == 1
     assert "forked process" in warned(err)[0]
-    assert re.sub(r"parent\n|.*RuntimeWarning.*\n  .*\n", "", err) == ""
+    assert re.sub(r"parent\n|tensorgrad: compiling.*\n|.*RuntimeWarning.*\n  .*\n", "", err) == ""
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

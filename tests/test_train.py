@@ -5,6 +5,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import losses
+from tensorgrad.train import loop
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(60, 4)).astype(np.float32)
@@ -159,6 +160,16 @@ def test_the_progress_bar_shows_loss_and_speed(capsys):
     assert "epoch 1/1" in err
     assert "loss" in err
     assert "examples/s" in err
+
+
+def test_the_rate_of_a_progress_bar_starts_after_the_first_step(monkeypatch):
+    """That one may have compiled for seconds."""
+    bars, made = [], loop._bar
+    monkeypatch.setattr(loop, "_bar", lambda *args: bars.append(made(*args)) or bars[-1])
+    classifier().fit(X, LABELS, epochs=1, batch_size=16, verbose=1)
+    classifier().fit(X, LABELS, epochs=1, batch_size=len(X), verbose=1)
+    assert [bar.initial for bar in bars] == [16, 0]
+    assert [bar.n for bar in bars] == [len(X)] * 2
 
 
 # --- the loader -----------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ _lock = threading.RLock()
 loops: list[Jitted] = []  # all that are defined
 _widest = share.ONE  # the share of a large loop: ALL once there is a pool
 _forked = _held = False
+_spoken = threading.Event()  # set once this process has said that it compiles
 _FORKED = """a forked process runs its loops on one thread and compiles those that it does not find,
 which may take seconds; processes of multiprocessing.get_context("spawn") need not"""
 _extensions: list[Callable[[ModuleType], object]] = [share.register]  # run once Numba is there
@@ -312,17 +313,33 @@ def _load_tbb() -> str | None:
 
 @contextlib.contextmanager
 def _announced(name: str) -> Iterator[None]:
-    """Say on a terminal that something compiles: it may take seconds, and happens once."""
-    if _forked and not cache.has(name):
-        cache.warn_once(_FORKED)
-    if not sys.stderr.isatty() or cache.has(name):
+    """Say that something compiles: on a terminal at once, elsewhere in one line a process, when it
+    takes longer than a second."""
+    if cache.has(name):
         yield
         return
-    shown = name.replace(".<locals>.", " ")
-    sys.stderr.write(f"\rtensorgrad: compiling {shown} for this processor, once\x1b[K")
-    sys.stderr.flush()
-    yield
-    sys.stderr.write("\r\x1b[K")
+    if _forked:
+        cache.warn_once(_FORKED)
+    text = f"tensorgrad: compiling {name.replace('.<locals>.', ' ')} for this processor, once"
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{text}\x1b[K")
+        sys.stderr.flush()
+        yield
+        sys.stderr.write("\r\x1b[K")
+        return
+    timer = threading.Timer(1, _say, [f"{text} (python -m tensorgrad warmup does all ahead)"])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _say(text: str) -> None:
+    if not _spoken.is_set():
+        _spoken.set()
+        print(text, file=sys.stderr, flush=True)
 
 
 # --- facts --------------------------------------------------------------------------------------

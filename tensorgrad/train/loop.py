@@ -370,6 +370,9 @@ def _epoch(
             step(xb, yb)
             running.count += len(xb)
             if bar is not None:
+                if not bar.n and len(xb) < loader.examples:
+                    bar.unpause()  # the first step may have compiled: the rate leaves it out
+                    bar.initial = len(xb)
                 bar.update(len(xb))
         scores = running.read()
         if bar is not None:
