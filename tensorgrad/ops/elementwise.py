@@ -422,11 +422,11 @@ def leaky_relu(x, *, slope=0.01):
 @op(
     samples=same(2, alpha=0.5),
     kind="map",
-    scalar="where(x <= 0, g * alpha * exp(where(x < 0, x, 0)), g)",
+    scalar="where(x <= 0, g * alpha * exp(minimum(x, 0)), g)",
 )
 def elu_grad(g, x, *, alpha):
     """Gradient of elu, from x: the output rounds to -alpha, which would lose small gradients."""
-    return where(less_equal(x, 0), g * alpha * exp(where(less(x, 0), x, 0.0)), g)
+    return where(less_equal(x, 0), g * alpha * exp(minimum(x, 0)), g)
 
 
 @op(

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..backend import namespace
 from ..core import op
-from .elementwise import clip, equal, log, maximum, sigmoid, where
+from .elementwise import clip, equal, log, maximum, multiply, sigmoid, subtract, where
 from .reduce import log_softmax, narrow, softmax, widened
 from .samples import calls, draw, integers
 from .shape import expand_dims
@@ -133,9 +133,9 @@ def binary_cross_entropy_with_logits(x, t):
 )
 def huber(x, t, *, delta):
     """d^2 / 2 for d = x - t where |d| <= delta, else delta (|d| - delta / 2) (Huber 1964)."""
-    error = x - t
-    near = clip.ref(error, -delta, delta)
-    return near * (error - 0.5 * near)
+    error = subtract(x, t)
+    near = clip(error, -delta, delta)
+    return multiply(near, subtract(error, multiply(near, 0.5)))
 
 
 @op(
