@@ -57,9 +57,16 @@ ArrayLike: TypeAlias = Annotated[
 Axis: TypeAlias = Annotated["int | None", Either(Nothing(), Whole())]
 Axes: TypeAlias = Annotated["int | Sequence[int] | None", Either(Nothing(), Several(Whole()))]
 Shape: TypeAlias = Annotated["int | Sequence[int]", Several(Whole(), always=True)]
-_PAIR = "(rows, columns)"
-Size: TypeAlias = Annotated["int | tuple[int, int]", Several(Whole(1), 2, _PAIR)]  # of images
-Border: TypeAlias = Annotated["int | tuple[int, int]", Several(Whole(0), 2, _PAIR)]
+_PAIR, _THREE = "(rows, columns)", "(depth, rows, columns)"
+_One: TypeAlias = "int | tuple[int]"
+_Two: TypeAlias = "int | tuple[int, int]"
+_Three: TypeAlias = "int | tuple[int, int, int]"
+Size1: TypeAlias = Annotated[_One, Several(Whole(1), 1, "(size,)")]  # of sequences
+Size: TypeAlias = Annotated[_Two, Several(Whole(1), 2, _PAIR)]  # of images
+Size3: TypeAlias = Annotated[_Three, Several(Whole(1), 3, _THREE)]  # of volumes
+Border1: TypeAlias = Annotated[_One, Several(Whole(0), 1, "(size,)")]
+Border: TypeAlias = Annotated[_Two, Several(Whole(0), 2, _PAIR)]
+Border3: TypeAlias = Annotated[_Three, Several(Whole(0), 3, _THREE)]
 DType: TypeAlias = Annotated["str | type | np.dtype[Any] | None", Either(Nothing(), Dtype())]
 # NumPy's words, which choose nothing here: every sort is stable
 SortKind: TypeAlias = Literal["quicksort", "heapsort", "mergesort", "stable"] | None

@@ -10,9 +10,10 @@ from ..ops import pool, shape
 from ..ops.matmul import ACTIVATIONS
 from ..settings import Either, Nothing, Word, gate
 from ..typing import ArrayLike, Border, Count, Size
-from .inputs import as_tensor, floating, operands
+from .inputs import as_tensor, fitted, floating, operands
 
 Fused: TypeAlias = Annotated["str | None", Either(Word(*ACTIVATIONS), Nothing())]
+Filled: TypeAlias = Literal["same", "valid"]
 
 
 @gate
@@ -22,7 +23,7 @@ def conv2d(
     b: ArrayLike | None = None,
     *,
     stride: Size = (1, 1),
-    padding: Border = (0, 0),
+    padding: Border | Filled = (0, 0),
     dilation: Size = (1, 1),
     groups: Count = 1,
     activation: Fused = None,
@@ -33,7 +34,8 @@ def conv2d(
     Args:
         w: filters (out, c / groups, kh, kw).
         b: bias (out,), or None.
-        stride, padding, dilation: one number or (rows, columns). Padding is zeros on each side.
+        stride, padding, dilation: one number or (rows, columns). Padding is zeros on each side;
+            "valid" is none, "same" what keeps the size at stride 1, an odd one at the end.
         groups: parts of the channels with filters of their own; c of them is a depthwise
             convolution.
         activation: None, "relu", "sigmoid" or "tanh".
@@ -48,8 +50,11 @@ def conv2d(
     >>> conv2d(np.zeros((8, 3, 32, 32)), np.zeros((16, 3, 3, 3)), stride=2, padding=1).shape
     (8, 16, 16, 16)
     """
+    inputs = operands(x, w, b)
+    if isinstance(padding, str):
+        inputs, padding, _ = fitted("conv2d", 2, inputs, groups, stride, padding, dilation)
     return ops.conv2d(
-        *operands(x, w, b),
+        *inputs,
         stride=stride,
         padding=padding,
         dilation=dilation,

@@ -34,15 +34,26 @@ def extent(size, window, stride, padding, dilation=(1, 1)):
     return tuple(found)
 
 
-def check_images(name, x):
-    """ValueError unless x has the four axes of images."""
-    if len(x.shape) != 4:
-        raise ValueError(f"{name} has shape {x.shape}: images are (n, channels, height, width)")
+_KINDS = {
+    1: "sequences are (n, channels, length)",
+    2: "images are (n, channels, height, width)",
+    3: "volumes are (n, channels, depth, height, width)",
+}
 
 
-def _check(x_shape, w_shape, b, groups):
-    if len(w_shape) != 4:
-        raise ValueError(f"w has shape {w_shape}; weights are (out, channels / groups, kh, kw)")
+def check_images(name, x, axes=2):
+    """ValueError unless x has the axes of images: examples, channels and `axes` more."""
+    if len(x.shape) != axes + 2:
+        raise ValueError(f"{name} has shape {x.shape}: {_KINDS[axes]}")
+
+
+def check_filters(x_shape, w_shape, b, groups):
+    """ValueError unless filters (and a bias) fit images, or sequences or volumes."""
+    if len(w_shape) != len(x_shape):
+        size = ("size",) if len(x_shape) == 3 else ("kd", "kh", "kw")[5 - len(x_shape) :]
+        raise ValueError(
+            f"w has shape {w_shape}; weights are (out, channels / groups, {', '.join(size)})"
+        )
     if x_shape[1] != w_shape[1] * groups or w_shape[0] % groups:
         raise ValueError(
             f"x has {x_shape[1]} channels; weights of shape {w_shape} in {groups} groups take "
@@ -164,7 +175,7 @@ def conv2d(
     none, relu, sigmoid or tanh, whose gradients are functions of the output.
     """
     check_images("x", x)
-    _check(x.shape, w.shape, b, groups)
+    check_filters(x.shape, w.shape, b, groups)
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation {activation!r} is not one of {', '.join(ACTIVATIONS)}")
     out = extent(x.shape[2:], w.shape[2:], stride, padding, dilation)
@@ -183,6 +194,7 @@ def conv2d(
         g, dy, window=w_shape[2:], stride=stride, padding=padding, dilation=dilation, groups=groups
     ),
     samples=_input_samples,
+    precision="half",
 )
 def conv2d_input(dy, w, *, size, stride, padding, dilation, groups):
     """The adjoint of conv2d in x, the transposed convolution of dy (n, out, oh, ow) with

@@ -1,0 +1,83 @@
+"""Convolution, pooling and resampling over any number of axes beside PyTorch in float64: values and
+two orders of gradients, with options drawn at random."""
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+
+torch = pytest.importorskip("torch")
+F = torch.nn.functional
+
+
+def compare(ours, theirs, *arrays, order=2, what=""):
+    """Two functions of arrays that return a tensor."""
+    a = [tg.tensor(x, requires_grad=True) for x in arrays]
+    b = [torch.tensor(x, requires_grad=True) for x in arrays]
+    y, z = ours(*a), theirs(*b)
+    same(y, z, what)
+    if not y.size:
+        return
+    seed = np.random.default_rng(0).normal(size=y.shape)
+    first = tg.grad(lambda xs: (ours(*xs) * seed).sum())
+    gb = torch.autograd.grad((z * torch.tensor(seed)).sum(), b, create_graph=True)
+    for g, t in zip(first(a), gb, strict=True):
+        same(g, t, f"gradient, {what}")
+    if order < 2 or not any(g.requires_grad for g in gb):
+        return
+    second = tg.grad(lambda xs: sum([(g * g).sum() for g in first(xs)]))(a)
+    gb2 = torch.autograd.grad(sum([(g * g).sum() for g in gb]), b, allow_unused=True)
+    for g, t in zip(second, gb2, strict=True):
+        same(g, torch.zeros(g.shape) if t is None else t, f"second gradient, {what}")
+
+
+def same(y, z, what=""):
+    z = z.detach().numpy()
+    assert y.shape == z.shape, what
+    np.testing.assert_allclose(y.numpy(), z, rtol=1e-10, atol=1e-11, err_msg=str(what))
+
+
+def drawn(rng, axes, least, below):
+    """One number for all axes, or one for each."""
+    each = tuple(map(int, rng.integers(least, below, axes)))
+    return each[0] if rng.random() < 0.3 else each
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(6))
+def test_convolution(axes, seed):
+    rng = np.random.default_rng(seed)
+    groups = int(rng.integers(1, 3))
+    x = rng.normal(size=(2, 2 * groups, *rng.integers(5, 8, axes)))
+    w = rng.normal(size=(groups * 2, 2, *rng.integers(1, 4, axes)))
+    how = {"dilation": drawn(rng, axes, 1, 3), "groups": groups}
+    if seed % 3:
+        how |= {"stride": drawn(rng, axes, 1, 4), "padding": drawn(rng, axes, 0, 3)}
+    else:
+        how |= {"padding": "same" if seed else "valid"}
+    args = (x, w, rng.normal(size=len(w)))[: 2 + seed % 2]
+    name = f"conv{axes}d"
+    f, g = getattr(tg, name), getattr(F, name)
+    compare(lambda *xs: f(*xs, **how), lambda *xs: g(*xs, **how), *args, what=how)
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(6))
+def test_transposed_convolution(axes, seed):
+    rng = np.random.default_rng(seed)
+    groups = int(rng.integers(1, 3))
+    x = rng.normal(size=(2, 2 * groups, *rng.integers(3, 5, axes)))
+    w = rng.normal(size=(2 * groups, 3, *rng.integers(1, 4, axes)))
+    stride, dilation = drawn(rng, axes, 1, 4), drawn(rng, axes, 1, 3)
+    most = np.broadcast_to(np.maximum(stride, dilation), axes)
+    how = {
+        "stride": stride,
+        "dilation": dilation,
+        "padding": drawn(rng, axes, 0, 2),
+        "output_padding": tuple([int(rng.integers(0, m)) for m in most]),
+        "groups": groups,
+    }
+    args = (x, w, rng.normal(size=3 * groups))[: 2 + seed % 2]
+    name = f"conv_transpose{axes}d"
+    f, g = getattr(tg, name), getattr(F, name)
+    compare(lambda *xs: f(*xs, **how), lambda *xs: g(*xs, **how), *args, what=how)
