@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from . import functions
 from .autograd import (
-    Function,
-    GradientTape,
     enable_grad,
     grad,
-    hessian,
-    jacobian,
     jvp,
+    linearize,
     no_grad,
     value_and_grad,
     vjp,
@@ -44,6 +41,9 @@ from .creation import (
     zeros,
     zeros_like,
 )
+from .custom import (
+    Function,
+)
 from .dispatch import (
     use_kernels,
 )
@@ -60,11 +60,19 @@ from .errors import (
     TensorgradError,
 )
 from .functions import *  # noqa: F403
+from .jacobians import (
+    hessian,
+    hvp,
+    jacobian,
+)
 from .memory import (
     memory_summary,
 )
 from .randomness import (
     seed,
+)
+from .tape import (
+    GradientTape,
 )
 
 if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
@@ -169,9 +177,11 @@ __all__ = [
     "gradcheck",
     "hessian",
     "huber",
+    "hvp",
     "jacobian",
     "jvp",
     "linalg",
+    "linearize",
     "linspace",
     "losses",
     "mean_absolute_error",

@@ -1,23 +1,26 @@
-"""Derivatives of functions: grad, vjp, jvp, jacobian, hessian, GradientTape, custom Functions."""
+"""Derivatives of functions: grad, vjp, jvp, linearize."""
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from copy import copy
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeVar, overload
 
-from .backend import make, namespace
+import numpy as np
+
+from .backend import NUMBERS
 from .backward import backprop
-from .core import OPS, Node, Tensor, next_seq, record
-from .creation import asarray, owned, track, zeros_like
+from .core import Node, Tensor, next_seq, record
+from .creation import asarray, owned, zeros_like
 from .errors import ArgumentError, DTypeError, GraphError, ShapeError
-from .functions import broadcast_to, stack
 from .ops.shape import identity
+from .settings import gate, shown
 from .switches import recording, switches
 from .tensor_methods import seed_cotangent
-from .typing import ArrayLike, Gradient, Tree, ValueAndGradient
+from .trees import alike, leaves, refill
+from .typing import Gradient, Number, Result, SupportsArray, ValueAndGradient
+
+Aux = TypeVar("Aux")
 
 
 def no_grad() -> recording:
@@ -41,7 +44,7 @@ def enable_grad() -> recording:
 
 
 @contextmanager
-def _differentiating(tracing: bool = True) -> Iterator[None]:
+def differentiating(tracing: bool = True) -> Iterator[None]:
     """Within the block, gradients are recorded, as an outer `grad` or tape differentiates them.
     With `tracing`, `item()` of a recorded tensor is an error: it would have no gradient."""
     switches.differentiating += 1
@@ -54,71 +57,146 @@ def _differentiating(tracing: bool = True) -> Iterator[None]:
         switches.tracing -= tracing
 
 
-# --- trees: a tensor, or lists, tuples and dicts of them ------------------------------------------
+# --- the arguments of a function ------------------------------------------------------------------
 
 
-def leaves(tree: Any) -> list[Any]:
-    """The leaves of nested lists, tuples and dicts, in order."""
-    try:
-        return _leaves(tree)
-    except RecursionError:
-        raise ArgumentError(
-            "lists, tuples or dicts that are nested deeper than Python's stack, or in themselves"
-        ) from None
+def _positions(argnums: int | Sequence[int], count: int, name: str) -> list[int]:
+    """`argnums` as positions from 0."""
+    numbers = [argnums] if isinstance(argnums, int) else argnums
+    for n in numbers:
+        if not -count <= n < count:
+            raise ArgumentError(
+                f"{name}: argnums={argnums} but the call has {count} arguments by position"
+            )
+    return [n % count for n in numbers]
 
 
-def _leaves(tree: Any) -> list[Any]:
-    if isinstance(tree, dict):
-        return [leaf for key in tree for leaf in _leaves(tree[key])]
-    if isinstance(tree, (list, tuple)):
-        return [leaf for part in tree for leaf in _leaves(part)]
-    return [tree]
+def _is_array(value: Any) -> bool:
+    """Whether that is a number, or nested lists of numbers, which stand for one array."""
+    if isinstance(value, (list, tuple)):
+        return not hasattr(value, "_fields") and all(map(_is_array, value))
+    return isinstance(value, (*NUMBERS, np.generic))
 
 
-def refill(tree: Any, values: Any) -> Any:
-    """The same structure with other leaves, taken from an iterator."""
-    if isinstance(tree, dict):
-        filled = copy(tree)  # of its own class
-        filled.update({key: refill(part, values) for key, part in tree.items()})
-        return filled
-    if isinstance(tree, (list, tuple)):
-        parts = [refill(part, values) for part in tree]
-        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
-    return next(values)
+def as_primals(values: Sequence[Any]) -> list[Any]:
+    """Arguments of which nested lists of numbers are arrays, as where one tensor is taken."""
+    return [asarray(v) if _is_array(v) else v for v in values]
+
+
+class Primals:
+    """Arguments of a function, trees, under nodes of their own, whose cotangents are the gradients.
+
+    A module among them is called itself, with its trained parameters under such nodes; its
+    gradients are a dict by path.
+    """
+
+    def __init__(self, name: str, args: Sequence[Any], argnums: int | Sequence[int]):
+        self.name, self.argnums, self.oldest = name, argnums, next_seq()
+        self.flat: list[tuple[Tensor, Tensor]] = []  # what was given, and what f computes with
+        self.parameters: list[tuple[Tensor, Node]] = []  # of modules, and their nodes meanwhile
+        self.tracked = False  # whether gradients of what was given will be asked for
+        self.inner, self.shapes = list(args), list[Any]()  # for f; trees of what was given
+        for n in _positions(argnums, len(args), name):
+            inner: list[Any] = []
+            given: list[Any] = []
+            for leaf in leaves(args[n]):
+                if hasattr(type(leaf), "named_parameters"):  # a module
+                    trained = {k: p for k, p in leaf.named_parameters() if p.node is not None}
+                    self.parameters += [(p, self._primal(p).node) for p in trained.values()]
+                    inner.append(leaf)
+                    given.append(trained)
+                else:
+                    inner.append(self._primal(leaf))
+                    given.append(leaf)
+                    self.tracked = self.tracked or self.flat[-1][0].node is not None
+            self.inner[n] = refill(args[n], iter(inner))
+            self.shapes.append(refill(args[n], iter(given)))
+
+    def _primal(self, value: Any) -> Tensor:
+        """The same data under a new node."""
+        given = owned(value)
+        if given._data.dtype.kind in "biu":
+            raise DTypeError(
+                f"{self.name}: cannot differentiate with respect to {given._data.dtype} numbers; "
+                "give floats (2.0, not 2)"
+            )
+        data = given._data
+        node = record(Node(), identity, (given.node,), (), {}, data.shape, data.dtype)
+        self.flat.append((given, Tensor(data, node)))
+        return self.flat[-1][1]
+
+    def value(self, f: Callable, options: dict[str, Any], has_aux: bool) -> tuple[Any, Any]:
+        """What f returns, and its aux, or None."""
+        before = [p.node for p, _ in self.parameters]
+        try:
+            for p, node in self.parameters:
+                p.node = node
+            with differentiating():
+                y = f(*self.inner, **options)
+        finally:
+            for (p, _), node in zip(self.parameters, before, strict=True):
+                p.node = node
+        if not has_aux:
+            return y, None
+        if not (isinstance(y, tuple) and len(y) == 2):
+            raise GraphError(
+                f"{self.name}: with has_aux=True the function returns a pair (y, aux), not "
+                + (f"{len(y)} values" if isinstance(y, tuple) else f"one {type(y).__name__}")
+            )
+        return y
+
+    def outputs(self, y: Any) -> list[Tensor]:
+        """The tensors of what f returned."""
+        ys = leaves(y)
+        if not ys or not all(isinstance(t, Tensor) for t in ys):
+            wrong = next((type(t).__name__ for t in ys if not isinstance(t, Tensor)), "nothing")
+            raise GraphError(f"{self.name}: the function returned {wrong}, not a tensor")
+        return ys
+
+    def depends(self, y: Tensor) -> bool:
+        """Whether a result was recorded by f."""
+        return y.node is not None and y.node.seq >= self.oldest
+
+    def gradients(
+        self, ys: list[Tensor], cotangents: Sequence[Any], create_graph: bool, retain: bool
+    ) -> list[Tensor]:
+        """The gradient of each primal from a cotangent of each result; None counts as zeros, or as
+        1 where there is one result."""
+        roots = [
+            (y.node, seed_cotangent(y, g, create_graph))
+            for y, g in zip(ys, cotangents, strict=True)
+            if self.depends(y) and (g is not None or len(ys) == 1)
+        ]
+        found: dict[Node, Any] = {}
+        if roots:
+            wanted = [t.node for _, t in self.flat]
+            with recording(create_graph):
+                found = backprop(roots, wanted, self.oldest, create_graph, retain)
+        return [_gradient(found, t, given) for given, t in self.flat]
+
+    def filled(self, flat: Sequence[Any]) -> Any:
+        """Values, one for each primal, in the structure of the arguments."""
+        values = iter(flat)
+        parts = [refill(shape, values) for shape in self.shapes]
+        return parts[0] if isinstance(self.argnums, int) else tuple(parts)
+
+    def off_tape(self, value: Any) -> Any:
+        """A tree that f returned, whose tensors no longer hold the graph of f."""
+        flat = [
+            a.detach() if isinstance(a, Tensor) and self.depends(a) else a for a in leaves(value)
+        ]
+        return refill(value, iter(flat))
+
+
+def _gradient(found: dict[Node, Any], inner: Tensor, given: Tensor) -> Tensor:
+    """The gradient of a primal; zeros where there is no path to it."""
+    g = found.get(inner.node)
+    if g is None:
+        return zeros_like(given.detach())
+    return g if isinstance(g, Tensor) else Tensor(g)
 
 
 # --- functions to functions -----------------------------------------------------------------------
-
-
-def _positions(argnums: int | Sequence[int], args: tuple, name: str) -> tuple[int, ...]:
-    """`argnums` as a tuple of positions from 0."""
-    try:
-        numbers = tuple([operator.index(n) for n in argnums])  # type: ignore[union-attr]
-    except TypeError:
-        if not hasattr(argnums, "__index__"):
-            raise ArgumentError(
-                f"{name}: argnums={argnums!r} is neither an integer nor a sequence of integers"
-            ) from None
-        numbers = (operator.index(argnums),)  # type: ignore[arg-type]
-    for n in numbers:
-        if not -len(args) <= n < len(args):
-            raise ArgumentError(
-                f"{name}: argnums={argnums} but the call has {len(args)} arguments by position"
-            )
-    return tuple([n % len(args) for n in numbers])
-
-
-def _primal(value: Any, name: str) -> tuple[Tensor, Tensor]:
-    """The caller's tensor, and the same data under a new node, whose cotangent is the gradient."""
-    given = owned(value)
-    if given._data.dtype.kind in "biu":
-        raise DTypeError(
-            f"{name}: cannot differentiate with respect to {given._data.dtype} numbers; "
-            "give floats (2.0, not 2)"
-        )
-    data = given._data
-    node = record(Node(), identity, (given.node,), (), {}, data.shape, data.dtype)
-    return given, Tensor(data, node)
 
 
 @overload
@@ -131,10 +209,19 @@ def value_and_grad(
 def value_and_grad(
     f: Callable[..., Tensor], argnums: Sequence[int]
 ) -> Callable[..., tuple[Tensor, tuple[Tensor, ...]]]: ...
+@overload
 def value_and_grad(
-    f: Callable[..., Tensor], argnums: int | Sequence[int] = 0
+    f: Callable[..., tuple[Tensor, Result]],
+    argnums: int | Sequence[int] = 0,
+    *,
+    has_aux: Literal[True],
+) -> Callable[..., tuple[tuple[Tensor, Result], Any]]: ...
+@gate
+def value_and_grad(
+    f: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False
 ) -> Callable[..., Any]:
     """A function that returns the value of f and its gradient; the arguments are those of `grad`.
+    With `has_aux` it returns ((y, aux), gradient).
 
     >>> value, gradient = value_and_grad(lambda x: x**3)(2.0)
     >>> value.item(), gradient.item()
@@ -142,43 +229,20 @@ def value_and_grad(
     """
 
     def value_and_gradient(*args: Any, create_graph: bool | None = None, **kwargs: Any) -> Any:
-        numbers = _positions(argnums, args, "grad")
-        oldest = next_seq()
-        pairs = {n: [_primal(v, "grad") for v in leaves(args[n])] for n in numbers}
-        flat = [pair for n in numbers for pair in pairs[n]]
+        primals = Primals("grad", args, argnums)
         if create_graph is None:
-            create_graph = switches.differentiating > 0 or any(t.node for t, _ in flat)
-        inner = list(args)
-        for n in numbers:
-            inner[n] = refill(args[n], iter([t for _, t in pairs[n]]))
-        with _differentiating():
-            y = f(*inner, **kwargs)
+            create_graph = switches.differentiating > 0 or primals.tracked
+        y, aux = primals.value(f, kwargs, has_aux)
         if not isinstance(y, Tensor):
             raise GraphError(f"grad: the function returned {type(y).__name__}, not a tensor")
-        found: dict[Node, Any] = {}
-        if y.node is not None and y.node.seq >= oldest:
-            seed = seed_cotangent(y, None, create_graph)
-            wanted = [t.node for _, t in flat]
-            with recording(create_graph):
-                found = backprop([(y.node, seed)], wanted, oldest, create_graph, create_graph)
-        elif y.size != 1:
+        if not primals.depends(y) and y.size != 1:
             raise ShapeError(f"grad: the function returned shape {y.shape}, not a single number")
-        parts = []
-        for n in numbers:
-            gs = [_gradient(found, inner_t, t) for t, inner_t in pairs[n]]
-            parts.append(refill(args[n], iter(gs)))
-        value = y if create_graph else y.detach()
-        return value, parts[0] if hasattr(argnums, "__index__") else tuple(parts)
+        found = primals.filled(primals.gradients([y], [None], create_graph, create_graph))
+        if not create_graph:
+            y, aux = y.detach(), primals.off_tape(aux)
+        return (y, aux) if has_aux else y, found
 
     return value_and_gradient
-
-
-def _gradient(found: dict[Node, Any], inner: Tensor, given: Tensor) -> Tensor:
-    """The gradient of a primal; zeros where there is no path to it."""
-    g = found.get(inner.node)
-    if g is None:
-        return zeros_like(given.detach())
-    return g if isinstance(g, Tensor) else Tensor(g)
 
 
 @overload
@@ -187,13 +251,26 @@ def grad(f: Callable[..., Tensor], argnums: Literal[0] = 0) -> Gradient: ...
 def grad(f: Callable[..., Tensor], argnums: int) -> Callable[..., Tensor]: ...
 @overload
 def grad(f: Callable[..., Tensor], argnums: Sequence[int]) -> Callable[..., tuple[Tensor, ...]]: ...
-def grad(f: Callable[..., Tensor], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
+@overload
+def grad(
+    f: Callable[..., tuple[Tensor, Result]],
+    argnums: int | Sequence[int] = 0,
+    *,
+    has_aux: Literal[True],
+) -> Callable[..., tuple[Any, Result]]: ...
+@gate
+def grad(
+    f: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False
+) -> Callable[..., Any]:
     """The gradient of a function of scalar output, as a function of the same arguments.
 
     Args:
         f: a function of tensors that returns a tensor of one element.
         argnums: the position of the argument to differentiate, or several positions. It may be a
-            number, an array, a tensor, or nested lists, tuples and dicts of them.
+            number, an array, a tensor, or a tree of them: lists, tuples, dicts, dataclasses. The
+            gradient of an `nn.Module` is a dict of those of its trained parameters, by path.
+        has_aux: whether f returns (y, aux), y to be differentiated and aux anything; the result is
+            then (gradient, aux).
     Returns: a function; its result has the structure of the argument, with zeros for what f does
         not use, and is itself differentiable if called with `create_graph=True`, inside another
         `grad`, or on tracked tensors. `.grad` is not written.
@@ -203,74 +280,147 @@ def grad(f: Callable[..., Tensor], argnums: int | Sequence[int] = 0) -> Callable
     >>> f = lambda x: x ** 4
     >>> grad(grad(grad(f)))(2.0).item()
     48.0
+    >>> grad(lambda p: p["w"] * p["b"])({"w": 2.0, "b": 3.0})["w"].item()
+    3.0
     """
-    both: Callable[..., Any] = value_and_grad(f, argnums)
+    both: Callable[..., Any] = value_and_grad(f, argnums, has_aux=has_aux)  # type: ignore
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        return both(*args, **kwargs)[1]
+        value, found = both(*args, **kwargs)
+        return (found, value[1]) if has_aux else found
 
     return gradient
 
 
+@overload
 def vjp(
-    f: Callable[..., Tensor], *primals: ArrayLike
-) -> tuple[Tensor, Callable[..., tuple[Tensor, ...]]]:
+    f: Callable[..., Tensor], *primals: SupportsArray | Number
+) -> tuple[Tensor, Callable[..., tuple[Tensor, ...]]]: ...
+@overload
+def vjp(
+    f: Callable[..., Result], *primals: Any, has_aux: Literal[False] = False
+) -> tuple[Result, Callable[..., tuple[Any, ...]]]: ...
+@overload
+def vjp(
+    f: Callable[..., tuple[Result, Aux]], *primals: Any, has_aux: Literal[True]
+) -> tuple[Result, Callable[..., tuple[Any, ...]], Aux]: ...
+@gate
+def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """f(*primals), and its pullback: a function from a cotangent v of its shape to the
     vector-Jacobian products v^T J, one for each primal.
+
+    Primals and the value of f are tensors or trees, as in `grad`; nested lists of numbers are an
+    array. With `has_aux` f returns (y, aux), and the result is (y, pullback, aux).
 
     >>> y, pull = vjp(lambda x: x * x, tensor([1.0, 3.0]))
     >>> pull(tensor([1.0, 1.0]))[0].tolist()
     [2.0, 6.0]
     """
-    oldest = next_seq()
-    pairs = [_primal(p, "vjp") for p in primals]
-    with _differentiating():
-        y = f(*[t for _, t in pairs])
-    if not isinstance(y, Tensor):
-        raise GraphError(f"vjp: the function returned {type(y).__name__}, not a tensor")
+    inputs = Primals("vjp", as_primals(primals), range(len(primals)))
+    y, aux = inputs.value(f, {}, has_aux)
+    ys = inputs.outputs(y)
 
-    def pull(cotangent: ArrayLike, create_graph: bool | None = None) -> tuple[Tensor, ...]:
-        g = asarray(cotangent)
+    def pull(cotangent: Any, create_graph: bool | None = None) -> tuple[Any, ...]:
+        gs = [asarray(g) for g in alike(y, cotangent, "vjp: the cotangent")]
         if create_graph is None:
-            create_graph = switches.differentiating > 0 or g.node is not None
-        found: dict[Node, Any] = {}
-        if y.node is not None and y.node.seq >= oldest:
-            seed = seed_cotangent(y, g, create_graph)
-            wanted = [t.node for _, t in pairs]
-            with recording(create_graph):
-                found = backprop([(y.node, seed)], wanted, oldest, create_graph, True)
-        return tuple([_gradient(found, t, given) for given, t in pairs])
+            create_graph = switches.differentiating > 0 or any(g.node is not None for g in gs)
+        found: tuple[Any, ...] = inputs.filled(inputs.gradients(ys, gs, create_graph, True))
+        return found
 
-    return y.detach() if switches.differentiating == 0 else y, pull
+    value = y
+    if switches.differentiating == 0:
+        value, aux = inputs.off_tape(y), inputs.off_tape(aux)
+    return (value, pull, aux) if has_aux else (value, pull)
 
 
+@overload
+def linearize(
+    f: Callable[..., Tensor], *primals: SupportsArray | Number
+) -> tuple[Tensor, Callable[..., Tensor]]: ...
+@overload
+def linearize(
+    f: Callable[..., Result], *primals: Any, has_aux: Literal[False] = False
+) -> tuple[Result, Callable[..., Result]]: ...
+@overload
+def linearize(
+    f: Callable[..., tuple[Result, Aux]], *primals: Any, has_aux: Literal[True]
+) -> tuple[Result, Callable[..., Result], Aux]: ...
+@gate
+def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+    """f(*primals), and its linear approximation there: a function from tangents, one for each
+    primal, to the Jacobian-vector product J t. f itself is run once, for any number of tangents.
+
+    Each product is one pass: the pullback is linear in its cotangent, and the vjp of the pullback
+    is the jvp (Townsend 2017). With `has_aux` the result is (y, function, aux).
+
+    >>> y, push = linearize(lambda x, y: x * y, 2.0, 5.0)
+    >>> y.item(), push(1.0, 0.0).item(), push(0.0, 1.0).item()
+    (10.0, 5.0, 2.0)
+    """
+    y, pull, *aux = vjp(f, *primals, has_aux=has_aux)  # type: ignore[call-overload]
+    zeros = [zeros_like(t.detach()) for t in leaves(y)]
+    parts, transposed = vjp(lambda v: pull(v, create_graph=True), refill(y, iter(zeros)))
+
+    def push(*tangents: Any) -> Any:
+        given = alike(parts, tuple(as_primals(tangents)), "jvp: the tangents")
+        shapes = [t.shape for t in leaves(parts)]
+        given = [asarray(t) for t in given]
+        if shapes != [t.shape for t in given]:
+            raise ShapeError(
+                f"jvp: primals of shapes {shapes} and tangents of {[t.shape for t in given]}: "
+                "give one of the same shape for each"
+            )
+        return transposed(refill(parts, iter(given)))[0]
+
+    return (y, push, *aux)
+
+
+@overload
 def jvp(
-    f: Callable[..., Tensor], primals: Sequence[ArrayLike], tangents: Sequence[ArrayLike]
-) -> tuple[Tensor, Tensor]:
+    f: Callable[..., Tensor],
+    primals: Sequence[SupportsArray | Number],
+    tangents: Sequence[SupportsArray | Number],
+) -> tuple[Tensor, Tensor]: ...
+@overload
+def jvp(
+    f: Callable[..., Result],
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
+    *,
+    has_aux: Literal[False] = False,
+) -> tuple[Result, Result]: ...
+@overload
+def jvp(
+    f: Callable[..., tuple[Result, Aux]],
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
+    *,
+    has_aux: Literal[True],
+) -> tuple[Result, Result, Aux]: ...
+@gate
+def jvp(
+    f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], *, has_aux: bool = False
+) -> Any:
     """f(*primals), and the Jacobian-vector product: its directional derivative along the tangents,
-    which have the shapes of the primals.
-
-    Computed by two reverse passes: the pullback is linear in its cotangent, and the vjp of the
-    pullback is the jvp (Townsend 2017).
+    which have the structure and shapes of the primals; with `has_aux` also the aux of f.
+    `linearize` gives products with more than one.
 
     >>> jvp(lambda x: x * x, [tensor([1.0, 3.0])], [tensor([1.0, 0.0])])[1].tolist()
     [2.0, 0.0]
     """
-    xs, ts = [asarray(p) for p in primals], [asarray(t) for t in tangents]
-    if [x.shape for x in xs] != [t.shape for t in ts]:
+    check_lists("jvp", primals, tangents)
+    y, push, *aux = linearize(f, *primals, has_aux=has_aux)  # type: ignore[call-overload]
+    return (y, push(*tangents), *aux)
+
+
+def check_lists(name: str, primals: Any, tangents: Any) -> None:
+    """ShapeError unless these are two lists, of a tangent for each primal."""
+    two = isinstance(primals, (list, tuple)) and isinstance(tangents, (list, tuple))
+    if not two or len(primals) != len(tangents):
         raise ShapeError(
-            f"jvp: primals of shapes {[x.shape for x in xs]} and tangents of "
-            f"{[t.shape for t in ts]}: give one of the same shape for each, in two lists"
+            f"{name}: give two lists, of the primals and of a tangent for each, got "
+            f"{shown(primals)} and {shown(tangents)}"
         )
-    y, pull = vjp(f, *xs)
-    cotangent = zeros_like(y.detach())
-
-    def pulled(v: Tensor) -> Tensor:
-        parts = pull(v, create_graph=True)
-        total = [inner(p, t) for p, t in zip(parts, ts, strict=True)]
-        return sum(total[1:], total[0])
-
-    return y, grad(pulled)(cotangent)
 
 
 def inner(a: Tensor, b: Tensor) -> Tensor:
@@ -278,220 +428,3 @@ def inner(a: Tensor, b: Tensor) -> Tensor:
     if "c" not in (a.dtype.kind, b.dtype.kind):
         return (a * b).sum()
     return (a.real * b.real + a.imag * b.imag).sum()
-
-
-def jacobian(f: Callable[..., Tensor]) -> Callable[[ArrayLike], Tensor]:
-    """The Jacobian of a function of one tensor, as a function of x: J[i, j] = d f(x)[i] / d x[j],
-    of shape f(x).shape + x.shape. One reverse pass for each element of f(x). Complex numbers are
-    for holomorphic functions.
-
-    Raises: DTypeError where f makes complex numbers of real ones, or real of complex ones.
-
-    >>> jacobian(lambda x: x * x)(tensor([1.0, 3.0])).tolist()
-    [[2.0, 0.0], [0.0, 6.0]]
-    """
-
-    def jac(x: ArrayLike) -> Tensor:
-        x = asarray(x)
-        y, pull = vjp(f, x)
-        if (y.dtype.kind == "c") != (x.dtype.kind == "c"):
-            raise DTypeError(
-                f"jacobian: f maps {x.dtype} to {y.dtype}; give it the real and imaginary parts as "
-                "numbers of their own"
-            )
-        basis = namespace(y._data).eye(y.size, dtype=y.dtype).reshape(y.size, *y.shape)
-        rows = [pull(row)[0] for row in basis]
-        if not rows:  # of no numbers
-            return zeros_like(broadcast_to(x.detach(), (*y.shape, *x.shape)))
-        rows = [row.conj() for row in rows] if x.dtype.kind == "c" else rows
-        return stack(rows).reshape(*y.shape, *x.shape)
-
-    return jac
-
-
-def hessian(f: Callable[..., Tensor]) -> Callable[[ArrayLike], Tensor]:
-    """The Hessian of a scalar function of one tensor, as a function of x:
-    H[i, j] = d^2 f / d x[i] d x[j], of shape x.shape + x.shape.
-
-    >>> hessian(lambda x: (x ** 3).sum())(tensor([1.0, 2.0])).tolist()
-    [[6.0, 0.0], [0.0, 12.0]]
-    """
-    return jacobian(grad(f))
-
-
-class GradientTape:
-    """TensorFlow's interface to gradients, on the same tape.
-
-    Parameters and tensors with `requires_grad` are watched automatically; `watch` adds others.
-    `gradient` frees the saved arrays unless `persistent`.
-
-    >>> x = tensor([3.0])
-    >>> with GradientTape() as tape:
-    ...     tape.watch(x)
-    ...     y = (x * x).sum()
-    >>> tape.gradient(y, x).tolist()
-    [6.0]
-    """
-
-    def __init__(self, persistent: bool = False):
-        self.persistent = persistent
-
-    def __enter__(self) -> GradientTape:
-        self._block = _differentiating(tracing=False)
-        self._block.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._block.__exit__(*error)
-
-    def watch(self, *tensors: Tensor | Tree) -> None:
-        """Make these tensors, or nested lists and dicts of them, leaves of the tape."""
-        for t in leaves(tensors):
-            track(t)
-
-    @overload
-    def gradient(
-        self, target: Tensor, sources: Tensor, cotangent: ArrayLike | None = None
-    ) -> Tensor | None: ...
-    @overload
-    def gradient(  # type: ignore[overload-overlap]  # a tuple is a Sequence, too
-        self,
-        target: Tensor,
-        sources: tuple[Tensor, ...],
-        cotangent: ArrayLike | None = None,
-    ) -> tuple[Tensor | None, ...]: ...
-    @overload
-    def gradient(
-        self,
-        target: Tensor,
-        sources: Sequence[Tensor],
-        cotangent: ArrayLike | None = None,
-    ) -> list[Tensor | None]: ...
-    @overload
-    def gradient(
-        self, target: Tensor, sources: Tree, cotangent: ArrayLike | None = None
-    ) -> Tree: ...
-    def gradient(self, target: Tensor, sources: Any, cotangent: ArrayLike | None = None) -> Any:
-        """d(target) / d(source) for each source, in their structure; None where there is no path
-        from source to target. Inside another tape or `grad` the result is differentiable.
-        """
-        create = switches.differentiating > 0
-        seed = seed_cotangent(target, cotangent, create)
-        given = leaves(sources)
-        for source in given:
-            if not isinstance(source, Tensor) or source.node is None:
-                raise GraphError(f"tape.gradient: {source!r} is not watched; call tape.watch(it)")
-        retain = self.persistent or create
-        wanted = [s.node for s in given]
-        found = backprop([(target.node, seed)], wanted, 0, create, retain)
-        gs = [found.get(s.node) for s in given]
-        return refill(sources, iter([g if g is None or create else Tensor(g) for g in gs]))
-
-
-# --- custom functions -----------------------------------------------------------------------------
-
-
-class Function:
-    """Base class of custom differentiable functions: `forward` computes on raw arrays, `backward`
-    maps the cotangent of the output to the gradients of the inputs.
-
-    `ctx` is an instance per call: `ctx.save(*arrays)` saves inputs or outputs, which `backward`
-    finds in `ctx.saved`; `ctx.xp` is the array module, numpy or cupy. `backward` returns one
-    gradient per positional input, None for those without; written with tensorgrad's functions it
-    can be differentiated again.
-
-    >>> class Double(Function):
-    ...     def forward(ctx, x): return 2 * x
-    ...     def backward(ctx, g): return 2 * g
-    >>> Double.apply(tensor([1.0])).tolist()
-    [2.0]
-    """
-
-    saved: tuple[Any, ...] = ()
-    xp: Any = None
-
-    def save(ctx, *arrays: Any) -> None:
-        """Save arrays for `backward`, as `ctx.saved` in this order."""
-        ctx.saved = arrays
-
-    def forward(ctx, *args: Any, **params: Any) -> Any:
-        """The output array, from raw arrays."""
-        raise GraphError(f"{type(ctx).__name__} has no forward(ctx, *arrays)")
-
-    def backward(ctx, g: Any) -> Any:
-        """The gradients of the inputs, from the cotangent of the output."""
-        raise GraphError(f"{type(ctx).__name__} has no backward(ctx, g)")
-
-    @classmethod
-    def apply(cls, *args: Any, **params: Any) -> Tensor:
-        """Call the function on tensors, arrays or numbers; the result is on the tape."""
-        inputs = [owned(a) for a in args]
-        arrays = [t._data for t in inputs]
-        for i, a in enumerate(arrays):  # views of an array given twice, to tell what is saved
-            if any(a is b for b in arrays[:i]):
-                arrays[i] = a.view()
-        ctx = cls()
-        ctx.xp = namespace(*arrays)
-        raw = cls.forward(ctx, *arrays, **params)  # may be a static method, as in PyTorch
-        try:
-            y = make(raw)
-        except DTypeError as error:
-            raise DTypeError(f"{cls.__name__}.forward gave no array: {error}") from None
-        parents = [t.node for t in inputs]
-        if not (switches.recording and any(n is not None for n in parents)):
-            return Tensor(y)
-        saved, ctx.saved = ctx.saved, ()  # owned by the node, which frees them after backward
-        call = _Call(ctx, arrays, raw, saved)
-        return Tensor(y, record(Node(), call, parents, saved, params, y.shape, y.dtype))
-
-
-class _Call:
-    """The op of the node of one call of a Function."""
-
-    def __init__(self, ctx: Function, inputs: list, y: Any, saved: tuple):
-        self.ctx, self.name = ctx, type(ctx).__name__
-        ids = {id(a): i for i, a in enumerate(inputs)}
-        self.origins = [-1 if a is y else ids.get(id(a)) for a in saved]
-
-    @property
-    def rules(self) -> _Call:
-        """Itself; not an attribute, which would be a reference cycle."""
-        return self
-
-    def rewrap(self, saved: tuple, node: Node, wrap: Callable, output: Callable) -> tuple:
-        """The saved arrays as tensors on the tape, under the nodes they came from."""
-        homes = [node if o == -1 else None if o is None else node.parents[o] for o in self.origins]
-        return tuple([wrap(a, n) for a, n in zip(saved, homes, strict=True)])
-
-    def vjp(self, g: Any, saved: tuple, params: dict, parents: Sequence) -> tuple:
-        """A gradient or None per input; raw arrays for a raw cotangent, else Tensors."""
-        self.ctx.saved = saved
-        if g.dtype.kind == "c":  # outside of backprop a cotangent is its conjugate
-            g = OPS["conj"](g)
-        try:
-            own = g if isinstance(g, Tensor) else g.copy()  # which it may write to: g is shared
-            gs = type(self.ctx).backward(self.ctx, own)
-        finally:
-            self.ctx.saved = ()  # tensors there refer to this call: a reference cycle
-        gs = gs if isinstance(gs, tuple) else (gs,)
-        if len(gs) != len(parents):
-            raise GraphError(
-                f"{self.name}.backward returned {len(gs)} gradients for {len(parents)} inputs"
-            )
-        for x, p in zip(gs, parents, strict=True):
-            if x is not None and not hasattr(x, "dtype"):
-                raise DTypeError(
-                    f"{self.name}.backward returned {type(x).__name__}; it gives one array or "
-                    "None per input, in a tuple when there are several"
-                )
-            if x is not None and x.dtype.kind == "c" and p is not None and p.dtype.kind != "c":
-                raise DTypeError(
-                    f"{self.name}.backward gave a complex gradient of {p.dtype} numbers: take .real"
-                )
-        gs = tuple([OPS["conj"](x) if x is not None and x.dtype.kind == "c" else x for x in gs])
-        if isinstance(g, Tensor):
-            gs = tuple([None if x is None else asarray(x) for x in gs])
-        else:  # views, so that backprop does not write into arrays that the function still holds
-            gs = tuple([x._data if isinstance(x, Tensor) else x for x in gs])
-            gs = tuple([None if x is None else x[...] for x in gs])
-        return tuple([x if n is not None else None for x, n in zip(gs, parents, strict=True)])

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, overload
 from weakref import ref
 
-from .autograd import leaves, refill
 from .backend import BY_TYPE
 from .core import Leaf, Node, Tensor, next_seq, record
 from .errors import ArgumentError, GraphError
 from .randomness import Draws
 from .switches import Modes, modes, reading, recording, switches
+from .trees import leaves, refill
 from .typing import Computes, Result
 
 
@@ -93,7 +93,7 @@ class _Recompute:
         flat = leaves(given)
         self.homes = [(ref(a), a.node) if isinstance(a, Tensor) else None for a in flat]
         # without the tensors, whose arrays are saved by the node, as with any op
-        self.given = refill(given, iter([None if isinstance(a, Tensor) else a for a in flat]))
+        self.given = refill(given, iter([... if isinstance(a, Tensor) else a for a in flat]))
 
     def after(self, value: Any, saved: tuple, start: int) -> Any:
         """A result of f as the output of this op."""

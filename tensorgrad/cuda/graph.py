@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import leaves, refill
 from ..backend import BY_TYPE, Backend, default, make
 from ..core import Leaf, Tensor, next_seq
 from ..dispatch import kernel_module, watched
 from ..errors import ArgumentError, GraphError, TensorgradError, user_line
 from ..switches import switches
+from ..trees import leaves, refill
 from ..typing import ArrayLike, Result
 
 _NO_MEMORY = 2  # cudaErrorMemoryAllocation
