@@ -705,5 +705,5 @@ def test_a_refused_capture_leaves_tensors_as_they_were(captures):
 
 @pytest.mark.parametrize("graphed", ["yes", None, 1, "True"])
 def test_graphed_is_a_switch_or_auto(graphed):
-    with pytest.raises(tg.ArgumentError, match="graphed=.*auto"):
+    with pytest.raises(tg.ArgumentError, match=r"graphed=.*auto"):
         nn.Sequential([nn.Dense(1, 1)]).compile(graphed=graphed)

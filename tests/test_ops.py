@@ -1,5 +1,7 @@
 """Generated from the op table: every op x sample x dtype x backend. A new op cannot escape."""
 
+import inspect
+
 import ml_dtypes  # noqa: F401  (makes bfloat16 a dtype NumPy knows)
 import numpy as np
 import pytest
@@ -13,14 +15,9 @@ from tensorgrad.testing import gradcheck, tolerance
 from .oracles import ORACLES, WRITES
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
-CASES = [
-    pytest.param(op, sample, id=f"{op.name}-{i}")
-    for op in OPS.values()
-    for i, sample in enumerate((op.samples or list)())
-]
-WRITING = [c for c in CASES if c.values[0].inplace]
-PURE = [c for c in CASES if not c.values[0].inplace]
-SMOOTH = [c for c in PURE if c.values[0].differentiable and c.values[0].name != "move"]
+WRITING = [op for op in OPS.values() if op.inplace]
+PURE = [op for op in OPS.values() if not op.inplace]
+SMOOTH = [op for op in PURE if op.differentiable and op.name != "move"]
 VECTORS = ("hyper", "apply_if", "scaling", "finite", "by")  # of optimizers: always float64
 FIXED_DTYPE = {"cast", "cast_all", "sum_to"}  # the dtype of the result is a parameter
 SYMMETRIC = {"cholesky", "eigh", "eigvalsh"}  # of such matrices, and so are their gradients
@@ -85,6 +82,32 @@ def rounded(args, dtype):
     ]
 
 
+def each(ops):
+    """A test of an op and a sample as one test for each op, which goes through its samples."""
+
+    def decorate(test):
+        def run(op, **given):
+            done, skipped = 0, None
+            for i, sample in enumerate((op.samples or list)()):
+                try:
+                    test(op, sample, **given)
+                    done += 1
+                except pytest.skip.Exception as reason:
+                    skipped = reason
+                except BaseException as error:
+                    error.add_note(f"sample {i} of {op.name}, {sample.params}")
+                    raise
+            if skipped is not None and not done:
+                raise skipped
+
+        names = [p for n, p in inspect.signature(test).parameters.items() if n != "sample"]
+        run.__signature__ = inspect.Signature(names)
+        run.__name__ = test.__name__
+        return pytest.mark.parametrize("op", ops, ids=lambda op: op.name)(run)
+
+    return decorate
+
+
 def test_every_op_has_samples_and_an_oracle():
     for op in OPS.values():
         assert op.samples, f"op {op.name} has no samples: it would not be tested"
@@ -93,7 +116,7 @@ def test_every_op_has_samples_and_an_oracle():
         assert op.__doc__, f"op {op.name} has no docstring"
 
 
-@pytest.mark.parametrize(("op", "sample"), PURE)
+@each(PURE)
 def test_value(op, sample, backend):
     expected = ORACLES[op.name](*sample.args, **sample.params)
     for dtype in DTYPES if backend == "numpy" else ("float64", "float32"):
@@ -112,7 +135,7 @@ def test_value(op, sample, backend):
             np.testing.assert_array_equal(b, a, err_msg=f"{op.name} wrote into an input")
 
 
-@pytest.mark.parametrize(("op", "sample"), WRITING)
+@each(WRITING)
 def test_written_values(op, sample, backend):
     for dtype in ("float64", "float32"):
         names = op.names(len(sample.args))[: len(sample.args)]
@@ -128,7 +151,7 @@ def test_written_values(op, sample, backend):
             assert name in op.inplace or np.array_equal(host(given), start)
 
 
-@pytest.mark.parametrize(("op", "sample"), PURE)
+@each(PURE)
 def test_dtype_is_kept(op, sample):
     for dtype in DTYPES:
         if op.name in FIXED_DTYPE | {"random_bits", "sum_of_squares"}:
@@ -158,7 +181,7 @@ def closure(op, sample, backend="numpy"):
     return f, [args[i] for i in moving]
 
 
-@pytest.mark.parametrize(("op", "sample"), [c for c in SMOOTH if c.values[0].name != "cast"])
+@each([op for op in SMOOTH if op.name != "cast"])
 def test_gradients(op, sample, backend):
     """First and second order by random projection, through kernels where there are any."""
     if op.name == "sum_to" and sample.params["dtype"] != np.float64:
@@ -170,7 +193,7 @@ def test_gradients(op, sample, backend):
             gradcheck(f, xs, order=2 if sample.args[0] is not None else 1)
 
 
-@pytest.mark.parametrize(("op", "sample"), SMOOTH)
+@each(SMOOTH)
 def test_raw_and_recorded_gradients_agree(op, sample):
     f, xs = closure(op, sample)
     ys = []
@@ -187,7 +210,7 @@ def test_raw_and_recorded_gradients_agree(op, sample):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-@pytest.mark.parametrize(("op", "sample"), SMOOTH)
+@each(SMOOTH)
 def test_gradient_has_dtype_and_shape_of_its_input(op, sample, dtype):
     if op.name in FIXED_DTYPE:
         pytest.skip("its dtype is a parameter")
@@ -226,7 +249,7 @@ def strided(a, how):
 
 
 @pytest.mark.parametrize("how", ["step", "reversed", "fortran"])
-@pytest.mark.parametrize(("op", "sample"), PURE)
+@each(PURE)
 def test_strides_do_not_matter(op, sample, how):
     plain = op(*sample.args, **sample.params)
     with tg.use_kernels("always"):
