@@ -9,10 +9,10 @@ from typing import Any, Literal, TypeVar, overload
 import numpy as np
 
 from .backend import NUMBERS
-from .backward import backprop
 from .core import Node, Tensor, next_seq, record
 from .creation import asarray, owned, zeros_like
 from .errors import ArgumentError, DTypeError, GraphError, ShapeError
+from .hooks import gradients
 from .ops.shape import identity
 from .settings import gate, shown
 from .switches import recording, switches
@@ -167,12 +167,11 @@ class Primals:
             for y, g in zip(ys, cotangents, strict=True)
             if self.depends(y) and (g is not None or len(ys) == 1)
         ]
-        found: dict[Node, Any] = {}
+        nodes = [t.node for _, t in self.flat]
+        found = [None] * len(nodes)
         if roots:
-            wanted = [t.node for _, t in self.flat]
-            with recording(create_graph):
-                found = backprop(roots, wanted, self.oldest, create_graph, retain)
-        return [_gradient(found, t, given) for given, t in self.flat]
+            found = gradients(roots, nodes, self.oldest, create_graph, retain)
+        return [_gradient(g, given) for g, (given, _) in zip(found, self.flat, strict=True)]
 
     def filled(self, flat: Sequence[Any]) -> Any:
         """Values, one for each primal, in the structure of the arguments."""
@@ -188,9 +187,8 @@ class Primals:
         return refill(value, iter(flat))
 
 
-def _gradient(found: dict[Node, Any], inner: Tensor, given: Tensor) -> Tensor:
+def _gradient(g: Any, given: Tensor) -> Tensor:
     """The gradient of a primal; zeros where there is no path to it."""
-    g = found.get(inner.node)
     if g is None:
         return zeros_like(given.detach())
     return g if isinstance(g, Tensor) else Tensor(g)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any, overload
 
 from .autograd import differentiating
-from .backward import backprop
 from .core import Tensor
 from .creation import track
 from .errors import GraphError
+from .hooks import gradients
 from .switches import switches
 from .tensor_methods import seed_cotangent
 from .trees import leaves, refill
@@ -79,7 +79,5 @@ class GradientTape:
             if not isinstance(source, Tensor) or source.node is None:
                 raise GraphError(f"tape.gradient: {source!r} is not watched; call tape.watch(it)")
         retain = self.persistent or create
-        wanted = [s.node for s in given]
-        found = backprop([(target.node, seed)], wanted, 0, create, retain)
-        gs = [found.get(s.node) for s in given]
+        gs = gradients([(target.node, seed)], [s.node for s in given], 0, create, retain)
         return refill(sources, iter([g if g is None or create else Tensor(g) for g in gs]))

@@ -22,6 +22,7 @@ from .backward import backprop
 from .core import Leaf, Tensor, stamp
 from .creation import asarray, check_off_tape, track
 from .errors import ArgumentError, BackendError, DTypeError, GraphError, IndexingError, ShapeError
+from .hooks import Handle, of_leaf, register, retain
 from .methods import Methods
 from .numpy_protocol import call_of_function, call_of_ufunc
 from .operators import Operators, cast_exactly, check_writable
@@ -156,8 +157,9 @@ class TensorMethods(Operators, Methods):
         and for tensors that are not leaves."""
         if self._grad is None and self.node is not None and type(self.node) is not Leaf:
             warnings.warn(
-                "the .grad of a tensor that is the result of an op is None: backward fills leaves. "
-                "tg.grad, or a GradientTape, gives the gradient of any tensor",
+                "the .grad of a tensor that is the result of an op is None: backward fills leaves, "
+                "and those that were told x.retain_grad(). tg.grad, or a GradientTape, gives the "
+                "gradient of any tensor",
                 stacklevel=2,
             )
         return self._grad  # type: ignore[no-any-return]
@@ -261,10 +263,37 @@ class TensorMethods(Operators, Methods):
                     f"requires_grad of {tensor!r} was switched after this graph recorded it: later "
                     "in-place updates are unknown, so compute the loss again"
                 )
+            if leaf.params:  # hooks
+                g = of_leaf(leaf, g)
             found.append((tensor, g if create_graph else Tensor(g)))
         with _accumulating:
             for tensor, g in found:
                 tensor._grad = g if tensor._grad is None else tensor._grad + g
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Handle:
+        """Call `hook` with the gradient of this tensor, a leaf or a result, in each backward, tape
+        or `grad`; what it returns replaces that gradient, unless it is None.
+
+        Returns: a handle, whose `remove()` takes the hook off. Hooks are called in the order of
+        registering, with the sum over all uses of the tensor.
+
+        >>> w = tensor([1.0, 2.0], requires_grad=True)
+        >>> y = w * w
+        >>> handle = y.register_hook(lambda g: g.clip(-1, 1))
+        >>> (5 * y).sum().backward(); w.grad.tolist()
+        [2.0, 4.0]
+        """
+        return register(self, hook)  # type: ignore[arg-type]
+
+    def retain_grad(self) -> None:
+        """Have backward store the gradient of this result in `.grad`, as that of a leaf.
+
+        >>> w = tensor([3.0], requires_grad=True)
+        >>> y = w * w; y.retain_grad()
+        >>> (2 * y).sum().backward(); y.grad.tolist()
+        [2.0]
+        """
+        retain(self)  # type: ignore[arg-type]
 
     # --- indexing ---
 

@@ -25,7 +25,7 @@ LAYERS = [
     {"randomness"},
     {"creation"},
     {"functions"},
-    {"methods", "operators", "numpy_protocol", "fft", "linalg", "dtypes", "random"},
+    {"methods", "operators", "numpy_protocol", "hooks", "fft", "linalg", "dtypes", "random"},
     {"tensor_methods"},
     {"autograd", "anomaly", "custom", "precision", "memory", "cuda", "recompute"},
     {"jacobians", "tape"},

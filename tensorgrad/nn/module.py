@@ -16,6 +16,7 @@ from ..settings import gate
 from ..switches import mode_of, switches
 from ..typing import ArrayLike, Computes, DType, Result
 from ..words import NAMES, missing
+from .hooks import Hookable
 from .symbol import Symbol, symbolic_call
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Computed:
         return self if module is None else self.value(module)
 
 
-class Module:
+class Module(Hookable):
     """Base class of layers and models. Subclasses assign parameters, buffers and submodules to
     attributes in `__init__` and define `forward`. Tensors, arrays and symbols are accepted as
     inputs; an error in `forward` names the layer.
@@ -249,9 +250,8 @@ class Module:
         >>> layer = Dense(1, 2); layer.trainable = False; layer.weight.requires_grad
         False
         """
-        found = [p for _, p in self.named_parameters()]
-        waiting = [m for m in self.modules() if not m.built]
-        return any(p.requires_grad for p in found) or any(not m._frozen for m in waiting)
+        found = any(p.requires_grad for _, p in self.named_parameters())
+        return found or any(not (m.built or m._frozen) for m in self.modules())
 
     @trainable.setter
     def trainable(self, on: bool) -> None:

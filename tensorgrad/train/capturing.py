@@ -15,6 +15,7 @@ from typing import Any
 
 from ..backend import Backend
 from ..cuda.graph import Graphed
+from ..nn.hooks import ModuleHooks
 
 WARMUP = 3  # eager steps before a capture
 WORTH = 16  # steps of one shape: a capture takes as long as several, and is to pay for itself
@@ -43,6 +44,9 @@ def foreign(model: Any, plan: Any) -> str | None:
     parts: list[tuple[str, Any]] = []
     for module in model.modules():
         parts.append((f"the layer {type(module).__name__}", type(module)))
+        hooks = vars(module).get("forward")
+        if isinstance(hooks, ModuleHooks):
+            parts += [(f"a hook of {type(module).__name__}", hook) for hook in hooks]
         for name, value in vars(module).items():
             for part in value if isinstance(value, list) else [value]:
                 if callable(part) and not isinstance(part, type) and not hasattr(part, "modules"):
