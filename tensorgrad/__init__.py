@@ -80,6 +80,7 @@ if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     from .anomaly import detect_anomaly
     from .dtypes import *  # noqa: F403
     from .dtypes import bool_ as bool  # noqa: F401
+    from .functions.adaptive import *  # noqa: F403
     from .functions.analytic import *  # noqa: F403
     from .functions.comparison import *  # noqa: F403
     from .functions.complex_numbers import *  # noqa: F403
@@ -94,6 +95,7 @@ if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     from .functions.masks import *  # noqa: F403
     from .functions.nans import *  # noqa: F403
     from .functions.nonlinearity import *  # noqa: F403
+    from .functions.pooling import *  # noqa: F403
     from .functions.quantiles import *  # noqa: F403
     from .functions.repeating import *  # noqa: F403
     from .functions.scan import *  # noqa: F403

@@ -81,3 +81,47 @@ def test_transposed_convolution(axes, seed):
     name = f"conv_transpose{axes}d"
     f, g = getattr(tg, name), getattr(F, name)
     compare(lambda *xs: f(*xs, **how), lambda *xs: g(*xs, **how), *args, what=how)
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(8))
+def test_pooling(axes, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.integers(0, 4, (2, 2, *rng.integers(5, 9, axes))).astype(float)  # with ties
+    size, stride = drawn(rng, axes, 2, 4), drawn(rng, axes, 1, 5)
+    how = {"stride": stride, "padding": drawn(rng, axes, 0, 2), "ceil_mode": bool(seed % 2)}
+    if seed == 2:
+        how = {}
+    f, g = getattr(tg, f"avg_pool{axes}d"), getattr(F, f"avg_pool{axes}d")
+    mean = {**how, "count_include_pad": seed % 4 < 2}
+    compare(lambda x: f(x, size, **mean), lambda x: g(x, size, **mean), x, what=(size, mean))
+    if axes > 1:
+        mean["divisor_override"] = 5
+        compare(lambda x: f(x, size, **mean), lambda x: g(x, size, **mean), x, what=(size, mean))
+    if seed % 4 == 3:
+        how["dilation"] = drawn(rng, axes, 1, 3)
+    if seed == 5:
+        x[0, 0].reshape(-1)[7:8] = np.nan  # of several in a window the places would differ
+    f, g = getattr(tg, f"max_pool{axes}d"), getattr(F, f"max_pool{axes}d")
+    compare(lambda x: f(x, size, **how), lambda x: g(x, size, **how), x, what=(size, how))
+    where = g(torch.tensor(x), size, **how, return_indices=True)[1].numpy()
+    np.testing.assert_array_equal(f(x, size, **how, return_indices=True)[1].numpy(), where)
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_adaptive_pooling_and_its_inverse(axes, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.integers(0, 9, (2, 2, *rng.integers(4, 8, axes))).astype(float)
+    size = (2,) * axes if seed == 0 else drawn(rng, axes, 1, 9)
+    f, g = getattr(tg, f"adaptive_avg_pool{axes}d"), getattr(F, f"adaptive_avg_pool{axes}d")
+    compare(lambda x: f(x, size), lambda x: g(x, size), x, what=size)
+    f, g = getattr(tg, f"adaptive_max_pool{axes}d"), getattr(F, f"adaptive_max_pool{axes}d")
+    compare(lambda x: f(x, size), lambda x: g(x, size), x, what=size)
+    where = g(torch.tensor(x), size, return_indices=True)[1].numpy()
+    np.testing.assert_array_equal(f(x, size, return_indices=True)[1].numpy(), where)
+    y, where = F.__dict__[f"max_pool{axes}d"](torch.tensor(x), 2, 2, return_indices=True)
+    f, g = getattr(tg, f"max_unpool{axes}d"), getattr(F, f"max_unpool{axes}d")
+    to = {"output_size": x.shape[2:]} if np.mod(x.shape, 2).any() else {}
+    ours = lambda y: f(y, where.numpy(), 2, 2, **to)  # noqa: E731
+    compare(ours, lambda y: g(y, where, 2, 2, **to), y.numpy(), what=(x.shape, to))

@@ -20,9 +20,7 @@ from .attention import (
     scaled_dot_product_attention,
 )
 from .conv import (
-    avg_pool2d,
     conv2d,
-    max_pool2d,
 )
 from .elementwise import (
     abs,
@@ -149,7 +147,6 @@ __all__ = [
     "argmax",
     "argmin",
     "array_split",
-    "avg_pool2d",
     "batch_norm",
     "bitwise_and",
     "bitwise_invert",
@@ -204,7 +201,6 @@ __all__ = [
     "lstm",
     "matmul",
     "max",
-    "max_pool2d",
     "maximum",
     "mean",
     "min",
@@ -253,6 +249,8 @@ __all__ = [
 
 # Family -> its functions: the `__all__` of its file.
 LATER = {
+    "adaptive": """adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
+    adaptive_max_pool2d adaptive_max_pool3d max_unpool1d max_unpool2d max_unpool3d""",
     "analytic": """acos acosh arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh
     atan atan2 atanh cbrt cosh deg2rad degrees entr exp2 hypot log2 log10 logaddexp logaddexp2
     logit rad2deg radians reciprocal rsqrt sinc sinh tan xlog1py xlogy""",
@@ -277,6 +275,7 @@ LATER = {
     nansum nanvar""",
     "nonlinearity": """celu glu hardshrink hardsigmoid hardswish hardtanh logsigmoid mish prelu
     relu6 rrelu selu softmin softshrink softsign sparsemax tanhshrink threshold""",
+    "pooling": "avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool2d max_pool3d",
     "quantiles": "median mode nanmedian nanpercentile nanquantile percentile quantile",
     "repeating": """broadcast_arrays fliplr flipud indices ix_ meshgrid ravel_multi_index repeat
     resize roll rollaxis rot90 tile trim_zeros unravel_index""",
@@ -293,6 +292,7 @@ LATER = {
 FAMILY = {name: family for family, names in LATER.items() for name in names.split()}
 
 if TYPE_CHECKING:
+    from .adaptive import *  # noqa: F403
     from .analytic import *  # noqa: F403
     from .comparison import *  # noqa: F403
     from .complex_numbers import *  # noqa: F403
@@ -307,6 +307,7 @@ if TYPE_CHECKING:
     from .masks import *  # noqa: F403
     from .nans import *  # noqa: F403
     from .nonlinearity import *  # noqa: F403
+    from .pooling import *  # noqa: F403
     from .quantiles import *  # noqa: F403
     from .repeating import *  # noqa: F403
     from .scan import *  # noqa: F403

@@ -160,3 +160,13 @@ def segment_extreme(x, ids, *, count, largest):
         out = xp.where(nan > 0, xp.asarray(xp.nan, dtype=out.dtype), out)
     out = out.reshape(count, *x.shape[1:])
     return out.astype(x.dtype) if whole else narrow(out, x)
+
+
+def mixed(x, axis, at, weights):
+    """Weighted sums of elements along an axis of a Tensor: the indices and weights (count, size) of
+    each, of NumPy. Gathered, not multiplied by a matrix: a NaN stays in the sums that have it."""
+    count, size = at.shape
+    taken = x[(slice(None),) * axis + (at.T.reshape(-1),)]
+    taken = reshape(taken, shape=(*x.shape[:axis], size, count, *x.shape[axis + 1 :]))
+    weights = weights.T.reshape(size, count, *[1] * (x.ndim - 1 - axis))
+    return sum_(taken * weights.astype(x.dtype), axis=axis)

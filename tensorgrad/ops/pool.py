@@ -83,7 +83,8 @@ def max_pool2d(x, *, size, stride=None, padding=(0, 0)):
     size."""
     stride = size if stride is None else stride
     out = _pool_extent(x, size, stride, padding)
-    xp, (h, w), wide = namespace(x), x.shape[2:], padded(x, padding, -float("inf"))
+    xp, (h, w), whole = namespace(x), x.shape[2:], x.dtype.kind in "iu"
+    wide = padded(x, padding, xp.iinfo(x.dtype).min if whole else -float("inf"))
     kind = "int32" if h * w < 2**31 else "int64"
     places = xp.arange(h * w, dtype=kind).reshape(1, 1, h, w)
     places, y, where = padded(places, padding, -1), None, None

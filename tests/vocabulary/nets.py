@@ -1,4 +1,6 @@
-"""Convolution over one, two and three axes, beside sums over all pairs of elements."""
+"""Convolution and pooling over one, two and three axes, window by window."""
+
+import itertools
 
 import numpy as np
 
@@ -57,8 +59,94 @@ def _transposed(x, w, b=None, *, stride=1, padding=0, output_padding=0, dilation
     return y if b is None else y + b.reshape(-1, *[1] * axes)
 
 
+def _windows(x, size, stride=None, padding=0, dilation=1, ceil_mode=False):
+    """(place, the places in x along each axis) of each window; and their counts."""
+    axes, along = x.ndim - 2, []
+    stride = size if stride is None else stride
+    for n, k, s, p, d in zip(
+        x.shape[2:], *[_each(v, axes) for v in (size, stride, padding, dilation)], strict=True
+    ):
+        starts = [i for i in range(-p, n, s) if i + d * (k - 1) < n + p or ceil_mode]
+        if ceil_mode and len(starts) > 1 and starts[-2] + d * (k - 1) >= n + p - 1:
+            starts.pop()  # the one before reaches the end
+        along.append([np.arange(i, min(i + d * (k - 1) + 1, n + p), d) for i in starts])
+    return along
+
+
+def _even(x, size):
+    axes = zip(x.shape[2:], _each(size, x.ndim - 2), strict=True)
+    return [[np.arange(i * n // k, -(-(i + 1) * n // k)) for i in range(k)] for n, k in axes]
+
+
+def _pool(along, one):
+    """`one` of the flat places of each window and of those in the padding."""
+    y = {}
+    for at in itertools.product(*[range(len(a)) for a in along]):
+        y[at] = one([a[i] for a, i in zip(along, at, strict=True)])
+    counts = tuple([len(a) for a in along])
+    return np.stack([y[at] for at in np.ndindex(*counts)], -1).reshape(*y[at].shape, *counts)
+
+
+def _inside(x, lines):
+    kept = [i[(i >= 0) & (i < n)] for i, n in zip(lines, x.shape[2:], strict=True)]
+    places = np.ravel_multi_index(np.meshgrid(*kept, indexing="ij"), x.shape[2:]).ravel()
+    return x.reshape(*x.shape[:2], -1)[..., places], places
+
+
+def _max(x, size, return_indices=False, windows=_windows, **how):
+    def one(lines):
+        values, places = _inside(x, lines)
+        return np.stack([values.max(-1), places[values.argmax(-1)]])
+
+    y, where = _pool(windows(x, size, **how), one)
+    return (y, where.astype(int)) if return_indices else y
+
+
+def _mean(x, size, windows=_windows, count_include_pad=True, divisor_override=None, **how):
+    def one(lines):
+        values, _ = _inside(x, lines)
+        n = np.prod([len(i) for i in lines]) if count_include_pad else values.shape[-1]
+        return values.sum(-1) / (divisor_override or n)
+
+    return _pool(windows(x, size, **how), one)
+
+
+def _unpool(x, indices, size, **how):
+    y = np.zeros((*x.shape[:2], 24))
+    np.put_along_axis(y, indices.reshape(*x.shape[:2], -1), x.reshape(*x.shape[:2], -1), 2)
+    return y.reshape(*x.shape[:2], *{3: (24,), 4: (4, 6), 5: (2, 2, 6)}[x.ndim])
+
+
+_ADAPTIVE = {
+    "adaptive_avg_pool": lambda x, size: _mean(x, size, _even),
+    "adaptive_max_pool": lambda x, size, **how: _max(x, size, windows=_even, **how),
+}
+_UNPOOLED = {
+    1: (draw((1, 1, 12)), np.arange(12).reshape(1, 1, 12) * 2 + 1, 2),
+    2: (draw((1, 2, 2, 3)), np.array([0, 3, 5, 12, 20, 23] * 2).reshape(1, 2, 2, 3), 2),
+    3: (draw((1, 1, 1, 1, 3)), np.array([7, 20, 4]).reshape(1, 1, 1, 1, 3), 2),
+}
+_SHAPES = {1: (2, 2, 9), 2: (1, 2, 7, 5), 3: (1, 2, 4, 5, 3)}
+_LAST = {"stride": 2, "padding": 1, "ceil_mode": True}
+POOLS = [
+    row
+    for axes, shape in _SHAPES.items()
+    for x, name in [(draw(shape), f"{{}}_pool{axes}d")]
+    for row in [
+        Row(name.format("max"), _max, (x, 2)),
+        Row(name.format("max"), _max, (x, 3), {**_LAST, "return_indices": True}),
+        Row(name.format("max"), _max, (x, 2), {"dilation": 2, "stride": 1}),
+        Row(name.format("avg"), _mean, (x, 2)),
+        Row(name.format("avg"), _mean, (x, 3), _LAST),
+        Row(name.format("avg"), _mean, (x, 3), {**_LAST, "count_include_pad": False}),
+        Row(name.format("avg"), _mean, (x, 2), {"divisor_override": 3}),
+        *[Row(name.format(n.removesuffix("_pool")), f, (x, 2)) for n, f in _ADAPTIVE.items()],
+        Row(name.format("max").replace("pool", "unpool"), _unpool, _UNPOOLED[axes]),
+    ]
+]
 _WIDE = {"stride": 2, "padding": 1, "groups": 2}
 ROWS = [
+    *POOLS,
     Row("conv1d", _conv, (draw((2, 3, 6)), draw((2, 3, 3)), draw((2,)))),
     Row("conv1d", _conv, (draw((1, 4, 7)), draw((2, 2, 2))), {**_WIDE, "dilation": 2}),
     Row("conv3d", _conv, (draw((1, 2, 3, 3, 4)), draw((2, 2, 2, 1, 2)), draw((2,)))),
