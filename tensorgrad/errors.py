@@ -193,3 +193,11 @@ def user_line() -> str:
     while frame is not None and frame.f_code.co_filename.startswith((_PACKAGE, "<")):
         frame = frame.f_back
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame else ""
+
+
+def user_level() -> int:
+    """The `stacklevel` at which a warning of the caller names that frame."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((_PACKAGE, "<")):
+        frame, level = frame.f_back, level + 1
+    return level

@@ -16,7 +16,7 @@ import numpy as np
 from .backend import is_floating
 from .core import Tensor
 from .creation import asarray, beside
-from .errors import ArgumentError, DTypeError, ShapeError
+from .errors import ArgumentError, DTypeError, ShapeError, user_level
 from .ops import elementwise, loss, reduce
 from .settings import gate
 from .switches import switches
@@ -262,7 +262,7 @@ def _given(maker: str) -> str:
 
 def _warn(text: str) -> None:
     """A UserWarning at the line that called the loss."""
-    warnings.warn(text, UserWarning, stacklevel=4)
+    warnings.warn(text, UserWarning, stacklevel=user_level())
 
 
 def _within(name: str, what: str, a: Tensor, remedy: str) -> None:

@@ -11,6 +11,8 @@ number become Python's. Defaults are not checked, and arrays are the business of
 
 from __future__ import annotations
 
+import inspect
+import linecache
 import math
 import reprlib
 import types
@@ -28,6 +30,7 @@ from .words import explained
 
 F = TypeVar("F", bound=Callable[..., Any])
 LARGEST = 2**63 - 1  # what a 64-bit integer holds
+_LARGEST = np.finfo("float64").max.item()
 
 
 class Kind:
@@ -35,6 +38,7 @@ class Kind:
     ValueError; `str()` says what is taken."""
 
     own = False  # whether the function itself checks it
+    quick = ""  # a condition in Python of values {0} that are taken as they are
     hint = ""  # said, too, of a value that is no number: it may be meant for another argument
 
     def take(self, value: Any) -> Any:
@@ -66,6 +70,11 @@ class Whole(Kind):
 
     def __init__(self, least: float = -LARGEST, most: float = LARGEST, hint: str = ""):
         self.least, self.most, self.hint = least, most, hint
+        self.quick = f"type({{0}}) is int and {least} <= {{0}} <= {most}" if most < math.inf else ""
+
+    def hold(self, numbers: Sequence[int]) -> bool:
+        """Whether all of them are within the bounds."""
+        return self.least <= min(numbers) and max(numbers) <= self.most
 
     def take(self, value: Any) -> int:
         number = value if type(value) is int else index(_plain(value))
@@ -96,12 +105,20 @@ class Real(Kind):
     ):
         self.least, self.most, self.above, self.below = max(least, above), most, above, below
         self.infinite = infinite
+        # the same as a closed interval
+        largest = math.inf if infinite else _LARGEST
+        self.low, self.high = max(self.least, -largest), min(most, below, largest)
+        if self.low == above > -math.inf:
+            self.low = math.nextafter(above, math.inf)
+        if self.high == below < math.inf:
+            self.high = math.nextafter(below, -math.inf)
+        if not infinite:
+            self.quick = f"type({{0}}) is float and {self.low!r} <= {{0}} <= {self.high!r}"
 
     def take(self, value: Any) -> float:
         if type(value) is not float:
             value = float(_plain(value).__float__())  # which text has not, that float() would read
-        inside = self.least <= value <= self.most
-        if inside and (self.above < value < self.below or (self.infinite and math.isinf(value))):
+        if self.low <= value <= self.high:
             return value
         raise ValueError
 
@@ -135,6 +152,8 @@ class Scalar(Kind):
 
 class Truth(Kind):
     """True or False, as a bool."""
+
+    quick = "type({0}) is bool"
 
     def take(self, value: Any) -> bool:
         if value is True or value is False:
@@ -181,6 +200,9 @@ class Of(Kind):
         return self.says or names.get(self.cls) or f"a {getattr(self.cls, '__name__', self.cls)}"
 
 
+_INT = {int}
+
+
 class Several(Kind):
     """One, or several of them as a tuple. `count`: how many, where one stands for all; `always`:
     one alone is a tuple, too."""
@@ -188,19 +210,16 @@ class Several(Kind):
     def __init__(self, one: Kind, count: int = 0, says: str = "", always: bool = False):
         self.one, self.count, self.says = one, count, says
         self.alone = 1 if always else count
+        self.quick = "" if self.alone else one.quick
 
     def take(self, value: Any) -> Any:
-        if type(value) is int or (
-            type(value) not in (tuple, list)
-            and (
-                not isinstance(value, Iterable)
-                or isinstance(value, (str, dict))
-                or getattr(value, "ndim", 1) == 0
-            )
-        ):
-            one = self.one.take(value)
-            return (one,) * self.alone if self.alone else one
-        parts = tuple([self.one.take(part) for part in value])
+        take, one = self.one.take, self.one
+        fits = type(value) is tuple and len(value) == (self.count or len(value) or 1)
+        if fits and type(one) is Whole and _INT.issuperset(map(type, value)) and one.hold(value):
+            return value  # in its form already
+        if type(value) is int or not listed(value) or isinstance(value, dict):
+            return (take(value),) * self.alone if self.alone else take(value)
+        parts = tuple([take(part) for part in value])
         if self.count in (0, len(parts)):
             return parts
         raise ValueError
@@ -214,19 +233,21 @@ class Either(Kind):
 
     def __init__(self, *kinds: Kind):
         self.kinds = tuple([kind for kind in kinds if not isinstance(kind, Nothing)])
+        *self.before, self.last = self.kinds
         self.optional = len(self.kinds) < len(kinds)
         self.own = any(kind.own for kind in kinds)
+        self.quick = " or ".join(["{0} is None"] * self.optional + [self.kinds[0].quick or "False"])
         self.hint = next((kind.hint for kind in kinds if kind.hint), "")
 
     def take(self, value: Any) -> Any:
         if value is None and self.optional:
             return None
-        for kind in self.kinds[:-1]:
+        for kind in self.before:
             try:
                 return kind.take(value)
             except (TypeError, ValueError, AttributeError):
                 pass
-        return self.kinds[-1].take(value)
+        return self.last.take(value)
 
     def __str__(self) -> str:
         return ", or ".join([*map(str, self.kinds), *["None"] * self.optional])
@@ -329,83 +350,115 @@ def take(who: str, name: str, kind: Kind, value: Any) -> Any:
 _REFUSALS = (TypeError, ValueError, AttributeError, OverflowError, GraphError)
 
 
-def _error(
-    who: str, name: str, kind: Kind, value: Any, error: Exception, order: Sequence[str] = ()
-) -> Exception:
+def _error(who: str, name: str, kind: Kind, value: Any, error: Exception) -> Exception:
     if isinstance(error, TensorgradError):
         what = f"{name} {error}" if isinstance(error, GraphError) else error
         return type(error)(f"{who}: {what}")
-    text = f"{who}: {name}{kind.refused(value)}"
-    if kind.hint and type(value) not in (int, float):
-        text += f"; {kind.hint}"
-    elif len(order) > 2 and not (type(value) in (int, float) and "number" in str(kind)):
-        text += f"; in this order: {who}({', '.join(order)})"
-    return ArgumentError(text)
-
-
-def _is_array(name: str, said: dict[str, Any]) -> bool:
-    return name in _OURS or "ArrayLike" in str(said.get(name))
+    told = ArgumentError(f"{who}: {name}{kind.refused(value)}")
+    if not (type(value) in (int, float) and "number" in str(kind)):  # perhaps another's
+        told.misplaced = name, kind.hint  # type: ignore[attr-defined]
+    return told
 
 
 def gate(function: F) -> F:
     """The function, whose options are checked against its annotations, and whose calls with wrong
     names end in an `ArgumentError` that says ours."""
-    code, said = function.__code__, function.__annotations__
+    code = function.__code__
     names = code.co_varnames[: code.co_argcount]
     order = [name for name in names if name not in _OURS]
     if code.co_kwonlyargcount:
         order += ["*", *code.co_varnames[len(names) : len(names) + code.co_kwonlyargcount]]
-    free = 0  # positional arguments before the first option
-    while free < len(names) and _is_array(names[free], said):
-        free += 1
-    kinds: dict[str, Kind] = {}
+    checked: Any = None
 
-    def checked(args: tuple, kwargs: dict[str, Any]) -> tuple:
-        if not kinds:  # at the first call: annotations name what is imported later
-            found = {n: k for n, k in kinds_of(function).items() if k and not k.own}
-            kinds.update(found or {"": Own("")})
-        i, name, value, given = 0, "", None, list(args)
-        try:
-            for i, name in enumerate(names[free : len(args)], free):
-                if (kind := kinds.get(name)) is not None:
-                    value = args[i]
-                    given[i] = kind.take(value)
-            i = 0
-            for name, value in kwargs.items():
-                if (kind := kinds.get(name)) is not None:
-                    kwargs[name] = kind.take(value)
-        except _REFUSALS as error:
-            who = type(args[0]).__name__ if function.__name__ == "__init__" else function.__name__
-            raise _error(who, name, kinds[name], value, error, order if i else ()) from None
-        return tuple(given)
-
-    def no_array(args: tuple, kwargs: dict[str, Any]) -> Exception | None:
-        """An error for the argument, if there is one, that is no array where one is taken."""
+    def told(error: Exception, args: tuple, kwargs: dict[str, Any]) -> Exception | None:
+        """What is said instead of an error: which argument is at fault."""
+        if isinstance(error, TensorgradError):
+            name, hint = vars(error).pop("misplaced", ("", ""))
+            if name in kwargs or not (hint or (name and len(order) > 2)):
+                return None
+            hint = hint or f"in this order: {function.__name__}({', '.join(order)})"
+            return type(error)(
+                f"{error}; {hint}".replace("__init__(", f"{type(args[0]).__name__}(")
+            )
+        if error.__traceback__ is None or error.__traceback__.tb_next is None:
+            return explained(function, args, kwargs, error)
         arrays = {n: k for n, k in kinds_of(function).items() if k is not None and k.own}
         for name, value in (*zip(names, args, strict=False), *kwargs.items()):
-            if name in arrays and not hasattr(value, "_data"):
+            if name in arrays and not hasattr(value, "_data"):  # no tensor
                 try:
                     arrays[name].take(value)
-                except _REFUSALS as error:
-                    return _error(function.__name__, name, arrays[name], value, error)
+                except _REFUSALS as wrong:
+                    return _error(function.__name__, name, arrays[name], value, wrong)
         return None
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if kwargs or len(args) > free:
-            args = checked(args, kwargs)
+        nonlocal checked
+        if checked is None:  # at the first call: annotations name what is imported later
+            checked = _checked(function)
         try:
-            return function(*args, **kwargs)
-        except TensorgradError:
-            raise
+            return checked(*args, **kwargs)
         except (TypeError, AttributeError, ValueError, IndexError) as error:
-            within = error.__traceback__ is not None and error.__traceback__.tb_next is not None
-            told = no_array(args, kwargs) if within else explained(function, args, kwargs, error)
-            if told is None:
+            if (instead := told(error, args, kwargs)) is None:
                 raise
-        raise told
+        raise instead
 
     return call  # type: ignore[return-value]
+
+
+def _checked(function: Callable) -> Callable:
+    """The function, called with checked options: a function generated for its very signature, as
+    the calls of ops are, for a loop over the arguments would cost more than many an op."""
+    scope: dict[str, Any] = {"function": function}
+    given, passed, checks = [], [], []
+    kinds = kinds_of(function)
+    made = function.__name__ == "__init__"
+    star = False
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            given.append(f"**{name}")
+            passed.append(f"**{name}")
+            continue
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            star = True
+            given.append(f"*{name}")
+            passed.append(f"*{name}")
+            continue
+        only = parameter.kind is parameter.KEYWORD_ONLY
+        if only and not star:
+            star = True
+            given.append("*")
+        default = parameter.default is not parameter.empty
+        scope[f"default_{name}"] = parameter.default
+        given.append(f"{name}=default_{name}" if default else name)
+        passed.append(f"{name}={name}" if only else name)
+        if (kind := kinds.get(name)) is not None and not kind.own:
+            scope[f"take_{name}"] = _taker(function, name, kind)
+            easy = [f"{name} is default_{name}"] if default else []
+            easy += [kind.quick.format(name)] if kind.quick else []
+            of = ", self" if made else ""
+            checks.append(f"    if not ({' or '.join(easy) or False}):")
+            checks.append(f"        {name} = take_{name}({name}{of})")
+    lines = [f"def checked({', '.join(given)}):", *checks]
+    lines.append(f"    return function({', '.join(passed)})")
+    file = f"<gate {function.__qualname__}>"
+    source = "\n".join(lines)
+    linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file
+    exec(compile(source, file, "exec"), scope)
+    return scope["checked"]  # type: ignore[no-any-return]
+
+
+def _taker(function: Callable, name: str, kind: Kind) -> Callable:
+    """What takes one option; `owner`: the object that is made."""
+
+    def taken(value: Any, owner: Any = None) -> Any:
+        try:
+            return kind.take(value)
+        except _REFUSALS as error:
+            who = function.__name__ if owner is None else type(owner).__name__
+            raise _error(who, name, kind, value, error) from None
+
+    return taken
 
 
 def listed(value: Any) -> bool:

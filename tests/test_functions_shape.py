@@ -412,7 +412,7 @@ ERRORS = {
         A,
         r"shape=\(2.0, 3\) must be a whole",
     ),
-    "reshape in two": (lambda: F.reshape(t, 2, 3), A, r"reshape\(x, shape\)"),
+    "reshape in two": (lambda: F.reshape(t, 2, 3), A, r"reshape\(x, shape"),
     "transpose": (lambda: F.transpose(t, (0, 0)), S, "transpose"),
     "transpose dims": (lambda: F.transpose(t, dims=(0, 1)), A, "'dims': here it is axes="),
     "squeeze": (lambda: F.squeeze(t, 0), S, "squeeze"),

@@ -15,13 +15,13 @@ import numpy as np
 from ..backend import namespace
 from ..core import Tensor
 from ..creation import beside, owned
-from ..errors import ArgumentError, ShapeError
+from ..errors import ArgumentError, IndexingError, ShapeError
 from ..ops import sorting as ops
 from ..ops.gather import places, taken
 from ..ops.reduce import narrow, widened
 from ..settings import gate, shown
 from ..typing import ArrayLike, Axis, Count, SortKind, ValuesIndices
-from .inputs import as_tensor, axis_of, operands
+from .inputs import as_tensor, axis_of, operands, several
 from .shape import reshape
 
 __all__ = [
@@ -198,8 +198,11 @@ def partition(x: ArrayLike, kth: int | Sequence[int], axis: Axis = -1) -> Tensor
     [1.0, 2.0, 3.0]
     """
     x, axis = _line("partition", x, axis)
+    n, at = x.shape[axis], several(kth)
+    if not all(-n <= k < n for k in at):
+        raise IndexingError(f"partition: kth={shown(kth)} of {n} elements along axis {axis}")
     if x.node is None and type(x._data) is np.ndarray:  # no index needed
-        return narrow(Tensor(np.partition(widened(x._data), kth, axis)), x)  # type: ignore[no-any-return]
+        return narrow(Tensor(np.partition(widened(x._data), np.array(at, int), axis)), x)  # type: ignore[no-any-return]
     return _along(x, argpartition(x, kth, axis), axis)
 
 

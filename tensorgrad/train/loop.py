@@ -17,7 +17,7 @@ from .. import cuda, losses, optim
 from ..backend import BY_TYPE, default, is_floating, namespace
 from ..core import Tensor
 from ..data.loader import DataLoader, arrays_of
-from ..errors import ArgumentError, DTypeError, GraphError, ShapeError
+from ..errors import ArgumentError, DTypeError, GraphError, ShapeError, user_level
 from ..settings import Own, gate, listed, shown
 from ..switches import evaluating, in_mode, restoring
 from ..typing import ArrayLike, Count, Natural
@@ -260,7 +260,7 @@ def fit(
         warnings.warn(
             f"the model's output is {output.dtype}, its parameters are {dtype}: something in it "
             "promotes the dtype and slows training",
-            stacklevel=3,
+            stacklevel=user_level(),
         )
     _bind(plan.optimizer, model)
     loader = DataLoader((x, y), batch_size, shuffle, dtype=dtype)
@@ -308,7 +308,7 @@ def _epochs(
                 warnings.warn(
                     f"the loss became {scores['loss']} in epoch {epoch + 1}: a lower learning "
                     "rate, clipped gradients or scaled inputs may help",
-                    stacklevel=5,
+                    stacklevel=user_level(),
                 )
             history.add(scores)
             stops = [c.epoch_end(model, epoch, scores) for c in callbacks]

@@ -39,7 +39,7 @@ VALUES = {
     "masked": lambda: np.ma.masked_array([1.0, 2.0], [False, True]),
     "masked number": lambda: np.ma.masked,
     "function": lambda: lambda *args, **options: None,
-    "long list": lambda: [0] * 100,
+    "long list": lambda: [0] * 70,
     "True": lambda: True,
     "object array": lambda: np.array([None, "a"], object),
     "np.int64": lambda: np.int64(1),
@@ -310,6 +310,8 @@ def main():
         for parameter in kinds(functions[name]):
             turn += 1
             for value, build in values[turn % share :: share]:
+                if (name, parameter, value) == ("random.multinomial", "p", "long list"):
+                    continue  # a rejection for each chance, which takes seconds for 0 / 0
                 print(name, parameter, value, file=sys.stderr, flush=True)
                 given = make() | {parameter: build()}
                 results["calls"].append([name, parameter, value, *outcome(functions[name], given)])
