@@ -78,6 +78,7 @@ from .tape import (
 if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     from . import cuda, data, fft, linalg, losses, nn, optim, random, testing, train
     from .anomaly import detect_anomaly
+    from .drawing import draw
     from .dtypes import *  # noqa: F403
     from .dtypes import bool_ as bool  # noqa: F401
     from .functions.adaptive import *  # noqa: F403
@@ -114,6 +115,7 @@ if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     )
     from .nn import Parameter
     from .precision import autocast, set_tf32
+    from .profiling import profile
     from .recompute import checkpoint
     from .testing import compare, gradcheck
 
@@ -134,10 +136,12 @@ _FROM = {
     "compare": "testing",
     "cross_entropy": "losses",
     "detect_anomaly": "anomaly",
+    "draw": "drawing",
     "gradcheck": "testing",
     "huber": "losses",
     "mean_absolute_error": "losses",
     "mean_squared_error": "losses",
+    "profile": "profiling",
     "set_tf32": "precision",
 }
 
@@ -167,6 +171,7 @@ __all__ = [
     "cuda",
     "data",
     "detect_anomaly",
+    "draw",
     "empty",
     "empty_like",
     "enable_grad",
@@ -194,6 +199,7 @@ __all__ = [
     "ones",
     "ones_like",
     "optim",
+    "profile",
     "rand",
     "randn",
     "random",

@@ -80,7 +80,7 @@ class detect_anomaly(ContextDecorator):
             if len(self._places) >= _MOST:
                 for time in list(self._places)[: _MOST // 2]:
                     del self._places[time]
-            self._places[next_seq()] = op.name, _at(user_line()) + _in_layer()
+            self._places[next_seq()] = op.name, _at(user_line()) + _in_layer(layer_path(2))
             return y
 
         return call
@@ -89,6 +89,9 @@ class detect_anomaly(ContextDecorator):
         """' at file.py:12, in layer ...' of the call that recorded a node; '' if unknown."""
         name, place = self._places.get(node.seq - 1, ("", ""))
         return place if name == getattr(node.op, "name", None) else ""
+
+    def backward_starts(self) -> None:
+        """Nothing is to be noted."""
 
     def check_gradients(self, node: Node, g: Any, gradients: Sequence) -> None:
         """AnomalyError where the gradients from a node's rule contain NaN."""
@@ -140,9 +143,13 @@ def _at(line: str) -> str:
     return f" at {line}" if line else ""
 
 
-def _in_layer() -> str:
-    """The path, in the outermost module, of the innermost one on the call stack."""
-    frame: FrameType | None = sys._getframe(2)
+def _in_layer(path: str) -> str:
+    return f", in layer {path}" if path else ""
+
+
+def layer_path(depth: int) -> str:
+    """The path, in the outermost module, of the innermost one on the call stack from `depth` on."""
+    frame: FrameType | None = sys._getframe(depth)
     calls: list[Any] = []
     while frame is not None:
         if frame.f_code.co_name == "__call__":
@@ -150,4 +157,4 @@ def _in_layer() -> str:
             if hasattr(module, "path_of"):
                 calls.append(module)
         frame = frame.f_back
-    return f", in layer {calls[-1].path_of(calls[0])}" if calls else ""
+    return calls[-1].path_of(calls[0]) if calls else ""

@@ -45,6 +45,8 @@ def seed_cotangent(y: Any, cotangent: Any, create_graph: bool) -> Any:
             "requires_grad=True (or it was computed under no_grad)"
         )
     check_gpu("backward", ("the tensor",), (y._data,))
+    if switches.anomaly is not None:
+        switches.anomaly.backward_starts()
     if isinstance(cotangent, bool):
         raise ArgumentError(
             f"backward({cotangent}): the cotangent is an array; write retain_graph={cotangent}"
