@@ -99,6 +99,7 @@ if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     from .functions.pooling import *  # noqa: F403
     from .functions.quantiles import *  # noqa: F403
     from .functions.repeating import *  # noqa: F403
+    from .functions.resampling import *  # noqa: F403
     from .functions.scan import *  # noqa: F403
     from .functions.segments import *  # noqa: F403
     from .functions.sorting import *  # noqa: F403

@@ -1,6 +1,8 @@
 """Convolution, pooling and resampling over any number of axes beside PyTorch in float64: values and
 two orders of gradients, with options drawn at random."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -125,3 +127,50 @@ def test_adaptive_pooling_and_its_inverse(axes, seed):
     to = {"output_size": x.shape[2:]} if np.mod(x.shape, 2).any() else {}
     ours = lambda y: f(y, where.numpy(), 2, 2, **to)  # noqa: E731
     compare(ours, lambda y: g(y, where, 2, 2, **to), y.numpy(), what=(x.shape, to))
+
+
+LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_interpolate(axes, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(2, 2, *rng.integers(2, 6, axes)))
+    to = {"size": tuple(map(int, rng.integers(1, 9, axes)))}
+    if seed == 1:
+        # none that doubles a size but is not 2: PyTorch's "nearest" differs in its own gradient
+        to = {"scale_factor": (1.6, 0.7, 2.6)[:axes]}
+    if seed == 2:
+        to = {"scale_factor": 2.0}
+    modes = ["nearest", "nearest-exact", "area", LINEAR[axes], *["bicubic"] * (axes == 2)]
+    for mode in modes:
+        for align in (False, True) if mode in (LINEAR[axes], "bicubic") else (None,):
+            how = {**to, "mode": mode, **({} if align is None else {"align_corners": align})}
+            f, g = tg.interpolate, F.interpolate
+            compare(lambda x: f(x, **how), lambda x: g(x, **how), x, order=1, what=how)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+def test_grid_sample(axes, mode):
+    rng = np.random.default_rng(axes)
+    x = rng.normal(size=(2, 2, *rng.integers(2, 5, axes)))
+    grid = rng.uniform(-2, 2, (2, *rng.integers(2, 4, axes), axes))
+    for padding, align in itertools.product(("zeros", "border", "reflection"), (False, True)):
+        how = {"mode": mode, "padding_mode": padding, "align_corners": align}
+        f, g = tg.grid_sample, F.grid_sample
+        compare(lambda *xs: f(*xs, **how), lambda *xs: g(*xs, **how), x, grid, order=1, what=how)
+    theta, size = rng.normal(size=(2, axes, axes + 1)), x.shape
+    for align in (False, True):
+        f, g = tg.affine_grid, F.affine_grid
+        compare(lambda t: f(t, size, align), lambda t: g(t, size, align), theta)
+
+
+def test_shuffles():
+    x = np.random.default_rng(0).normal(size=(2, 8, 4, 6))
+    for name, n in (("pixel_shuffle", 2), ("pixel_unshuffle", 2)):
+        f, g = getattr(tg, name), getattr(F, name)
+        compare(lambda x: f(x, n), lambda x: g(x, n), x)
+    channels = torch.channel_shuffle(torch.tensor(x), 4)
+    np.testing.assert_array_equal(tg.channel_shuffle(x, 4).numpy(), channels.numpy())

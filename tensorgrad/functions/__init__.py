@@ -279,6 +279,8 @@ LATER = {
     "quantiles": "median mode nanmedian nanpercentile nanquantile percentile quantile",
     "repeating": """broadcast_arrays fliplr flipud indices ix_ meshgrid ravel_multi_index repeat
     resize roll rollaxis rot90 tile trim_zeros unravel_index""",
+    "resampling": """affine_grid channel_shuffle grid_sample interpolate pixel_shuffle
+    pixel_unshuffle""",
     "scan": """cummax cummin cumprod cumsum cumulative_prod cumulative_sum diff ediff1d
     gradient linear_scan logcumsumexp trapezoid unwrap""",
     "segments": "segment_max segment_mean segment_min segment_prod segment_softmax segment_sum",
@@ -310,6 +312,7 @@ if TYPE_CHECKING:
     from .pooling import *  # noqa: F403
     from .quantiles import *  # noqa: F403
     from .repeating import *  # noqa: F403
+    from .resampling import *  # noqa: F403
     from .scan import *  # noqa: F403
     from .segments import *  # noqa: F403
     from .sorting import *  # noqa: F403

@@ -1,4 +1,4 @@
-"""Convolution and pooling over one, two and three axes, window by window."""
+"""Convolution, pooling and resampling over one, two and three axes, element by element."""
 
 import itertools
 
@@ -144,6 +144,77 @@ POOLS = [
         Row(name.format("max").replace("pool", "unpool"), _unpool, _UNPOOLED[axes]),
     ]
 ]
+
+
+def _each_line(x, sizes, line):
+    for axis, m in enumerate(sizes, 2):
+        x = np.apply_along_axis(line, axis, x, m)
+    return x
+
+
+def _linear(x, size, mode=None, align_corners=False):
+    def line(values, m):
+        n = len(values)
+        at = np.linspace(0, n - 1, m) if align_corners else (np.arange(m) + 0.5) * n / m - 0.5
+        return np.interp(at, np.arange(n), values)
+
+    return _each_line(x, size, line)
+
+
+def _nearest(x, size, mode="nearest"):
+    shift = 0.5 if mode == "nearest-exact" else 0
+    return _each_line(x, size, lambda v, m: v[((np.arange(m) + shift) * len(v) / m).astype(int)])
+
+
+def _sampled(x, grid, padding_mode="zeros"):
+    """Each pixel counts by its distance."""
+    places = []
+    for k, n in enumerate(x.shape[2:]):
+        at = ((grid[..., -1 - k] + 1) * n - 1) / 2
+        at = np.clip(at, 0, n - 1) if padding_mode == "border" else at
+        places.append(np.maximum(0, 1 - np.abs(at[..., None] - np.arange(n))))
+    axes = "ijk"[: len(places)]
+    flat = [p.reshape(len(x), -1, p.shape[-1]) for p in places]
+    y = np.einsum(f"bc{axes},{','.join([f'bp{a}' for a in axes])}->bcp", x, *flat)
+    return y.reshape(*x.shape[:2], *grid.shape[1:-1])
+
+
+def _affine(theta, size):
+    lines = [(np.arange(n) * 2 + 1) / n - 1 for n in size[2:]]
+    places = np.stack([*np.meshgrid(*lines, indexing="ij")[::-1], np.ones(size[2:])], -1)
+    return np.einsum("nij,...j->n...i", theta, places)
+
+
+def _shuffled(x, r):
+    n, c, h, w = x.shape
+    y = np.empty((n, c // r**2, h * r, w * r), x.dtype)
+    for i, j in np.ndindex(r, r):
+        y[:, :, i::r, j::r] = x[:, i * r + j :: r * r]
+    return y
+
+
+def _unshuffled(x, r):
+    parts = [x[:, :, i::r, j::r] for i, j in np.ndindex(r, r)]
+    return np.stack(parts, 2).reshape(len(x), -1, x.shape[2] // r, x.shape[3] // r)
+
+
+_GRID = draw((2, 2, 3, 2), -1.3, 1.3, 5)
+_PLANE = draw((2, 2, 3, 4))
+RESAMPLED = [
+    Row("interpolate", _linear, (draw((2, 2, 3)), (5,)), {"mode": "linear"}),
+    Row("interpolate", _linear, (_PLANE, (5, 2)), {"mode": "bilinear", "align_corners": True}),
+    Row("interpolate", _nearest, (_PLANE, (6, 3))),
+    Row("interpolate", _nearest, (_PLANE, (5, 7)), {"mode": "nearest-exact"}),
+    Row("interpolate", lambda x, size, mode: _mean(x, size, _even), (_PLANE, 2), {"mode": "area"}),
+    Row("grid_sample", _sampled, (_PLANE, _GRID)),
+    Row("grid_sample", _sampled, (_PLANE, _GRID), {"padding_mode": "border"}),
+    Row("grid_sample", _sampled, (draw((1, 2, 2, 2, 3)), draw((1, 2, 1, 2, 3), -0.9, 0.9, 3))),
+    Row("affine_grid", _affine, (draw((2, 2, 3)), (2, 1, 3, 2))),
+    Row("affine_grid", _affine, (draw((1, 3, 4)), (1, 1, 2, 3, 2))),
+    Row("pixel_shuffle", _shuffled, (draw((2, 8, 2, 3)), 2)),
+    Row("pixel_unshuffle", _unshuffled, (draw((2, 2, 4, 6)), 2)),
+    Row("channel_shuffle", lambda x, g: x[:, [0, 3, 1, 4, 2, 5]], (draw((2, 6, 3)), 2)),
+]
 _WIDE = {"stride": 2, "padding": 1, "groups": 2}
 ROWS = [
     *POOLS,
@@ -160,4 +231,5 @@ ROWS = [
         {"padding": 1, "dilation": (3, 2), "output_padding": (2, 1)},
     ),
     Row("conv_transpose3d", _transposed, (draw((1, 2, 2, 2, 1)), draw((2, 1, 2, 2, 3))), _WIDE),
+    *RESAMPLED,
 ]

@@ -1,0 +1,323 @@
+"""Images, sequences and volumes (n, channels, ...) of another size, or seen through a grid."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, TypeAlias
+
+import numpy as np
+
+from ..backend import namespace
+from ..core import Tensor
+from ..errors import ArgumentError, ShapeError
+from ..ops.gather import mixed, repeat_each
+from ..ops.pool import gather_places
+from ..settings import Either, Nothing, Real, Several, Whole, gate
+from ..typing import ArrayLike, Count, Shape
+from . import adaptive
+from .elementwise import clip, remainder, where
+from .inputs import alike, as_tensor, floating
+from .shape import reshape, transpose
+
+__all__ = [
+    "affine_grid",
+    "channel_shuffle",
+    "grid_sample",
+    "interpolate",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+]
+
+Enlarged: TypeAlias = Annotated[
+    "int | Sequence[int] | None", Either(Nothing(), Several(Whole(1), says="one for each axis"))
+]
+Factor: TypeAlias = Annotated[
+    "float | Sequence[float] | None",
+    Either(Nothing(), Several(Real(above=0), says="one for each axis")),
+]
+Between: TypeAlias = Literal[
+    "nearest", "nearest-exact", "linear", "bilinear", "trilinear", "bicubic", "area"
+]
+_AXES = {"bilinear": 2, "trilinear": 3, "bicubic": 2}
+
+
+@gate
+def interpolate(
+    x: ArrayLike,
+    size: Enlarged = None,
+    scale_factor: Factor = None,
+    mode: Between = "nearest",
+    align_corners: bool = False,
+) -> Tensor:
+    """x in another size: (n, c, l), (n, c, h, w) or (n, c, d, h, w) -> (n, c, *size).
+
+    Args:
+        size: one number or one for each axis; or
+        scale_factor: by what the sizes are multiplied; they are rounded down.
+        mode: "nearest" takes the element at floor(i / factor), "nearest-exact" that at floor((i +
+            0.5) / factor), as image libraries do. "linear" interpolates along each axis; "bilinear"
+            and "trilinear" say of how many. "bicubic": cubic convolution of images (Keys 1981) with
+            a = -0.75. "area": the mean, by `adaptive_avg_pool2d`.
+        align_corners: whether the centres of the outermost elements stay at the ends, instead of
+            their outer edges; of linear modes and "bicubic".
+    Returns: the floating dtype of x; "nearest" and "nearest-exact" take any.
+    Raises: ArgumentError unless one of size and scale_factor is given, for another number of them
+    than axes, for align_corners of another mode; ShapeError for an x or a size without elements.
+
+    >>> interpolate([[[1.0, 2.0]]], 4).tolist()
+    [[[1.0, 1.0, 2.0, 2.0]]]
+    >>> interpolate([[[1.0, 2.0]]], scale_factor=2, mode="linear").tolist()
+    [[[1.0, 1.25, 1.75, 2.0]]]
+    """
+    x = as_tensor(x)
+    axes = x.ndim - 2
+    if not 1 <= axes <= 3 or _AXES.get(mode, axes) != axes or 0 in x.shape[2:]:
+        wanted = _AXES.get(mode, "1, 2 or 3")
+        raise ShapeError(
+            f"interpolate: x has shape {x.shape}; {mode!r} takes (n, channels, ...) with {wanted} "
+            "more axes, none of them empty"
+        )
+    if (size is None) == (scale_factor is None):
+        raise ArgumentError("interpolate: give either size or scale_factor")
+    if align_corners and mode in ("nearest", "nearest-exact", "area"):
+        raise ArgumentError(f"interpolate: align_corners is not for mode {mode!r}")
+    given = size if scale_factor is None else scale_factor
+    each: Any = tuple(given) if isinstance(given, Sequence) else (given,) * axes
+    if len(each) != axes:
+        raise ArgumentError(f"interpolate: {len(each)} sizes for {axes} axes of {x.shape}")
+    sizes = list(each)
+    if scale_factor is not None:
+        sizes = [math.floor(n * f) for n, f in zip(x.shape[2:], each, strict=True)]
+        if min(sizes) < 1:
+            raise ShapeError(f"interpolate: {scale_factor=} of shape {x.shape} leaves {sizes}")
+    if mode == "area":
+        pool = getattr(adaptive, f"adaptive_avg_pool{axes}d")
+        return pool(x, tuple(sizes))  # type: ignore[no-any-return]
+    y: Tensor = x if "nearest" in mode else floating(x)
+    for axis, (m, given) in enumerate(zip(sizes, each, strict=True), 2):
+        n = y.shape[axis]
+        step = n / m if scale_factor is None else 1 / given
+        if "nearest" in mode:
+            y = _nearest(y, axis, m, step, 0.5 * (mode == "nearest-exact"))
+            continue
+        at = np.arange(m) * ((n - 1) / max(m - 1, 1))
+        if not align_corners:
+            at = (np.arange(m) + 0.5) * step - 0.5
+        if mode == "bicubic":
+            y = _cubic(y, axis, at)
+        elif m != n or step != 1:
+            y = _linear(y, axis, np.maximum(at, 0))
+    return y
+
+
+def _nearest(x: Tensor, axis: int, m: int, step: float, shift: float) -> Tensor:
+    n = x.shape[axis]
+    if m % n == 0 and step == n / m:
+        return x if m == n else repeat_each(x, repeats=m // n, axis=axis)  # type: ignore[no-any-return]
+    i = np.arange(m)
+    at = (2 * i + round(2 * shift)) * n // (2 * m) if step == n / m else (i + shift) * step
+    return x[(slice(None),) * axis + (np.minimum(at.astype(int), n - 1),)]
+
+
+def _linear(x: Tensor, axis: int, at: np.ndarray) -> Tensor:
+    low = np.minimum(at.astype(int), x.shape[axis] - 1)
+    places = np.stack([low, np.minimum(low + 1, x.shape[axis] - 1)], 1)
+    share = np.minimum(at - low, 1)
+    return mixed(x, axis, places, np.stack([1 - share, share], 1))
+
+
+def _cubic(x: Tensor, axis: int, at: np.ndarray) -> Tensor:
+    low, a = np.floor(at).astype(int), -0.75
+    places = low[:, None] + np.arange(-1, 3)
+    far = np.abs(at[:, None] - places)
+    near = ((a + 2) * far - (a + 3)) * far * far + 1
+    weights = np.where(far <= 1, near, ((a * far - 5 * a) * far + 8 * a) * far - 4 * a)
+    return mixed(x, axis, np.clip(places, 0, x.shape[axis] - 1), weights)
+
+
+# --- grids ----------------------------------------------------------------------------------------
+
+
+@gate
+def affine_grid(theta: ArrayLike, size: Shape, align_corners: bool = False) -> Tensor:
+    """The grid of an affine map for `grid_sample`: theta (n, 2, 3) and size (n, c, h, w) -> (n, h,
+    w, 2), or (n, 3, 4) and (n, c, d, h, w) -> (n, d, h, w, 3).
+
+    Each place of the result, (x, y, 1) with x and y from -1 to 1, is multiplied by theta.
+
+    Args:
+        align_corners: whether -1 and 1 are the centres of the outermost elements, or their edges.
+    Raises: ShapeError for other shapes.
+
+    >>> affine_grid([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]], (1, 1, 1, 2)).tolist()
+    [[[[-0.5, 0.0], [0.5, 0.0]]]]
+    """
+    maps: Tensor = floating(as_tensor(theta))
+    sizes: tuple[int, ...] = tuple(size) if isinstance(size, Sequence) else (size,)
+    axes = len(sizes) - 2
+    if axes not in (2, 3) or maps.shape != (sizes[0], axes, axes + 1) or min(sizes) < 1:
+        raise ShapeError(
+            f"affine_grid: theta of shape {maps.shape} and size {sizes}: (n, 2, 3) is for (n, c, "
+            "h, w), (n, 3, 4) for (n, c, d, h, w)"
+        )
+    lines = []
+    for n in sizes[:1:-1]:
+        line = np.linspace(-1, 1, n) if n > 1 else np.zeros(1)
+        lines.append(line if align_corners else line * (n - 1) / n)
+    places = [a.T for a in np.meshgrid(*lines, indexing="ij")]
+    rows = np.stack([*places, np.ones(sizes[2:])], -1).reshape(-1, axes + 1)
+    grid = rows.astype(maps.dtype) @ transpose(maps, (0, 2, 1))
+    return reshape(grid, (sizes[0], *sizes[2:], axes))
+
+
+@gate
+def grid_sample(
+    x: ArrayLike,
+    grid: ArrayLike,
+    mode: Literal["bilinear", "nearest"] = "bilinear",
+    padding_mode: Literal["zeros", "border", "reflection"] = "zeros",
+    align_corners: bool = False,
+) -> Tensor:
+    """x at the places of a grid: (n, c, h, w) and (n, h', w', 2) -> (n, c, h', w'), or (n, c, d, h,
+    w) and (n, d', h', w', 3) -> (n, c, d', h', w') (spatial transformers, Jaderberg et al. 2015).
+
+    Args:
+        grid: places (x, y) or (x, y, z), the last axis of x first; -1 and 1 are its ends.
+        mode: "bilinear" interpolates along each axis; "nearest" takes one element, halves rounded
+            to even.
+        padding_mode: what is outside: zeros, the outermost element, or x mirrored.
+        align_corners: whether -1 and 1 are the centres of the outermost elements, or their edges.
+    Raises: ShapeError for other shapes.
+
+    Gradients reach x, and with "bilinear" the grid.
+
+    >>> grid_sample([[[[1.0, 3.0]]]], [[[[0.0, 0.0]]]]).item()
+    2.0
+    """
+    image, places = alike(x, grid)
+    return _sampled(image, places, mode, padding_mode, align_corners)
+
+
+def _sampled(x: Tensor, grid: Tensor, mode: str, padding_mode: str, align: bool) -> Tensor:
+    axes = x.ndim - 2
+    if (
+        axes not in (2, 3)
+        or grid.ndim != x.ndim
+        or grid.shape[:: len(grid.shape) - 1] != (len(x), axes)
+        or 0 in x.shape[2:]
+    ):
+        raise ShapeError(
+            f"grid_sample: x of shape {x.shape}, grid of shape {grid.shape}: (n, c, h, w) and (n, "
+            "h', w', 2), or (n, c, d, h, w) and (n, d', h', w', 3)"
+        )
+    places = [_placed(grid[..., -1 - k], n, padding_mode, align) for k, n in enumerate(x.shape[2:])]
+    xp = namespace(x._data)
+    if mode == "nearest":
+        near = [xp.rint(_known(p)) for p in places]
+        return _picked(x, near)
+    low = [xp.floor(_known(p)) for p in places]
+    y: Any = None
+    for corner in itertools.product((0, 1), repeat=axes):
+        weight: Any = None
+        for p, at, up in zip(places, low, corner, strict=True):
+            share = p - Tensor(at) if up else Tensor(at + 1) - p
+            weight = share if weight is None else weight * share
+        part = _picked(x, [at + up for at, up in zip(low, corner, strict=True)], weight[:, None])
+        y = part if y is None else y + part
+    return y  # type: ignore[no-any-return]
+
+
+def _known(place: Tensor) -> Any:
+    """The array, with what is far outside just outside, and NaN there, too."""
+    xp = namespace(place._data)
+    return xp.nan_to_num(place._data, nan=-2.0, posinf=2.0**40, neginf=-(2.0**40))
+
+
+def _placed(place: Tensor, n: int, padding_mode: str, align_corners: bool) -> Tensor:
+    """From -1 to 1 into 0 to n - 1."""
+    place = (place + 1) * ((n - 1) / 2) if align_corners else (place + 1) * (n / 2) - 0.5
+    if padding_mode == "zeros":
+        return place
+    if padding_mode == "reflection":
+        low, span = (0.0, n - 1) if align_corners else (-0.5, n)
+        far = remainder(place - low, 2 * span) if span else place * 0
+        place = where(far < span, far, 2 * span - far) + low
+    return clip(place, 0, n - 1)
+
+
+def _picked(x: Tensor, at: list[Any], weight: Tensor | None = None) -> Tensor:
+    """The elements of x at whole places along each axis, zeros outside."""
+    xp, (n, c), sizes = namespace(x._data), x.shape[:2], x.shape[2:]
+    inside: Any = None
+    flat: Any = 0
+    for i, size in zip(at, sizes, strict=True):
+        within = (i >= 0) & (i < size)
+        inside = within if inside is None else inside & within
+        flat = flat * size + xp.clip(i, 0, size - 1).astype("int64")
+    out = flat.shape[1:]
+    rows = xp.broadcast_to(flat.reshape(n, 1, 1, -1), (n, c, 1, math.prod(out)))
+    found = gather_places(
+        reshape(x, (n, c, 1, math.prod(sizes))), Tensor(xp.ascontiguousarray(rows))
+    )
+    found = reshape(found, (n, c, *out))
+    return where(Tensor(inside[:, None]), found if weight is None else weight * found, 0.0)
+
+
+# --- shuffles -------------------------------------------------------------------------------------
+
+
+@gate
+def pixel_shuffle(x: ArrayLike, upscale_factor: Count) -> Tensor:
+    """Channels become pixels (Shi et al. 2016): (..., c r^2, h, w) -> (..., c, h r, w r).
+
+    Raises: ShapeError unless the channels are a multiple of r^2.
+
+    >>> pixel_shuffle([[[1]], [[2]], [[3]], [[4]]], 2).tolist()
+    [[[1, 2], [3, 4]]]
+    """
+    x, r = as_tensor(x), upscale_factor
+    if x.ndim < 3 or x.shape[-3] % (r * r):
+        raise ShapeError(f"pixel_shuffle: x of shape {x.shape}: channels are a multiple of {r * r}")
+    *lead, c, h, w = x.shape
+    k = len(lead)
+    y = reshape(x, (*lead, c // (r * r), r, r, h, w))
+    y = transpose(y, (*range(k), k, k + 3, k + 1, k + 4, k + 2))
+    return reshape(y, (*lead, c // (r * r), h * r, w * r))
+
+
+@gate
+def pixel_unshuffle(x: ArrayLike, downscale_factor: Count) -> Tensor:
+    """The inverse of `pixel_shuffle`: (..., c, h r, w r) -> (..., c r^2, h, w).
+
+    Raises: ShapeError unless h and w are multiples of r.
+
+    >>> pixel_unshuffle([[[1, 2], [3, 4]]], 2).tolist()
+    [[[1]], [[2]], [[3]], [[4]]]
+    """
+    x, r = as_tensor(x), downscale_factor
+    if x.ndim < 3 or x.shape[-2] % r or x.shape[-1] % r:
+        raise ShapeError(f"pixel_unshuffle: x of shape {x.shape}: sizes are multiples of {r}")
+    *lead, c, h, w = x.shape
+    k = len(lead)
+    y = reshape(x, (*lead, c, h // r, r, w // r, r))
+    y = transpose(y, (*range(k), k, k + 2, k + 4, k + 1, k + 3))
+    return reshape(y, (*lead, c * r * r, h // r, w // r))
+
+
+@gate
+def channel_shuffle(x: ArrayLike, groups: Count) -> Tensor:
+    """Channels of several groups in turn (Zhang et al. 2018): (n, c, ...) -> (n, c, ...).
+
+    Raises: ShapeError unless the channels are a multiple of the groups.
+
+    >>> channel_shuffle([[1, 2, 3, 4]], 2).tolist()
+    [[1, 3, 2, 4]]
+    """
+    x = as_tensor(x)
+    if x.ndim < 2 or x.shape[1] % groups:
+        raise ShapeError(f"channel_shuffle: x of shape {x.shape}: channels in {groups} groups")
+    n, c, *rest = x.shape
+    y = transpose(reshape(x, (n, groups, c // groups, *rest)), (0, 2, 1, *range(3, x.ndim + 1)))
+    return reshape(y, x.shape)
