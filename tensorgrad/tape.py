@@ -10,6 +10,7 @@ from .core import Tensor
 from .creation import track
 from .errors import GraphError
 from .hooks import gradients
+from .settings import gate
 from .switches import switches
 from .tensor_methods import seed_cotangent
 from .trees import leaves, refill
@@ -30,6 +31,7 @@ class GradientTape:
     [6.0]
     """
 
+    @gate
     def __init__(self, persistent: bool = False):
         self.persistent = persistent
 

@@ -189,8 +189,9 @@ CALLS = {
     "tg.gru": {"x": np.ones((1, 2, 3)), "h0": None, "w": np.ones((3, 6)), "u": np.ones((2, 6))},
     "tg.rnn": {"x": np.ones((1, 2, 3)), "h0": None, "w": np.ones((3, 2)), "u": np.ones((2, 2))},
 }
-ELSEWHERE = tuple(  # what takes functions, and what takes dtypes alone
-    f"tensorgrad.{name}" for name in ("autograd", "testing", "errors", "dtypes")
+ELSEWHERE = tuple(  # what takes functions, trees, or dtypes alone
+    f"tensorgrad.{name}"
+    for name in ("autograd", "jacobians", "drawing", "testing", "errors", "dtypes")
 )
 
 FORMS = {  # whose arguments are not replaced one by one
