@@ -161,6 +161,8 @@ def test_grid_sample(axes, mode):
         how = {"mode": mode, "padding_mode": padding, "align_corners": align}
         f, g = tg.grid_sample, F.grid_sample
         compare(lambda *xs: f(*xs, **how), lambda *xs: g(*xs, **how), x, grid, order=1, what=how)
+    grid[:, 0, 0] = np.nan  # is passed on
+    assert np.isnan(tg.grid_sample(x, grid, mode).numpy()[:, :, 0, 0]).all()
     theta, size = rng.normal(size=(2, axes, axes + 1)), x.shape
     for align in (False, True):
         f, g = tg.affine_grid, F.affine_grid

@@ -283,7 +283,8 @@ LATER = {
     pixel_unshuffle""",
     "scan": """cummax cummin cumprod cumsum cumulative_prod cumulative_sum diff ediff1d
     gradient linear_scan logcumsumexp trapezoid unwrap""",
-    "segments": "segment_max segment_mean segment_min segment_prod segment_softmax segment_sum",
+    "segments": """embedding_bag segment_max segment_mean segment_min segment_prod segment_softmax
+    segment_sum""",
     "sorting": """argpartition argsort digitize isin kthvalue lexsort partition searchsorted sort
     topk unique unique_all unique_counts unique_inverse unique_values""",
     "special": """betaln digamma erf erfc erfcx erfinv expit gammaln i0 i0e i1 i1e lgamma

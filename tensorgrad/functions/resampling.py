@@ -215,8 +215,8 @@ def _sampled(x: Tensor, grid: Tensor, mode: str, padding_mode: str, align: bool)
     places = [_placed(grid[..., -1 - k], n, padding_mode, align) for k, n in enumerate(x.shape[2:])]
     xp = namespace(x._data)
     if mode == "nearest":
-        near = [xp.rint(_known(p)) for p in places]
-        return _picked(x, near)
+        known: Any = sum([Tensor(p._data * 0) for p in places]) + 1
+        return _picked(x, [xp.rint(_known(p)) for p in places], known[:, None])
     low = [xp.floor(_known(p)) for p in places]
     y: Any = None
     for corner in itertools.product((0, 1), repeat=axes):
@@ -230,9 +230,12 @@ def _sampled(x: Tensor, grid: Tensor, mode: str, padding_mode: str, align: bool)
 
 
 def _known(place: Tensor) -> Any:
-    """The array, with what is far outside just outside, and NaN there, too."""
+    """The array without infinities, which are outside, and NaNs, which weights pass on."""
     xp = namespace(place._data)
-    return xp.nan_to_num(place._data, nan=-2.0, posinf=2.0**40, neginf=-(2.0**40))
+    return xp.nan_to_num(place._data, nan=0.0, posinf=_FAR, neginf=-_FAR)
+
+
+_FAR = 2.0**15  # in halves, too
 
 
 def _placed(place: Tensor, n: int, padding_mode: str, align_corners: bool) -> Tensor:
@@ -247,8 +250,8 @@ def _placed(place: Tensor, n: int, padding_mode: str, align_corners: bool) -> Te
     return clip(place, 0, n - 1)
 
 
-def _picked(x: Tensor, at: list[Any], weight: Tensor | None = None) -> Tensor:
-    """The elements of x at whole places along each axis, zeros outside."""
+def _picked(x: Tensor, at: list[Any], weight: Tensor) -> Tensor:
+    """The weighted elements of x at whole places along each axis, zeros outside."""
     xp, (n, c), sizes = namespace(x._data), x.shape[:2], x.shape[2:]
     inside: Any = None
     flat: Any = 0
@@ -262,7 +265,7 @@ def _picked(x: Tensor, at: list[Any], weight: Tensor | None = None) -> Tensor:
         reshape(x, (n, c, 1, math.prod(sizes))), Tensor(xp.ascontiguousarray(rows))
     )
     found = reshape(found, (n, c, *out))
-    return where(Tensor(inside[:, None]), found if weight is None else weight * found, 0.0)
+    return where(Tensor(inside[:, None]), weight * found, 0.0)
 
 
 # --- shuffles -------------------------------------------------------------------------------------

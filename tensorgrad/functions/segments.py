@@ -10,14 +10,14 @@ bits every time, without atomics.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ..backend import is_floating, namespace
 from ..core import Tensor
 from ..creation import beside, owned
-from ..errors import DTypeError, ShapeError
+from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError
 from ..ops import elementwise as el
 from ..ops.embedding import embedding_grad
 from ..ops.gather import counts, last_writer, segment_extreme
@@ -27,9 +27,12 @@ from ..ops.scan import linear_scan
 from ..ops.sorting import argsort
 from ..settings import gate
 from ..typing import ArrayLike, Natural
+from .embedding import embedding
+from .inputs import alike
 from .shape import reshape
 
 __all__ = [
+    "embedding_bag",
     "segment_max",
     "segment_mean",
     "segment_min",
@@ -160,3 +163,66 @@ def segment_softmax(
     top = segment_extreme(x.detach(), ids, count=count, largest=True)[ids]
     e = el.exp(x - el.where(el.equal(top, float("-inf")), 0.0, top))
     return e / _sum(e, ids, count)[ids]
+
+
+@gate
+def embedding_bag(
+    weight: ArrayLike,
+    ids: ArrayLike,
+    offsets: ArrayLike | None = None,
+    mode: Literal["mean", "sum", "max"] = "mean",
+    per_sample_weights: ArrayLike | None = None,
+) -> Tensor:
+    """The mean, sum or largest elements of the rows of each bag: weight (count, features), ids
+    (bags, size) -> (bags, features).
+
+    Args:
+        weight, ids: as those of `embedding`; or ids (n,) of bags that follow each other, with
+        offsets: where each begins, from 0 and not falling; a bag of no ids gives zeros.
+        per_sample_weights: by which rows are multiplied, of the shape of ids; for "sum" alone.
+    Raises: as `embedding`; ShapeError for other shapes, IndexingError for offsets that fall, or end
+    beyond the ids (a GPU would have to be waited for, and is not), ArgumentError for weights of
+    another mode.
+
+    >>> embedding_bag([[1.0], [2.0], [4.0]], [[0, 1], [2, 2]]).tolist()
+    [[1.5], [4.0]]
+    >>> embedding_bag([[1.0], [2.0], [4.0]], [0, 1, 2], [0, 2, 2], "sum").tolist()
+    [[3.0], [0.0], [4.0]]
+    """
+    table, shares = alike(weight, per_sample_weights)
+    at = beside(ids, table)
+    if at.ndim != 2 - (offsets is not None):
+        raise ShapeError(
+            f"embedding_bag: ids of shape {at.shape}: (bags, size), or (n,) and offsets (bags,)"
+        )
+    if shares is not None and (mode != "sum" or shares.shape != at.shape):
+        raise ArgumentError(
+            f'embedding_bag: per_sample_weights of shape {shares.shape} are for mode "sum" and '
+            f"of the shape of ids, {at.shape}; got {mode=}"
+        )
+    rows = embedding(table, reshape(at, -1))
+    rows = rows if shares is None else rows * reshape(shares, (-1, 1))
+    xp = namespace(rows._data)
+    if offsets is None:
+        bags, size = at.shape
+        bag = xp.arange(bags * size) // max(size, 1)
+    else:
+        starts = beside(offsets, table)._data
+        _check_offsets(starts, len(rows))
+        bags, bag = len(starts), xp.searchsorted(starts, xp.arange(len(rows)), side="right") - 1
+    if mode == "max":
+        some = Tensor((counts(bag, bags) > 0)[:, None])
+        return el.where(some, segment_max(rows, bag, bags), 0.0)  # type: ignore[no-any-return]
+    return segment_sum(rows, bag, bags) if mode == "sum" else segment_mean(rows, bag, bags)
+
+
+def _check_offsets(starts: Any, n: int) -> None:
+    if starts.ndim != 1 or (starts.dtype.kind not in "iu" and starts.size):
+        raise ShapeError(f"embedding_bag: offsets {starts.dtype}{starts.shape}: integers (bags,)")
+    if type(starts) is not np.ndarray:  # which would have to be waited for
+        return
+    low, high = (starts[0], starts[-1]) if starts.size else (0, 0)
+    if low != 0 or high > n or (np.diff(starts) < 0).any() or (n and not starts.size):
+        raise IndexingError(
+            f"embedding_bag: offsets run from {low} to {high} for {n} ids: from 0, not falling"
+        )

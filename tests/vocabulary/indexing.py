@@ -81,6 +81,16 @@ def _segments(reduce, none):
     return by_id
 
 
+def _bags(reduce):
+    def truth(weight, ids, offsets=None, mode=None, shares=None):
+        rows = weight[ids] if shares is None else weight[ids] * shares[:, None]
+        bags = rows if offsets is None else np.split(rows, offsets[1:])
+        zeros = np.zeros(weight.shape[1])
+        return np.stack([reduce(bag, 0) if len(bag) else zeros for bag in bags])
+
+    return truth
+
+
 def _segment_softmax(x, ids):
     y = np.empty_like(x)
     for i in set(ids.tolist()):
@@ -143,4 +153,12 @@ ROWS = [
     Row("segment_prod", _segments(np.prod, 1), (ZEROS, IDS, 4)),
     Row("segment_prod", _segments(np.prod, 1), (ZEROS[:0], IDS[:0], 2), order=0),
     Row("segment_softmax", _segment_softmax, (draw((5, 2)), IDS)),
+    Row("embedding_bag", _bags(np.mean), (draw((4, 3)), np.array([[1, 3], [0, 1], [2, 2]]))),
+    Row("embedding_bag", _bags(np.mean), (draw((4, 3)), IDS, np.array([0, 2, 2, 3]))),
+    Row("embedding_bag", _bags(np.max), (draw((4, 3)), IDS, np.array([0, 4, 5]), "max"), order=1),
+    Row(
+        "embedding_bag",
+        _bags(np.sum),
+        (draw((4, 3)), IDS, np.array([0, 2]), "sum", draw((5,), seed=3)),
+    ),
 ]
