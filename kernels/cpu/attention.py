@@ -16,7 +16,7 @@ from ..accept import accepts
 from ..shapes import attention_fits, attention_grad_fits
 from . import blas
 from . import scalars as s
-from .jit import jit, prange
+from .jit import extension, jit, prange
 
 # Multiplications for the scores. (4, 4, 16, 16) takes as long here as in the reference's calls,
 # (8, 8, 32, 16) half as long forward and a third backward (2-core AVX-512 server).
@@ -75,13 +75,16 @@ def _block(arrays, results, scratch, masked, scale, causal, first):
         blas.gemm(q, k[j0 : j0 + n].T, scores[:m, :n], 0)
         for i in range(m):
             for j in range(n if masked else 0):
-                scores[i, j] = scores[i, j] * scale + mask[i, j0 + j]
+                added = mask[i, j0 + j]  # -inf hides a NaN
+                scores[i, j] = nothing if added == nothing else scores[i, j] * scale + added
             seen = min(n, first + i + 1 - j0) if causal else n
-            old, top = tops[i], _top(bits, i, seen) * factor
+            old, top = tops[i], s.multiply(_top(bits, i, seen), factor)
             top = top if top > old else old
             shift, total = _finite(top), number(0)
             for j in range(seen):
-                e = s.exp(scores[i, j] * factor - shift)
+                # Rounded like the maximum, and like backward's: a product that is fused with the
+                # sum would differ by as much as large scores are apart, and not cancel.
+                e = s.exp(s.multiply(scores[i, j], factor) - shift)
                 scores[i, j] = e
                 total += e
             for j in range(seen, n):
@@ -92,7 +95,8 @@ def _block(arrays, results, scratch, masked, scale, causal, first):
                 for d in range(v.shape[1]):
                     sums[i, d] *= less
             tops[i], totals[i] = top, total
-        blas.gemm(scores[:m, :n], v[j0 : j0 + n], sums[:m], 1 if j0 else 0)
+        hiding = mask, masked, causal, first
+        _product(scores[:m, :n], v[j0 : j0 + n], sums[:m], j0, hiding, False)
     for i in range(m):
         total = totals[i]
         per = number(0) if total == number(0) else number(1) / total
@@ -117,6 +121,36 @@ def _attention_grad(g, q, k, v, mask, y, lse, gq, gk, gv, masked, scale, causal,
             _head_grad(of_rows, arrays, results, scratch, masked, scale, causal, needs)
 
 
+def _product(p, x, out, j0, hiding, turned):
+    """out = p @ x, or out += p^T @ x if `turned`, for probabilities of some rows and keys. It adds
+    up over the blocks of keys, from j0 on. What a row does not see counts as nothing, even NaN."""
+    mask, masked, causal, first = hiding
+    left, number = (p.T, p.dtype.type) if turned else (p, p.dtype.type)
+    wrong = number(0)
+    if masked or causal:
+        for j in range(x.shape[0]):
+            for d in range(x.shape[1]):
+                wrong += x[j, d] * number(0)
+    if wrong == number(0):
+        blas.gemm(left, x, out, 1 if j0 or turned else 0)
+        return
+    for i in range(0 if j0 or turned else out.shape[0]):
+        for d in range(out.shape[1]):
+            out[i, d] = 0
+    for i in range(p.shape[0]):
+        for j in range(p.shape[1]):
+            if (causal and j0 + j > first + i) or (masked and mask[i, j0 + j] == -np.inf):
+                continue
+            at, of = (j, i) if turned else (i, j)
+            for d in range(x.shape[1]):
+                out[at, d] += p[i, j] * x[of, d]
+
+
+@extension
+def _register(numba):
+    numba.extending.register_jitable(_product)  # not inlined: four copies take long to compile
+
+
 @s.scalar
 def _head_grad(of_rows, arrays, results, scratch, masked, scale, causal, needs):
     """One head: gradients of keys and values accumulate here, block after block, in order."""
@@ -137,6 +171,7 @@ def _head_grad(of_rows, arrays, results, scratch, masked, scale, causal, needs):
             for d in range(v.shape[1]):
                 total += gi[i, d] * y[i0 + i, d]
             along[i] = total
+        hiding = mask[i0 : i0 + m], masked, causal, i0
         last = min(k.shape[0], i0 + m) if causal else k.shape[0]
         for j0 in range(0, last, KEYS):
             n = min(KEYS, last - j0)
@@ -145,23 +180,28 @@ def _head_grad(of_rows, arrays, results, scratch, masked, scale, causal, needs):
             blas.gemm(gi, vj.T, gsj, 0)
             for i in range(m):
                 for j in range(n if masked else 0):
-                    p[i, j] = p[i, j] * scale + mask[i0 + i, j0 + j]
+                    added = mask[i0 + i, j0 + j]
+                    p[i, j] = nothing if added == nothing else p[i, j] * scale + added
                 shift, less = lse[i0 + i], along[i]
                 shift = number(0) if shift == nothing else shift
                 seen = min(n, i0 + i + 1 - j0) if causal else n
                 for j in range(seen):
-                    e = s.exp(p[i, j] * factor - shift)
+                    e = s.exp(s.multiply(p[i, j], factor) - shift)
                     p[i, j] = e
                     gs[i, j] = e * (gs[i, j] - less) * scale
+                for j in range(n if masked else 0):
+                    if mask[i0 + i, j0 + j] == nothing:
+                        p[i, j] = 0
+                        gs[i, j] = 0
                 for j in range(seen, n):
                     p[i, j] = 0
                     gs[i, j] = 0
             if needs[2]:
-                blas.gemm(pj.T, gi, gv[j0 : j0 + n], 1)
+                _product(pj, gi, gv[j0 : j0 + n], j0, hiding, True)
             if needs[0]:
-                blas.gemm(gsj, kj, gqi, 1 if j0 else 0)
+                _product(gsj, kj, gqi, j0, hiding, False)
             if needs[1]:
-                blas.gemm(gsj.T, qi, gk[j0 : j0 + n], 1)
+                _product(gsj, qi, gk[j0 : j0 + n], j0, hiding, True)
 
 
 def _heads(x, writeable=False):

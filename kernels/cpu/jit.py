@@ -107,9 +107,11 @@ def c_function(function: Callable, signature: Any, name: str) -> Any:
 
 
 def _formulas(function: Callable) -> Iterator[str]:
-    """The names of the functions that a function is closed over, and of those that they are."""
+    """The names of the functions that a function is closed over, and of those that they are; with
+    their file's, as two files may each have a `gelu`."""
     for cell in function.__closure__ or ():
-        yield cell.cell_contents.__name__
+        file = cell.cell_contents.__module__.rpartition(".")[2]
+        yield ("" if file == "scalars" else f"{file}.") + cell.cell_contents.__name__
         yield from _formulas(cell.cell_contents)
 
 
@@ -134,24 +136,28 @@ def jit(
     return Jitted(function, parallel_from, reassociate)
 
 
-def scalar(function: Callable | None = None, **by_dtype: Callable) -> Any:
+def scalar(function: Callable | None = None, *, literal: bool = False, **by_dtype: Callable) -> Any:
     """Make a scalar function usable inside compiled loops.
 
     `float32=f, float64=g` give the versions for these types; in plain Python the function itself
-    runs, as the definition of what they compute.
+    runs, as the definition of what they compute. A `literal` one is rounded as it is written, also
+    in a loop that reassociates its sums: nothing is moved past it or fused with it.
     """
     if function is None:
-        return functools.partial(scalar, **by_dtype)
+        return functools.partial(scalar, literal=literal, **by_dtype)
 
     def register(numba: ModuleType) -> None:
         from numba import extending
 
         # Inlined by force: a call left in a loop stops vectorisation (gelu_grad in float64 took
         # 6.8 instead of 0.9 ns a number, AVX-512 server).
+        options: dict[str, Any] = {"forceinline": True}
+        if literal:  # or else the loop's flags hold
+            options["fastmath"] = False
         if by_dtype:
-            extending.overload(function, jit_options={"forceinline": True})(_chooser(by_dtype))
+            extending.overload(function, jit_options=options)(_chooser(by_dtype))
         else:
-            extending.register_jitable(forceinline=True)(function)
+            extending.register_jitable(**options)(function)
 
     extension(register)
     return function

@@ -34,7 +34,7 @@ def _cross_entropy(logits, bits, labels, losses, share):
             total += s.exp(logits[i, j] - top)
         label = labels[i]
         if 0 <= label < logits.shape[1]:
-            losses[i] = np.log(total) - (logits[i, label] - top)
+            losses[i] = s.subtract(np.log(total), logits[i, label] - top)  # in this order
     return outside(labels, logits.shape[1]) if leads(share) else 0
 
 

@@ -23,6 +23,7 @@ from ..shapes import (
     norm_grad_fits,
     rms_grad_fits,
 )
+from . import scalars as s
 from .jit import jit, leads, prange
 
 # 16x64 float32 take 3.1 us here and 11 in the reference's calls, their gradients 5.2 and 29
@@ -96,7 +97,7 @@ def _rows_grad(g, x, weight, mean, rstd, gx, gweight, gbias, sums, centre, share
             total = total * per if centre else g.dtype.type(0)
             for j in range(n):
                 normal = (x[i, j] - mu) * r
-                gx[i, j] = r * (gx[i, j] - total - normal * along)
+                gx[i, j] = r * (s.subtract(gx[i, j], total) - normal * along)
     if not leads(share):
         return
     for c in range(1, parts):
@@ -180,26 +181,33 @@ def group_norm_grad(g, x, weight, mean, rstd, *, needs):
 @jit(parallel_from=PARALLEL, reassociate=True)
 def _batch_norm(x, weight, bias, y, mean, rstd, means, eps, share):
     """The variance is that within images plus that of their means, so that one pass over memory
-    computes it. `means` (channels, images) is scratch memory."""
+    computes it. A mean is what it is rounded to plus a rest: without that, large ones would leave
+    no digits to the variance. `means` (channels, 2, images) is scratch memory."""
     images, n = x.shape[0], x.dtype.type(x.shape[2])
-    count = x.dtype.type(images) * n
     for c in prange(x.shape[1], share):
         sums, squares = x.dtype.type(0), x.dtype.type(0)
         for i in range(images):
             total = x.dtype.type(0)
             for j in range(x.shape[2]):
                 total += x[i, c, j]
-            sums += total
             mu = total / n
-            means[c, i] = mu
-            total = x.dtype.type(0)
+            rest, total = x.dtype.type(0), x.dtype.type(0)
             for j in range(x.shape[2]):
-                total += (x[i, c, j] - mu) * (x[i, c, j] - mu)
-            squares += total
-        mu = sums / count
+                centred = s.subtract(x[i, c, j], mu)
+                rest += centred
+                total += centred * centred
+            rest /= n
+            sums += mu
+            squares += total / n - rest * rest
+            means[c, 0, i], means[c, 1, i] = mu, rest
+        mu, rest = sums / x.dtype.type(images), x.dtype.type(0)
         for i in range(images):
-            squares += n * (means[c, i] - mu) * (means[c, i] - mu)
-        r = x.dtype.type(1) / np.sqrt(squares / count + eps)
+            apart = s.subtract(means[c, 0, i], mu) + means[c, 1, i]
+            rest += apart
+            squares += apart * apart
+        rest /= x.dtype.type(images)
+        r = x.dtype.type(1) / np.sqrt(squares / x.dtype.type(images) - rest * rest + eps)
+        mu += rest
         mean[c], rstd[c] = mu, r
         scale, shift = r * weight[c], bias[c]
         for i in range(images):
@@ -214,14 +222,19 @@ def _batch_norm_grad(g, x, weight, mean, rstd, gx, gweight, gbias, share):
     for c in prange(g.shape[1], share):
         total, along, mu, r = g.dtype.type(0), g.dtype.type(0), mean[c], rstd[c]
         for i in range(images):
+            in_image, along_it = g.dtype.type(0), g.dtype.type(0)  # shorter sums, smaller errors
             for j in range(n):
-                total += g[i, c, j]
-                along += g[i, c, j] * (x[i, c, j] - mu)
+                in_image += g[i, c, j]
+                along_it += g[i, c, j] * (x[i, c, j] - mu)
+            total += in_image
+            along += along_it
         gweight[c], gbias[c] = along * r, total
-        scale, total, along = r * weight[c], total * per, along * r * r * per
+        scale, total = r * weight[c], total * per
+        along = s.multiply(along * r, r * per)  # r * r may be too small for a number
         for i in range(images):
             for j in range(n):
-                gx[i, c, j] = scale * (g[i, c, j] - total - (x[i, c, j] - mu) * along)
+                centred = s.subtract(g[i, c, j], total)
+                gx[i, c, j] = scale * (centred - (x[i, c, j] - mu) * along)
 
 
 # --- batch norm, an example at a time -----------------------------------------------------------
@@ -230,41 +243,48 @@ def _batch_norm_grad(g, x, weight, mean, rstd, gx, gweight, gbias, share):
 @jit(parallel_from=PARALLEL, reassociate=True)
 def _columns(x, weight, bias, y, mean, rstd, sums, wide, eps, share):
     """x is (batch, all elements of an example): neighbouring columns belong to a channel. Each part
-    of the rows sums its columns, and their squared deviations from its own mean; `sums` (2, parts,
-    columns) and `wide` (3, columns) are scratch memory."""
+    of the rows finds the means of its columns, the rests of these as above, and the variances;
+    `sums` (3, parts, columns) and `wide` (3, columns) are scratch memory."""
     parts, rows, columns, n = sums.shape[1], x.shape[0], x.shape[1], x.shape[1] // weight.size
     for c in prange(parts, share):
         start, end = c * rows // parts, (c + 1) * rows // parts
+        per = x.dtype.type(1) / x.dtype.type(end - start)
         for j in range(columns):
             sums[0, c, j] = 0
             sums[1, c, j] = 0
+            sums[2, c, j] = 0
         for i in range(start, end):
             for j in range(columns):
                 sums[0, c, j] += x[i, j]
-        per = x.dtype.type(1) / x.dtype.type(end - start)
+        for j in range(columns):
+            sums[0, c, j] *= per
         for i in range(start, end):
             for j in range(columns):
-                centred = x[i, j] - sums[0, c, j] * per
-                sums[1, c, j] += centred * centred
+                centred = s.subtract(x[i, j], sums[0, c, j])
+                sums[1, c, j] += centred
+                sums[2, c, j] += centred * centred
+        for j in range(columns):
+            sums[1, c, j] *= per
+            sums[2, c, j] = sums[2, c, j] * per - sums[1, c, j] * sums[1, c, j]
     if leads(share):
         for c in range(1, parts):  # merges variances (Chan et al. 1979)
             before, end = x.dtype.type(c * rows // parts), x.dtype.type((c + 1) * rows // parts)
-            per, size = x.dtype.type(1) / before, end - before
-            ratio, own = before * size / end, x.dtype.type(1) / size
+            ratio = (end - before) / end
             for j in range(columns):
-                apart = sums[0, c, j] * own - sums[0, 0, j] * per
-                sums[1, 0, j] += sums[1, c, j] + apart * apart * ratio
-                sums[0, 0, j] += sums[0, c, j]
-        height, count = x.dtype.type(rows), x.dtype.type(rows) * x.dtype.type(n)
+                apart = s.subtract(sums[0, c, j], sums[0, 0, j]) + (sums[1, c, j] - sums[1, 0, j])
+                more = sums[2, c, j] - sums[2, 0, j] + apart * apart * (before / end)
+                sums[1, 0, j] += apart * ratio
+                sums[2, 0, j] += more * ratio
+        per = x.dtype.type(1) / x.dtype.type(n)
         for k in range(weight.size):
-            total, squares = x.dtype.type(0), x.dtype.type(0)
+            first, rest, squares = sums[0, 0, k * n], x.dtype.type(0), x.dtype.type(0)
             for j in range(k * n, (k + 1) * n):
-                total += sums[0, 0, j]
-            mu = total / count
+                rest += s.subtract(sums[0, 0, j], first) + sums[1, 0, j]
+            rest *= per
             for j in range(k * n, (k + 1) * n):
-                apart = sums[0, 0, j] / height - mu
-                squares += sums[1, 0, j] + height * apart * apart
-            r = x.dtype.type(1) / np.sqrt(squares / count + eps)
+                apart = s.subtract(sums[0, 0, j], first) + (sums[1, 0, j] - rest)
+                squares += sums[2, 0, j] + apart * apart
+            mu, r = first + rest, x.dtype.type(1) / np.sqrt(squares * per + eps)
             mean[k], rstd[k] = mu, r
             for j in range(k * n, (k + 1) * n):
                 wide[0, j], wide[1, j], wide[2, j] = mu, r * weight[k], bias[k]
@@ -301,13 +321,13 @@ def _columns_grad(g, x, weight, mean, rstd, gx, gweight, gbias, sums, wide, shar
                 total += sums[0, 0, j]
                 along += sums[1, 0, j]
             gweight[k], gbias[k] = along * rstd[k], total
-            total, along = total * per, along * rstd[k] * rstd[k] * per
+            total, along = total * per, s.multiply(along * rstd[k], rstd[k] * per)
             for j in range(k * n, (k + 1) * n):
                 wide[2, j], wide[3, j] = total, along
     for i in prange(rows, share):
         for j in range(columns):
             centred = x[i, j] - wide[0, j]
-            gx[i, j] = wide[1, j] * (g[i, j] - wide[2, j] - centred * wide[3, j])
+            gx[i, j] = wide[1, j] * (s.subtract(g[i, j], wide[2, j]) - centred * wide[3, j])
 
 
 @accepts(min_size=SMALL, when=channels_fit)
@@ -318,10 +338,10 @@ def batch_norm(x, weight=None, bias=None, *, eps=1e-5):
     y, mean, rstd = np.empty_like(x), np.empty(shape, x.dtype), np.empty(shape, x.dtype)
     statistics, eps = (mean.reshape(-1), rstd.reshape(-1)), x.dtype.type(eps)
     if n >= _LONG:
-        images, means = (examples, channels, n), np.empty((channels, examples), x.dtype)
+        images, means = (examples, channels, n), np.empty((channels, 2, examples), x.dtype)
         _batch_norm(x.reshape(images), weight, bias, y.reshape(images), *statistics, means, eps)
     else:
-        rows, sums = _scratch(x, 3)
+        rows, sums = _scratch(x, 3, 3)
         _columns(x.reshape(rows), weight, bias, y.reshape(rows), *statistics, *sums, eps)
     return y, mean, rstd
 
@@ -335,18 +355,19 @@ def batch_norm_grad(g, x, weight, mean, rstd, *, needs):
     if n >= _LONG:
         loop, shape, sums = _batch_norm_grad, (len(x), channels, n), ()
     else:
-        loop, (shape, sums) = _columns_grad, _scratch(x, 4)
+        loop, (shape, sums) = _columns_grad, _scratch(x, 2, 4)
     args = g.reshape(shape), x.reshape(shape), weight, *statistics
     loop(*args, gx.reshape(shape), gweight, gbias, *sums)
     return _needed((gx, gweight, gbias), needs)
 
 
-def _scratch(x, wide):
-    """x's shape as a matrix of examples, and scratch memory for sums and as many wide rows."""
+def _scratch(x, kinds, wide):
+    """x's shape as a matrix of examples, and scratch memory for `kinds` of sums in each part and
+    as many wide rows."""
     rows, columns = len(x), x.size // len(x)
     parts = _parts(x.size, rows, columns)
     return (rows, columns), (
-        np.empty((2, parts, columns), x.dtype),
+        np.empty((kinds, parts, columns), x.dtype),
         np.empty((wide, columns), x.dtype),
     )
 

@@ -40,19 +40,26 @@ def _sum_rows(x, sums, share):
         sums[i, p] = total
 
 
-@jit(parallel=True)
+@jit(parallel=True, reassociate=True)
 def _sum_columns(x, sums, share):
-    """sums[i, p] holds the partial sums of the columns over part p of x[i]."""
+    """sums[i, p], in float64, holds the partial sums of the columns over part p of x[i]. Few
+    numbers are added up in x's dtype: a long sum of floats is deaf to small ones."""
     rows, width, parts = x.shape[1], x.shape[2], sums.shape[1]
     strips = (width + _WIDTH - 1) // _WIDTH
     for t in prange(x.shape[0] * parts * strips, share):
         i, p, left = t // (parts * strips), t // strips % parts, t % strips * _WIDTH
-        total = sums[i, p, left : min(width, left + _WIDTH)]
+        total, end = sums[i, p, left : min(width, left + _WIDTH)], (p + 1) * rows // parts
         total[:] = 0
-        for k in range(p * rows // parts, (p + 1) * rows // parts):
-            line = x[i, k, left : left + total.size]
-            for j in range(total.size):
-                total[j] += line[j]
+        for k in range(p * rows // parts, end, 8):
+            a = x[i, k : min(end, k + 8), left : left + total.size]
+            if a.shape[0] == 8:
+                for j in range(total.size):
+                    four = (a[0, j] + a[1, j]) + (a[2, j] + a[3, j])
+                    total[j] += four + ((a[4, j] + a[5, j]) + (a[6, j] + a[7, j]))
+            else:
+                for m in range(a.shape[0]):
+                    for j in range(total.size):
+                        total[j] += a[m, j]
 
 
 def _summed(x, before, n, after):
@@ -63,21 +70,21 @@ def _summed(x, before, n, after):
         return sums.sum(axis=1)
     few = before * -(-after // _WIDTH) < _PARTS
     parts = min(n, _PARTS, max(1, n * after // _RUN)) if few else 1
-    sums = empty((before, parts, after), x.dtype)
+    sums = empty((before, parts, after), np.float64)
     _sum_columns(x.reshape(before, n, after), sums)
     return sums.sum(axis=1) if parts > 1 else sums
 
 
 @accepts(min_size=LARGE, when=one_reduction)
 def sum(x, *, axis=None, keepdims=False):
-    y = _summed(x, *reduction(x.shape, axis))
+    y = _summed(x, *reduction(x.shape, axis)).astype(x.dtype, copy=False)
     return y.reshape(reduced_shape(x.shape, axis, keepdims))
 
 
 @accepts(min_size=LARGE, when=one_reduction)
 def mean(x, *, axis=None, keepdims=False):
     before, n, after = reduction(x.shape, axis)
-    y = _summed(x, before, n, after) / x.dtype.type(n)
+    y = (_summed(x, before, n, after) / x.dtype.type(n)).astype(x.dtype, copy=False)
     return y.reshape(reduced_shape(x.shape, axis, keepdims))
 
 
@@ -141,7 +148,8 @@ def _log_softmax(x, bits, y, share):
             total += s.exp(x[i, j] - top)
         shift = np.log(total)
         for j in range(x.shape[1]):
-            y[i, j] = (x[i, j] - top) - shift
+            # A call keeps its place: as x - (top + shift) this would lose the digits of shift.
+            y[i, j] = s.subtract(x[i, j] - top, shift)
 
 
 @jit(parallel_from=PARALLEL, reassociate=True)

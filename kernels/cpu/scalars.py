@@ -77,22 +77,22 @@ def expm1(x):
     return s * p + (s - type(x)(1))
 
 
-@scalar
+@scalar(literal=True)
 def add(a, b):
     return a + b
 
 
-@scalar
+@scalar(literal=True)
 def subtract(a, b):
     return a - b
 
 
-@scalar
+@scalar(literal=True)
 def multiply(a, b):
     return a * b
 
 
-@scalar
+@scalar(literal=True)
 def divide(a, b):
     return a / b
 

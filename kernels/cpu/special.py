@@ -66,11 +66,13 @@ def _normal_32(x, bell):
 
 @scalar
 def _gelu_32(x):
+    x = _F(-50) if x < _F(-50) else x  # -inf times 0 is NaN
     return x * _normal_32(x, s.exp(_F(-0.5) * x * x))
 
 
 @scalar
 def _gelu_64(x):
+    x = -50.0 if x < -50.0 else x
     return x * (0.5 * math.erfc(x * -math.sqrt(0.5)))
 
 

@@ -55,7 +55,7 @@ def _nesterov(p, g, buffer, lr, momentum, weight_decay, share):
 def _adam(p, g, m, v, numbers, share):
     beta1, one_minus_beta1, beta2, one_minus_beta2, eps, rate, root, decay, weight_decay = numbers
     for i in prange(p.size, share):
-        d = g[i] + weight_decay * p[i]
+        d = g[i] + weight_decay * p[i] if weight_decay else g[i]  # 0 times infinity is NaN
         mean = beta1 * m[i] + one_minus_beta1 * d
         square = beta2 * v[i] + one_minus_beta2 * d * d
         m[i], v[i] = mean, square

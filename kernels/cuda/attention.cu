@@ -21,6 +21,7 @@ template <class T, int HEAD, int N> struct Work {
   const Spot<DOWN> at;
   __device__ __forceinline__ Work(Memory& memory) : memory(memory) {}
   __device__ __forceinline__ int line(int i) const { return at.line * P + i; }
+  static __device__ __forceinline__ int mine() { return threadIdx.x / 32 * 4 * P; }  // the warp's
   static __device__ __forceinline__ int column(const Spot<DOWN>& at, int j) {
     return (j / P * 8 + at.column) * P + j % P;
   }
@@ -142,6 +143,9 @@ attention(const T* __restrict__ q, const T* __restrict__ k, const T* __restrict_
     W::write(to, sums, work.at, i, s.columns, per, s.packed);
     if (work.at.column == 0) lse[task.head * s.rows + row] = finite(top[i]) + m::log(all);
   }
+  const Matrices<T> of = {qs, ks, vs, vs, lse + task.head * s.rows, nullptr};
+  set_apart<false, false>(sums, task.of(y, s.y), s.y.row, task.first + work.mine(), 4 * W::P, of,
+                          vs, scores, A(1));
 }
 
 // along = the sum of g * y over each row, a warp a row.
@@ -208,6 +212,10 @@ attention_grad_q(const T* __restrict__ g, const T* __restrict__ q, const T* __re
     T* const to = task.of(gq, s.gq) + row * s.gq.row;
     if (row < s.rows) W::write(to, sums, work.at, i, s.depth, scale, s.packed);
   }
+  const Index row = task.head * s.rows;
+  const Matrices<T> of = {qs, ks, vs, gs, lse + row, along + row};
+  set_apart<false, true>(sums, task.of(gq, s.gq), s.gq.row, task.first + work.mine(), 4 * W::P, of,
+                         ks, scores, scale);
 }
 
 // Here the block's lines are keys, and its columns the queries that it loops over.
@@ -265,4 +273,11 @@ attention_grad_kv(const T* __restrict__ g, const T* __restrict__ q, const T* __r
     if (needs_k) W::write(to_k, of_k, work.at, i, s.depth, scale, s.packed);
     if (needs_v) W::write(to_v, of_v, work.at, i, s.columns, A(1), s.packed);
   }
+  const Index row = task.head * s.rows;
+  const Matrices<T> of = {qs, ks, vs, gs, lse + row, along + row};
+  const int first = task.first + work.mine();
+  if (needs_k)
+    set_apart<true, true>(of_k, task.of(gk, s.gk), s.gk.row, first, 4 * W::P, of, qs, scores, scale);
+  if (needs_v)
+    set_apart<true, false>(of_v, task.of(gv, s.gv), s.gv.row, first, 4 * W::P, of, gs, scores, A(1));
 }

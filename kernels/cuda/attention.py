@@ -145,13 +145,20 @@ def _launch(kernel, q, k, v, rows, args):
     device(q).launch(SOURCE, f"{kernel}<{ctype(q)}, {head}>", grid, (_THREADS,), args)
 
 
+def _all_seen(q, k, mask, causal):
+    """Whether some row sees each key, as cuDNN must have it: what it hides it multiplies by 0,
+    even NaN."""
+    return mask is None and not (causal and k.shape[2] > q.shape[2])
+
+
 @accepts(dtypes=DTYPES, strided=("q", "k", "v"), others=("mask",), when=_fits)
 def scaled_dot_product_attention(q, k, v, mask=None, *, causal=False, scale=None):
     lead = q.shape[:-1]
     q, k, v, mask, scale = _inputs(q, k, v, mask, scale)
     y, lse = _like(q, v.shape[-1]), device(q).xp.empty(lead, wide(q))
     sums = lse.reshape(*q.shape[:3], 1)
-    if mask is None and cudnn.attended("attention", (q, k, v), (y, sums), causal, float(scale)):
+    plain = _all_seen(q, k, mask, causal)
+    if plain and cudnn.attended("attention", (q, k, v), (y, sums), causal, float(scale)):
         return y.reshape(*lead, v.shape[-1]), lse
     shape = _shape(q, k, v, mask, causal, y=y)
     args = (q, k, v, either(mask, q), y, lse, shape, scale)
@@ -172,7 +179,7 @@ def attention_grad(g, q, k, v, mask, y, lse, *, causal, scale, needs):
     gq, gk, gv = [
         _like(x, x.shape[-1]) if n else None for x, n in zip((q, k, v), needs, strict=False)
     ]
-    if mask is None and all(needs[:3]):
+    if _all_seen(q, k, mask, causal) and all(needs[:3]):
         inputs = (g, q, k, v, y, lse.reshape(*q.shape[:3], 1))
         if cudnn.attended("attention_grad", inputs, (gq, gk, gv), causal, float(scale)):
             return *[a.reshape(s) for a, s in zip((gq, gk, gv), shapes, strict=True)], None

@@ -42,7 +42,7 @@ __device__ __forceinline__ void score(float (&p)[M][N][4], const Scores<T>& scor
 #pragma unroll
       for (int n = 0; n < N; n++)
 #pragma unroll
-        for (int i = 0; i < 4; i++) p[m][n][i] *= scores.scale;
+        for (int i = 0; i < 4; i++) p[m][n][i] = m::multiply(p[m][n][i], scores.scale);
   } else {
 #pragma unroll
     for (int m = 0; m < M; m++)
@@ -122,7 +122,8 @@ attention_mma(const T* __restrict__ q, const T* __restrict__ k, const T* __restr
           high = m::max(high, m::max(p[m][n][2 * h], p[m][n][2 * h + 1]));
         high = m::max(top[m][h], over_line<Max, 4>(high));
         const float shift = finite(high);
-        const float less = __expf(top[m][h] - shift);  // 0 for the first tile that has a score
+        // 0 for the first tile that has a score, at most 1 where that is infinite
+        const float less = __expf(-m::max(shift - top[m][h], 0.f));
         top[m][h] = high;
         total[m][h] *= less;
 #pragma unroll
@@ -149,6 +150,10 @@ attention_mma(const T* __restrict__ q, const T* __restrict__ k, const T* __restr
       write(to, sums[m], h, at.column, s.columns, per, s.packed);
       if (at.column == 0) lse[task.head * s.rows + row] = finite(top[m][h]) + m::log(all);
     }
+  const Rows<T> qs = task.rows(q, s.q, s.rows, s.depth, s);
+  const Matrices<T> of = {qs, ks, vs, vs, lse + task.head * s.rows, nullptr};
+  set_apart<false, false>(sums, task.of(y, s.y), s.y.row, task.first + at.warp * 16 * M, 16 * M, of,
+                          vs, scores, 1.f);
 }
 
 // The gradients of a block's lines, which are queries or OF_KEYS: with the probabilities
@@ -252,9 +257,11 @@ template <bool OF_KEYS, class T, int HEAD> struct Gradient {
     wait_for_copies<0>();                     // for those of a block that sees nothing
   }
 
-  // The block's lines of sums, times a factor, as rows of a result.
-  __device__ __forceinline__ void write(T* to, const Strides& step, const Sums& sums, int width,
-                                        float factor) const {
+  // The block's lines of sums, times a factor, as rows of a result: sums over x of d, or of p.
+  template <bool OF_D>
+  __device__ __forceinline__ void write(T* to, const Strides& step, const Sums& sums,
+                                        const Rows<T>& x, float factor) const {
+    const int width = x.width;
 #pragma unroll
     for (int h = 0; h < 2; h++) {
       const int line = task.first + at.line + h * 8;
@@ -262,6 +269,9 @@ template <bool OF_KEYS, class T, int HEAD> struct Gradient {
       T* const row = task.of(to, step) + line * step.row;
       ::write(row, sums[0], h, at.column, width, factor, s.packed);
     }
+    const Matrices<T> of = {qs, ks, vs, gs, lse, along};
+    set_apart<OF_KEYS, OF_D>(sums, task.of(to, step), step.row, task.first + at.warp * 16, 16, of, x,
+                             scores, factor);
   }
 };
 
@@ -276,7 +286,7 @@ attention_grad_q_mma(const T* __restrict__ g, const T* __restrict__ q, const T* 
   const G gradient(memory, g, q, k, v, mask, lse, along, s, scale);
   typename G::Sums of_q = {}, none = {};
   gradient.sum(of_q, none, true, false);
-  gradient.write(gq, s.gq, of_q, s.depth, scale);
+  gradient.template write<true>(gq, s.gq, of_q, gradient.ks, scale);
 }
 
 template <class T, int HEAD>
@@ -291,6 +301,6 @@ attention_grad_kv_mma(const T* __restrict__ g, const T* __restrict__ q, const T*
   const G gradient(memory, g, q, k, v, mask, lse, along, s, scale);
   typename G::Sums of_k = {}, of_v = {};
   gradient.sum(of_k, of_v, needs_k, needs_v);
-  if (needs_k) gradient.write(gk, s.gk, of_k, s.depth, scale);
-  if (needs_v) gradient.write(gv, s.gv, of_v, s.columns, 1.f);
+  if (needs_k) gradient.template write<true>(gk, s.gk, of_k, gradient.qs, scale);
+  if (needs_v) gradient.template write<false>(gv, s.gv, of_v, gradient.gs, 1.f);
 }

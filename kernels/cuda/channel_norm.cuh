@@ -35,25 +35,30 @@ __device__ __forceinline__ Index at_most(Index n, Index most) { return n < most 
 
 // ---------------------------------------------------------------------------------- sums of parts
 
-// Mean and sum of squared deviations from it, of `per` elements of a plane.
+// Mean and sum of squared deviations from it, of `per` elements of a plane. Means are those of the
+// differences to the channel's first number, so that large ones leave their digits to the variance.
 template <class T, int V>
 __global__ void plane_statistics(const T* __restrict__ x, Wide<T>* __restrict__ means,
-                                 Wide<T>* __restrict__ squares, Index planes, Index hw, Index inner,
-                                 Index per) {
+                                 Wide<T>* __restrict__ squares, Index planes, Index channels,
+                                 Index hw, Index inner, Index per) {
   using A = Wide<T>;
   for (Index r = first_row(); r < planes * inner; r += row_stride()) {
     const Index begin = r % inner * per, n = at_most(hw - begin, per);
     const T* row = x + r / inner * hw + begin;
+    const A first = load(x, r / inner % channels * hw);
     A sum = 0;
     for (Index j = threadIdx.x * V; j < n; j += blockDim.x * V) {
       const auto pack = load_pack<V>(row + j);
-      for (int e = 0; e < V; e++) sum += A(pack.at[e]);
+      for (int e = 0; e < V; e++) sum += A(pack.at[e]) - first;
     }
     const A mu = over_row<Sum>(sum) / A(n);
     sum = 0;
     for (Index j = threadIdx.x * V; j < n; j += blockDim.x * V) {
       const auto pack = load_pack<V>(row + j);
-      for (int e = 0; e < V; e++) sum += (A(pack.at[e]) - mu) * (A(pack.at[e]) - mu);
+      for (int e = 0; e < V; e++) {
+        const A centred = (A(pack.at[e]) - first) - mu;
+        sum += centred * centred;
+      }
     }
     sum = over_row<Sum>(sum);
     if (threadIdx.x) continue;
@@ -65,18 +70,20 @@ __global__ void plane_statistics(const T* __restrict__ x, Wide<T>* __restrict__ 
 // The same of `per` rows of a column.
 template <class T>
 __global__ void column_statistics(const T* __restrict__ x, Wide<T>* __restrict__ means,
-                                  Wide<T>* __restrict__ squares, Index rows, Index n, Index per) {
+                                  Wide<T>* __restrict__ squares, Index rows, Index n, Index hw,
+                                  Index per) {
   using A = Wide<T>;
   const Index j = blockIdx.x * Index(32) + threadIdx.x;
   const Index begin = blockIdx.y * per, end = at_most(rows, begin + per);
+  const A first = j < n ? load(x, j / hw * hw) : A(0);
   A sum = 0;
   if (j < n)
-    for (Index i = begin + threadIdx.y; i < end; i += 8) sum += load(x, i * n + j);
+    for (Index i = begin + threadIdx.y; i < end; i += 8) sum += load(x, i * n + j) - first;
   const A mu = over_column<8>(sum) / A(end - begin);
   sum = 0;
   if (j < n)
     for (Index i = begin + threadIdx.y; i < end; i += 8) {
-      const A centred = load(x, i * n + j) - mu;
+      const A centred = (load(x, i * n + j) - first) - mu;
       sum += centred * centred;
     }
   store_part(sum, squares, n);
@@ -139,11 +146,11 @@ __global__ void column_sums(const T* __restrict__ g, const T* __restrict__ x,
 // Parts are of `per` elements of `whole`, the last of the rest: those along the outer axis, or
 // those along the inner. Variances are merged as in Chan et al. 1979.
 template <class T>
-__global__ void finish_statistics(const Wide<T>* __restrict__ means,
+__global__ void finish_statistics(const T* __restrict__ x, const Wide<T>* __restrict__ means,
                                   const Wide<T>* __restrict__ squares, Wide<T>* __restrict__ mean,
                                   Wide<T>* __restrict__ rstd, Index outer, Index channels,
-                                  Index inner, Index per, Index whole, int along_outer, Index count,
-                                  Wide<T> eps) {
+                                  Index hw, Index inner, Index per, Index whole, int along_outer,
+                                  Index count, Wide<T> eps) {
   using A = Wide<T>;
   const Index c = blockIdx.x * Index(32) + threadIdx.x;
   const Index parts = c < channels ? outer * inner : 0;
@@ -161,7 +168,7 @@ __global__ void finish_statistics(const Wide<T>* __restrict__ means,
   }
   sum = over_column<32>(sum);
   if (threadIdx.y || c >= channels) return;
-  mean[c] = mu;
+  mean[c] = load(x, c * hw) + mu;
   rstd[c] = A(1) / m::sqrt(sum / A(count) + eps);
 }
 

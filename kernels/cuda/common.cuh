@@ -39,6 +39,9 @@ __device__ __forceinline__ float abs(float x) { return ::fabsf(x); }
 __device__ __forceinline__ double abs(double x) { return ::fabs(x); }
 __device__ __forceinline__ float max(float x, float y) { return ::fmaxf(x, y); }
 __device__ __forceinline__ double max(double x, double y) { return ::fmax(x, y); }
+// Never fused with a sum: rounded as wherever else the product is formed.
+__device__ __forceinline__ float multiply(float x, float y) { return __fmul_rn(x, y); }
+__device__ __forceinline__ double multiply(double x, double y) { return __dmul_rn(x, y); }
 }  // namespace m
 
 // ---------------------------------------------------------------------------------- grid and block

@@ -8,23 +8,27 @@ template <class A> struct Statistics {
   A mean, rstd;
 };
 
-// Of a row, the same in all threads of its team. Without CENTRED the mean is 0.
+// Of a row, the same in all threads of its team. Without CENTRED the mean is 0. What is summed are
+// the differences to the row's first number, so that large means leave their digits to the variance.
 template <int V, bool CENTRED, class T, class A>
 __device__ Statistics<A> row_statistics(const T* row, Index n, A eps) {
-  A sum = 0, mu = 0;
+  A sum = 0, mu = 0, rest = 0;
   if constexpr (CENTRED) {
+    const A first = load(row, 0);
     for (Index j = threadIdx.x * V; j < n; j += blockDim.x * V) {
       const auto pack = load_pack<V>(row + j);
-      for (int e = 0; e < V; e++) sum += A(pack.at[e]);
+      for (int e = 0; e < V; e++) sum += A(pack.at[e]) - first;
     }
-    mu = over_row<Sum>(sum) / A(n);
+    sum = over_row<Sum>(sum) / A(n);
+    mu = first + sum;
+    rest = (first - mu) + sum;                // what the mean was rounded by
     sum = 0;
   }
   for (Index j = threadIdx.x * V; j < n; j += blockDim.x * V) {
     const auto pack = load_pack<V>(row + j);
     for (int e = 0; e < V; e++) sum += (A(pack.at[e]) - mu) * (A(pack.at[e]) - mu);
   }
-  return {mu, A(1) / m::sqrt(over_row<Sum>(sum) / A(n) + eps)};
+  return {mu, A(1) / m::sqrt(over_row<Sum>(sum) / A(n) - rest * rest + eps)};
 }
 
 template <class T, int V, bool CENTRED>

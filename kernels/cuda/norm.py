@@ -165,13 +165,12 @@ def _sum_parts(kernel, x, cut, arrays, *channels):
     (images, c, hw), t, (_, launch, _) = _images(x), ctype(x), device(x)
     parts = cut.empty(x)
     if cut.columns:
-        n, more = c * hw, (hw,) if channels else ()
-        args = (*arrays, *parts, *sizes(images, n, *more, cut.per))
+        n = c * hw
+        args = (*arrays, *parts, *sizes(images, n, hw, cut.per))
         launch(SOURCE, f"column_{kernel}<{t}>", (-(-n // TILE[0]), cut.outer), TILE, args)
     else:
         v, planes = packs(hw, *[a for a in arrays if a.shape == x.shape]), images * c
-        more = (c, hw, *channels) if channels else (hw,)
-        args = (*arrays, *parts, *sizes(planes, *more, cut.inner, cut.per))
+        args = (*arrays, *parts, *sizes(planes, c, hw, *channels, cut.inner, cut.per))
         grid = row_launch(planes * cut.inner, cut.per, v)
         launch(SOURCE, f"plane_{kernel}<{t}, {v}>", *grid, args)
     return parts
@@ -197,9 +196,9 @@ def batch_norm(x, weight=None, bias=None, *, eps=1e-5):
     cut, y = _cut(x), xp.empty(x.shape, x.dtype)
     mean, rstd = [xp.empty((1, channels, *(1,) * (x.ndim - 2)), a) for _ in range(2)]
     parts = _sum_parts("statistics", x, cut, (x,))
-    extents = sizes(cut.outer, channels, cut.inner, cut.per, cut.whole)
+    extents = sizes(cut.outer, channels, hw, cut.inner, cut.per, cut.whole)
     numbers = np.int32(cut.columns), np.int64(images * hw), a(eps)
-    _add_parts("finish_statistics", x, cut, (*parts, mean, rstd, *extents, *numbers))
+    _add_parts("finish_statistics", x, cut, (x, *parts, mean, rstd, *extents, *numbers))
     arrays = (x, mean, rstd, either(weight, x), either(bias, x), y)
     args = (*arrays, *sizes(x.size, channels, hw), *given(weight, bias))
     _each("normalise", args, x, y)

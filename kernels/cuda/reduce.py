@@ -105,7 +105,7 @@ def mean(x, *, axis=None, keepdims=False):
 @accepts(dtypes=DTYPES, when=sums_to)
 def sum_to(x, *, shape, dtype):
     width = math.prod(shape)
-    at_once = dtype if dtype in (x.dtype, wide(x)) else x.dtype
+    at_once = dtype if dtype == x.dtype else wide(x)
     y = _summed(x, 1, x.size // width, width, at_once)
     return y.reshape(shape).astype(np.dtype(dtype), copy=False)
 

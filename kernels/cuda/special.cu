@@ -23,7 +23,7 @@ UNARY(erf, m::erf(x))
 UNARY(erfc, m::erfc(x))
 UNARY(ndtr, normal(x))
 UNARY(lgamma, m::lgamma(x))
-UNARY(gelu_erf, x * normal(x))
+UNARY(gelu_erf, m::max(x, A(-50)) * normal(x))  // -inf times 0 is NaN
 
 BINARY(gelu_erf_grad, x, g * (normal(x) + x * bell(x)))
 }  // namespace f

@@ -107,7 +107,7 @@ __global__ void adam(const __grid_constant__ Lists<MOST> lists, int count, int c
   const A epsilon = A(eps), l2 = decoupled ? A(0) : A(weight_decay);
   for_each_element<T, 4>(lists, count, chunks, [=](A (&of)[4]) {
     A &p = of[0], &mean = of[2], &square = of[3];
-    const A d = of[1] + l2 * p;
+    const A d = l2 ? of[1] + l2 * p : of[1];          // 0 times infinity is NaN
     mean = b1 * mean + one_minus_b1 * d;
     square = b2 * square + one_minus_b2 * d * d;
     p = decay * p - rate * mean / (m::sqrt(square) * root + epsilon);

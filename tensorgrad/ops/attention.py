@@ -50,17 +50,34 @@ def _grad_samples():
 
 
 def _scores(q, k, mask, causal, scale):
-    """q @ k^T * scale, masked: -inf where a row may not attend. Works on arrays and Tensors."""
+    """q @ k^T * scale, masked: -inf where a row may not attend; the scale; and where it may, None
+    if everywhere. Works on arrays and Tensors."""
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     scores = matmul(widened(q), transposed(widened(k))) * scale
+    visible = None
     if mask is not None:
-        hidden = mask.dtype.kind == "b"
-        scores = where(mask, scores, -math.inf) if hidden else scores + widened(mask)
+        visible = raw = getattr(mask, "_data", mask)
+        if mask.dtype.kind != "b":
+            scores, visible = scores + widened(mask), raw != -math.inf
     if causal:
         xp, (rows, columns) = namespace(getattr(q, "_data", q)), scores.shape[-2:]
         earlier = xp.arange(columns) <= xp.arange(rows)[:, None]
-        scores = where(earlier, scores, -math.inf)
-    return scores, scale
+        visible = earlier if visible is None else visible & earlier
+    if visible is not None:
+        visible = namespace(visible).broadcast_to(visible, scores.shape)
+        scores = where(visible, scores, -math.inf)
+    return scores, scale, visible
+
+
+def _apart(p, x, visible):
+    """p @ x for p that is 0 where not `visible`: there x counts as nothing, even NaN."""
+    raw = getattr(x, "_data", x)
+    xp = namespace(raw)
+    fine = xp.isfinite(raw)
+    if visible is None or (type(raw) is np.ndarray and fine.all()):
+        return matmul(p, x)
+    spoilt = matmul(visible.astype(raw.dtype), (~fine).astype(raw.dtype)) > 0
+    return where(spoilt, matmul(p, x), matmul(p, where(fine, x, 0.0)))
 
 
 def _check(q, k, v, mask):
@@ -113,18 +130,20 @@ def scaled_dot_product_attention(q, k, v, mask=None, *, causal=False, scale=None
     q (..., T, D), k (..., S, D), v (..., S, E) and a mask that broadcasts to (..., T, S) or None,
     -> (..., T, E) and (..., T), the latter float32 for halves. A bool mask is True where a row
     attends, a floating one is added. `causal` lets row i attend to the first i + 1 keys. `scale`
-    is 1 / sqrt(D) unless given. A fully masked row gives 0, and a log-sum-exp of -inf.
+    is 1 / sqrt(D) unless given. A fully masked row gives 0, and a log-sum-exp of -inf. A key that a
+    row does not see, by a mask that is False or -inf or by `causal`, counts as nothing for it, in
+    value and gradients, even if it or its value holds NaN.
     """
     _check(q, k, v, mask)
     xp = namespace(q)
-    scores = _scores(q, k, mask, causal, scale)[0]
+    scores, _, visible = _scores(q, k, mask, causal, scale)
     largest = scores.max if k.shape[-2] else scores.sum  # no keys: 0, the empty sum
     top = largest(axis=-1, keepdims=True)
     top = xp.where(xp.isfinite(top), top, 0)
     p = xp.exp(scores - top)
     total = p.sum(axis=-1, keepdims=True)
     some = xp.where(total == 0, 1, total)
-    y = matmul(p, widened(v)) / some
+    y = _apart(p, widened(v), visible) / some
     lse = xp.where(total == 0, -math.inf, top + xp.log(some))[..., 0]
     if lse.shape != y.shape[:-1]:  # v has a batch of its own
         lse = xp.broadcast_to(lse, y.shape[:-1])
@@ -136,14 +155,17 @@ def attention_grad(g, q, k, v, mask, y, lse, *, causal, scale, needs):
     """Gradients of scaled_dot_product_attention from its results (Dao et al. 2022): with the
     probabilities p = exp(scores - lse), those of the scores are p * (g @ v^T - sum(g * y)).
     Gradients of inputs that were broadcast have the broadcast shape."""
-    wide, (scores, scale) = widened(g), _scores(q, k, mask, causal, scale)
+    wide, (scores, scale, visible) = widened(g), _scores(q, k, mask, causal, scale)
     lse = where(equal(lse, -math.inf), 0.0, widened(lse))  # fully masked rows: p is 0
     p = exp(scores - expand_dims(lse, axis=-1))
-    gv = narrow(matmul(transposed(p), wide), v) if needs[2] else None
+    p = p if visible is None else where(visible, p, 0.0)  # lse may be NaN
+    turned = None if visible is None else visible.swapaxes(-1, -2)
+    gv = narrow(_apart(transposed(p), wide, turned), v) if needs[2] else None
     if not (needs[0] or needs[1] or needs[3]):
         return None, None, gv, None
     along = sum_(wide * widened(y), axis=-1, keepdims=True)
     gs = p * (matmul(wide, transposed(widened(v))) - along)
-    gq = narrow(matmul(gs, widened(k)) * scale, q) if needs[0] else None
-    gk = narrow(matmul(transposed(gs), widened(q)) * scale, k) if needs[1] else None
+    gs = gs if visible is None else where(visible, gs, 0.0)
+    gq = narrow(_apart(gs, widened(k), visible) * scale, q) if needs[0] else None
+    gk = narrow(_apart(transposed(gs), widened(q), turned) * scale, k) if needs[1] else None
     return gq, gk, gv, narrow(gs, mask) if needs[3] else None

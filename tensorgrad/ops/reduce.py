@@ -64,10 +64,30 @@ def _count(x_shape, axis):
     return max(1, math.prod([n for n, k in zip(x_shape, kept, strict=True) if k == 1]))
 
 
+_LONG, _BLOCK = 1 << 12, 128
+
+
+def _shortened(x, axis):
+    """x with its long axes among those summed over in blocks, but for the last one: NumPy adds up
+    rows one after the other, and a long sum of floats is deaf to small ones."""
+    if type(x) is not np.ndarray or x.dtype.itemsize > 4:
+        return x
+    reduced = kept_shape(x.shape, axis)
+    for a in range(x.ndim - 1):
+        while reduced[a] == 1 and x.shape[a] >= _LONG:
+            before, after, whole = x.shape[:a], x.shape[a + 1 :], x.shape[a] // _BLOCK
+            blocks, rest = np.split(x, [whole * _BLOCK], axis=a)
+            blocks = blocks.reshape(*before, whole, _BLOCK, *after)
+            parts = blocks.sum(axis=a + 1, dtype=wide(x)), rest.sum(a, wide(x), keepdims=True)
+            x = np.concatenate(parts, axis=a)
+    return x
+
+
 @op(x=spread, samples=lambda: _AXES() + _EMPTY(), precision="single", complex=True)
 def sum_(x, *, axis=None, keepdims=False):
     """Sum over the axes."""
-    return narrow(x.sum(axis=axis, keepdims=keepdims, dtype=wide(x)), x)
+    y = x if x.size < _LONG else _shortened(x, axis)
+    return narrow(y.sum(axis=axis, keepdims=keepdims, dtype=wide(x)), x)
 
 
 @op(
@@ -80,6 +100,9 @@ def sum_(x, *, axis=None, keepdims=False):
 )
 def mean(x, *, axis=None, keepdims=False):
     """Arithmetic mean over the axes."""
+    if x.size >= _LONG and (y := _shortened(x, axis)) is not x:
+        total = y.sum(axis=axis, keepdims=keepdims, dtype=wide(x))
+        return narrow(total / total.dtype.type(_count(x.shape, axis)), x)
     return narrow(x.mean(axis=axis, keepdims=keepdims, dtype=wide(x)), x)
 
 
@@ -107,6 +130,7 @@ def sum_to(x, *, shape, dtype):
     if extra < 0 or any(n not in (1, m) for n, m in zip(shape, x.shape[extra:], strict=True)):
         raise ValueError(f"a gradient of shape {x.shape} does not sum to shape {tuple(shape)}")
     if axes:
+        x = x if x.size < _LONG else _shortened(x, axes)
         x = x.sum(axis=axes, dtype=wide(x)).reshape(shape)
     return x.astype(dtype) if x.dtype != dtype else x
 
@@ -131,6 +155,18 @@ def min_(x, *, axis=None, keepdims=False):
     return x.min(axis=axis, keepdims=keepdims)
 
 
+def _variance(x, axis, keepdims, ddof):
+    """The variance, in float32 for halves, exact of numbers far from zero though their mean is
+    rounded (the corrected two-pass algorithm, Chan et al. 1983)."""
+    xp, x = namespace(x), widened(x)
+    centred = x - mean.ref(x, axis=axis, keepdims=True)
+    total = sum_.ref(centred, axis=axis, keepdims=keepdims)  # of roundings
+    centred *= centred
+    n = x.size // max(1, total.size)
+    squares = sum_.ref(centred, axis=axis, keepdims=keepdims) - total * total / max(1, n)
+    return xp.maximum(squares, 0) / max(0, n - ddof)
+
+
 def _var_grad(g, x, axis, keepdims, ddof):
     centred = x - mean(x, axis=axis, keepdims=True)
     freedom = _count(x.shape, axis) - ddof
@@ -151,7 +187,7 @@ def _var_grad(g, x, axis, keepdims, ddof):
 )
 def var(x, *, axis=None, keepdims=False, ddof=0):
     """Variance over the axes: the squared deviations' sum divided by n - ddof."""
-    return narrow(x.var(axis=axis, keepdims=keepdims, ddof=ddof, dtype=wide(x)), x)
+    return narrow(_variance(x, axis, keepdims, ddof), x)
 
 
 def _std_grad(g, x, y, axis, keepdims, ddof):
@@ -165,15 +201,8 @@ def _std_grad(g, x, y, axis, keepdims, ddof):
 
 @op(x=_std_grad, samples=var.samples, precision="single")
 def std(x, *, axis=None, keepdims=False, ddof=0):
-    """Standard deviation over the axes, the root of `var`: exactly 0 of equal numbers, though their
-    mean may be rounded (the corrected two-pass algorithm, Chan et al. 1983)."""
-    xp, wide_x = namespace(x), widened(x)
-    centred = wide_x - wide_x.mean(axis=axis, keepdims=True)
-    total = centred.sum(axis=axis, keepdims=keepdims)  # of roundings
-    centred *= centred
-    n = x.size // max(1, total.size)
-    squares = centred.sum(axis=axis, keepdims=keepdims) - total * total / max(1, n)
-    return narrow(xp.sqrt(xp.maximum(squares, 0) / max(0, n - ddof)), x)
+    """Standard deviation over the axes, the root of `var`: exactly 0 of equal numbers."""
+    return narrow(namespace(x).sqrt(_variance(x, axis, keepdims, ddof)), x)
 
 
 def _before(x):
