@@ -198,3 +198,44 @@ def test_aux_comes_back_beside_the_derivative():
     for wrong in (lambda x: x, lambda x: (x, x, x)):
         with pytest.raises(tg.GraphError, match=r"pair \(y, aux\)"):
             tg.grad(wrong, has_aux=True)(1.0)
+
+
+# --- GradientTape ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+def test_tapes_nest_and_a_persistent_one_is_asked_more_than_once(persistent):
+    x = tg.tensor(np.array(0.5))
+    with tg.GradientTape(persistent) as third:
+        third.watch(x)
+        with tg.GradientTape(persistent) as second:
+            with tg.GradientTape(persistent) as first:
+                y = tg.sin(x) * x
+            slope = first.gradient(y, x)
+        bend = second.gradient(slope, {"x": x})["x"]
+    s, c = np.sin(0.5), np.cos(0.5)
+    assert slope.item() == pytest.approx(c * 0.5 + s)
+    assert bend.item() == pytest.approx(2 * c - 0.5 * s)
+    if persistent:  # outside of all blocks, and the graph of each order is still there
+        assert third.gradient(y, x).item() == pytest.approx(slope.item())
+        assert second.gradient(slope, x).item() == pytest.approx(bend.item())
+    assert third.gradient(bend, x, np.array(2.0)).item() == pytest.approx(2 * (-3 * s - 0.5 * c))
+    if not persistent:
+        with pytest.raises(tg.GraphError, match="freed"):
+            third.gradient(bend, x)
+    assert not first.gradient(tg.sin(x), x).requires_grad
+
+
+def test_a_tape_takes_trees_and_leaves_recording_as_it_was():
+    w = Weights(tg.tensor([2.0]), {"b": tg.tensor([3.0])})
+    with tg.no_grad():
+        with pytest.raises(ZeroDivisionError), tg.GradientTape():
+            1 / 0  # noqa: B018
+        with tg.GradientTape() as tape:
+            tape.watch(w)
+            y = (w.w * w.b["b"]).sum()
+        assert not (w.w * 2).requires_grad
+    g = tape.gradient(y, w)
+    assert (g.w.tolist(), g.b["b"].tolist(), g.name) == ([3.0], [2.0], "dense")
+    with pytest.raises(tg.GraphError, match="not watched"):
+        tape.gradient(y, [tg.ones(2)])
