@@ -103,6 +103,7 @@ if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     from .functions.scan import *  # noqa: F403
     from .functions.segments import *  # noqa: F403
     from .functions.sorting import *  # noqa: F403
+    from .functions.sparse import *  # noqa: F403
     from .functions.special import *  # noqa: F403
     from .functions.statistics import *  # noqa: F403
     from .functions.windows import *  # noqa: F403

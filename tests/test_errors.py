@@ -184,6 +184,8 @@ def test_names_of_other_libraries_lead_to_ours():
 
 
 def test_odd_arguments_end_in_errors_of_ours():
+    from scipy.sparse import csr_array
+
     t, key = tg.ones((2, 3)), np.array([1, 0], dtype="uint64")
     w = tg.ones((2, 3), requires_grad=True)
     for call in (
@@ -204,6 +206,9 @@ def test_odd_arguments_end_in_errors_of_ours():
         lambda: tg.jvp(lambda x: x * x, [t], []),
         lambda: tg.jvp(lambda x: x * x, [t], [t[0]]),
         lambda: tg.jvp(lambda x: x * x, t, [t]),
+        lambda: tg.sparse_matmul(t, t),
+        lambda: tg.sparse_matmul(csr_array((3, 2)), tg.ones(3)),
+        lambda: tg.sparse_matmul(csr_array((3, 2)), tg.ones(2), values=[1.0]),
         lambda: tg.zeros((2, -1)),
         lambda: tg.full((2,), [1, 2, 3]),
         lambda: tg.full(2, "a"),

@@ -287,6 +287,7 @@ LATER = {
     segment_sum""",
     "sorting": """argpartition argsort digitize isin kthvalue lexsort partition searchsorted sort
     topk unique unique_all unique_counts unique_inverse unique_values""",
+    "sparse": "sparse_matmul",
     "special": """betaln digamma erf erfc erfcx erfinv expit gammaln i0 i0e i1 i1e lgamma
     log_ndtr multigammaln ndtr ndtri polygamma psi zeta""",
     "statistics": "average bincount corrcoef count_nonzero cov histogram histogramdd ptp",
@@ -317,6 +318,7 @@ if TYPE_CHECKING:
     from .scan import *  # noqa: F403
     from .segments import *  # noqa: F403
     from .sorting import *  # noqa: F403
+    from .sparse import *  # noqa: F403
     from .special import *  # noqa: F403
     from .statistics import *  # noqa: F403
     from .windows import *  # noqa: F403
