@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 from ..core import Tensor
 from ..creation import beside, owned
 from ..errors import ArgumentError, ShapeError
-from ..settings import gate
+from ..settings import Own, gate
 from ..typing import ArrayLike
 from .segments import segment_sum
 from .shape import reshape
 
 __all__ = ["sparse_matmul"]
+Sparse: TypeAlias = Annotated[Any, Own("a sparse matrix of SciPy or CuPy")]
 
 
 @gate
-def sparse_matmul(a: Any, x: ArrayLike, values: ArrayLike | None = None) -> Tensor:
+def sparse_matmul(a: Sparse, x: ArrayLike, values: ArrayLike | None = None) -> Tensor:
     """The product a @ x of a sparse matrix (n, m) and x, (m,) or (m, k) -> (n,) or (n, k).
 
     Args:

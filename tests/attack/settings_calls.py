@@ -54,6 +54,16 @@ IMAGES = np.ones((1, 2, 4, 4))
 LABELS = np.array([0, 1])
 
 
+class Sparse:
+    """What of SciPy's sparse matrices `sparse_matmul` sees: the matrix [[1, 0, 2], [0, 3, 0]]."""
+
+    shape, data = (2, 3), np.array([1.0, 2.0, 3.0])
+    row, col = np.array([0, 0, 1]), np.array([0, 2, 1])
+
+    def tocoo(self):
+        return self
+
+
 def _model():
     return nn.Sequential(nn.Dense(1, 3)).compile("sgd", "mse")
 
@@ -156,6 +166,7 @@ CALLS = {
     "tg.grad": {"f": abs},
     "tg.dropout": {"x": X},
     "tg.reshape": {"x": X, "shape": (3, 2)},
+    "tg.sparse_matmul": {"a": Sparse(), "x": np.ones((3, 2))},
     "tg.transpose": {"x": X},
     "tg.moveaxis": {"x": X, "source": 0, "destination": 1},
     "tg.swapaxes": {"x": X, "axis1": 0, "axis2": 1},
