@@ -236,9 +236,10 @@ def value_and_grad(
         if not primals.depends(y) and y.size != 1:
             raise ShapeError(f"grad: the function returned shape {y.shape}, not a single number")
         found = primals.filled(primals.gradients([y], [None], create_graph, create_graph))
-        if not create_graph:
-            y, aux = y.detach(), primals.off_tape(aux)
-        return (y, aux) if has_aux else y, found
+        value = y if create_graph else y.detach()
+        if not has_aux:
+            return value, found
+        return (value, aux if create_graph else primals.off_tape(aux)), found
 
     return value_and_gradient
 
@@ -325,10 +326,11 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
         found: tuple[Any, ...] = inputs.filled(inputs.gradients(ys, gs, create_graph, True))
         return found
 
-    value = y
-    if switches.differentiating == 0:
-        value, aux = inputs.off_tape(y), inputs.off_tape(aux)
-    return (value, pull, aux) if has_aux else (value, pull)
+    outside = switches.differentiating == 0
+    value = inputs.off_tape(y) if outside else y
+    if not has_aux:
+        return value, pull
+    return value, pull, inputs.off_tape(aux) if outside else aux
 
 
 @overload

@@ -14,6 +14,7 @@ from copy import copy
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from .backend import BY_TYPE
 from .core import Tensor
 from .errors import ArgumentError
 
@@ -26,21 +27,23 @@ def leaves(tree: Any) -> list[Any]:
     >>> leaves({"w": [1, 2], "b": None, "s": (3,)})
     [1, 2, 3]
     """
+    found: list[Any] = []
     try:
-        return [*_leaves(tree)]
+        _leaves(tree, found)
     except RecursionError:
         raise ArgumentError(
             "lists, tuples or dicts that are nested deeper than Python's stack, or in themselves"
         ) from None
+    return found
 
 
-def _leaves(tree: Any) -> Iterator[Any]:
+def _leaves(tree: Any, found: list[Any]) -> None:
     node = opened(tree)
     if node is None:
-        yield tree
+        found.append(tree)
     else:
         for part in node[0]:
-            yield from _leaves(part)
+            _leaves(part, found)
 
 
 def refill(tree: Any, values: Iterator[Any]) -> Any:
@@ -88,7 +91,7 @@ def opened(tree: Any) -> tuple[list[Any], Build] | None:
     """The parts of a container, and a function from other parts to such a container; None for a
     leaf."""
     kind = type(tree)
-    if kind is Tensor:
+    if kind is Tensor or kind in BY_TYPE:
         return None
     if isinstance(tree, (list, tuple)):
         return list(tree), kind._make if hasattr(kind, "_make") else kind

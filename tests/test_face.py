@@ -306,6 +306,8 @@ WORDS = {
     "tg.clamp": "clip",
     "tg.Linear": "nn.Linear",
     "tg.Variable": "tensor",
+    "tg.jacrev": r"tg\.jacobian\(",
+    "tg.vmap": r"tg\.stack\(",
     "tg.no_such": "no_such",
     "t.long": "astype",
     "t.float": "astype",
