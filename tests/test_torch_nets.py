@@ -176,3 +176,14 @@ def test_shuffles():
         compare(lambda x: f(x, n), lambda x: g(x, n), x)
     channels = torch.channel_shuffle(torch.tensor(x), 4)
     np.testing.assert_array_equal(tg.channel_shuffle(x, 4).numpy(), channels.numpy())
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_pad(mode, axes):
+    rng = np.random.default_rng(axes)
+    x = rng.normal(size=(2, 2, *[4] * axes))
+    widths = rng.integers(0, 4, (axes, 2))
+    ours = ((0, 0), (0, 0), *map(tuple, widths.tolist()))
+    theirs = tuple(widths[::-1].ravel().tolist())
+    compare(lambda x: tg.pad(x, ours, mode), lambda x: F.pad(x, theirs, mode), x, what=widths)

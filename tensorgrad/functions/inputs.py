@@ -50,6 +50,8 @@ def arrays(*xs: Any) -> list[Any]:
 def alike(*xs: Any) -> list[Any]:
     """Tensors in one floating dtype, by the dtype law: that of the Tensors among them, which the
     others take. None and complex numbers stay."""
+    if xs[0] is None:
+        raise DTypeError("None is no array")
     found = operands(*xs)
     led = [t.dtype for t in found if isinstance(t, Tensor) and is_floating(t.dtype)]
     dtype = reduce(promoted, led) if led else np.dtype(DEFAULT_DTYPE)

@@ -30,6 +30,8 @@ PadMode: TypeAlias = Literal[
     "median",
     "linear_ramp",
     "empty",
+    "replicate",
+    "circular",
 ]
 Widths: TypeAlias = Annotated[
     "int | Sequence[Any] | Mapping[int, Any]", Own("a whole number, or pairs of them")
@@ -50,6 +52,7 @@ _MODES: dict[str, str | None] = {
     "linear_ramp": "end_values",
     "empty": None,
 }
+_PYTORCHS = {"replicate": "edge", "circular": "wrap"}
 _UNSET: dict[str, Any] = {
     "constant_values": 0,
     "stat_length": None,
@@ -78,7 +81,8 @@ def pad(
             "reflect", "symmetric": the numbers mirrored, without and with the outermost. "wrap":
             those of the other end. "maximum", "minimum", "mean", "median": that of the axis, or
             of the `stat_length` numbers next to the end. "linear_ramp": evenly spaced from the
-            outermost number to `end_values`. "empty": any; here they are zeros.
+            outermost number to `end_values`. "empty": any; here they are zeros. "replicate" and
+            "circular" are PyTorch's words for "edge" and "wrap".
         constant_values, stat_length, end_values: one for all ends, or pairs as in `pad_width`.
         reflect_type: "odd" mirrors about the outermost number itself, 2 * edge - mirrored.
     Returns: the dtype of `x`; means and medians of integers are rounded, ramps rounded down.
@@ -90,7 +94,7 @@ def pad(
     >>> pad([1.0, 2.0, 3.0], (2, 1), "reflect").tolist()
     [3.0, 2.0, 1.0, 2.0, 3.0, 2.0]
     """
-    given, x = x, as_tensor(x)
+    given, x, mode = x, as_tensor(x), _PYTORCHS.get(mode, mode)  # type: ignore[assignment]
     options = (constant_values, stat_length, end_values, reflect_type)
     known = _MODES[mode]
     for (name, unset), value in zip(_UNSET.items(), options, strict=True):
@@ -119,7 +123,7 @@ def pad(
         elif odd and x.shape[axis] > 1:
             x = _mirrored(x, axis, before, after, int(mode == "reflect"))
         else:
-            places = np.pad(np.arange(x.shape[axis]), (before, after), mode=mode)
+            places = np.pad(np.arange(x.shape[axis]), (before, after), mode=mode)  # type: ignore[arg-type]
             x = x[(*_all(axis), places)]
     return x
 
