@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, TypeVar, overload
@@ -83,6 +84,9 @@ def as_primals(values: Sequence[Any]) -> list[Any]:
     return [asarray(v) if _is_array(v) else v for v in values]
 
 
+_modules = threading.RLock()
+
+
 class Primals:
     """Arguments of a function, trees, under nodes of their own, whose cotangents are the gradients.
 
@@ -127,15 +131,8 @@ class Primals:
 
     def value(self, f: Callable, options: dict[str, Any], has_aux: bool) -> tuple[Any, Any]:
         """What f returns, and its aux, or None."""
-        before = [p.node for p, _ in self.parameters]
-        try:
-            for p, node in self.parameters:
-                p.node = node
-            with differentiating():
-                y = f(*self.inner, **options)
-        finally:
-            for (p, _), node in zip(self.parameters, before, strict=True):
-                p.node = node
+        with differentiating(), self._in_modules():
+            y = f(*self.inner, **options)
         if not has_aux:
             return y, None
         if not (isinstance(y, tuple) and len(y) == 2):
@@ -144,6 +141,22 @@ class Primals:
                 + (f"{len(y)} values" if isinstance(y, tuple) else f"one {type(y).__name__}")
             )
         return y
+
+    @contextmanager
+    def _in_modules(self) -> Iterator[None]:
+        """The parameters of modules are under their nodes: in one thread at a time."""
+        if not self.parameters:
+            yield
+            return
+        with _modules:
+            before = [p.node for p, _ in self.parameters]
+            try:
+                for p, node in self.parameters:
+                    p.node = node
+                yield
+            finally:
+                for (p, _), leaf in zip(self.parameters, before, strict=True):
+                    p.node = leaf
 
     def outputs(self, y: Any) -> list[Tensor]:
         """The tensors of what f returned."""

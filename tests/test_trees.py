@@ -1,6 +1,8 @@
 """Derivatives of functions of trees: containers, modules, several arguments, aux values."""
 
 import sys
+import threading
+import time
 from collections import OrderedDict, namedtuple
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -134,6 +136,28 @@ def test_the_gradient_of_a_module_is_a_dict_by_path():
     with pytest.raises(ZeroDivisionError):
         tg.grad(lambda model: 1 / 0)(model)
     assert all(type(p.node).__name__ == "Leaf" for p in model.trainable_variables)
+
+
+def test_threads_may_differentiate_one_module():
+    model, x = nn.Dense(1), tg.ones((2, 3))
+    model(x)
+    expected = tg.grad(lambda m: m(x).sum())(model)["weight"].tolist()
+    gate, wrong = threading.Barrier(4), []
+
+    def work():
+        gate.wait()
+        for _ in range(20):
+            g = tg.grad(lambda m: [time.sleep(1e-4), m(x).sum()][1])(model)["weight"]
+            if g.tolist() != expected:
+                wrong.append(g)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+    assert all(type(p.node).__name__ == "Leaf" for p in model.parameters())
 
 
 def test_linearize_runs_the_function_once():
