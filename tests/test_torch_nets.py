@@ -169,11 +169,13 @@ def test_grid_sample(axes, mode):
         compare(lambda t: f(t, size, align), lambda t: g(t, size, align), theta)
 
 
-def test_shuffles():
+def test_shuffles_and_local_response_norm():
     x = np.random.default_rng(0).normal(size=(2, 8, 4, 6))
     for name, n in (("pixel_shuffle", 2), ("pixel_unshuffle", 2)):
         f, g = getattr(tg, name), getattr(F, name)
         compare(lambda x: f(x, n), lambda x: g(x, n), x)
+    f, g = tg.local_response_norm, F.local_response_norm
+    compare(lambda x: f(x, 3, 2.0), lambda x: g(x, 3, 2.0), x)
     channels = torch.channel_shuffle(torch.tensor(x), 4)
     np.testing.assert_array_equal(tg.channel_shuffle(x, 4).numpy(), channels.numpy())
 
@@ -187,3 +189,24 @@ def test_pad(mode, axes):
     ours = ((0, 0), (0, 0), *map(tuple, widths.tolist()))
     theirs = tuple(widths[::-1].ravel().tolist())
     compare(lambda x: tg.pad(x, ours, mode), lambda x: F.pad(x, theirs, mode), x, what=widths)
+
+
+def test_no_examples():
+    x, v, at = np.zeros((0, 2, 4, 4)), np.zeros((0, 2, 4, 4, 4)), np.zeros((0, 2, 4, 4), int)
+    w, grid = np.zeros((2, 2, 2, 2, 2)), np.zeros((0, 3, 5, 2))
+    for y, shape in (
+        (tg.conv3d(v, w), (0, 2, 3, 3, 3)),
+        (tg.conv_transpose3d(v, w), (0, 2, 5, 5, 5)),
+        (tg.conv_transpose1d(x[..., 0], w[..., 0, 0]), (0, 2, 5)),
+        (tg.max_pool3d(v, 2), (0, 2, 2, 2, 2)),
+        (tg.max_pool2d(x, 3, ceil_mode=True), (0, 2, 2, 2)),
+        (tg.avg_pool3d(v, 3, ceil_mode=True), (0, 2, 2, 2, 2)),
+        (tg.adaptive_avg_pool2d(x, 3), (0, 2, 3, 3)),
+        (tg.adaptive_max_pool3d(v, 3), (0, 2, 3, 3, 3)),
+        (tg.max_unpool2d(x, at, 2), (0, 2, 8, 8)),
+        (tg.interpolate(x, 7, mode="bicubic"), (0, 2, 7, 7)),
+        (tg.grid_sample(x, grid), (0, 2, 3, 5)),
+        (tg.pixel_unshuffle(x, 2), (0, 8, 2, 2)),
+        (tg.local_response_norm(x, 3), (0, 2, 4, 4)),
+    ):
+        assert y.shape == shape

@@ -275,7 +275,8 @@ LATER = {
     nansum nanvar""",
     "nonlinearity": """celu glu hardshrink hardsigmoid hardswish hardtanh logsigmoid mish prelu
     relu6 rrelu selu softmin softshrink softsign sparsemax tanhshrink threshold""",
-    "pooling": "avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool2d max_pool3d",
+    "pooling": """avg_pool1d avg_pool2d avg_pool3d local_response_norm max_pool1d max_pool2d
+    max_pool3d""",
     "quantiles": "median mode nanmedian nanpercentile nanquantile percentile quantile",
     "repeating": """broadcast_arrays fliplr flipud indices ix_ meshgrid ravel_multi_index repeat
     resize roll rollaxis rot90 tile trim_zeros unravel_index""",

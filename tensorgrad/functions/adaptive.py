@@ -204,7 +204,8 @@ def _unpool(
         raise ShapeError(f"{name}: no planes of {whole} have windows of {size}")
     (n, c), places = x.shape[:2], math.prod(whole)
     empty = zeros((n, c, places), x.dtype, backend=x.backend)
-    y = scatter(empty, 2, reshape(at, (n, c, -1)), reshape(x, (n, c, -1)))
+    flat = (n, c, math.prod(x.shape[2:]))
+    y = scatter(empty, 2, reshape(at, flat), reshape(x, flat))
     return reshape(y, (n, c, *whole))
 
 

@@ -1,4 +1,4 @@
-"""Pooling over one, two and three axes: (n, channels, ...)."""
+"""Pooling over one, two and three axes: (n, channels, ...); and over the channels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from ..core import Tensor
 from ..errors import ShapeError
 from ..ops import pool
-from ..ops.shape import cast
+from ..ops.shape import cast, pad, reshape
 from ..ops.windows import Windows, geometry, largest, means
 from ..settings import gate
 from ..typing import ArrayLike, Border, Border1, Border3, Count, Size, Size1, Size3
@@ -20,6 +20,7 @@ __all__ = [
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
+    "local_response_norm",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
@@ -379,3 +380,30 @@ def avg_pool3d(
     """
     how = (size, stride, padding, ceil_mode, count_include_pad, divisor_override)
     return _avg_pool("avg_pool3d", 3, x, *how)
+
+
+# --- over channels --------------------------------------------------------------------------------
+
+
+@gate
+def local_response_norm(
+    x: ArrayLike, size: Count, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
+    """x / (k + alpha * mean of the squares of `size` neighbouring channels)^beta, zeros beyond the
+    first and the last (Krizhevsky et al. 2012): (n, c, ...) -> (n, c, ...).
+
+    Raises: ShapeError for an x of less than three axes.
+
+    >>> local_response_norm([[[1.0], [1.0]]], 1, alpha=3.0, beta=0.5).tolist()
+    [[[0.5], [0.5]]]
+    """
+    y: Tensor = floating(as_tensor(x))
+    if y.ndim < 3:
+        raise ShapeError(f"local_response_norm: x has shape {y.shape}: (n, channels, ...)")
+    n, c, places = len(y), y.shape[1], math.prod(y.shape[2:])
+    before, after = size // 2, (size - 1) // 2
+    squares = pad(
+        reshape(y * y, shape=(n, 1, c, places)), pad_width=((0, 0), (0, 0), (before, after), (0, 0))
+    )
+    mean = pool.avg_pool2d(squares, size=(size, 1), stride=(1, 1))
+    return y / (k + alpha * reshape(mean, shape=y.shape)) ** beta

@@ -260,7 +260,8 @@ def _picked(x: Tensor, at: list[Any], weight: Tensor) -> Tensor:
         inside = within if inside is None else inside & within
         flat = flat * size + xp.clip(i, 0, size - 1).astype("int64")
     out = flat.shape[1:]
-    rows = xp.broadcast_to(flat.reshape(n, 1, 1, -1), (n, c, 1, math.prod(out)))
+    count = math.prod(out)
+    rows = xp.broadcast_to(flat.reshape(n, 1, 1, count), (n, c, 1, count))
     found = gather_places(
         reshape(x, (n, c, 1, math.prod(sizes))), Tensor(xp.ascontiguousarray(rows))
     )

@@ -121,6 +121,16 @@ _ADAPTIVE = {
     "adaptive_avg_pool": lambda x, size: _mean(x, size, _even),
     "adaptive_max_pool": lambda x, size, **how: _max(x, size, windows=_even, **how),
 }
+
+
+def _response(x, size, alpha=1e-4, beta=0.75, k=1.0):
+    channels = [
+        (x[:, max(0, i - size // 2) : i + (size - 1) // 2 + 1] ** 2).sum(1) / size
+        for i in range(x.shape[1])
+    ]
+    return x / (k + alpha * np.stack(channels, 1)) ** beta
+
+
 _UNPOOLED = {
     1: (draw((1, 1, 12)), np.arange(12).reshape(1, 1, 12) * 2 + 1, 2),
     2: (draw((1, 2, 2, 3)), np.array([0, 3, 5, 12, 20, 23] * 2).reshape(1, 2, 2, 3), 2),
@@ -218,6 +228,8 @@ RESAMPLED = [
 _WIDE = {"stride": 2, "padding": 1, "groups": 2}
 ROWS = [
     *POOLS,
+    Row("local_response_norm", _response, (draw((2, 5, 3)), 4)),
+    Row("local_response_norm", _response, (draw((1, 3, 2, 2)), 3, 2.0, 0.5, 1.5)),
     Row("conv1d", _conv, (draw((2, 3, 6)), draw((2, 3, 3)), draw((2,)))),
     Row("conv1d", _conv, (draw((1, 4, 7)), draw((2, 2, 2))), {**_WIDE, "dilation": 2}),
     Row("conv3d", _conv, (draw((1, 2, 3, 3, 4)), draw((2, 2, 2, 1, 2)), draw((2,)))),
