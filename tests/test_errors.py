@@ -153,9 +153,8 @@ def test_numpys_out_and_missing_functions_say_what_to_write():
     (w * w).sum().backward()
     with pytest.raises(tg.GraphError, match=r"w.data -= lr \* w.grad.data"):
         w.data -= 0.1 * w.grad
-    for f, hint in ((lambda: np.dot(w, w), "a @ b"), (lambda: np.linalg.norm(w), "sum")):
-        with pytest.raises(tg.GraphError, match=hint):
-            f()
+    with pytest.raises(tg.GraphError, match=r"np.apply_along_axis has no op.*\.numpy\(\)"):
+        np.apply_along_axis(sum, 0, w)
     with pytest.raises(tg.ArgumentError, match="argument 'oops': Known: axis"):
         tg.softmax(w, oops=1)
     with pytest.raises(tg.ShapeError, match=r"format '.3f' is for one number"):
