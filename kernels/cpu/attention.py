@@ -184,12 +184,14 @@ def _head_grad(of_rows, arrays, results, scratch, masked, scale, causal, needs):
                     p[i, j] = nothing if added == nothing else p[i, j] * scale + added
                 shift, less = lse[i0 + i], along[i]
                 shift = number(0) if shift == nothing else shift
+                fine = np.isfinite(shift) and np.isfinite(less)
                 seen = min(n, i0 + i + 1 - j0) if causal else n
                 for j in range(seen):
                     e = s.exp(s.multiply(p[i, j], factor) - shift)
                     p[i, j] = e
-                    gs[i, j] = e * (gs[i, j] - less) * scale
-                for j in range(n if masked else 0):
+                    of_score = e * (gs[i, j] - less) * scale
+                    gs[i, j] = number(0) if fine and e == number(0) else of_score  # hides NaN
+                for j in range(0 if fine or not masked else n):
                     if mask[i0 + i, j0 + j] == nothing:
                         p[i, j] = 0
                         gs[i, j] = 0

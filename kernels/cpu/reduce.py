@@ -22,6 +22,7 @@ PARALLEL = 1 << 14  # an exponential each: threads pay off four times sooner tha
 LARGE = 1 << 17  # numbers to sum: NumPy's one thread needs 20 us for so many
 _RUN = 1 << 13  # elements of a row in a partial sum
 _WIDTH = 1 << 11  # columns that are summed at a time: their sums stay in the L1 cache
+_FEW = 128  # rows that are added up in the array's own dtype
 _PARTS = 64  # of a long column: enough for many threads
 
 # --- sums ---------------------------------------------------------------------------------------
@@ -40,7 +41,7 @@ def _sum_rows(x, sums, share):
         sums[i, p] = total
 
 
-@jit(parallel=True, reassociate=True)
+@jit(parallel=True)
 def _sum_columns(x, sums, share):
     """sums[i, p], in float64, holds the partial sums of the columns over part p of x[i]. Few
     numbers are added up in x's dtype: a long sum of floats is deaf to small ones."""
@@ -49,17 +50,16 @@ def _sum_columns(x, sums, share):
     for t in prange(x.shape[0] * parts * strips, share):
         i, p, left = t // (parts * strips), t // strips % parts, t % strips * _WIDTH
         total, end = sums[i, p, left : min(width, left + _WIDTH)], (p + 1) * rows // parts
+        few = np.empty(total.size, x.dtype)
         total[:] = 0
-        for k in range(p * rows // parts, end, 8):
-            a = x[i, k : min(end, k + 8), left : left + total.size]
-            if a.shape[0] == 8:
+        for first in range(p * rows // parts, end, _FEW):
+            few[:] = 0
+            for k in range(first, min(end, first + _FEW)):
+                line = x[i, k, left : left + total.size]
                 for j in range(total.size):
-                    four = (a[0, j] + a[1, j]) + (a[2, j] + a[3, j])
-                    total[j] += four + ((a[4, j] + a[5, j]) + (a[6, j] + a[7, j]))
-            else:
-                for m in range(a.shape[0]):
-                    for j in range(total.size):
-                        total[j] += a[m, j]
+                    few[j] += line[j]
+            for j in range(total.size):
+                total[j] += few[j]
 
 
 def _summed(x, before, n, after):

@@ -63,20 +63,20 @@ def _scores(q, k, mask, causal, scale):
         xp, (rows, columns) = namespace(getattr(q, "_data", q)), scores.shape[-2:]
         earlier = xp.arange(columns) <= xp.arange(rows)[:, None]
         visible = earlier if visible is None else visible & earlier
-    if visible is not None:
-        visible = namespace(visible).broadcast_to(visible, scores.shape)
-        scores = where(visible, scores, -math.inf)
-    return scores, scale, visible
+    return scores if visible is None else where(visible, scores, -math.inf), scale, visible
 
 
 def _apart(p, x, visible):
     """p @ x for p that is 0 where not `visible`: there x counts as nothing, even NaN."""
+    if visible is None:
+        return matmul(p, x)
     raw = getattr(x, "_data", x)
     xp = namespace(raw)
     fine = xp.isfinite(raw)
-    if visible is None or (type(raw) is np.ndarray and fine.all()):
+    if type(raw) is np.ndarray and fine.all():
         return matmul(p, x)
-    spoilt = matmul(visible.astype(raw.dtype), (~fine).astype(raw.dtype)) > 0
+    visible = xp.broadcast_to(visible, p.shape).astype(raw.dtype)
+    spoilt = matmul(visible, (~fine).astype(raw.dtype)) > 0
     return where(spoilt, matmul(p, x), matmul(p, where(fine, x, 0.0)))
 
 
@@ -159,7 +159,9 @@ def attention_grad(g, q, k, v, mask, y, lse, *, causal, scale, needs):
     lse = where(equal(lse, -math.inf), 0.0, widened(lse))  # fully masked rows: p is 0
     p = exp(scores - expand_dims(lse, axis=-1))
     p = p if visible is None else where(visible, p, 0.0)  # lse may be NaN
-    turned = None if visible is None else visible.swapaxes(-1, -2)
+    turned = None
+    if visible is not None:
+        turned = namespace(visible).broadcast_to(visible, scores.shape).swapaxes(-1, -2)
     gv = narrow(_apart(transposed(p), wide, turned), v) if needs[2] else None
     if not (needs[0] or needs[1] or needs[3]):
         return None, None, gv, None
