@@ -188,6 +188,45 @@ def test_cuda_kernel(name, gpu):
     assert not found, "\n".join(found)
 
 
+# --- what attention hides -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hiding", ["bool", "added", "causal"])
+def test_what_attention_hides_counts_as_nothing(hiding, gpu):
+    """The last keys are hidden from all rows, key 40 from the first 40: as if they were 0."""
+    g, q, k, v = [draw((2, n, 8), seed=i) for i, n in enumerate((70, 70, 90, 90))]
+    seen = np.tri(70, 90, dtype=bool) if hiding == "causal" else np.ones((70, 90), bool)
+    seen[:40, 40], seen[:, 70:] = False, False
+    mask = {"bool": seen, "added": np.where(seen, 0.0, -np.inf), "causal": None}[hiding]
+    how = {"causal": hiding == "causal", "scale": None}
+    tables = [(home, {n: OPS[n].ref for n in CUDA} if refs else t)
+              for home, t in ((NUMPY, CPU), (gpu, CUDA)) for refs in (True, False)]  # fmt: skip
+
+    def computed(home, table, dtype, key):
+        made = []
+        for fill in (np.nan, 0.0):
+            a, b = k.copy(), v.copy()
+            a[:, key], b[:, key] = fill, fill
+            arrays = [x if x is None or x.dtype == bool else x.astype(dtype)
+                      for x in (g, q, a, b, mask)]  # fmt: skip
+            args = [None if x is None else home.from_host(x) for x in arrays]
+            y, lse = table["scaled_dot_product_attention"](*args[1:], **how)
+            grads = table["attention_grad"](*args, y, lse, **how, needs=(True, True, True, False))
+            made.append([home.to_host(x).astype(float) for x in (y, lse, *grads[:3])])
+        return made
+
+    for (home, table), dtype in itertools.product(tables, ("float32", "float16")):
+        if dtype == "float16" and table is CPU:
+            continue
+        off = 1e-2 if dtype == "float16" else 1e-5
+        for a, b in zip(*computed(home, table, dtype, slice(70, 90)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=off, atol=off)
+        dirty, clean = computed(home, table, dtype, 40)
+        for a, b in zip(dirty[:3], clean[:3], strict=True):  # of rows
+            np.testing.assert_allclose(a[:, :40], b[:, :40], rtol=off, atol=off)
+            assert np.isnan(a[:, 40:]).any(axis=tuple(range(2, a.ndim))).all()
+
+
 # --- long sums ----------------------------------------------------------------------------------
 
 SUMS = [
