@@ -4,6 +4,7 @@ import importlib
 import os
 import pkgutil
 import secrets
+import signal
 import time
 import warnings
 from collections import Counter
@@ -35,6 +36,9 @@ def pytest_addoption(parser):
     about = "tests that draw (tests/attack) go on with new seeds for so long, each of them"
     parser.addoption("--long", type=float, default=0.0, metavar="SECONDS", help=about)
 
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as shells have it for what runs behind
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The default backend of tests that ask for none; cudasim runs them on CUDA's kernels.
 DEFAULT = os.environ.get("TENSORGRAD_TEST_BACKEND", "numpy")

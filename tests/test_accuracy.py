@@ -19,6 +19,8 @@ from tensorgrad.ops.samples import draw
 from .sized import SIZED
 from .test_kernels import CPU, CUDA, NUMPY, VECTORS, exact_args, placed
 
+pytestmark = pytest.mark.slow  # compiles every kernel, on its own rows
+
 EPS = {"float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 # Kernels may take subnormal numbers as 0, but for those of half precision.
 TINY = {"float32": 1.2e-38, "float16": 4 * 2.0**-24, "bfloat16": 1.2e-38}

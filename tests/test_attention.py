@@ -71,7 +71,9 @@ def test_a_floating_mask_gets_a_gradient(mode):
 
 
 @MODES
-@pytest.mark.parametrize("mask", [BOOL, HOLES], ids=["bool", "float"])
+@pytest.mark.parametrize(
+    "mask", [pytest.param(BOOL, id="bool", marks=pytest.mark.slow), pytest.param(HOLES, id="float")]
+)
 def test_rows_that_see_nothing_give_zero(mask, mode):
     mask = mask.copy()
     mask[2] = -np.inf if mask.dtype == float else False

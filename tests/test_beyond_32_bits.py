@@ -66,6 +66,7 @@ def test_kernels_that_count_in_32_bits_refuse_more():
         assert attention._fits(q, q, q) is fits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [2**29, 2**31, 2**40, 2**62])
 def test_windows_that_step_beyond_the_image(backend, step):
     """There is one of them."""

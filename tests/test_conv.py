@@ -61,7 +61,14 @@ def test_nan_wins_the_pool(backend):
 
 
 @pytest.mark.parametrize("name", ["conv2d", "conv2d_grad", "conv2d_input", "conv2d_weight"])
-@pytest.mark.parametrize(("whole", "long"), [(60, 1), (400, 1), (1 << 18, 1000)])
+@pytest.mark.parametrize(
+    ("whole", "long"),
+    [
+        pytest.param(60, 1, marks=pytest.mark.slow),
+        (400, 1),
+        pytest.param(1 << 18, 1000, marks=pytest.mark.slow),
+    ],
+)
 def test_tiles_of_any_size_give_the_same(name, whole, long, monkeypatch):
     """Tiles of several rows of an image, or of several images, as for large and deep ones."""
     from tensorgrad.kernels.cpu import conv, conv_tiles

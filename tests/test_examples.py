@@ -53,9 +53,9 @@ def test_gradient_tape(example, seed):
 
 def test_xor_without_bias(example):
     run = example("seed_xor_without_bias").run
-    stuck = [run(seed, steps=4000) > 0.01 for seed in range(6)]
+    stuck = [run(seed, steps=4000) > 0.01 for seed in range(4)]
     assert np.mean(stuck) >= 0.5  # most starting points do not solve it
-    for seed in range(3):
+    for seed in range(2):
         assert run(seed, hidden=4, bias=True, steps=4000) < 1e-3
 
 

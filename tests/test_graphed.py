@@ -63,7 +63,7 @@ def test_every_model_is_as_eager(model, half, gpu):
     both(gpu, model=model, half=half, clip=0.5)
 
 
-@pytest.mark.parametrize("clip", [None, 0.1])
+@pytest.mark.parametrize("clip", [0.1, pytest.param(None, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_is_as_eager(optimizer, rate, clip, gpu):

@@ -152,6 +152,8 @@ def segment_extreme(x, ids, *, count, largest):
     at = (segment_ids(ids, count)[:, None] * columns + xp.arange(columns)).reshape(-1)
     least = xp.asarray(least_of(x.dtype, largest)).astype(wide.dtype)
     out = xp.broadcast_to(least, (count * columns,)).copy()
+    if xp is not np and is_floating(wide.dtype):
+        flat = flat + 0.0  # no -0, of which and 0 the first to arrive would stay
     # An extreme does not depend on the order in which atomics arrive, which know no NaN
     (xp.maximum if largest else xp.minimum).at(out, at, flat)
     if xp is not np and is_floating(wide.dtype):

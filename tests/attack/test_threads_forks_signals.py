@@ -17,7 +17,7 @@ from tensorgrad import nn
 from tensorgrad.switches import _NAMES, modes, switches
 from tensorgrad.train import Callback
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
 
 
