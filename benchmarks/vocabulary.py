@@ -1,33 +1,26 @@
-"""Functions of the vocabulary beside PyTorch's, on a million numbers: milliseconds and the ratio.
-
-Each round times both, A B then B A; a number is the median of the rounds, a ratio the median of the
-ratios within rounds. `python benchmarks/vocabulary.py [word ...]` takes the cases whose names have
-one of the words.
+"""Functions of the vocabulary beside PyTorch's, on a million numbers, in milliseconds: forward,
+without recording, and where the name says "grad" forward and backward.
 """
 
 from __future__ import annotations
 
-import os
-import statistics
 import sys
-import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
-THREADS = int(os.environ.get("BENCH_THREADS", "2"))
-for variable in ("OMP_NUM_THREADS", "TENSORGRAD_NUM_THREADS"):
-    os.environ.setdefault(variable, str(THREADS))
+import harness
+import numpy as np
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
+import tensorgrad as tg
 
-import tensorgrad as tg  # noqa: E402
-
+torch: Any = None  # imported by its contender
 N = 1_000_000
-ROUNDS = 7
 rng = np.random.default_rng(0)
 LINE, TABLE = rng.random(N, dtype="float32"), rng.random((1000, 1000), dtype="float32")
 IDS, ALONG = rng.integers(0, 1000, N), rng.integers(0, 1000, (1000, 1000))
 LABELS = rng.integers(0, 10, N // 10)
+TINY = ("cumsum rows", "roll (n,)")
 
 # name -> (our function, PyTorch's, arrays). With "grad" in the name both are differentiated.
 Case = tuple[Callable, Callable, tuple]
@@ -44,7 +37,7 @@ CASES: dict[str, Case] = {
     "argsort (n,)": (tg.argsort, lambda x: torch.argsort(x, stable=True), (LINE,)),
     "topk 10 (n,)": (lambda x: tg.topk(x, 10)[0], lambda x: x.topk(10)[0], (LINE,)),
     "topk 10 rows": (lambda x: tg.topk(x, 10)[0], lambda x: x.topk(10)[0], (TABLE,)),
-    "median (n,)": (tg.median, torch.median, (LINE,)),
+    "median (n,)": (tg.median, lambda x: torch.median(x), (LINE,)),
     "take_along_axis rows": (tg.take_along_axis, lambda x, i: x.gather(1, i), (TABLE, ALONG)),
     "take_along_axis rows grad": (tg.take_along_axis, lambda x, i: x.gather(1, i), (TABLE, ALONG)),
     "scatter_reduce max": (
@@ -82,47 +75,60 @@ CASES: dict[str, Case] = {
 }
 
 
-def timed(call: Callable[[], object], seconds: float = 0.05) -> float:
-    """Milliseconds of a call, the mean of as many as fill the time."""
-    calls, begin = 0, time.perf_counter()
-    while (spent := time.perf_counter() - begin) < seconds or not calls:
-        call()
-        calls += 1
-    return spent / calls * 1e3
+def contender(function: Callable, given: list, pull: bool) -> harness.Start:
+    """The same call every time; the sum of the squares of its result is compared."""
+
+    def start():
+        last: list = []
+
+        def step():
+            y = function(*given)
+            last[:] = [y]
+            if pull:
+                y.backward((y * 0 + 1).detach())
+                for x in given:
+                    x.grad = None
+
+        def size() -> float:
+            return float((np.asarray(last[0].detach(), "float64") ** 2).sum())
+
+        return step, size
+
+    return start
 
 
-def contenders(name: str, case: Case) -> list[Callable[[], object]]:
-    """Ours and PyTorch's as functions without arguments; AssertionError where they disagree."""
-    ours, theirs, arrays = case
-    track = "grad" in name
-    a = [tg.tensor(x, requires_grad=track and x.dtype.kind == "f") for x in arrays]
-    b = [torch.tensor(x, requires_grad=track and x.dtype.kind == "f") for x in arrays]
-    y, z = ours(*a), theirs(*b)
-    np.testing.assert_allclose(y.detach().numpy(), z.detach().numpy(), rtol=1e-3, atol=1e-3)
-    if not track:
-        return [lambda: ours(*a), lambda: theirs(*b)]
-    u, w = tg.ones_like(y), torch.ones_like(z)
-    return [lambda: ours(*a).backward(u), lambda: theirs(*b).backward(w)]
+def tracked(a: np.ndarray, pull: bool) -> bool:
+    return pull and a.dtype.kind == "f"
 
 
-def main(words: list[str]) -> None:
-    """Print a line for each case."""
-    torch.set_num_threads(THREADS)
-    print(f"{'':28}{'tensorgrad':>12}{'PyTorch':>10}{'ratio':>8}   (ms, {THREADS} threads)")
-    for name, case in CASES.items():
-        if words and not any(word in name for word in words):
+def ours(function: Callable, arrays: list, pull: bool) -> harness.Start:
+    given = [tg.tensor(a, requires_grad=tracked(a, pull)) for a in arrays]
+    return contender(function, given, pull)
+
+
+def torchs(function: Callable, arrays: list, pull: bool) -> harness.Start:
+    global torch
+    import torch
+
+    torch.set_num_threads(harness.THREADS)
+    given = [torch.tensor(a, requires_grad=tracked(a, pull)) for a in arrays]
+    return contender(function, given, pull)
+
+
+def cases(tiny: bool) -> list[harness.Case]:
+    """A case for each function."""
+    made = []
+    for name, (mine, theirs, arrays) in CASES.items():
+        if tiny and name not in TINY:
             continue
-        both = contenders(name, case)
-        for call in both:
-            call()
-        rounds = []
-        for i in range(ROUNDS):
-            pair = [timed(call) for call in both[:: 1 if i % 2 else -1]]
-            rounds.append(pair if i % 2 else pair[::-1])
-        ours, theirs = [statistics.median(column) for column in zip(*rounds, strict=True)]
-        ratio = statistics.median([a / b for a, b in rounds])
-        print(f"{name:28}{ours:12.3f}{theirs:10.3f}{ratio:8.2f}", flush=True)
+        given, pull = [a[:8] for a in arrays] if tiny else list(arrays), "grad" in name
+        loads = {
+            "tensorgrad": partial(ours, mine, given, pull),
+            "torch": partial(torchs, theirs, given, pull),
+        }
+        made.append(harness.Case(name, loads, "ms", 1e3, tolerance=1e-3, goal=1.5))
+    return made
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(harness.main("vocabulary", cases))

@@ -144,8 +144,8 @@ def test_licences_are_as_the_installed_packages_say():
 CONNECTS = "urllib http socket ssl ftplib requests httpx smtplib xmlrpc huggingface_hub".split()
 # A pickle is code. The cache's entries are read after their owner and digest.
 UNPICKLES = {"kernels/cpu/cache.py"}
-# Text becomes code in these: our own sources, and the README of this checkout.
-COMPILES = {"tensorgrad/rules.py", "tensorgrad/gpu_check.py"}
+# Text becomes code in these: our own rules and signatures, and the README of this checkout.
+COMPILES = {"tensorgrad/rules.py", "tensorgrad/settings.py", "tensorgrad/gpu_check.py"}
 
 
 def sources():
