@@ -54,13 +54,13 @@ def _scores(q, k, mask, causal, scale):
     if everywhere. Works on arrays and Tensors."""
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     scores = matmul(widened(q), transposed(widened(k))) * scale
-    visible = None
+    visible, xp = None, namespace(getattr(q, "_data", q))
     if mask is not None:
-        visible = raw = getattr(mask, "_data", mask)
+        visible = raw = xp.asarray(getattr(mask, "_data", mask))  # given raw, it may be elsewhere
         if mask.dtype.kind != "b":
             scores, visible = scores + widened(mask), raw != -math.inf
     if causal:
-        xp, (rows, columns) = namespace(getattr(q, "_data", q)), scores.shape[-2:]
+        rows, columns = scores.shape[-2:]
         earlier = xp.arange(columns) <= xp.arange(rows)[:, None]
         visible = earlier if visible is None else visible & earlier
     return scores if visible is None else where(visible, scores, -math.inf), scale, visible
