@@ -141,13 +141,18 @@ __device__ __noinline__ void lines_apart(T* to, Index step, int first, int lines
   }
 }
 
+// Whether the lines of a warp need that. (Asked before the call, which other sums would outlive.)
+template <class Sums, class T>
+__device__ __forceinline__ bool need_apart(const Sums& sums, const Scores<T>& scores) {
+  return (scores.s.masked || scores.s.causal) && __any_sync(0xffffffffu, odd(sums));
+}
+
 // The lines of a warp, if they need that.
 template <bool OF_KEYS, bool OF_D, class Sums, class T>
 __device__ __forceinline__ void set_apart(const Sums& sums, T* to, Index step, int first, int lines,
                                           const Matrices<T>& of, const Rows<T>& x,
                                           const Scores<T>& scores, Wide<T> factor) {
-  if (!scores.s.masked && !scores.s.causal) return;
-  if (!__any_sync(0xffffffffu, odd(sums))) return;
+  if (!need_apart(sums, scores)) return;
   __syncwarp();
   lines_apart<OF_KEYS, OF_D>(to, step, first, lines, of, x, scores, factor);
 }

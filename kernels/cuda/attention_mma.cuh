@@ -257,11 +257,9 @@ template <bool OF_KEYS, class T, int HEAD> struct Gradient {
     wait_for_copies<0>();                     // for those of a block that sees nothing
   }
 
-  // The block's lines of sums, times a factor, as rows of a result: sums over x of d, or of p.
-  template <bool OF_D>
-  __device__ __forceinline__ void write(T* to, const Strides& step, const Sums& sums,
-                                        const Rows<T>& x, float factor) const {
-    const int width = x.width;
+  // The block's lines of sums, times a factor, as rows of a result; whether they need `apart`.
+  __device__ __forceinline__ bool write(T* to, const Strides& step, const Sums& sums, int width,
+                                        float factor) const {
 #pragma unroll
     for (int h = 0; h < 2; h++) {
       const int line = task.first + at.line + h * 8;
@@ -269,9 +267,17 @@ template <bool OF_KEYS, class T, int HEAD> struct Gradient {
       T* const row = task.of(to, step) + line * step.row;
       ::write(row, sums[0], h, at.column, width, factor, s.packed);
     }
+    return need_apart(sums, scores);
+  }
+
+  // The same lines anew, one by one: sums over x of d, or of p.
+  template <bool OF_D>
+  __device__ __forceinline__ void apart(T* to, const Strides& step, const Rows<T>& x,
+                                        float factor) const {
     const Matrices<T> of = {qs, ks, vs, gs, lse, along};
-    set_apart<OF_KEYS, OF_D>(sums, task.of(to, step), step.row, task.first + at.warp * 16, 16, of, x,
-                             scores, factor);
+    __syncwarp();
+    lines_apart<OF_KEYS, OF_D>(task.of(to, step), step.row, task.first + at.warp * 16, 16, of, x,
+                               scores, factor);
   }
 };
 
@@ -286,7 +292,20 @@ attention_grad_q_mma(const T* __restrict__ g, const T* __restrict__ q, const T* 
   const G gradient(memory, g, q, k, v, mask, lse, along, s, scale);
   typename G::Sums of_q = {}, none = {};
   gradient.sum(of_q, none, true, false);
-  gradient.template write<true>(gq, s.gq, of_q, gradient.ks, scale);
+  if (gradient.write(gq, s.gq, of_q, s.depth, scale))
+    gradient.template apart<true>(gq, s.gq, gradient.ks, scale);
+}
+
+// `apart` of both results, with all that it needs made anew: held through the loops, that would not
+// fit in the registers.
+template <class T, int HEAD>
+__device__ __noinline__ void
+grad_kv_apart(typename Gradient<true, T, HEAD>::Memory& memory, const T* g, const T* q, const T* k,
+              const T* v, const void* mask, const float* lse, const float* along, T* gk, T* gv,
+              Shape s, float scale, bool of_k, bool of_v) {
+  const Gradient<true, T, HEAD> gradient(memory, g, q, k, v, mask, lse, along, s, scale);
+  if (of_k) gradient.template apart<true>(gk, s.gk, gradient.qs, scale);
+  if (of_v) gradient.template apart<false>(gv, s.gv, gradient.gs, 1.f);
 }
 
 template <class T, int HEAD>
@@ -301,6 +320,8 @@ attention_grad_kv_mma(const T* __restrict__ g, const T* __restrict__ q, const T*
   const G gradient(memory, g, q, k, v, mask, lse, along, s, scale);
   typename G::Sums of_k = {}, of_v = {};
   gradient.sum(of_k, of_v, needs_k, needs_v);
-  if (needs_k) gradient.template write<true>(gk, s.gk, of_k, gradient.qs, scale);
-  if (needs_v) gradient.template write<false>(gv, s.gv, of_v, gradient.gs, 1.f);
+  const bool apart_k = needs_k && gradient.write(gk, s.gk, of_k, s.depth, scale);
+  const bool apart_v = needs_v && gradient.write(gv, s.gv, of_v, s.columns, 1.f);
+  if (apart_k || apart_v)
+    grad_kv_apart<T, HEAD>(memory, g, q, k, v, mask, lse, along, gk, gv, s, scale, apart_k, apart_v);
 }
