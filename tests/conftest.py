@@ -126,6 +126,9 @@ def seeds(request):
 def pytest_collection_modifyitems(items):
     """The tests of a family of ops go to one worker, which compiles its kernels once."""
     for item in items:
+        if (module := item.path.stem.removeprefix("test_")) in ("attention", "conv", "recurrent"):
+            item.add_marker(pytest.mark.xdist_group(module))
+            continue
         for value in getattr(getattr(item, "callspec", None), "params", {}).values():
             if isinstance(family := getattr(value, "family", None), str):
                 item.add_marker(pytest.mark.xdist_group(family))

@@ -33,7 +33,8 @@ DTYPES = ("float64", "float32", "float16", "bfloat16")
 CLOSE = {"float64": (1e-3, 1e-12), "float32": (1e-3, 1e-12)}  # the table has 4 digits
 CLOSE |= {"float16": (1e-2, 1e-6), "bfloat16": (5e-2, 1e-6)}
 PARTS = ("value", "gradient", "second")
-ROUTES = [("numpy", "reference", d) for d in DTYPES] + [("numpy", "always", d) for d in DTYPES]
+ROUTES = [("numpy", "reference", d) for d in DTYPES]
+ROUTES += [pytest.param("numpy", "always", d, marks=pytest.mark.slow) for d in DTYPES]  # compiles
 ROUTES += [("cudasim", "auto", d) for d in ("float32", "float16")]
 
 
