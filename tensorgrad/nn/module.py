@@ -57,7 +57,7 @@ class Buffer(Tensor):
         super().__init__(asarray(data)._data.copy())
 
 
-STATE = (Parameter, Buffer)
+STATE, PARTS = (Parameter, Buffer), (Tensor, Hookable, list, tuple, dict)
 _OURS = __name__.partition(".")[0] + "."
 _NOT_SET = ("requires_grad",)  # on tensors; on a module it would have no effect
 
@@ -167,7 +167,7 @@ class Module(Hookable):
     def children(self) -> Iterator[tuple[str, Any]]:
         """(path, value) of this module's own parameters, buffers and direct submodules."""
         for name, value in list(vars(self).items()):
-            yield from parts_of(value, name)
+            yield from parts_of(value, name) if isinstance(value, PARTS) else ()
 
     def named_modules(self, path: str = "") -> Iterator[tuple[str, Module]]:
         """(path, module) of this module and its descendants, depth first, each once."""
