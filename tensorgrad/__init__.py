@@ -86,7 +86,7 @@ if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     from .functions.comparison import *  # noqa: F403
     from .functions.complex_numbers import *  # noqa: F403
     from .functions.contraction import *  # noqa: F403
-    from .functions.convolution import *  # noqa: F403
+    from .functions.conv_nd import *  # noqa: F403
     from .functions.diagonals import *  # noqa: F403
     from .functions.distance import *  # noqa: F403
     from .functions.indexing import *  # noqa: F403

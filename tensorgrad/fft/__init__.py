@@ -15,6 +15,7 @@ from ..core import Tensor
 from ..creation import arange
 from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError
 from ..functions.inputs import as_tensor, floating
+from ..functions.repeating import roll
 from ..functions.shape import concatenate
 from ..ops import fft as table
 from ..ops import shape as shapes
@@ -344,13 +345,11 @@ def rfftfreq(
     return arange(n // 2 + 1, backend=backend or device).astype(dtype) / (n * d)
 
 
-def _rolled(name: str, x: ArrayLike, axes: Axes, first: Callable[[int], int]) -> Tensor:
-    """x, of which along each axis the part from `first(length)` on comes first."""
+def _rolled(name: str, x: ArrayLike, axes: Axes, shift: Callable[[int], int]) -> Tensor:
+    """x rolled along each axis by `shift` of its length."""
     y = as_tensor(x)
-    for axis in _axes(name, y, None, axes):
-        at, cut = (slice(None),) * axis, first(y.shape[axis])
-        y = concatenate([y[(*at, slice(cut, None))], y[(*at, slice(cut))]], axis)
-    return y
+    along = _axes(name, y, None, axes)
+    return roll(y, [shift(y.shape[a]) for a in along], along) if along else y
 
 
 @gate
@@ -360,7 +359,7 @@ def fftshift(x: ArrayLike, axes: Axes = None) -> Tensor:
     >>> fftshift([0.0, 1.0, 2.0, -2.0, -1.0]).tolist()
     [-2.0, -1.0, 0.0, 1.0, 2.0]
     """
-    return _rolled("fftshift", x, axes, lambda n: (n + 1) // 2)
+    return _rolled("fftshift", x, axes, lambda n: n // 2)
 
 
 @gate
@@ -370,7 +369,7 @@ def ifftshift(x: ArrayLike, axes: Axes = None) -> Tensor:
     >>> ifftshift([-2.0, -1.0, 0.0, 1.0, 2.0]).tolist()
     [0.0, 1.0, 2.0, -2.0, -1.0]
     """
-    return _rolled("ifftshift", x, axes, lambda n: n // 2)
+    return _rolled("ifftshift", x, axes, lambda n: -(n // 2))
 
 
 __getattr__ = no_other_names("fft", __all__)

@@ -258,7 +258,7 @@ LATER = {
     "complex_numbers": "angle complex conj conjugate imag iscomplex isreal polar real",
     "contraction": """bilinear cross dot einsum inner kron matrix_transpose matvec outer tensordot
     trace vdot vecdot vecmat""",
-    "convolution": "conv1d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
+    "conv_nd": "conv1d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
     "diagonals": """diag diag_embed diagflat diagonal fill_diagonal tril tril_indices triu
     triu_indices""",
     "distance": "cdist cosine_similarity normalize",
@@ -302,7 +302,7 @@ if TYPE_CHECKING:
     from .comparison import *  # noqa: F403
     from .complex_numbers import *  # noqa: F403
     from .contraction import *  # noqa: F403
-    from .convolution import *  # noqa: F403
+    from .conv_nd import *  # noqa: F403
     from .diagonals import *  # noqa: F403
     from .distance import *  # noqa: F403
     from .indexing import *  # noqa: F403

@@ -1,15 +1,17 @@
-"""Convolution of images (n, channels, height, width)."""
+"""Convolution of images (n, channels, height, width). That of other axes is in conv_nd.py."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from ..core import Tensor
+from ..errors import ArgumentError, ShapeError
 from ..ops import conv as ops
 from ..ops.matmul import ACTIVATIONS
+from ..ops.shape import pad
 from ..settings import Either, Nothing, Word, gate
 from ..typing import ArrayLike, Border, Count, Size
-from .inputs import fitted, operands
+from .inputs import alike, operands
 
 Fused: TypeAlias = Annotated["str | None", Either(Word(*ACTIVATIONS), Nothing())]
 Filled: TypeAlias = Literal["same", "valid"]
@@ -51,7 +53,7 @@ def conv2d(
     """
     inputs = operands(x, w, b)
     if isinstance(padding, str):
-        inputs, padding, _ = fitted("conv2d", 2, inputs, groups, stride, padding, dilation)
+        inputs, padding, _ = _prepared("conv2d", 2, inputs, groups, stride, padding, dilation)
     return ops.conv2d(
         *inputs,
         stride=stride,
@@ -60,3 +62,24 @@ def conv2d(
         groups=groups,
         activation=activation or "none",
     )
+
+
+def _prepared(
+    name: str, axes: int, inputs: Any, groups: int, stride: Any, padding: Any, dilation: Any
+) -> tuple[list[Any], Any, Any]:
+    """x, w and b in one dtype, the zeros on each side of x, and how many windows there are."""
+    x, w, b = alike(*inputs)
+    if padding == "same" and max(stride) > 1:
+        raise ArgumentError(f'{name}: padding "same" needs stride 1, got {stride}')
+    try:
+        ops.check_images("x", x, axes)
+        ops.check_filters(x.shape, w.shape, b, groups)
+        if padding in ("same", "valid"):
+            spans = zip(w.shape[2:], dilation, strict=True)
+            zeros = [d * (k - 1) if padding == "same" else 0 for k, d in spans]
+            padding = tuple([n // 2 for n in zeros])
+            if any(n % 2 for n in zeros):  # one more at the end, as in PyTorch
+                x = pad(x, pad_width=((0, 0), (0, 0), *[(0, n % 2) for n in zeros]))
+        return [x, w, b], padding, ops.extent(x.shape[2:], w.shape[2:], stride, padding, dilation)
+    except ValueError as error:
+        raise ShapeError(f"{name}: {error}") from None

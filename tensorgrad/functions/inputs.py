@@ -11,9 +11,7 @@ import numpy as np
 from ..backend import DEFAULT_DTYPE, NUMBERS, is_floating, operand, promoted
 from ..core import Tensor
 from ..creation import asarray, beside, tracked
-from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError
-from ..ops import conv
-from ..ops.shape import pad
+from ..errors import DTypeError, IndexingError
 
 
 def as_tensor(x: Any) -> Tensor:
@@ -81,24 +79,3 @@ def axis_of(name: str, x: Tensor, axis: int) -> int:
     if not -x.ndim <= axis < x.ndim:
         raise IndexingError(f"{name}: axis {axis} of an array of shape {x.shape}, which has none")
     return axis % x.ndim
-
-
-def fitted(
-    name: str, axes: int, inputs: Any, groups: int, stride: Any, padding: Any, dilation: Any
-) -> tuple[list[Any], Any, Any]:
-    """x, w and b in one dtype, the zeros on each side of x, and how many windows there are."""
-    x, w, b = alike(*inputs)
-    if padding == "same" and max(stride) > 1:
-        raise ArgumentError(f'{name}: padding "same" needs stride 1, got {stride}')
-    try:
-        conv.check_images("x", x, axes)
-        conv.check_filters(x.shape, w.shape, b, groups)
-        if padding in ("same", "valid"):
-            spans = zip(w.shape[2:], dilation, strict=True)
-            zeros = [d * (k - 1) if padding == "same" else 0 for k, d in spans]
-            padding = tuple([n // 2 for n in zeros])
-            if any(n % 2 for n in zeros):  # one more at the end, as in PyTorch
-                x = pad(x, pad_width=((0, 0), (0, 0), *[(0, n % 2) for n in zeros]))
-        return [x, w, b], padding, conv.extent(x.shape[2:], w.shape[2:], stride, padding, dilation)
-    except ValueError as error:
-        raise ShapeError(f"{name}: {error}") from None

@@ -12,8 +12,8 @@ from ..ops import conv as ops
 from ..ops.index import scatter_add
 from ..settings import gate
 from ..typing import ArrayLike, Border, Border1, Border3, Count, Size, Size1, Size3
-from .conv import Filled, Fused
-from .inputs import alike, fitted
+from .conv import Filled, Fused, _prepared
+from .inputs import alike
 from .padding import pad
 from .shape import reshape, stack, transpose
 
@@ -33,7 +33,7 @@ def _convolved(
     groups: int,
     activation: str | None,
 ) -> Tensor:
-    (x, w, b), edges, out = fitted(name, axes, inputs, groups, stride, padding, dilation)
+    (x, w, b), edges, out = _prepared(name, axes, inputs, groups, stride, padding, dilation)
     how: Any = {
         "stride": (1, *stride)[-2:],
         "padding": (0, *edges)[-2:],
