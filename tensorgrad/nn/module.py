@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 import numpy as np
 
 from ..backend import BY_TYPE, default, dtype_of, get, is_floating
-from ..core import Leaf, Tensor, stamp
+from ..core import Leaf, Tensor
 from ..creation import asarray, owned, track
 from ..errors import ArgumentError, DTypeError, GraphError, ShapeError, TensorgradError
-from ..kernels.interrupts import uninterrupted
 from ..settings import gate
 from ..switches import mode_of, switches
 from ..typing import ArrayLike, Computes, DType, Result
 from ..words import NAMES, missing
 from .hooks import Hookable
 from .symbol import Symbol, symbolic_call
+from .weights import Weights, replace_data
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,7 +92,7 @@ class Computed:
         return self if module is None else self.value(module)
 
 
-class Module(Hookable):
+class Module(Hookable, Weights):
     """Base class of layers and models. Subclasses assign parameters, buffers and submodules to
     attributes in `__init__` and define `forward`. Tensors, arrays and symbols are accepted as
     inputs; an error in `forward` names the layer.
@@ -303,7 +303,7 @@ class Module(Hookable):
         target = get(backend)
         self.parameters()  # says which layers have none yet
         state = [p for _, p in self.named_state()]
-        _replace_data(
+        replace_data(
             state, [target.from_host(BY_TYPE[type(p._data)].to_host(p._data)) for p in state]
         )
         return self
@@ -316,50 +316,8 @@ class Module(Hookable):
             raise DTypeError(f"parameters are floating numbers, got dtype {wanted}")
         self.parameters()  # says which layers have none yet
         state = [p for _, p in self.named_state() if is_floating(p.dtype)]
-        _replace_data(state, [p._data.astype(wanted) for p in state])
+        replace_data(state, [p._data.astype(wanted) for p in state])
         return self
-
-    # --- weights ---
-
-    def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Copies of all parameters and buffers as NumPy arrays, by path."""
-        return {name: p.numpy().copy() for name, p in self.named_state()}
-
-    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
-        """Set all parameters and buffers from arrays by path, cast to their dtype. All or nothing:
-        ShapeError names every missing, unexpected and mis-shaped entry.
-        """
-        if waiting := [path or "(self)" for path, m in self.named_modules() if not m.built]:
-            raise ShapeError(
-                f"load_state_dict of {type(self).__name__}: the layers {', '.join(waiting)} have "
-                "no parameters yet; call the model on a batch first, or give them in_features"
-            )
-        own = dict(self.named_state())
-        wrong = [f"missing {name}" for name in own if name not in state]
-        wrong += [f"unexpected {name}" for name in state if name not in own]
-        wrong += [
-            f"{name} has shape {_shape(state[name])}, the module's {own[name].shape}"
-            for name in own
-            if name in state and _shape(state[name]) != own[name].shape
-        ]
-        if wrong:
-            raise ShapeError(f"load_state_dict of {type(self).__name__}: {'; '.join(wrong)}")
-        made = [asarray(state[k], p.dtype, p.backend)._data.copy() for k, p in own.items()]
-        _replace_data(own.values(), made, keeps_gradients=True)
-
-    def get_weights(self) -> list[NDArray[Any]]:
-        """Copies of all parameters and buffers as NumPy arrays, in the order they were made."""
-        return list(self.state_dict().values())
-
-    def set_weights(self, weights: Iterable[ArrayLike]) -> None:
-        """Set all parameters and buffers from arrays in the order of `get_weights`."""
-        weights, names = list(weights), [name for name, _ in self.named_state()]
-        if len(weights) != len(names):
-            raise ShapeError(
-                f"set_weights: {type(self).__name__} has {len(names)} parameters and buffers "
-                f"({', '.join(names)}), got {len(weights)} arrays"
-            )
-        self.load_state_dict(dict(zip(names, weights, strict=True)))
 
     # --- printing ---
 
@@ -472,22 +430,6 @@ def _replace(module: Module, name: str, old: Any, new: Any) -> None:
         for p in inside:
             if isinstance(p, Parameter):
                 p.successor = successor if isinstance(successor, (Parameter, Module)) else None
-
-
-def _replace_data(
-    tensors: Iterable[Tensor], arrays: list[Any], keeps_gradients: bool = False
-) -> None:
-    """New arrays of parameters and buffers, of all or, where making one failed, of none."""
-    with uninterrupted():
-        for t, a in zip(tensors, arrays, strict=True):
-            t._data = a
-            if not keeps_gradients:
-                t._grad = None
-            stamp(t)
-
-
-def _shape(value: Any) -> tuple[int, ...]:
-    return tuple(value.shape) if hasattr(value, "shape") else np.shape(value)
 
 
 def _lift(x: Any) -> Any:
