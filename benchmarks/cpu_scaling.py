@@ -179,10 +179,10 @@ def lstm_by_hand(given: list, g: Any) -> list:
 
 
 def lstm_model(values: list) -> tuple[list, Callable]:
-    from tensorgrad.nn import LSTM
+    from tensorgrad.nn import SimpleLSTM
 
     (x,), (_, w, u, _) = leaves(values[:1]), values
-    layer = LSTM(len(u), len(w))
+    layer = SimpleLSTM(len(u), len(w))
     layer.set_weights(values[1:])
     return [x, *layer.parameters()], lambda: layer(x)
 

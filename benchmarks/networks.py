@@ -197,10 +197,10 @@ class LSTM(Net):
         return x[:, -1]
 
     def tensorgrad(self):
-        from tensorgrad.nn import LSTM, Dense, Sequential
+        from tensorgrad.nn import Dense, Sequential, SimpleLSTM
 
         f, h = self.x[-1], self.hidden
-        return lambda: Sequential([LSTM(h, f), Dense(self.classes, h)])
+        return lambda: Sequential([SimpleLSTM(h, f), Dense(self.classes, h)])
 
     def torch(self):
         import torch

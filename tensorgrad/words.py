@@ -157,7 +157,7 @@ REFUSED: dict[str, str] = {
     "trainable": "it is set after: layer.trainable = False",
     "device": 'new tensors and weights are made where tg.set_backend("cupy") says; .to() moves',
     "batch_first": "the batch is always first: (n, t, features)",
-    "num_layers": "one layer each: nn.Sequential(nn.LSTM(8, return_sequences=True), nn.LSTM(8))",
+    "num_layers": "nn.LSTM and nn.GRU have it; SimpleLSTM and SimpleGRU are one layer each",
     "bidirectional": "run one layer over x, another over x[:, ::-1], and concatenate",
     "data_format": "the channels are always first: (n, channels, height, width)",
     "padding_mode": "borders are zeros; for others tg.pad the images first",

@@ -49,7 +49,10 @@ class Recurrent(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = [nn.LSTM(5, 4, return_sequences=True), nn.GRU(4, 5, return_sequences=True)]
+        self.layers = [
+            nn.SimpleLSTM(5, 4, return_sequences=True),
+            nn.SimpleGRU(4, 5, return_sequences=True),
+        ]
         self.last, self.out = nn.SimpleRNN(4, 4), nn.Dense(3, 4)
 
     def forward(self, x: Any) -> Any:

@@ -67,7 +67,7 @@ def test_no_op_asks_for_another_library(name, no_library):
         OPS[name](*place(sample.args, backend=no_library), **sample.params)
 
 
-@pytest.mark.parametrize("layer", ["LSTM", "GRU", "SimpleRNN"])
+@pytest.mark.parametrize("layer", ["SimpleLSTM", "SimpleGRU", "SimpleRNN"])
 def test_recurrent_layers_of_an_empty_batch_are_our_own(layer, no_library):
     made = getattr(nn, layer)(4, 3).to(no_library)
     assert made(tg.zeros((0, 2, 3), backend=no_library)).shape == (0, 4)

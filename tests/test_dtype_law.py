@@ -285,8 +285,8 @@ LAYERS = {
     "BatchNorm": (lambda: nn.BatchNorm(), (4, 3)),
     "RMSNorm": (lambda: nn.RMSNorm(), (4, 3)),
     "GroupNorm": (lambda: nn.GroupNorm(1), (4, 3)),
-    "LSTM": (lambda: nn.LSTM(2), (2, 4, 3)),
-    "GRU": (lambda: nn.GRU(2), (2, 4, 3)),
+    "SimpleLSTM": (lambda: nn.SimpleLSTM(2), (2, 4, 3)),
+    "SimpleGRU": (lambda: nn.SimpleGRU(2), (2, 4, 3)),
     "SimpleRNN": (lambda: nn.SimpleRNN(2), (2, 4, 3)),
     "MultiHeadAttention": (lambda: nn.MultiHeadAttention(2, 4), (2, 3, 4)),
 }

@@ -75,7 +75,7 @@ def test_a_deep_copy_shares_what_the_original_shares():
 MODULES = {
     "Linear": (lambda: nn.Linear(3, 2), F),
     "Sequential": (lambda: nn.Sequential([nn.Dense(4, 3, activation="relu"), nn.Dense(1, 4)]), F),
-    "LSTM": (lambda: nn.Sequential([nn.LSTM(4)]), F[None]),
+    "SimpleLSTM": (lambda: nn.Sequential([nn.SimpleLSTM(4)]), F[None]),
     "BatchNorm": (lambda: nn.Sequential([nn.Dense(4, 3), nn.BatchNorm(4)]), F),
     "Conv2d": (lambda: nn.Sequential([nn.Conv2d(2, 2), nn.Flatten()]), np.ones((1, 1, 4, 4))),
 }

@@ -203,8 +203,8 @@ MISTAKES = {
         "normalized_shape": (lambda: nn.LayerNorm(normalized_shape=3), "here it is features="),
         "num_embeddings": (lambda: nn.Embedding(num_embeddings=3), "here it is count="),
         "num_heads": (lambda: nn.MultiHeadAttention(num_heads=3), "here it is heads="),
-        "hidden_size": (lambda: nn.LSTM(hidden_size=3), "LSTM: .*here it is units="),
-        "batch_first": (lambda: nn.GRU(3, batch_first=True), "the batch is always first"),
+        "hidden_size": (lambda: nn.SimpleLSTM(hidden_size=3), "SimpleLSTM: .*here it is units="),
+        "batch_first": (lambda: nn.SimpleGRU(3, batch_first=True), "the batch is always first"),
         "RNN option": (lambda: nn.SimpleRNN(3, input_size=4), "SimpleRNN: .*is in_features="),
         "learning_rate": (lambda: optim.Adam(learning_rate=0.1), "Adam: .*here it is lr="),
         "betas": (lambda: optim.AdamW(betas=(0.9, 0.99)), "beta1= and beta2="),
@@ -407,8 +407,8 @@ def test_reductions(name, reduction):
 FROZEN = {
     "built": lambda: nn.Sequential(nn.Dense(5, 4), nn.BatchNorm(5), nn.Dense(3, 5)),
     "not yet built": lambda: nn.Sequential(nn.Dense(5), nn.BatchNorm(), nn.Dense(3)),
-    "blocks": lambda: nn.Sequential(nn.TransformerBlock(2), nn.LSTM(3)),
-    "attention": lambda: nn.Sequential(nn.MultiHeadAttention(2), nn.GRU(3)),
+    "blocks": lambda: nn.Sequential(nn.TransformerBlock(2), nn.SimpleLSTM(3)),
+    "attention": lambda: nn.Sequential(nn.MultiHeadAttention(2), nn.SimpleGRU(3)),
     "half": lambda: nn.Sequential(nn.Dense(5, 4), nn.Dense(3)),
 }
 
@@ -549,8 +549,8 @@ LAYERS = {
     "LayerNorm": (lambda: nn.LayerNorm(), IMAGES),
     "RMSNorm": (lambda: nn.RMSNorm(), IMAGES),
     "GroupNorm": (lambda: nn.GroupNorm(3), IMAGES),
-    "LSTM": (lambda: nn.LSTM(3), IMAGES[0]),
-    "GRU": (lambda: nn.GRU(3), IMAGES[0]),
+    "SimpleLSTM": (lambda: nn.SimpleLSTM(3), IMAGES[0]),
+    "SimpleGRU": (lambda: nn.SimpleGRU(3), IMAGES[0]),
     "SimpleRNN": (lambda: nn.SimpleRNN(3), IMAGES[0]),
     "MultiHeadAttention": (lambda: nn.MultiHeadAttention(2), IMAGES[0]),
     "TransformerBlock": (lambda: nn.TransformerBlock(2), IMAGES[0]),
@@ -594,7 +594,7 @@ def test_float64_layers_take_float32():
 
 def test_masks_states_and_positions_do_not_widen():
     x = rng.normal(size=(2, 5, 4))
-    attention, lstm = nn.MultiHeadAttention(2), nn.LSTM(3)
+    attention, lstm = nn.MultiHeadAttention(2), nn.SimpleLSTM(3)
     assert attention(x, mask=np.zeros((5, 5))).dtype == np.float32
     assert lstm(x, (np.zeros((2, 3)), np.zeros((2, 3)))).dtype == np.float32
     assert nn.PositionalEmbedding(8, 4)(x).dtype == np.float32
@@ -605,8 +605,8 @@ def test_states_and_masks_go_where_the_input_is(gpu):
     try:
         x, zeros = rng.normal(size=(2, 5, 4)), np.zeros((2, 3))
         outputs = [
-            nn.LSTM(3)(x, (zeros, zeros)),
-            nn.GRU(3)(x, zeros),
+            nn.SimpleLSTM(3)(x, (zeros, zeros)),
+            nn.SimpleGRU(3)(x, zeros),
             nn.MultiHeadAttention(2)(x, mask=np.zeros((5, 5))),
         ]
     finally:

@@ -110,7 +110,7 @@ def test_a_sequence_in_two_halves_is_the_whole(name):
 
 # --- layers ---------------------------------------------------------------------------------------
 
-LAYERS = [tg.nn.LSTM, tg.nn.GRU, tg.nn.SimpleRNN]
+LAYERS = [tg.nn.SimpleLSTM, tg.nn.SimpleGRU, tg.nn.SimpleRNN]
 
 
 @pytest.mark.parametrize("kind", LAYERS)
@@ -128,7 +128,7 @@ def test_layers_give_what_is_asked(kind):
     y, *state = layer(x[:, :3])
     rest, *_ = layer(x[:, 3:], state)
     np.testing.assert_allclose(rest.numpy()[:, -1], last.numpy(), rtol=1e-5, atol=1e-6)
-    assert len(state) == (2 if kind is tg.nn.LSTM else 1)
+    assert len(state) == (2 if kind is tg.nn.SimpleLSTM else 1)
     if len(state) == 1:
         np.testing.assert_array_equal(layer(x[:, 3:], state[0])[0].numpy(), rest.numpy())
     y.sum().backward()
@@ -139,7 +139,7 @@ def test_layers_give_what_is_asked(kind):
 @pytest.mark.host
 def test_first_weights():
     tg.seed(0)
-    layer = tg.nn.LSTM(H, F)
+    layer = tg.nn.SimpleLSTM(H, F)
     for part in np.split(layer.recurrent_weight.numpy(), 4, axis=1):
         np.testing.assert_allclose(part @ part.T, np.eye(H), atol=1e-6)
     bound = np.sqrt(6 / (F + H))
@@ -147,9 +147,9 @@ def test_first_weights():
     np.testing.assert_array_equal(
         layer.bias.numpy().reshape(4, H), np.eye(4)[1][:, None] + np.zeros(H)
     )
-    assert tg.nn.LSTM(H, F, bias=False).bias is None
-    assert len(tg.nn.GRU(H, F).parameters()) == 4
-    assert len(tg.nn.GRU(H, F, bias=False).parameters()) == 2
+    assert tg.nn.SimpleLSTM(H, F, bias=False).bias is None
+    assert len(tg.nn.SimpleGRU(H, F).parameters()) == 4
+    assert len(tg.nn.SimpleGRU(H, F, bias=False).parameters()) == 2
     for shape in ((5, 3), (3, 5), (2, 3, 4)):
         a = tg.nn.init.initial("orthogonal", shape, "float64").reshape(-1, shape[-1])
         gram = a.T @ a if a.shape[0] >= a.shape[1] else a @ a.T
@@ -159,10 +159,14 @@ def test_first_weights():
 def test_layers_stack_in_models():
     x = rng.normal(size=(N, T, F)).astype(np.float32)
     tg.seed(1)
-    model = tg.nn.Sequential(tg.nn.LSTM(3, return_sequences=True), tg.nn.GRU(2), tg.nn.Dense(1))
+    model = tg.nn.Sequential(
+        tg.nn.SimpleLSTM(3, return_sequences=True), tg.nn.SimpleGRU(2), tg.nn.Dense(1)
+    )
     assert model(x).shape == (N, 1)
     inp = tg.nn.Input((T, F))
-    functional = tg.nn.Model(inp, tg.nn.SimpleRNN(2)(tg.nn.LSTM(3, return_sequences=True)(inp)))
+    functional = tg.nn.Model(
+        inp, tg.nn.SimpleRNN(2)(tg.nn.SimpleLSTM(3, return_sequences=True)(inp))
+    )
     assert functional(x).shape == (N, 2)
 
 
@@ -179,10 +183,10 @@ def test_remembers_the_first_symbol(kind):
 
 
 def test_errors_say_what_to_do():
-    layer = tg.nn.LSTM(H, F)
+    layer = tg.nn.SimpleLSTM(H, F)
     x = np.zeros((N, T, F), np.float32)
     with pytest.raises(tg.ShapeError, match="before it needs return_sequences=True"):
-        tg.nn.Sequential(tg.nn.LSTM(3), tg.nn.LSTM(3))(x)
+        tg.nn.Sequential(tg.nn.SimpleLSTM(3), tg.nn.SimpleLSTM(3))(x)
     with pytest.raises(tg.ShapeError, match=r"\(n, t, features\).*\(5,\)"):
         layer(np.zeros(5, np.float32))
     with pytest.raises(tg.ShapeError, match="made for in_features = 4"):
@@ -196,7 +200,7 @@ def test_errors_say_what_to_do():
     with pytest.raises(tg.ArgumentError, match=r"activation='sigmoid'.*tanh"):
         tg.nn.SimpleRNN(3, activation="sigmoid")
     with pytest.raises(tg.ArgumentError, match="units=0 must be a whole number"):
-        tg.nn.GRU(0)
+        tg.nn.SimpleGRU(0)
 
 
 @pytest.mark.parametrize(

@@ -24,14 +24,12 @@ from .dropout import Dropout
 from .embedding import Embedding
 from .module import Buffer, Module, Parameter
 from .norm import BatchNorm, GroupNorm, LayerNorm, RMSNorm
-from .recurrent import GRU, LSTM, SimpleRNN
+from .recurrent import SimpleGRU, SimpleLSTM, SimpleRNN
 from .shape import Flatten
 
 __all__ = [
     "ELU",
     "GELU",
-    "GRU",
-    "LSTM",
     "Activation",
     "AvgPool2d",
     "BatchNorm",
@@ -58,6 +56,8 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SimpleGRU",
+    "SimpleLSTM",
     "SimpleRNN",
     "Softmax",
     "Softplus",

@@ -14,7 +14,7 @@ from .module import Parameter
 
 
 class Recurrent(LazyLayer):
-    """Base of LSTM, GRU and SimpleRNN, which differ in the op, the gates and the states.
+    """Base of SimpleRNN, SimpleLSTM and SimpleGRU: they differ in the op, the gates, the states.
 
     `layer(x, state=None)` returns the last output (n, units), or with `return_sequences` the
     outputs of all time steps (n, t, units); with `return_state` a tuple of it and the last states.
@@ -95,15 +95,15 @@ class Recurrent(LazyLayer):
         return f"{self.units}, in_features={self.in_features}{more}"
 
 
-class LSTM(Recurrent):
+class SimpleLSTM(Recurrent):
     """Long short-term memory (Hochreiter & Schmidhuber 1997), gates in the order i, f, g, o; see
     `tg.lstm`. Its state is the pair (h, c). The bias of the forget gate is initialised to 1, the
     others to 0, so that gradients flow through time from the start (Gers et al. 2000; Jozefowicz
     et al. 2015).
 
-    >>> LSTM(4, return_sequences=True)(np.zeros((2, 3, 5))).shape
+    >>> SimpleLSTM(4, return_sequences=True)(np.zeros((2, 3, 5))).shape
     (2, 3, 4)
-    >>> y, h, c = LSTM(4, return_state=True)(np.zeros((2, 3, 5)))
+    >>> y, h, c = SimpleLSTM(4, return_state=True)(np.zeros((2, 3, 5)))
     >>> h.shape, c.shape
     ((2, 4), (2, 4))
     """
@@ -120,11 +120,11 @@ class LSTM(Recurrent):
         return OPS["lstm"](x, *states, self.weight, self.recurrent_weight, self.bias)
 
 
-class GRU(Recurrent):
+class SimpleGRU(Recurrent):
     """Gated recurrent unit (Cho et al. 2014), gates in the order r, z, n, the reset gate applied
     after the recurrent product; see `tg.gru`. It has a second bias, `recurrent_bias`.
 
-    >>> GRU(4)(np.zeros((2, 3, 5))).shape
+    >>> SimpleGRU(4)(np.zeros((2, 3, 5))).shape
     (2, 4)
     """
 

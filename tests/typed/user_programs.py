@@ -434,8 +434,8 @@ def more_layers(x: Tensor) -> None:
     assert_type(nn.MultiHeadAttention(1)(images[0]), Tensor)
     assert_type(nn.TransformerBlock(1, dropout=0.1)(images[0]), Tensor)
     assert_type(nn.Embedding(4, 2)(np.array([1, 2])), Tensor)
-    assert_type(nn.LSTM(4, return_sequences=True)(images[0]), Tensor)
-    y, h, c = nn.LSTM(4, return_state=True)(images[0])
+    assert_type(nn.SimpleLSTM(4, return_sequences=True)(images[0]), Tensor)
+    y, h, c = nn.SimpleLSTM(4, return_state=True)(images[0])
     assert_type(c, Tensor)
     assert y.shape == h.shape == c.shape
     assert_type(nn.SimpleRNN(4, activation="relu")(images[0]), Tensor)
