@@ -98,6 +98,7 @@ class Primals:
         self.name, self.argnums, self.oldest = name, argnums, next_seq()
         self.flat: list[tuple[Tensor, Tensor]] = []  # what was given, and what f computes with
         self.parameters: list[tuple[Tensor, Node]] = []  # of modules, and their nodes meanwhile
+        self.modules: list[tuple[Any, int]] = []  # and how many parameters each has
         self.tracked = False  # whether gradients of what was given will be asked for
         self.inner, self.shapes = list(args), list[Any]()  # for f; trees of what was given
         for n in _positions(argnums, len(args), name):
@@ -105,7 +106,9 @@ class Primals:
             given: list[Any] = []
             for leaf in leaves(args[n]):
                 if hasattr(type(leaf), "named_parameters"):  # a module
-                    trained = {k: p for k, p in leaf.named_parameters() if p.node is not None}
+                    named = dict(leaf.named_parameters())
+                    self.modules.append((leaf, len(named)))
+                    trained = {k: p for k, p in named.items() if p.node is not None}
                     self.parameters += [(p, self._primal(p).node) for p in trained.values()]
                     inner.append(leaf)
                     given.append(trained)
@@ -133,6 +136,12 @@ class Primals:
         """What f returns, and its aux, or None."""
         with differentiating(), self._in_modules():
             y = f(*self.inner, **options)
+        for module, count in self.modules:
+            if len(dict(module.named_parameters())) != count:
+                raise GraphError(
+                    f"{self.name}: {type(module).__name__} made parameters in this very call, "
+                    "which have no gradient yet: call it once before, as model(x)"
+                )
         if not has_aux:
             return y, None
         if not (isinstance(y, tuple) and len(y) == 2):

@@ -98,6 +98,6 @@ def test_the_readmes_program_runs(capsys):
 
 
 def test_links_of_the_documents_lead_somewhere():
-    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")]:
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")]:
         for link in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
             assert "://" in link or (path.parent / link).exists(), f"{path.name}: {link}"

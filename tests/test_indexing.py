@@ -164,3 +164,11 @@ def test_a_mask_or_a_fraction_is_no_index():
     with pytest.raises(tg.DTypeError, match="int64"):
         tg.scatter(tg.arange(4), 0, [0], 0.5)
     assert tg.take(x, []).shape == (0,)
+
+
+def test_a_list_of_numbers_is_an_array_and_one_of_tensors_a_tuple():
+    x = tg.zeros((3, 3))
+    by_rows = tg.index_put(x, [0, 2], 1.0)
+    np.testing.assert_array_equal(by_rows.numpy(), [[1, 1, 1], [0, 0, 0], [1, 1, 1]])
+    by_elements = tg.index_put(x, [tg.tensor([0, 2]), tg.tensor([1, 1])], 1.0)
+    np.testing.assert_array_equal(by_elements.numpy(), [[0, 1, 0], [0, 0, 0], [0, 1, 0]])

@@ -94,6 +94,14 @@ def test_optree_itself():
     assert tg.grad(lambda t: t[0].inside ** 2)([Box(2.0)])[0].inside.item() == 4.0
 
 
+def test_a_module_that_makes_its_parameters_meanwhile_is_refused():
+    model = nn.Sequential(nn.Dense(4), nn.Dense(1))
+    f = tg.grad(lambda model: model(np.ones((2, 3))).sum())
+    with pytest.raises(tg.GraphError, match="call it once before"):
+        f(model)
+    assert len(f(model)) == 4
+
+
 def test_the_gradient_of_a_module_is_a_dict_by_path():
     model = nn.Sequential(nn.Dense(4, activation="tanh"), nn.BatchNorm(), nn.Dense(1))
     x = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")

@@ -360,7 +360,8 @@ def index_put(
     gradients reach x and the values that stay.
 
     Args:
-        indices: whatever x[...] takes: an array of integers, a mask, a slice, a tuple of such.
+        indices: whatever x[...] takes: an array of integers, a mask, a slice, a tuple of such. A
+            list of tensors is a tuple, as in PyTorch, one of numbers an array, as in NumPy.
         values: broadcast to the shape of x[indices].
         accumulate: whether they are added, those of equal indices all, instead of replacing.
     Raises: IndexingError for an index out of range, ShapeError where the values do not fit.
@@ -371,7 +372,9 @@ def index_put(
     [12.0, 2.0, 3.0]
     """
     x = owned(x)
-    template, arrays = split_key(tuple(indices) if isinstance(indices, list) else indices, x._data)
+    if isinstance(indices, list) and any(hasattr(i, "dtype") for i in indices):
+        indices = tuple(indices)
+    template, arrays = split_key(indices, x._data)
     xp, values = namespace(x._data), _values("index_put", values, x)
     at = xp.arange(x.size).reshape(x.shape)
     at = getitem(at, *arrays, template=template)
