@@ -25,6 +25,8 @@ from typing import Any
 
 import numpy as np
 
+from . import turns
+
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 _UNIX = hasattr(os, "geteuid")  # elsewhere a user's folders are closed to others by their ACLs
 _DIGEST = hashlib.sha256().digest_size
@@ -35,35 +37,47 @@ class Kept:
     """The cache of one compiled function, with the methods that Numba calls. Numba's own reads an
     index, a pickle, from wherever it finds one, and runs object files with bits flipped.
 
-    An entry is one file: the digest of its name and content, and the pickled machine code.
+    An entry is one file: the digest of its name and content, and the pickled machine code. As a
+    context manager it ends the turn of a process that has not come to keep what it compiled.
     """
 
     def __init__(self, function: Callable, name: str):
         self.name = plain(f"{function.__module__.rpartition('.')[2]}.{name}")
         self.source = _source(function.__code__.co_filename)
+        self.turn: Path | None = None
+
+    def __enter__(self) -> Kept:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.turn is not None:
+            turns.give_back(self.turn)
+        self.turn = None
 
     def load_overload(self, signature: Any, context: Any) -> Any:
-        from numba.core.compiler import CompileResult
-
+        """What is kept; if nothing is, not before nobody else compiles it."""
         context.refresh()
         path = self._path(signature, context.codegen())
-        if path is None or (code := _read(path)) is None:
+        if path is None:
             return None
-        try:
-            return CompileResult._rebuild(context, *pickle.loads(code))
-        except Exception:  # ours and intact, yet of no use here: compiled again
-            _drop(path)
-            return None
+        found = _rebuilt(context, path)
+        if found is None and turns.take(path):
+            self.turn = path
+            found = _rebuilt(context, path)
+            if found is not None:
+                self.__exit__()
+        return found
 
     def save_overload(self, signature: Any, result: Any) -> None:
         from numba.core.serialize import dumps
 
         path = self._path(signature, result.library.codegen)
-        if path is not None and not result.library.has_dynamic_globals:
-            try:
-                _write(path, dumps(result._reduce()))
-            except OSError as error:
-                warn_once(f"compiled kernels cannot be kept in {path.parent}: {error}")
+        with self:
+            if path is not None and not result.library.has_dynamic_globals:
+                try:
+                    _write(path, dumps(result._reduce()))
+                except OSError as error:
+                    warn_once(f"compiled kernels cannot be kept in {path.parent}: {error}")
 
     def _path(self, signature: Any, codegen: Any) -> Path | None:
         """The file for arguments of these types on this processor."""
@@ -72,6 +86,19 @@ class Kept:
             return None
         facts = repr((self.name, self.source, str(signature), codegen.magic_tuple()))
         return place / f"{self.name}.{hashlib.sha256(facts.encode()).hexdigest()[:16]}.code"
+
+
+def _rebuilt(context: Any, path: Path) -> Any:
+    """The function of an entry, or None."""
+    from numba.core.compiler import CompileResult
+
+    if (code := _read(path)) is None:
+        return None
+    try:
+        return CompileResult._rebuild(context, *pickle.loads(code))
+    except Exception:  # ours and intact, yet of no use here: compiled again
+        _drop(path)
+        return None
 
 
 def has(name: str) -> bool:

@@ -72,7 +72,7 @@ class Jitted:
             pool()  # the code calls it
             name = f"{self.name}-{dtype}"
             run = self._compile(name)
-            with _announced(name):
+            with run._cache, _announced(name):
                 result = run(*args)
             self._compiled[dtype] = run
             return result
@@ -99,9 +99,9 @@ def c_function(function: Callable, signature: Any, name: str) -> Any:
     from numba.core.ccallback import CFunc  # which `numba.cfunc` makes and compiles at once
 
     function, options = _named(function, name), {"fastmath": set(_CONTRACT), **_FLAGS}
-    with _lock, uninterrupted(), _announced(name):
+    with _lock, uninterrupted(), cache.Kept(function, name) as kept, _announced(name):
         made = CFunc(function, (signature.args, signature.return_type), {}, options)
-        made._cache = cache.Kept(function, name)
+        made._cache = kept
         made.compile()
         return made
 
