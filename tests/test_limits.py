@@ -115,6 +115,21 @@ def test_modules_in_modules():
     in_lists.compile("sgd", "mse").fit([[1.0, 2.0]], [[1.0]], verbose=0)
 
 
+@pytest.mark.parametrize("how", [copy.deepcopy, copy.copy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_modules_in_modules_are_copied(how):
+    deep = start = nn.Sequential(nn.Dense(1, 2))
+    for i in range(250):
+        deep = nn.Sequential(deep) if i % 2 else nn.Sequential([deep, start])
+    copied = how(deep)
+    assert [n for n, _ in copied.named_modules()] == [n for n, _ in deep.named_modules()]
+    assert vars(copied).keys() == vars(deep).keys()
+    (weight, bias), ours = copied.parameters(), deep.parameters()
+    assert weight.tolist() == ours[0].tolist()
+    assert (weight is ours[0]) == (how is copy.copy)
+    bias.data = [3.0]
+    assert copied.stack[0].stack[1](tg.zeros((1, 2))).tolist() == [[3.0]], "it holds one of them"
+
+
 def test_modules_in_themselves():
     own = nn.Sequential()
     own.add(own)
@@ -122,6 +137,10 @@ def test_modules_in_themselves():
     assert repr(own) == "Sequential(\n  layers[0]: Sequential(...)\n)"
     with pytest.raises(tg.GraphError, match="calls itself"):
         own(tg.ones(1))
+    many = nn.Sequential([own, *[nn.Sequential() for _ in range(100)]])
+    own.add(many)
+    copied = copy.deepcopy(many)
+    assert copied.stack[0].stack == [copied.stack[0], copied]
 
 
 def test_long_functional_models_are_copied():

@@ -59,6 +59,8 @@ class Buffer(Tensor):
 
 STATE, PARTS = (Parameter, Buffer), (Tensor, Hookable, list, tuple, dict)
 _OURS = __name__.partition(".")[0] + "."
+_MANY = 64  # modules: fewer cannot be nested deeper than copy and pickle, which recurse, can follow
+_FIRST = "modules, the innermost first"
 _NOT_SET = ("requires_grad",)  # on tensors; on a module it would have no effect
 
 
@@ -123,6 +125,20 @@ class Module(Hookable, Weights):
         elif name in _NOT_SET and not hasattr(type(self), name):
             raise ArgumentError(f"{type(self).__name__}.{name}: {missing('Module', name, ())}")
         object.__setattr__(self, name, value)
+
+    def __getstate__(self) -> Any:
+        """What is copied and pickled: the attributes, after all modules within, if there are many,
+        so that each is met after those that it holds."""
+        state: Any = super().__getstate__()
+        inner = self.modules() if isinstance(state, dict) else []
+        return state if len(inner) < _MANY else {_FIRST: inner[:0:-1], **state}
+
+    def __setstate__(self, state: Any) -> None:
+        attributes, slots = state if isinstance(state, tuple) else (state, {})
+        self.__dict__.update(attributes or {})
+        self.__dict__.pop(_FIRST, None)
+        for name, value in slots.items():
+            object.__setattr__(self, name, value)
 
     if not TYPE_CHECKING:  # else every attribute would be one for type checkers
 
