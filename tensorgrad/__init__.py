@@ -52,6 +52,7 @@ from .errors import (
     ArgumentError,
     BackendError,
     DTypeError,
+    FileError,
     GraphError,
     IndexingError,
     LinAlgError,
@@ -81,6 +82,7 @@ if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     from .drawing import draw
     from .dtypes import *  # noqa: F403
     from .dtypes import bool_ as bool  # noqa: F401
+    from .files import load, load_npz, save, save_npz
     from .functions.adaptive import *  # noqa: F403
     from .functions.analytic import *  # noqa: F403
     from .functions.comparison import *  # noqa: F403
@@ -141,6 +143,7 @@ _FROM = {
     "draw": "drawing",
     "gradcheck": "testing",
     "huber": "losses",
+    **dict.fromkeys(("load", "load_npz", "save", "save_npz"), "files"),
     "mean_absolute_error": "losses",
     "mean_squared_error": "losses",
     "profile": "profiling",
@@ -152,6 +155,7 @@ __all__ = [
     "ArgumentError",
     "BackendError",
     "DTypeError",
+    "FileError",
     "Function",
     "GradientTape",
     "GraphError",
@@ -192,6 +196,8 @@ __all__ = [
     "linalg",
     "linearize",
     "linspace",
+    "load",
+    "load_npz",
     "losses",
     "mean_absolute_error",
     "mean_squared_error",
@@ -205,6 +211,8 @@ __all__ = [
     "rand",
     "randn",
     "random",
+    "save",
+    "save_npz",
     "seed",
     "set_backend",
     "set_tf32",

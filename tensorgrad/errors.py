@@ -51,6 +51,10 @@ class BackendError(TensorgradError, RuntimeError):
     """An array library that is not usable, or arrays of two of them in one op."""
 
 
+class FileError(TensorgradError, OSError, ValueError):
+    """A file that cannot be written, or is not what is read here."""
+
+
 class GraphError(TensorgradError, RuntimeError):
     """A graph that cannot be differentiated, or captured, as asked."""
 

@@ -25,7 +25,8 @@ MODULES = ["tensorgrad"] + [
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_docstring_examples(name):
+def test_docstring_examples(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # for those that write files
     module = importlib.import_module(name)
     ours = {n: getattr(tg, n) for n in tg.__all__ if not hasattr(builtins, n)}
     names = {**ours, "tg": tg, "np": np, "math": math, **vars(module)}

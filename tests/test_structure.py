@@ -24,6 +24,7 @@ LAYERS = [
     {"ops"},
     {"randomness"},
     {"creation"},
+    {"files"},
     {"functions"},
     {"methods", "operators", "numpy_protocol", "hooks", "fft", "linalg", "dtypes", "random"},
     {"tensor_methods"},

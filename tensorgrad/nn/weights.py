@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from ..backend import make
 from ..core import Tensor, stamp
-from ..creation import asarray
-from ..errors import ArgumentError, ShapeError
+from ..errors import ArgumentError, FileError, ShapeError
+from ..files import load
+from ..files.trees import Path, save_arrays
 from ..kernels.interrupts import uninterrupted
 from ..settings import Own, gate, shown
-from ..typing import ArrayLike
+from ..typing import ArrayLike, DType
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,9 +73,39 @@ class Weights:
         ]
         if wrong:
             raise ShapeError(f"load_state_dict of {type(self).__name__}: {'; '.join(wrong)}")
-        made = [asarray(state[k], p.dtype, p.backend)._data.copy() for k, p in given.items()]
+        made = [_owned(state[name], p) for name, p in given.items()]
         replace_data(given.values(), made, keeps_gradients=True)
         return left
+
+    @gate
+    def save(self, path: Path, dtype: DType = None) -> None:
+        """Write all parameters and buffers by path to a safetensors file, whole or not at all, the
+        floating ones cast to `dtype` if that is given. Raises: FileError.
+
+        >>> from .dense import Dense
+        >>> Dense(1, 2).save("m.safetensors"); sorted(tg.load("m.safetensors"))
+        ['bias', 'weight']
+        """
+        self.parameters()  # type: ignore[attr-defined]  # says which layers have none yet
+        tree = {name: p.detach() for name, p in self.named_state()}
+        save_arrays(path, tree, {}, dtype)
+
+    @gate
+    def load_weights(self, path: Path, strict: bool = True) -> Loaded:
+        """`load_state_dict` from a safetensors file, or NumPy's .npz, of any program: read straight
+        to where the parameters are, and cast to their dtypes.
+
+        Raises: FileError for a file that is damaged; ShapeError for weights of another model.
+
+        >>> from .dense import Dense
+        >>> tg.save({"weight": tg.ones((2, 1))}, "w.safetensors")
+        >>> Dense(1, 2).load_weights("w.safetensors", strict=False)
+        Loaded(missing=['bias'], unexpected=[])
+        """
+        state = load(path, backend="numpy", mapped=True)
+        if not isinstance(state, dict) or not all(isinstance(a, Tensor) for a in state.values()):
+            raise FileError(f"{os.fspath(path)} holds no tensors by name: tg.load reads it")
+        return self.load_state_dict(state, strict)
 
     def get_weights(self) -> list[NDArray[Any]]:
         """Copies of all parameters and buffers as NumPy arrays, in the order they were made."""
@@ -99,6 +132,14 @@ def replace_data(
             if not keeps_gradients:
                 t._grad = None
             stamp(t)
+
+
+def _owned(value: Any, p: Tensor) -> Any:
+    """The array of a value like that of a parameter, in memory of its own."""
+    raw = value._data if isinstance(value, Tensor) else value
+    a = make(raw, p.dtype, p.backend)
+    shares = type(a) is np.ndarray and isinstance(raw, np.ndarray) and np.may_share_memory(a, raw)
+    return a.copy() if a is raw or shares or hasattr(raw, "__dlpack__") else a
 
 
 def _shape(value: Any) -> tuple[int, ...]:

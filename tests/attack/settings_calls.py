@@ -216,6 +216,7 @@ FORMS = {  # whose arguments are not replaced one by one
     "set_tf32": "a mode of the process",
     "set_backend": "a mode of the process",
     "concat": "concatenate",
+    **dict.fromkeys(("save", "load", "save_npz", "load_npz"), "of files: tests/test_files.py"),
     "Parameter": "nn.Parameter",
 }
 
