@@ -59,6 +59,9 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "logits": ("prediction",),
     "size_average": ("reduction",),
     "beta": ("delta",),
+    "class_weight": ("weight",),
+    "log_predictions": ("log_input",),
+    "temp": ("temperature",),
     # layers
     "units": ("out_features", "filters", "features"),
     "out_features": ("units",),
@@ -131,8 +134,8 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "tolerance": ("min_delta",),
 }
 _LOADER = "fit takes arrays, fit(x, y); batches of your own go through a loop of your own"
-_WEIGHTS = """there is none: take the loss of each example, reduction="none", times the weights,
-and then the mean""".replace("\n", " ")
+_WEIGHTS = """losses take sample_weight=, and weight= where there are classes: in a loop of your
+own, or by compile(loss=nn.CrossEntropyLoss(weight=...))""".replace("\n", " ")
 _SIZED = """a layer learns its input's size at the first call; to have its weights before, say
 in_features, in_channels or features, or begin the Sequential with nn.Input(shape)""".replace(
     "\n", " "
@@ -146,7 +149,7 @@ REFUSED: dict[str, str] = {
     "from_logits": "a loss takes one of them: binary_cross_entropy probabilities, cross_entropy "
     "and binary_cross_entropy_with_logits logits",
     "label_smoothing": "give smoothed probabilities as the target: y * (1 - s) + s / classes",
-    "ignore_index": 'there is none: take reduction="none" times (target != ignored)',
+    "ignore_index": "there is none: give sample_weight=, with 0 for what is to be ignored",
     "weight": _WEIGHTS,
     "pos_weight": _WEIGHTS,
     "sample_weight": _WEIGHTS,
@@ -272,15 +275,18 @@ NAMES: dict[str, dict[str, str]] = {
     "losses": {
         **dict.fromkeys(("MSELoss", "mse_loss", "MeanSquaredError"), "mean_squared_error"),
         **dict.fromkeys(("L1Loss", "l1_loss", "MeanAbsoluteError"), "mean_absolute_error"),
-        **dict.fromkeys(("HuberLoss", "huber_loss", "Huber", "SmoothL1Loss"), "huber"),
+        **dict.fromkeys(("HuberLoss", "huber_loss", "Huber"), "huber"),
+        **dict.fromkeys(("SmoothL1Loss", "smooth_l1_loss"), "smooth_l1"),
+        **dict.fromkeys(("LogCosh", "logcosh"), "log_cosh"),
+        **dict.fromkeys(("NLLLoss", "nll_loss"), "nll, which takes log-probabilities"),
+        **dict.fromkeys(("KLDivLoss", "kl_div", "KLDivergence"), "kl_divergence"),
+        **dict.fromkeys(("Hinge", "CategoricalHinge"), "hinge, or multi_margin"),
         **dict.fromkeys(("BCELoss", "BinaryCrossentropy"), "binary_cross_entropy"),
         "binary_crossentropy": "binary_cross_entropy",
         "BCEWithLogitsLoss": "binary_cross_entropy_with_logits",
         **dict.fromkeys(
             (
                 "CrossEntropyLoss",
-                "NLLLoss",
-                "nll_loss",
                 "CategoricalCrossentropy",
                 "SparseCategoricalCrossentropy",
                 "categorical_crossentropy",
@@ -306,10 +312,6 @@ NAMES: dict[str, dict[str, str]] = {
         "Dropout2d": "Dropout",
         "ModuleList": "a list: self.layers = [...]",
         "ModuleDict": "a dict: self.heads = {...}",
-        **dict.fromkeys(
-            ("CrossEntropyLoss", "NLLLoss", "BCELoss", "BCEWithLogitsLoss", "MSELoss", "L1Loss"),
-            "a function of tg.losses, such as cross_entropy(prediction, target)",
-        ),
         "functional": "tg: tg.relu, tg.softmax, tg.losses.cross_entropy",
     },
     "optim": {

@@ -14,6 +14,8 @@ import pytest
 import tensorgrad as tg
 from tensorgrad import losses, nn
 
+from . import loss_cases
+
 pytestmark = pytest.mark.host
 
 FLOATS = ["float16", "float32", "float64"]
@@ -309,11 +311,13 @@ def test_layers_take_floating_input_at_their_own_dtype(name):
     assert (y[0] if isinstance(y, tuple) else y).dtype == np.float64
 
 
-@pytest.mark.parametrize("name", [n for n in losses.LOSSES if len(n) > 3])
+@pytest.mark.parametrize("name", loss_cases.NAMES)
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_a_loss_is_of_the_predictions_dtype(name, dtype):
-    p = tg.tensor(np.array([[0.25, 0.75], [0.5, 0.25]], dtype), requires_grad=True)
-    for t in (np.eye(2), np.eye(2, dtype=np.float32), [[0.0, 1.0], [1.0, 0.0]]):
+    p, target = loss_cases.case(name)
+    p = tg.tensor(p.astype(dtype), requires_grad=True)
+    narrow = target.astype(np.float32) if target.dtype.kind == "f" else target
+    for t in (target, narrow, target.tolist()):
         loss = losses.LOSSES[name](p, t)
         loss.backward()
         assert loss.dtype == p.grad.dtype == dtype

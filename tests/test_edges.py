@@ -55,7 +55,7 @@ def constants(dtype):
 @cache
 def ours():
     losses = "huber mean_squared_error mean_absolute_error binary_cross_entropy".split()
-    losses += ["binary_cross_entropy_with_logits"]
+    losses += ["binary_cross_entropy_with_logits", "log_cosh"]
     cross = partial(tg.losses.cross_entropy, reduction="none")
     return {
         **{n: getattr(tg, n) for n in tg.__all__ if callable(getattr(tg, n))},

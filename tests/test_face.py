@@ -11,15 +11,18 @@ import re
 import typing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tensorgrad as tg
 from tensorgrad.core import OPS
 
+from . import loss_cases
+
 pytestmark = pytest.mark.host
 
 PACKAGE = Path(tg.__file__).parent
-LOSSES = [n for n in tg.losses.LOSSES if n in OPS]
+LOSSES = [n for n in tg.losses.__all__ if n in OPS]
 ALIASES = {  # an op -> the public function that is it under another name
     "dense_gelu": "dense",
     "gelu_erf": "gelu",
@@ -276,12 +279,17 @@ def test_a_name_in_two_places_is_one_thing():
         assert tg.concat([[1.0], [2.0]]).tolist() == getattr(tg, name)([[1.0], [2.0]]).tolist()
 
 
-@pytest.mark.parametrize("name", [n for n in tg.losses.LOSSES if len(n) > 3])
-def test_losses_have_a_reduction(name):
-    loss, p = tg.losses.LOSSES[name], [[0.25, 0.5], [0.5, 0.75]]
-    t = [[0.0, 1.0], [1.0, 0.0]]
+@pytest.mark.parametrize("name", loss_cases.NAMES)
+def test_losses_have_a_reduction_and_weights(name):
+    loss, (p, t) = tg.losses.LOSSES[name], loss_cases.case(name)
     each = loss(p, t, reduction="none")
-    assert each.shape == ((2,) if name == "cross_entropy" else (2, 2))
+    assert each.shape == (p.shape[:1] if name in loss_cases.OF_ROWS else p.shape)
+    for w in (np.arange(6.0), np.arange(6.0 * 4).reshape(6, 4)[:, : each.size // 6].squeeze()):
+        whole, wide = loss(p, t, sample_weight=w), np.broadcast_to(w.reshape(6, -1), (6, 4))
+        wide = wide if each.ndim == 2 else wide[:, 0]
+        assert whole.item() == pytest.approx((wide * each.numpy()).sum() / wide.sum())
+    with pytest.raises(tg.ShapeError, match=r"sample_weight of shape \(5,\).*\(6,\)"):
+        loss(p, t, sample_weight=np.ones(5))
     assert loss(p, t).item() == pytest.approx(each.mean().item())
     assert loss(p, t, reduction="mean").item() == pytest.approx(each.mean().item())
     assert loss(p, t, reduction="sum").item() == pytest.approx(each.sum().item())
@@ -319,7 +327,7 @@ WORDS = {
     "tg.repeat_interleave": r"tg\.repeat\(",
     "t.sumn": "sum",
     "tg.nn.BatchNorm2d": "BatchNorm",
-    "tg.nn.CrossEntropyLoss": "cross_entropy",
+    "tg.nn.CategoricalCrossentropy": "cross_entropy",
     "tg.optim.RMSprop": "Adam",
     "tg.losses.mse_loss": "mean_squared_error|mse",
 }

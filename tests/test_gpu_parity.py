@@ -11,6 +11,7 @@ import tensorgrad as tg
 from tensorgrad import backend as backends
 from tensorgrad import losses, nn, optim
 
+from . import loss_cases
 from .conftest import _missing
 
 pytestmark = pytest.mark.host  # layers are made there and moved
@@ -104,9 +105,9 @@ P, T = rng.uniform(0.05, 0.95, (6, 4)), rng.uniform(0, 1, (6, 4))
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("loss", dict.fromkeys(losses.LOSSES.values()), ids=lambda f: f.__name__)
-def test_loss(loss, dtype, gpu):
-    a, b = (LOGITS, LABELS) if loss is losses.cross_entropy else (P, T)
+@pytest.mark.parametrize("name", loss_cases.NAMES)
+def test_loss(name, dtype, gpu):
+    (a, b), loss = loss_cases.case(name), getattr(losses, name)
     found = []
     for home, kind in ((gpu.name, dtype), ("numpy", "float64")):
         x = tg.tensor(a, dtype=kind, backend=home, requires_grad=True)

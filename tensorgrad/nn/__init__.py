@@ -1,6 +1,7 @@
 """Layers and models."""
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from ..words import no_other_names
 from . import init
@@ -26,6 +27,9 @@ from .module import Buffer, Module, Parameter
 from .norm import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from .recurrent import SimpleGRU, SimpleLSTM, SimpleRNN
 from .shape import Flatten
+
+if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
+    from .loss import *  # noqa: F403
 
 __all__ = [
     "ELU",
@@ -67,5 +71,21 @@ __all__ = [
     "init",
 ]
 
+# Families that are imported when one of their layers is first named: the `__all__` of their files
+_LATER = {
+    "loss": """BCELoss BCEWithLogitsLoss CosineEmbeddingLoss CrossEntropyLoss GaussianNLLLoss
+    HingeEmbeddingLoss HuberLoss KLDivLoss L1Loss MSELoss MarginRankingLoss MultiLabelMarginLoss
+    MultiLabelSoftMarginLoss MultiMarginLoss NLLLoss PoissonNLLLoss SmoothL1Loss SoftMarginLoss
+    TripletMarginLoss""",
+}
+_FAMILY = {name: family for family, names in _LATER.items() for name in names.split()}
+__all__ += [*_FAMILY]  # noqa: PLE0604
+
 if not TYPE_CHECKING:  # else every name would be one for type checkers
-    __getattr__ = no_other_names("nn", __all__)
+    _unknown = no_other_names("nn", __all__)
+
+    def __getattr__(name: str) -> Any:
+        if name not in _FAMILY:
+            return _unknown(name)
+        found = getattr(importlib.import_module(f"{__name__}.{_FAMILY[name]}"), name)
+        return globals().setdefault(name, found)

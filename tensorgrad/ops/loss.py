@@ -4,7 +4,7 @@ import numpy as np
 
 from ..backend import namespace
 from ..core import op
-from .elementwise import clip, equal, log, maximum, multiply, sigmoid, subtract, where
+from .elementwise import clip, equal, log, maximum, multiply, sigmoid, subtract, tanh, where
 from .reduce import log_softmax, narrow, softmax, widened
 from .samples import calls, draw, integers
 from .shape import expand_dims
@@ -136,6 +136,25 @@ def huber(x, t, *, delta):
     error = subtract(x, t)
     near = clip(error, -delta, delta)
     return multiply(near, subtract(error, multiply(near, 0.5)))
+
+
+@op(
+    x=lambda g, x, t: g * tanh(subtract(x, t)),
+    t=lambda g, x, t: g * tanh(subtract(t, x)),
+    samples=calls(
+        lambda: (draw((4, 3)), draw((4, 3), seed=1)),
+        lambda: (draw(()), draw((), seed=1)),
+        lambda: (draw((0, 1)), draw((0, 1))),
+    ),
+    extreme=calls(lambda: (draw((9,), -300, 300), draw((9,), -1, 1, 1))),
+    kind="map",
+    precision="single",
+)
+def log_cosh(x, t):
+    """log(cosh(x - t)), as |d| + log((1 + exp(-2 |d|)) / 2), which does not overflow."""
+    xp = namespace(x)
+    size = xp.abs(x - t)
+    return size + xp.log1p(0.5 * xp.expm1(-2 * size))
 
 
 @op(

@@ -62,13 +62,22 @@ def _shaped(t: Any, shape: tuple[int, ...]) -> Any:
     return t.reshape(shape)
 
 
+# Of losses with two classes: the prediction that is neither
+_THRESHOLDS = dict.fromkeys(
+    """binary_cross_entropy_with_logits focal hinge multilabel_soft_margin soft_margin
+    squared_hinge""".split(),
+    0.0,
+) | {"binary_cross_entropy": 0.5, "dice": 0.5}
+
+
 def accuracy_for(loss: Callable) -> Callable:
     """The metric "accuracy" for a loss: with a binary loss each output is a prediction of its own,
     a probability or a logit."""
-    if loss not in (losses.binary_cross_entropy, losses.binary_cross_entropy_with_logits):
+    name = getattr(loss, "function", getattr(loss, "__name__", ""))  # of a module, of a function
+    ours = getattr(loss, "__module__", "").partition(".")[0] == __name__.partition(".")[0]
+    if not ours or name not in _THRESHOLDS:
         return accuracy
-    threshold = 0.5 if loss is losses.binary_cross_entropy else 0.0
-    return partial(_binary_accuracy, threshold)
+    return partial(_binary_accuracy, _THRESHOLDS[name])
 
 
 # Functions and partials rather than closures, which cannot be pickled with a compiled model
@@ -85,7 +94,7 @@ def _value(loss: Callable, prediction: Tensor, target: Tensor) -> Any:
 METRICS: dict[str, Callable] = {
     "accuracy": accuracy,
     "accuracy_from_logits": accuracy_from_logits,
-    **{name: partial(_value, losses.LOSSES[name]) for name in ("mse", "mae")},
+    **{name: partial(_value, losses.get(name)) for name in ("mse", "mae")},
 }
 
 

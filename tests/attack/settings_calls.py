@@ -18,6 +18,7 @@ from tensorgrad import data, losses, nn, optim
 from tensorgrad.settings import kinds_of
 from tensorgrad.train import callbacks, loop, metrics
 
+from .. import loss_cases
 from ..vocabulary import ROWS
 
 SECONDS, MEMORY = 2, 2 * 2**30
@@ -98,8 +99,21 @@ CALLS = {
         "metrics": (),
         "graphed": "auto",
     },
-    **{f"losses.{f.__name__}": {"prediction": X, "target": X} for f in losses.LOSSES.values()},
-    "losses.cross_entropy": {"prediction": X, "target": LABELS},
+    **{
+        f"losses.{n}": dict(zip(("prediction", "target"), loss_cases.case(n), strict=True))
+        for n in loss_cases.NAMES
+    },
+    **{f"tg.{n}": {"prediction": X, "target": X} for n in loss_cases.NAMES if hasattr(tg, n)},
+    "tg.cross_entropy": {"prediction": X, "target": LABELS},
+    "losses.gaussian_nll": {"prediction": X, "target": X, "var": X},
+    "losses.kl_normal": {"mean": X, "log_var": X},
+    "losses.margin_ranking": {"x1": X[0], "x2": X[1], "target": [1, -1, 1]},
+    **{
+        f"losses.{n}": {"x1": X, "x2": X, "target": [1, -1]}
+        for n in ("contrastive", "cosine_embedding")
+    },
+    "losses.info_nce": {"x1": X, "x2": X},
+    "losses.triplet_margin": {"anchor": X, "positive": X, "negative": X},
     "optim.SGD": {},
     "optim.Adam": {},
     "optim.AdamW": {},
@@ -246,7 +260,7 @@ def targets():
     add("callbacks", callbacks, ["EarlyStopping"])
     add("metrics", metrics, ["accuracy", "accuracy_from_logits"])
     add("loop", loop, ["fit", "evaluate", "predict", "compile"])
-    add("losses", losses, sorted({f.__name__ for f in losses.LOSSES.values()}))
+    add("losses", losses, [n for n in losses.__all__ if n != "get"])
     return found
 
 
@@ -275,7 +289,7 @@ def arguments():
             found[name] = lambda given=given: dict(given)
         elif inspect.isclass(target) and not _required(target):
             found[name] = dict
-        elif rows or name.removeprefix("tg.") in losses.LOSSES:
+        elif rows:
             found[name] = None  # a call form with a *, or that of another entry
     return found
 

@@ -152,6 +152,7 @@ ORACLES = {
     "huber": lambda x, t, delta: np.where(
         abs(x - t) <= delta, (x - t) ** 2 / 2, delta * (abs(x - t) - delta / 2)
     ),
+    "log_cosh": lambda x, t: np.logaddexp(x - t, t - x) - np.log(2),
     "binary_cross_entropy_with_logits": lambda x, t: np.logaddexp(0, x) - x * t,
     "mean_squared_error": lambda x, t: np.mean(np.square(x - t)),
     "random_bits": lambda state, size: _philox(int(state[0]), int(state[1]), size),
