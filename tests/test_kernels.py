@@ -39,6 +39,7 @@ HELPERS = {
     "products",
     "scalars",
     "share",
+    "turns",
     "vector_copy",
     "warm",
     "device",

@@ -22,10 +22,11 @@ FILE = "turns"
 PATIENCE = 60.0  # seconds, after which a process compiles beside one that does not come to an end
 
 
-def take(path: Path) -> bool:
-    """Wait until no other process compiles that entry, and have them wait; False where there are
-    no such locks, as on some file systems or in a folder that is read-only."""
-    file, end = _file(path.parent), time.monotonic() + PATIENCE
+def take(path: Path, patience: float | None = None) -> bool:
+    """Wait until no other process makes that file, and have them wait; False where there are no
+    such locks, as on some file systems or in a folder that is read-only."""
+    file = _file(path.parent)
+    end = time.monotonic() + (patience or PATIENCE)
     if file is None:
         return False
     while True:

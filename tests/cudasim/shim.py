@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tensorgrad.kernels.cpu import turns
 
 HERE = Path(__file__).resolve().parent
 FORWARD, REVERSED, SHUFFLED = 0, 1, 2
@@ -201,7 +202,12 @@ def built(text: str, more: Sequence[str] = ()) -> Path:
     key = hashlib.sha256("\0".join((text, *flags, _fingerprint(), _headers())).encode()).hexdigest()
     library = cache_folder() / f"{key[:40]}.so"
     if not library.exists():
-        _compile(text, flags, library)
+        turns.take(library, patience=300)  # other workers need the same
+        try:
+            if not library.exists():
+                _compile(text, flags, library)
+        finally:
+            turns.give_back(library)
     return library
 
 
