@@ -139,8 +139,8 @@ class CNN(Net):
         (a, b), c, flat = self.filters, self.x[1], self.shapes()[4][0]
         return lambda: Sequential(
             [
-                Conv2d(a, 3, c, activation="relu"),
-                Conv2d(b, 3, a, activation="relu"),
+                Conv2d(c, a, 3, activation="relu"),
+                Conv2d(a, b, 3, activation="relu"),
                 MaxPool2d(2),
                 Flatten(),
                 Dense(self.hidden, flat, "relu"),

@@ -64,6 +64,10 @@ _Three: TypeAlias = "int | tuple[int, int, int]"
 Size1: TypeAlias = Annotated[_One, Several(Whole(1), 1, "(size,)")]  # of sequences
 Size: TypeAlias = Annotated[_Two, Several(Whole(1), 2, _PAIR)]  # of images
 Size3: TypeAlias = Annotated[_Three, Several(Whole(1), 3, _THREE)]  # of volumes
+Sizes: TypeAlias = Annotated[
+    "int | Sequence[int]", Several(Whole(1), says="one for each axis")
+]  # of layers over any number of axes
+Borders: TypeAlias = Annotated["int | Sequence[int]", Several(Whole(0), says="one for each axis")]
 Border1: TypeAlias = Annotated[_One, Several(Whole(0), 1, "(size,)")]
 Border: TypeAlias = Annotated[_Two, Several(Whole(0), 2, _PAIR)]
 Border3: TypeAlias = Annotated[_Three, Several(Whole(0), 3, _THREE)]

@@ -25,7 +25,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "attn_mask": ("mask",),
     "is_causal": ("causal",),
     "kernel_size": ("size",),
-    "pool_size": ("size",),
+    "pool_size": ("kernel_size", "size"),
     "output_size": ("size",),
     "strides": ("stride",),
     "num_groups": ("groups",),
@@ -63,11 +63,11 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "log_predictions": ("log_input",),
     "temp": ("temperature",),
     # layers
-    "units": ("out_features", "filters", "features"),
+    "units": ("out_features", "filters", "out_channels", "embedding_dim"),
     "out_features": ("units",),
-    "output_dim": ("units", "features"),
+    "output_dim": ("units", "embedding_dim"),
     "hidden_size": ("units",),
-    "input_dim": ("in_features", "count"),
+    "input_dim": ("in_features", "num_embeddings"),
     "input_size": ("in_features",),
     "in_units": ("in_features",),
     "use_bias": ("bias",),
@@ -76,11 +76,13 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "bias_initializer": ("bias_init",),
     "recurrent_initializer": ("recurrent_init",),
     "out_channels": ("filters",),
+    "filters": ("out_channels",),
+    "size": ("kernel_size",),
     "kernel": ("kernel_size", "size"),
     "dilation_rate": ("dilation",),
-    "num_features": ("features", "channels"),
-    "normalized_shape": ("features",),
-    "num_channels": ("channels",),
+    "features": ("num_features", "normalized_shape", "embedding_dim"),
+    "channels": ("num_channels",),
+    "groups": ("num_groups",),
     "num_heads": ("heads",),
     "nhead": ("heads",),
     "n_heads": ("heads",),
@@ -89,9 +91,8 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "d_model": ("width",),
     "dim_feedforward": ("hidden",),
     "attention_mask": ("mask",),
-    "num_embeddings": ("count",),
-    "vocab_size": ("count",),
-    "embedding_dim": ("features",),
+    "count": ("num_embeddings",),
+    "vocab_size": ("num_embeddings",),
     "drop": ("p",),
     "nonlinearity": ("activation",),
     "act": ("activation",),
@@ -137,9 +138,7 @@ _LOADER = "fit takes arrays, fit(x, y); batches of your own go through a loop of
 _WEIGHTS = """losses take sample_weight=, and weight= where there are classes: in a loop of your
 own, or by compile(loss=nn.CrossEntropyLoss(weight=...))""".replace("\n", " ")
 _SIZED = """a layer learns its input's size at the first call; to have its weights before, say
-in_features, in_channels or features, or begin the Sequential with nn.Input(shape)""".replace(
-    "\n", " "
-)
+in_features or in_channels, or begin the Sequential with nn.Input(shape)""".replace("\n", " ")
 # ... or why there is none, and what to do.
 REFUSED: dict[str, str] = {
     "stable": "sorting is always stable: equal elements keep their order",
@@ -163,10 +162,6 @@ REFUSED: dict[str, str] = {
     "num_layers": "nn.LSTM and nn.GRU have it; SimpleLSTM and SimpleGRU are one layer each",
     "bidirectional": "run one layer over x, another over x[:, ::-1], and concatenate",
     "data_format": "the channels are always first: (n, channels, height, width)",
-    "padding_mode": "borders are zeros; for others tg.pad the images first",
-    "affine": "weight and bias are always there; weight.requires_grad = False keeps them",
-    "elementwise_affine": "weight and bias are always there; weight.requires_grad = False keeps "
-    "them",
     "kernel_regularizer": "there is none: add it to the loss, or take the optimizer's weight_decay",
     "kernel_constraint": "there is none: write weight.data after the step",
     "betas": "they are two arguments here, beta1= and beta2=",
@@ -296,16 +291,14 @@ NAMES: dict[str, dict[str, str]] = {
         ),
     },
     "nn": {
-        **dict.fromkeys(
-            ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "BatchNormalization"), "BatchNorm"
-        ),
+        "BatchNormalization": "BatchNorm",
         "LayerNormalization": "LayerNorm",
         "GroupNormalization": "GroupNorm",
-        "InstanceNorm2d": "GroupNorm with as many groups as channels",
-        "Conv2D": "Conv2d",
+        **dict.fromkeys(("Conv1D", "Conv2D", "Conv3D"), "Conv(16, 3)"),
         **dict.fromkeys(("MaxPooling2D", "MaxPool2D"), "MaxPool2d"),
         **dict.fromkeys(("AveragePooling2D", "AvgPool2D"), "AvgPool2d"),
-        **dict.fromkeys(("GlobalAveragePooling2D", "AdaptiveAvgPool2d"), "GlobalAvgPool2d"),
+        **dict.fromkeys(("GlobalAveragePooling2D", "GlobalAvgPool2d"), "GlobalAvgPool()"),
+        **dict.fromkeys(("GlobalMaxPooling2D", "GlobalMaxPool2d"), "GlobalMaxPool()"),
         "MultiheadAttention": "MultiHeadAttention",
         "TransformerEncoderLayer": "TransformerBlock",
         "RNN": "SimpleRNN",
@@ -366,14 +359,16 @@ def explained(function: Callable, args: tuple, kwargs: dict, error: Exception) -
     takes_more = any(p.kind is p.VAR_KEYWORD for p in given.values())
     made = function.__name__ == "__init__"
     name = type(args[0]).__name__ if made else function.__name__
+    forms = getattr(args[0], "forms", "") if made else ""
+    forms = f". {forms}" if forms else ""
     for word in kwargs:
         ours = any(w in known for w in ARGUMENTS.get(word, ()))
         if word not in known and (ours or not takes_more):
-            return ArgumentError(f"{name}: argument {word!r}: {instead(word, known)}")
+            return ArgumentError(f"{name}: argument {word!r}: {instead(word, known)}{forms}")
     text = str(error).partition("() ")[2] or str(error)
     if known[:1] == ["arrays"]:
         text += f"; the arrays are one sequence: {name}([a, b])"
-    return ArgumentError(f"{name}({', '.join(known)}): {text}")
+    return ArgumentError(f"{name}({', '.join(known)}): {text}{forms}")
 
 
 def instead(word: str, known: list[str]) -> str:

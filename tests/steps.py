@@ -38,8 +38,8 @@ def mlp() -> tuple:
 
 
 def cnn() -> tuple:
-    first = nn.Conv2d(4, 3, in_channels=2, padding=1), nn.BatchNorm(4), nn.ReLU(), nn.MaxPool2d(2)
-    second = nn.Dropout(0.3), nn.Conv2d(6, 3, in_channels=4), nn.GroupNorm(2, 6), nn.SiLU()
+    first = nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)
+    second = nn.Dropout(0.3), nn.Conv2d(4, 6, 3), nn.GroupNorm(2, 6), nn.SiLU()
     last = nn.AvgPool2d(2), nn.Flatten(), nn.Dense(3, 6)
     return nn.Sequential([*first, *second, *last]), (2, 8, 8)
 

@@ -211,7 +211,7 @@ LAYERS = {
     "Dense": (lambda: nn.Dense(2), (4, 3)),
     "Dense tanh": (lambda: nn.Dense(2, activation="tanh"), (4, 3)),
     "Dense gelu": (lambda: nn.Dense(2, activation="gelu"), (4, 3)),
-    "Conv2d": (lambda: nn.Conv2d(2, 3), (2, 1, 5, 5)),
+    "Conv2d": (lambda: nn.Conv(2, 3), (2, 1, 5, 5)),
     "LayerNorm": (lambda: nn.LayerNorm(), (4, 3)),
     "RMSNorm": (lambda: nn.RMSNorm(), (4, 3)),
     "BatchNorm": (lambda: nn.BatchNorm(), (4, 3)),

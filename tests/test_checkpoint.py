@@ -266,7 +266,7 @@ def test_twice_over_a_retained_graph():
 
 
 def test_running_statistics_are_updated_once(backend):
-    model, twin = (nn.Sequential([nn.BatchNorm(3)]).to(backend) for _ in range(2))
+    model, twin = (nn.Sequential([nn.BatchNorm1d(3)]).to(backend) for _ in range(2))
     x = tg.asarray(np.arange(12.0, dtype="float32").reshape(4, 3), backend=backend)
     model(x).sum().backward()
     tg.checkpoint(twin, x).sum().backward()

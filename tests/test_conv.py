@@ -113,7 +113,7 @@ def test_results_do_not_depend_on_the_number_of_threads():
 @pytest.mark.host
 @pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh", "gelu", "softplus", tg.exp])
 def test_activations_in_the_op_or_after_it(activation):
-    layer = nn.Conv2d(4, 3, stride=2, padding=1, activation=activation, bias_init="ones")
+    layer = nn.Conv(4, 3, stride=2, padding=1, activation=activation, bias_init="ones")
     x = draw(2, 6, 5, 5).astype("float32")
     y = layer(x)
     z = tg.conv2d(x, layer.weight, stride=2, padding=1) + layer.bias.reshape(4, 1, 1)
@@ -133,7 +133,7 @@ def stripes(n):
 def test_a_small_network_learns():
     tg.seed(0)
     x, y = stripes(256)
-    layers = [nn.Conv2d(4, 3, padding="same", activation="relu"), nn.MaxPool2d(2), nn.Flatten()]
+    layers = [nn.Conv(4, 3, padding="same", activation="relu"), nn.MaxPool2d(2), nn.Flatten()]
     model = nn.Sequential([*layers, nn.Dense(2)])
     model.compile(tg.optim.Adam(lr=0.01), "cross_entropy", metrics=["accuracy"])
     model.fit(x[:192], y[:192], epochs=15, batch_size=32, verbose=0)
@@ -142,33 +142,41 @@ def test_a_small_network_learns():
 
 def test_layers():
     x = draw(2, 3, 6, 7).astype("float32")
-    layer = nn.Conv2d(4, (3, 5), stride=(1, 2), padding=(1, 2), groups=1, activation="tanh")
+    layer = nn.Conv(4, (3, 5), stride=(1, 2), padding=(1, 2), groups=1, activation="tanh")
     assert layer(x).shape == (2, 4, 6, 4)
     assert layer.weight.shape == (4, 3, 3, 5)
     bound = np.sqrt(6 / (3 * 15 + 4 * 15))
     assert 0.9 * bound < np.abs(layer.weight.numpy()).max() <= bound
-    assert nn.Conv2d(4, 3, 3, bias=False).bias is None
-    assert nn.Conv2d(4, 3, 3, padding="same", dilation=2)(x).shape == (2, 4, 6, 7)
-    assert nn.GlobalAvgPool2d()(x).shape == (2, 3)
+    assert nn.Conv2d(3, 4, 3, bias=False).bias is None
+    assert nn.Conv2d(3, 4, 3, padding="same", dilation=2)(x).shape == (2, 4, 6, 7)
+    assert nn.GlobalAvgPool()(x).shape == (2, 3)
     assert nn.AvgPool2d(2, stride=1)(x).shape == (2, 3, 5, 6)
-    assert "4, (3, 5), in_channels=3" in repr(layer)
-    assert nn.Conv2d(2, 1)(np.ones((1, 1, 2, 2), int)).dtype == np.float32
+    assert "(4, kernel_size=(3, 5), stride=(1, 2), padding=(1, 2), activation=" in repr(layer)
+    assert nn.Conv(2, 1)(np.ones((1, 1, 2, 2), int)).dtype == np.float32
 
 
 WRONG = {
     "channels": (
-        lambda x: nn.Conv2d(4, 3, 5)(x),
+        lambda x: nn.Conv2d(5, 4, 3)(x),
         "for in_channels = 5, the length of axis 1;",
     ),
-    "axes": (lambda x: nn.Conv2d(4, 3)(x[0]), r"one channel needs its axis: x\[:, None\]"),
+    "axes": (lambda x: nn.Conv2d(3, 4, 3)(x[0]), r"one channel needs its axis: x\[:, None\]"),
     "flat": (lambda x: nn.MaxPool2d(2)(x[0, 0]), r"\(n, channels, height, width\)"),
-    "kernel": (lambda x: nn.Conv2d(4, 0), "kernel_size=.* must be a whole number"),
-    "kernel 3": (lambda x: nn.Conv2d(4, (3, 3, 3)), "kernel_size=.* must be a whole number"),
-    "same": (lambda x: nn.Conv2d(4, 2, padding="same"), "windows of odd size"),
-    "word": (lambda x: nn.Conv2d(4, 2, padding="full"), "Known: same, valid"),
-    "groups": (lambda x: nn.Conv2d(4, 3, groups=2)(x), "3 channels cannot be cut into 2 groups"),
-    "filters": (lambda x: nn.Conv2d(3, 3, groups=2), "3 filters cannot be cut into 2 groups"),
-    "large": (lambda x: nn.Conv2d(4, 9)(x), "do not fit into an image of"),
+    "kernel": (lambda x: nn.Conv(4, 0), "kernel_size=.* must be a whole number"),
+    "kernel 3": (lambda x: nn.Conv2d(3, 4, (3, 3, 3)), "kernel_size=.* must be a whole number"),
+    "kernel 4": (
+        lambda x: nn.Conv(4, (3,) * 4),
+        "kernel_size=.* must be a whole number, or 1 to 3",
+    ),
+    "axes of stride": (lambda x: nn.Conv(4, 3, (2, 2, 2))(x), "takes volumes"),
+    "same": (lambda x: nn.Conv(4, 2, 2, padding="same")(x), "same. needs stride 1"),
+    "Keras's form": (lambda x: nn.Conv2d(4, 3), r"kernel_size'. Conv2d\(3, 16, 3\) is 3 channels"),
+    "Keras's words": (lambda x: nn.Conv2d(filters=4, kernel_size=3), r"Keras's form Conv\(16, 3"),
+    "PyTorch's words": (lambda x: nn.Conv(3, out_channels=4), r"PyTorch's form Conv2d\(3, 16, 3"),
+    "word": (lambda x: nn.Conv(4, 2, padding="full"), "Known: same, valid"),
+    "groups": (lambda x: nn.Conv(4, 3, groups=2)(x), "3 channels cannot be cut into 2 groups"),
+    "filters": (lambda x: nn.Conv(3, 3, groups=2), "3 filters cannot be cut into 2 groups"),
+    "large": (lambda x: nn.Conv(4, 9)(x), "do not fit into an image of"),
     "pool": (lambda x: nn.MaxPool2d(8)(x), "do not fit into an image of"),
     "padding": (lambda x: nn.MaxPool2d(2, padding=2)(x), "more than half of the window"),
     "weights": (lambda x: tg.conv2d(x, np.ones((4, 2, 3, 3))), "x has 3 channels; weights of"),

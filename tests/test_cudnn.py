@@ -197,7 +197,7 @@ def test_what_attention_is_left_to_our_kernels(home):
 # --- layers, and what is done twice -------------------------------------------------------------
 
 LAYERS = {
-    "Conv2d": (lambda: nn.Conv2d(4, 3, 8, stride=2, padding=1, activation="relu"), (2, 8, 9, 9)),
+    "Conv2d": (lambda: nn.Conv2d(8, 4, 3, stride=2, padding=1, activation="relu"), (2, 8, 9, 9)),
     "MultiHeadAttention": (lambda: nn.MultiHeadAttention(2, 32, causal=True), (2, 70, 32)),
 }
 
@@ -311,7 +311,7 @@ def test_a_graphed_step_is_as_eager(home):
     seen = []
     for graphed in (False, True):
         tg.seed(0)
-        model = nn.Sequential(nn.Conv2d(8, 3, 4, padding=1), nn.Conv2d(4, 3, 8)).to(x.backend)
+        model = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.Conv2d(8, 4, 3)).to(x.backend)
         sgd = tg.optim.SGD(model.parameters(), lr=1e-3)
         act = tg.cuda.graphed(step, (x,)) if graphed else step
         seen.append([act(x).numpy().tobytes() for _ in range(6)])

@@ -282,7 +282,7 @@ LAYERS = {
     "Dense": (lambda: nn.Dense(2, 3), (4, 3)),
     "Linear": (lambda: nn.Linear(3, 2), (4, 3)),
     "Dense with gelu": (lambda: nn.Dense(2, 3, activation="gelu"), (4, 3)),
-    "Conv2d": (lambda: nn.Conv2d(2, 3), (1, 2, 5, 5)),
+    "Conv2d": (lambda: nn.Conv(2, 3), (1, 2, 5, 5)),
     "LayerNorm": (lambda: nn.LayerNorm(), (4, 3)),
     "BatchNorm": (lambda: nn.BatchNorm(), (4, 3)),
     "RMSNorm": (lambda: nn.RMSNorm(), (4, 3)),

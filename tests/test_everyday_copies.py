@@ -76,8 +76,8 @@ MODULES = {
     "Linear": (lambda: nn.Linear(3, 2), F),
     "Sequential": (lambda: nn.Sequential([nn.Dense(4, 3, activation="relu"), nn.Dense(1, 4)]), F),
     "SimpleLSTM": (lambda: nn.Sequential([nn.SimpleLSTM(4)]), F[None]),
-    "BatchNorm": (lambda: nn.Sequential([nn.Dense(4, 3), nn.BatchNorm(4)]), F),
-    "Conv2d": (lambda: nn.Sequential([nn.Conv2d(2, 2), nn.Flatten()]), np.ones((1, 1, 4, 4))),
+    "BatchNorm": (lambda: nn.Sequential([nn.Dense(4, 3), nn.BatchNorm1d(4)]), F),
+    "Conv2d": (lambda: nn.Sequential([nn.Conv(2, 2), nn.Flatten()]), np.ones((1, 1, 4, 4))),
 }
 
 

@@ -279,7 +279,7 @@ def test_yes_and_no_come_in_every_form(loss, form):
 
 IMAGES = rng.integers(0, 256, (4, 1, 6, 6)).astype(np.uint8)
 LAYERS = {
-    "Conv2d": lambda: nn.Conv2d(2, 3),
+    "Conv2d": lambda: nn.Conv(2, 3),
     "Dense": lambda: nn.Sequential([nn.Flatten(), nn.Dense(3)]),
     "MaxPool2d": lambda: nn.MaxPool2d(2),
     "AvgPool2d": lambda: nn.AvgPool2d(2),
@@ -288,7 +288,7 @@ LAYERS = {
     "ReLU": lambda: nn.ReLU(),
     "Sigmoid": lambda: nn.Sigmoid(),
     "Dropout": lambda: nn.Dropout(0.5).eval(),
-    "GlobalAvgPool2d": lambda: nn.GlobalAvgPool2d(),
+    "GlobalAvgPool": lambda: nn.GlobalAvgPool(),
 }
 
 

@@ -326,7 +326,7 @@ WORDS = {
     "t.tril": r"tg\.tril\(x",
     "tg.repeat_interleave": r"tg\.repeat\(",
     "t.sumn": "sum",
-    "tg.nn.BatchNorm2d": "BatchNorm",
+    "tg.nn.BatchNormalization": "BatchNorm",
     "tg.nn.CategoricalCrossentropy": "cross_entropy",
     "tg.optim.RMSprop": "Adam",
     "tg.losses.mse_loss": "mean_squared_error|mse",

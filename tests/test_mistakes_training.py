@@ -126,7 +126,7 @@ MISTAKES = {
         "tensor": (lambda: setattr(nn.Dense(1, 4), "bias", tg.ones(1)), r"nn.Parameter\(values\)"),
         "list": (lambda: setattr(nn.Dense(1, 4), "bias", [1.0]), "is a Parameter, got list"),
         "buffer": (
-            lambda: setattr(nn.BatchNorm(4), "running_mean", np.ones(4)),
+            lambda: setattr(nn.BatchNorm1d(4), "running_mean", np.ones(4)),
             r"nn.Buffer\(values\)",
         ),
         "requires_grad": (
@@ -195,13 +195,13 @@ MISTAKES = {
         "initializer": (lambda: nn.Dense(3, kernel_initializer="zeros"), "is weight_init="),
         "misspelt": (lambda: nn.Dense(3, actvation="relu"), "did you mean 'activation'"),
         "nothing": (lambda: nn.Dense(), r"Dense\(units, .*missing 1 required .*'units'"),
-        "out_channels": (lambda: nn.Conv2d(out_channels=3, kernel_size=3), "is filters="),
-        "strides": (lambda: nn.Conv2d(3, 3, strides=2), "here it is stride="),
-        "pool": (lambda: nn.MaxPool2d(kernel_size=2), "MaxPool2d: .*here it is size="),
+        "out_channels": (lambda: nn.Conv(out_channels=3, kernel_size=3), "is filters="),
+        "strides": (lambda: nn.Conv(3, 3, strides=2), "here it is stride="),
+        "pool": (lambda: nn.MaxPool2d(pool_size=2), "MaxPool2d: .*here it is kernel_size="),
         "rate": (lambda: nn.Dropout(rate=0.1), "here it is p="),
         "epsilon": (lambda: nn.LayerNorm(3, epsilon=1e-3), "here it is eps="),
-        "normalized_shape": (lambda: nn.LayerNorm(normalized_shape=3), "here it is features="),
-        "num_embeddings": (lambda: nn.Embedding(num_embeddings=3), "here it is count="),
+        "features": (lambda: nn.LayerNorm(features=3), "here it is normalized_shape="),
+        "vocab_size": (lambda: nn.Embedding(vocab_size=3), "here it is num_embeddings="),
         "num_heads": (lambda: nn.MultiHeadAttention(num_heads=3), "here it is heads="),
         "hidden_size": (lambda: nn.SimpleLSTM(hidden_size=3), "SimpleLSTM: .*here it is units="),
         "batch_first": (lambda: nn.SimpleGRU(3, batch_first=True), "the batch is always first"),
@@ -230,14 +230,14 @@ MISTAKES = {
         "restore": (lambda: EarlyStopping(restore_best_weights=True), "is restore_best="),
         "loss of PyTorch": (lambda: losses.CrossEntropyLoss, "cross_entropy, which takes logits"),
         "loss of Keras": (lambda: losses.get("binary_crossentropy"), "is binary_cross_entropy"),
-        "norm": (lambda: nn.BatchNorm2d, "here it is BatchNorm"),
+        "norm": (lambda: nn.BatchNormalization, "here it is BatchNorm"),
         "loss layer": (lambda: nn.MeanSquaredError(), "tg.losses.mean_squared_error"),
         "scheduler": (lambda: optim.lr_scheduler, "here it is schedules"),
     },
     "names and values": {
         "activation": (lambda: nn.Dense(3, activation="rleu"), "did you mean 'relu'"),
         "initializer": (lambda: nn.Dense(3, 4, weight_init="xaver"), "unknown"),
-        "padding": (lambda: nn.Conv2d(3, 3, padding="full"), "Known: same, valid"),
+        "padding": (lambda: nn.Conv(3, 3, padding="full"), "Known: same, valid"),
         "units": (lambda: nn.Dense(2.5), "units=2.5 must be a whole number of 1 or more"),
         "probability": (lambda: nn.Dropout("half"), "p='half' must be a number from 0 to below 1"),
         "metric": (lambda: compiled(metrics=["acc"]), "did you mean 'accuracy'"),
@@ -405,7 +405,7 @@ def test_reductions(name, reduction):
 # --- what trains ----------------------------------------------------------------------------------
 
 FROZEN = {
-    "built": lambda: nn.Sequential(nn.Dense(5, 4), nn.BatchNorm(5), nn.Dense(3, 5)),
+    "built": lambda: nn.Sequential(nn.Dense(5, 4), nn.BatchNorm1d(5), nn.Dense(3, 5)),
     "not yet built": lambda: nn.Sequential(nn.Dense(5), nn.BatchNorm(), nn.Dense(3)),
     "blocks": lambda: nn.Sequential(nn.TransformerBlock(2), nn.SimpleLSTM(3)),
     "attention": lambda: nn.Sequential(nn.MultiHeadAttention(2), nn.SimpleGRU(3)),
@@ -538,10 +538,10 @@ LAYERS = {
     "Dense": (lambda: nn.Dense(3), X),
     "Dense gelu": (lambda: nn.Dense(3, activation="gelu"), X),
     "Linear": (lambda: nn.Linear(4, 3), X),
-    "Conv2d": (lambda: nn.Conv2d(2, 3), IMAGES),
+    "Conv2d": (lambda: nn.Conv(2, 3), IMAGES),
     "MaxPool2d": (lambda: nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Dense(2)), IMAGES),
     "AvgPool2d": (lambda: nn.Sequential(nn.AvgPool2d(2), nn.Flatten(), nn.Dense(2)), IMAGES),
-    "GlobalAvgPool2d": (lambda: nn.Sequential(nn.GlobalAvgPool2d(), nn.Dense(2)), IMAGES),
+    "GlobalAvgPool": (lambda: nn.Sequential(nn.GlobalAvgPool(), nn.Dense(2)), IMAGES),
     "Flatten": (lambda: nn.Sequential(nn.Flatten(), nn.Dense(2)), IMAGES),
     "Dropout": (lambda: nn.Sequential(nn.Dropout(0.5), nn.Flatten(), nn.Dense(2)), IMAGES),
     "BatchNorm": (lambda: nn.BatchNorm(), IMAGES),
@@ -700,5 +700,5 @@ def test_data_frames_and_images_train():
     model = compiled(metrics=["accuracy"])
     model.fit(frame, pd.Series(LABELS), verbose=0, validation_data=(frame, pd.Series(LABELS)))
     assert model.predict(frame).dtype == np.float32
-    images = nn.Sequential(nn.Conv2d(2, 3), nn.Flatten(), nn.Dense(3))
+    images = nn.Sequential(nn.Conv(2, 3), nn.Flatten(), nn.Dense(3))
     compiled(images).fit(IMAGES, LABELS[:2].astype(np.uint8), verbose=0)

@@ -78,8 +78,8 @@ def test_norms_have_torchs_values_and_gradients(torch, shape):
 @pytest.mark.host
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_batch_norm_trains_and_evaluates_as_torchs(torch, shape):
-    ours = nn.BatchNorm(4, momentum=0.3, eps=1e-3, dtype="float64")
     kind = {2: "BatchNorm1d", 3: "BatchNorm1d", 4: "BatchNorm2d", 5: "BatchNorm3d"}[len(shape)]
+    ours = getattr(nn, kind)(4, momentum=0.3, eps=1e-3, dtype="float64")
     theirs = getattr(torch.nn, kind)(4, momentum=0.3, eps=1e-3, dtype=torch.float64)
     weight, bias = rng.normal(size=(2, 4))
     ours.set_weights([weight, bias, np.zeros(4), np.ones(4)])
@@ -200,7 +200,7 @@ def test_buffers_are_found_in_containers_once():
 
 @pytest.mark.host
 def test_running_statistics_follow_momentum_in_place():
-    layer = nn.BatchNorm(2, momentum=0.25, dtype="float64")
+    layer = nn.BatchNorm1d(2, momentum=0.25, dtype="float64")
     array = layer.running_mean.data
     x = np.array([[0.0, 1.0], [4.0, 1.0]])
     layer(x)
@@ -211,7 +211,7 @@ def test_running_statistics_follow_momentum_in_place():
 
 @pytest.mark.host
 def test_evaluation_may_be_differentiated_after_the_statistics_moved():
-    layer = nn.BatchNorm(3, dtype="float64").eval()
+    layer = nn.BatchNorm1d(3, dtype="float64").eval()
     x = tg.tensor(rng.normal(size=(5, 3)), requires_grad=True)
     y = layer(x)
     layer.train()(x.detach())
@@ -229,7 +229,7 @@ def test_layers_are_built_at_the_first_call_and_in_functional_models():
     words = nn.Model(ids, nn.Dense(2)(nn.Flatten()(nn.Embedding(11, 4)(ids))))
     assert words(np.arange(7)[None]).shape == (1, 2)
     assert nn.BatchNorm()(np.ones((3, 4), np.int64)).dtype == np.float32
-    assert repr(nn.GroupNorm(2, 4)) == "GroupNorm(2, channels=4)"
+    assert repr(nn.GroupNorm(2, 4)) == "GroupNorm(2, 4)"
 
 
 def test_embedding_rows_are_normal_and_learn():
@@ -319,16 +319,21 @@ def test_an_id_outside_is_said_as_by_the_reference(bad):
 
 X = np.ones((4, 6), np.float32)
 MISTAKES = {
-    "one number a feature": (lambda: nn.BatchNorm(6)(X[:1]), tg.ShapeError, "no variance"),
+    "one number a feature": (lambda: nn.BatchNorm1d(6)(X[:1]), tg.ShapeError, "no variance"),
     "no axis of channels": (lambda: nn.BatchNorm()(X[0]), tg.ShapeError, "2 axes or more"),
     "other features": (
-        lambda: nn.BatchNorm(5)(X),
+        lambda: nn.BatchNorm1d(5)(X),
         tg.ShapeError,
-        "features = 5, .* of axis 1;",
+        "num_features = 5, .* of axis 1;",
     ),
-    "other rows": (lambda: nn.RMSNorm(5)(X), tg.ShapeError, "features = 5, .* axis -1"),
-    "momentum": (lambda: nn.BatchNorm(2, momentum=1.5), tg.ArgumentError, "from 0 to 1"),
-    "no momentum": (lambda: nn.BatchNorm(2, momentum=None), tg.ArgumentError, "from 0 to 1"),
+    "other rows": (lambda: nn.RMSNorm(5)(X), tg.ShapeError, r"made for rows of shape \(5,\)"),
+    "momentum": (lambda: nn.BatchNorm1d(2, momentum=1.5), tg.ArgumentError, "from 0 to 1"),
+    "Keras's momentum": (
+        lambda: nn.BatchNorm(momentum=0.99),
+        tg.ArgumentError,
+        "momentum=0.99 is 0.01 here",
+    ),
+    "images of rows": (lambda: nn.BatchNorm2d(6)(X), tg.ShapeError, "BatchNorm2d takes .n, chan"),
     "groups": (lambda: nn.GroupNorm(4, 6), tg.ShapeError, "do not divide into 4 groups"),
     "late groups": (lambda: nn.GroupNorm(4)(X), tg.ShapeError, "do not divide into 4 groups"),
     "no groups": (lambda: tg.group_norm(X, groups=0), tg.ArgumentError, "groups=0"),
@@ -340,7 +345,11 @@ MISTAKES = {
     "an id too high": (lambda: tg.embedding(X, [0, 4]), tg.IndexingError, "from 0 to 4, .*0..3"),
     "an id below 0": (lambda: nn.Embedding(4, 2)([-1]), tg.IndexingError, "from -1 to -1"),
     "fractions": (lambda: nn.Embedding(4, 2)([0.5]), tg.DTypeError, "whole numbers"),
-    "count": (lambda: nn.Embedding(0, 2), tg.ArgumentError, "count=0 must be a whole number"),
+    "count": (
+        lambda: nn.Embedding(0, 2),
+        tg.ArgumentError,
+        "num_embeddings=0 must be a whole number",
+    ),
 }
 
 

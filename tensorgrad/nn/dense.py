@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from functools import partial
+from typing import Any
 
 from ..core import Tensor
 from ..creation import asarray
@@ -11,7 +10,7 @@ from ..errors import ShapeError
 from ..ops import matmul
 from ..typing import ActivationLike, ArrayLike, Count, DType, Initializer
 from . import activation as activations
-from .init import uniform
+from .init import narrow
 from .lazy import LazyLayer
 
 
@@ -28,6 +27,7 @@ class Dense(LazyLayer):
     """
 
     in_features: int | None
+    forms = "Dense(16) is 16 units, its features are the input's; in PyTorch's form Linear(3, 16)"
 
     def __init__(
         self,
@@ -39,15 +39,21 @@ class Dense(LazyLayer):
         bias_init: Initializer = "zeros",
         dtype: DType = "float32",
     ):
+        self._start(units, in_features, activation, bias, (weight_init, bias_init), dtype)
+
+    def _start(
+        self, units: int, length: Any, activation: Any, bias: bool, inits: Any, dtype: DType
+    ) -> None:
         super().__init__()
         self.units, self.activation = units, activations.get(activation)
-        self.use_bias, self.inits = bias, (weight_init, bias_init)
-        self.start(in_features, dtype)
+        self.use_bias, self.inits = bias, inits
+        self.start(length, dtype)
 
     def make(self, length: int) -> None:
-        self.weight = self.drawn(self.inits[0], length, self.units)
+        weight_init, bias_init = [narrow(length) if init is None else init for init in self.inits]
+        self.weight = self.drawn(weight_init, length, self.units)
         if self.use_bias:
-            self.bias = self.drawn(self.inits[1], self.units)
+            self.bias = self.drawn(bias_init, self.units)
 
     def forward(self, x: ArrayLike) -> Tensor:
         x = asarray(x)
@@ -67,22 +73,35 @@ class Dense(LazyLayer):
 
 
 class Linear(Dense):
-    """x @ weight + bias with PyTorch's arguments and initialisation: weight and bias are uniform
-    in +-1 / sqrt(in_features). The weight is (in, out), the transpose of PyTorch's.
+    """activation(x @ weight + bias) with PyTorch's arguments and initialisation: weight and bias
+    are uniform in +-1 / sqrt(in_features). The weight is (in, out), the transpose of PyTorch's.
+    `in_features` may be None, for what the first input has.
 
     >>> Linear(2, 3).weight.shape
     (2, 3)
     """
 
+    forms = "Linear(3, 16) is 3 features in, 16 out; in Keras's form Dense(16)"
+
     def __init__(
         self,
-        in_features: Count,
+        in_features: Count | None,
         out_features: Count,
         bias: bool = True,
         *,
         activation: ActivationLike = None,
+        weight_init: Initializer | None = None,
+        bias_init: Initializer | None = None,
         dtype: DType = "float32",
     ):
-        bound = 1 / math.sqrt(in_features)
-        draw = partial(uniform, bound)
-        super().__init__(out_features, in_features, activation, bias, draw, draw, dtype)
+        self._start(out_features, in_features, activation, bias, (weight_init, bias_init), dtype)
+
+    @property
+    def out_features(self) -> int:
+        """The number of units."""
+        return self.units
+
+    def describe(self) -> str:
+        name = "" if self.activation == "none" else f", activation={self.activation!r}"
+        bias = "" if self.use_bias else ", bias=False"
+        return f"{self.in_features}, {self.units}{bias}{name}"

@@ -14,12 +14,12 @@ from .module import Module, Parameter
 
 
 class Embedding(Module):
-    """weight[ids], a learned vector for each integer id in [0, count): (...) -> (..., features).
-    The weight (count, features) is initialised from the standard normal distribution, as in
-    PyTorch.
+    """weight[ids], a learned vector for each integer id in [0, num_embeddings): (...) -> (...,
+    embedding_dim). The weight (num_embeddings, embedding_dim) is initialised from the standard
+    normal distribution, as in PyTorch.
 
     Floating ids are accepted where all of them are whole numbers.
-    Raises: DTypeError for other ids; IndexingError for ids on the host outside [0, count), which
+    Raises: DTypeError for other ids; IndexingError for ids on the host outside that range, which
         give NaN on a GPU, and the error within `detect_anomaly`.
 
     >>> Embedding(10, 4)([[1, 2, 3]]).shape
@@ -28,16 +28,16 @@ class Embedding(Module):
 
     def __init__(
         self,
-        count: Count,
-        features: Count,
+        num_embeddings: Count,
+        embedding_dim: Count,
+        *,
         weight_init: Initializer | None = None,
         dtype: DType = "float32",
     ):
         super().__init__()
-        self.count = count
-        self.features = features
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         init = host_generator().standard_normal if weight_init is None else weight_init
-        self.weight = Parameter(initial(init, (self.count, self.features), dtype))
+        self.weight = Parameter(initial(init, (num_embeddings, embedding_dim), dtype))
 
     def forward(self, ids: ArrayLike) -> Tensor:
         ids = asarray(ids)
@@ -51,4 +51,4 @@ class Embedding(Module):
         return embedding.embedding(self.weight, ids)
 
     def describe(self) -> str:
-        return f"{self.count}, {self.features}"
+        return f"{self.num_embeddings}, {self.embedding_dim}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ Shape = tuple[int, ...]
 
 def fans(shape: Shape) -> tuple[int, int]:
     """(fan-in, fan-out): the inputs and outputs of a unit, for weights (in, out) or filters
-    (out, in, kh, kw)."""
-    if len(shape) == 4:
+    (out, in, ...)."""
+    if len(shape) > 2:
         return math.prod(shape[1:]), shape[0] * math.prod(shape[2:])
     return (shape[0], shape[-1]) if len(shape) > 1 else (math.prod(shape), math.prod(shape))
 
@@ -29,6 +30,11 @@ def fans(shape: Shape) -> tuple[int, int]:
 def uniform(bound: float, shape: Shape) -> np.ndarray:
     """Uniform in [-bound, bound)."""
     return host_generator().uniform(-bound, bound, shape)
+
+
+def narrow(fan_in: int) -> Callable[[Shape], np.ndarray]:
+    """PyTorch's initialisation of weights and biases: uniform in +-1 / sqrt(fan_in)."""
+    return partial(uniform, 1 / math.sqrt(max(1, fan_in)))
 
 
 def _uniform(bound: Callable[[int, int], float]) -> Callable[[Shape], np.ndarray]:

@@ -8,7 +8,7 @@ from ..backend import is_floating
 from ..core import Tensor
 from ..errors import GraphError, ShapeError
 from ..ops.shape import cast
-from ..settings import Whole, take
+from ..settings import Kind, Whole, take
 from ..switches import switches
 from ..typing import DType
 from .init import initial
@@ -21,7 +21,9 @@ class LazyLayer(Module):
     call."""
 
     sized_by = "in_features"
+    size: Kind = Whole(1)
     axis = -1  # of the input
+    forms = ""  # calls of the layer, and of its like in the other convention, for messages
     weight: Parameter = None  # type: ignore[assignment]  # once the length is known
     bias: Parameter | None = None
 
@@ -35,7 +37,7 @@ class LazyLayer(Module):
 
     def build(self, length: Any) -> None:
         """Initialise the weights for this length; ArgumentError unless it is a whole number > 0."""
-        length = take(type(self).__name__, self.sized_by, Whole(1), length)
+        length = take(type(self).__name__, self.sized_by, self.size, length)
         before = dict(vars(self))
         try:
             self.make(length)
@@ -57,20 +59,23 @@ class LazyLayer(Module):
     @property
     def built(self) -> bool:  # type: ignore[override]
         """Whether the weights are initialised."""
-        return self.weight is not None
+        return self.__dict__.get(self.sized_by) is not None
 
     def checked(self, x: Tensor, name: str = "input") -> Tensor:
         """x cast to the dtype of the weights; ShapeError unless it has the layer's length."""
         length = x.shape[self.axis]
-        if self.weight is None:
-            self.build(length)
         own = getattr(self, self.sized_by)
-        if length != own:
+        if own is None:
+            self.build(length)
+        elif length != own:
             raise ShapeError(
                 f"{type(self).__name__}({self.describe()}) was made for {self.sized_by} = {own}, "
                 f"the length of axis {self.axis}; its {name} has shape {x.shape}"
+                + (f". {self.forms}" if self.forms else "")
             )
         weight = self.weight
+        if weight is None:  # a norm without one
+            return x if is_floating(x.dtype) else cast(x, dtype=self.dtype)
         return x if x._data.dtype == weight._data.dtype else in_dtype_of(weight, x)
 
 

@@ -1,75 +1,134 @@
-"""Normalisation layers: layer, RMS, group and batch normalisation."""
+"""Normalisation of rows, of groups of channels, and over the batch."""
 
 from __future__ import annotations
 
 import math
+from typing import Any, TypeAlias
 
+import numpy as np
+
+from .. import functions
+from ..backend import is_floating
 from ..core import Tensor
 from ..creation import asarray
-from ..errors import ShapeError
+from ..errors import ArgumentError, ShapeError
 from ..ops import norm
+from ..settings import Several, Whole
 from ..switches import recording, switches
-from ..typing import ArrayLike, Count, DType, Fraction, NonNegative
+from ..typing import ArrayLike, Count, DType, Fraction, NonNegative, Sizes
 from .init import initial
-from .lazy import LazyLayer
-from .module import Buffer, Parameter
+from .lazy import LazyLayer, in_dtype_of
+from .module import Buffer, Module, Parameter
+
+Momentum: TypeAlias = Fraction | None
+_AXES = {
+    "1d": ((2, 3), "(n, features) or (n, channels, length)"),
+    "2d": ((4,), "(n, channels, height, width)"),
+    "3d": ((5,), "(n, channels, depth, height, width)"),
+}
 
 
 class Norm(LazyLayer):
     """Base of the norms: a weight, initially 1, and a bias, initially 0, along one axis of the
-    input. `features`, the length of that axis, may be left out: they are then made at the first
-    call."""
+    input, whose length may be None: they are then made at the first call. Neither where not
+    `affine`."""
 
-    sized_by = "features"
-    features: int | None
-    biased = True
-    bias: Parameter = None  # type: ignore[assignment]
+    affine, biased = True, True
+    bias: Parameter | None = None
 
-    def __init__(self, features: Count | None, eps: NonNegative, dtype: DType):
+    def _start(
+        self, length: Any, eps: Any, affine: bool, dtype: DType, biased: bool = True
+    ) -> None:
         super().__init__()
         self.eps = eps
-        self.start(features, dtype)
+        if not affine:
+            self.affine = False
+        if not biased:
+            self.biased = False
+        self.start(length, dtype)
 
-    def make(self, length: int) -> None:
-        self.weight = self.drawn("ones", length)
-        if self.biased:
-            self.bias = self.drawn("zeros", length)
-
-    def checked(self, x: ArrayLike, name: str = "input") -> Tensor:
-        """x as a floating tensor; ShapeError unless it has the layer's features."""
-        x, axes = asarray(x), 1 if self.axis == -1 else self.axis + 1
-        if len(x.shape) < axes:
-            raise ShapeError(
-                f"{type(self).__name__} takes arrays of {axes} axes or more, its features on axis "
-                f"{self.axis}; got shape {x.shape}"
-            )
-        return super().checked(x, name)
+    def make(self, length: Any) -> None:
+        shape = length if isinstance(length, tuple) else (length,)
+        if self.affine:
+            self.weight = self.drawn("ones", *shape)
+            if self.biased:
+                self.bias = self.drawn("zeros", *shape)
 
     def describe(self) -> str:
-        return f"{self.features}"
+        size = getattr(self, self.sized_by)
+        size = size[0] if isinstance(size, tuple) and len(size) == 1 else size
+        text = f"{size}"
+        usual = {"affine": True, "biased": self.affine and type(self).biased}
+        for name, plain in usual.items():
+            if (value := getattr(self, name)) != plain:
+                text += f", {name.replace('biased', 'bias')}={value}"
+        return text
 
 
-class LayerNorm(Norm):
+# --- rows -----------------------------------------------------------------------------------------
+
+
+class _RowNorm(Norm):
+    sized_by, size = "normalized_shape", Several(Whole(1), always=True)
+    normalized_shape: tuple[int, ...] | None
+
+    def _rows(self, x: ArrayLike) -> tuple[Any, ...]:
+        """x with what is normalised as its last axis, weight and bias alike, and x's shape where
+        that differs."""
+        x = asarray(x)
+        if self.normalized_shape is None:
+            if not x.shape:
+                raise ShapeError(f"{type(self).__name__} takes arrays of one axis or more")
+            self.build(x.shape[-1:])
+        own: Any = self.normalized_shape
+        if x.shape[-len(own) :] != own:
+            raise ShapeError(
+                f"{type(self).__name__}({self.describe()}) was made for rows of shape {own}, its "
+                f"input has shape {x.shape}"
+            )
+        weight, bias = self.weight, self.bias
+        if weight is not None:
+            x = in_dtype_of(weight, x)
+        elif not is_floating(x.dtype):
+            x = x.astype(self.dtype)
+        if len(own) == 1:
+            return x, weight, bias, None
+        flat = [None if p is None else functions.reshape(p, -1) for p in (weight, bias)]
+        return functions.reshape(x, (*x.shape[: -len(own)], math.prod(own))), *flat, x.shape
+
+
+class LayerNorm(_RowNorm):
     """Layer normalisation (Ba et al. 2016): (x - mean) / sqrt(var + eps) * weight + bias, with the
-    statistics of each row along the last axis. (..., features) -> (..., features).
+    statistics of the last axes, whose shape is `normalized_shape`: (..., *normalized_shape) ->
+    the same. Where that is left out, the last axis.
+
+    `elementwise_affine=False`: no weight and bias; `bias=False`: no bias.
 
     >>> LayerNorm(2)([[1.0, 3.0]]).numpy().round(3).tolist()
     [[-1.0, 1.0]]
     """
 
     def __init__(
-        self, features: Count | None = None, eps: NonNegative = 1e-5, dtype: DType = "float32"
+        self,
+        normalized_shape: Sizes | None = None,
+        eps: NonNegative = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        *,
+        dtype: DType = "float32",
     ):
-        super().__init__(features, eps, dtype)
+        self._start(normalized_shape, eps, elementwise_affine, dtype, bias)
 
     def forward(self, x: ArrayLike) -> Tensor:
-        x = self.checked(x)
-        return norm.layer_norm(x, self.weight, self.bias, eps=self.eps)[0]
+        rows, weight, bias, shape = self._rows(x)
+        y = norm.layer_norm(rows, weight, bias, eps=self.eps)[0]
+        return y if shape is None else functions.reshape(y, shape)
 
 
-class RMSNorm(Norm):
+class RMSNorm(_RowNorm):
     """RMS normalisation (Zhang & Sennrich 2019): x / sqrt(mean(x^2) + eps) * weight, with the mean
-    over the last axis. (..., features) -> (..., features).
+    over the last axes, as `LayerNorm`. `eps` is by default the distance from 1 to the next number
+    of x's dtype, as in PyTorch.
 
     >>> RMSNorm(2)([[3.0, 3.0]]).numpy().round(3).tolist()
     [[1.0, 1.0]]
@@ -78,20 +137,49 @@ class RMSNorm(Norm):
     biased = False
 
     def __init__(
-        self, features: Count | None = None, eps: NonNegative = 1e-6, dtype: DType = "float32"
+        self,
+        normalized_shape: Sizes | None = None,
+        eps: NonNegative | None = None,
+        elementwise_affine: bool = True,
+        *,
+        dtype: DType = "float32",
     ):
-        super().__init__(features, eps, dtype)
+        self._start(normalized_shape, eps, elementwise_affine, dtype)
 
     def forward(self, x: ArrayLike) -> Tensor:
-        x = self.checked(x)
-        return norm.rms_norm(x, self.weight, eps=self.eps)[0]
+        rows, weight, _, shape = self._rows(x)
+        eps = _EPS.get(rows.dtype.name, _EPS["float32"]) if self.eps is None else self.eps
+        y = norm.rms_norm(rows, weight, eps=eps)[0]
+        return y if shape is None else functions.reshape(y, shape)
 
 
-class GroupNorm(Norm):
+_EPS = {name: float(np.finfo(name).eps) for name in ("float32", "float64")}
+
+
+# --- channels -------------------------------------------------------------------------------------
+
+
+class _ChannelNorm(Norm):
+    axis = 1
+
+    def checked(self, x: ArrayLike, name: str = "input") -> Tensor:
+        """x as a floating tensor; ShapeError unless it has the layer's channels."""
+        x, (axes, wanted) = asarray(x), _AXES.get(type(self).__name__[-2:], ((), ""))
+        if axes and len(x.shape) not in axes:
+            raise ShapeError(f"{type(self).__name__} takes {wanted}; got shape {x.shape}")
+        if len(x.shape) < 2:
+            raise ShapeError(
+                f"{type(self).__name__} takes arrays of 2 axes or more, its channels on axis 1; "
+                f"got shape {x.shape}"
+            )
+        return super().checked(x, name)
+
+
+class GroupNorm(_ChannelNorm):
     """Group normalisation (Wu & He 2018): (x - mean) / sqrt(var + eps) * weight + bias, with the
     statistics of each example over groups of neighbouring channels (axis 1) and all later axes.
-    (n, channels, ...) -> (n, channels, ...). One group is layer normalisation over all channels;
-    as many groups as channels are instance normalisation.
+    (n, num_channels, ...) -> (n, num_channels, ...). One group is layer normalisation over all
+    channels; as many groups as channels are instance normalisation.
 
     Raises: ShapeError where the channels do not divide into the groups.
 
@@ -99,97 +187,257 @@ class GroupNorm(Norm):
     [[-1.0, 1.0, 0.0, 0.0]]
     """
 
-    axis = 1
+    sized_by = "num_channels"
 
     def __init__(
         self,
-        groups: Count,
-        channels: Count | None = None,
+        num_groups: Count,
+        num_channels: Count | None = None,
         eps: NonNegative = 1e-5,
+        affine: bool = True,
+        *,
         dtype: DType = "float32",
     ):
-        self.groups = groups
-        super().__init__(channels, eps, dtype)
+        self.num_groups = num_groups
+        self._start(num_channels, eps, affine, dtype)
 
     def make(self, length: int) -> None:
-        if length % self.groups:
+        if length % self.num_groups:
             raise ShapeError(
-                f"GroupNorm: {length} channels do not divide into {self.groups} groups of one size"
+                f"GroupNorm: {length} channels do not divide into {self.num_groups} groups of one "
+                "size"
             )
         super().make(length)
 
     def forward(self, x: ArrayLike) -> Tensor:
         x = self.checked(x)
-        return norm.group_norm(x, self.weight, self.bias, groups=self.groups, eps=self.eps)[0]
+        return norm.group_norm(x, self.weight, self.bias, groups=self.num_groups, eps=self.eps)[0]
 
     def describe(self) -> str:
-        return f"{self.groups}, channels={self.features}"
+        return f"{self.num_groups}, {super().describe()}"
 
 
-class BatchNorm(Norm):
-    """Batch normalisation (Ioffe & Szegedy 2015): (x - mean) / sqrt(var + eps) * weight + bias,
-    with the statistics of each feature or channel (axis 1) over the batch and all other axes.
-    (n, features, ...) -> (n, features, ...).
+class _Tracking(_ChannelNorm):
+    """A norm that may keep running statistics, to be used in evaluation mode."""
 
-    In training mode the statistics are those of the batch, and update the buffers:
-    running = (1 - momentum) * running + momentum * batch, with the unbiased variance, as in
-    PyTorch. In evaluation mode they are `running_mean` and `running_var`.
-
-    Raises: ShapeError in training for a batch with fewer than two values of each feature.
-
-    >>> BatchNorm(1)([[1.0], [3.0]]).numpy().round(3).tolist()
-    [[-1.0], [1.0]]
-    """
-
-    axis = 1
-    bias: Parameter
+    sized_by = "num_features"
+    num_features: int | None
     # created after weight and bias, and so listed after them
     running_mean: Buffer = None  # type: ignore[assignment]
     running_var: Buffer = None  # type: ignore[assignment]
+    num_batches_tracked: Buffer = None  # type: ignore[assignment]
 
-    def __init__(
-        self,
-        features: Count | None = None,
-        eps: NonNegative = 1e-5,
-        momentum: Fraction = 0.1,
-        dtype: DType = "float32",
-    ):
-        self.momentum = momentum
-        super().__init__(features, eps, dtype)
+    def _keep(self, momentum: float | None, track: bool, *rest: Any) -> None:
+        self.momentum, self.track_running_stats = momentum, track
+        self._start(*rest)
 
     def make(self, length: int) -> None:
         super().make(length)
-        self.running_mean = Buffer(initial("zeros", (length,), self.dtype))
-        self.running_var = Buffer(initial("ones", (length,), self.dtype))
+        if self.track_running_stats:
+            self.running_mean = Buffer(initial("zeros", (length,), self.dtype))
+            self.running_var = Buffer(initial("ones", (length,), self.dtype))
+            if self.momentum is None:
+                self.num_batches_tracked = Buffer(np.zeros(()))
 
     def forward(self, x: ArrayLike) -> Tensor:
         x = self.checked(x)
-        return self._train(x) if self.training else self._evaluate(x)
-
-    def _train(self, x: Tensor) -> Tensor:
-        count = math.prod(x.shape) // x.shape[1]
-        if count < 2:
+        if not self.training and self.track_running_stats:
+            return self._evaluate(x)
+        count = self._count(x)
+        if self.training and count < 2:
             raise ShapeError(
-                f"BatchNorm({self.features}) in training got an input of shape {x.shape}: that is "
-                f"{count} value of each feature, which has no variance. Use larger batches "
-                "(DataLoader's drop_last leaves a small last one out), or .eval()"
+                f"{type(self).__name__}({self.num_features}) in training got an input of shape "
+                f"{x.shape}: that is {count} value of each feature, which has no variance. Use "
+                "larger batches (DataLoader's drop_last leaves a small last one out), or .eval()"
             )
-        y, mean, rstd = norm.batch_norm(x, self.weight, self.bias, eps=self.eps)
-        if not switches.recomputing:
+        y, mean, rstd = self._normalised(x)
+        if self.track_running_stats and not switches.recomputing:
             with recording(False):
-                norm.update_running(
-                    self.running_mean,
-                    self.running_var,
-                    mean,
-                    rstd,
-                    count=count,
-                    momentum=self.momentum,
-                    eps=self.eps,
-                )
+                self._track(mean, rstd, count)
         return y
+
+    def _count(self, x: Tensor) -> int:
+        """How many numbers a statistic is of."""
+        return math.prod(x.shape) // max(x.shape[1], 1)
+
+    def _normalised(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return norm.batch_norm(x, self.weight, self.bias, eps=self.eps)  # type: ignore[no-any-return]
+
+    def _track(self, mean: Tensor, rstd: Tensor, count: int) -> None:
+        if self.momentum is not None:
+            how = {"count": count, "momentum": self.momentum, "eps": self.eps}
+            norm.update_running(self.running_mean, self.running_var, mean, rstd, **how)
+            return
+        var = (rstd**-2 - self.eps) * (count / (count - 1))
+        self.num_batches_tracked += 1
+        for running, batch in ((self.running_mean, mean), (self.running_var, var)):
+            running += (batch - running) / self.num_batches_tracked
 
     def _evaluate(self, x: Tensor) -> Tensor:
         # Computed copies: the graph must not depend on buffers that are updated in place later.
         rstd = (self.running_var + self.eps) ** -0.5
-        shift = self.bias - self.weight * (self.running_mean * rstd)
-        return norm.channel_affine(x, self.weight * rstd, shift)
+        scale = rstd if self.weight is None else self.weight * rstd
+        shift = -self.running_mean * scale
+        return norm.channel_affine(x, scale, shift if self.bias is None else self.bias + shift)  # type: ignore[no-any-return]
+
+
+class BatchNorm(_Tracking):
+    """Batch normalisation (Ioffe & Szegedy 2015): (x - mean) / sqrt(var + eps) * weight + bias,
+    with the statistics of each feature or channel (axis 1) over the batch and all other axes.
+    (n, features, ...) -> (n, features, ...). The first input tells how many features there are;
+    `BatchNorm1d`, `BatchNorm2d` and `BatchNorm3d` are PyTorch's form.
+
+    In training mode the statistics are those of the batch, and update the buffers:
+    running = (1 - momentum) * running + momentum * batch, with the unbiased variance, as in
+    PyTorch (Keras's momentum is 1 - momentum). In evaluation mode they are `running_mean` and
+    `running_var`.
+
+    Args:
+        momentum: the share of the new batch; None for the mean of all batches.
+        affine: whether there are a weight and a bias.
+        track_running_stats: False for no buffers: evaluation, too, takes the batch's statistics.
+    Raises: ShapeError in training for a batch with fewer than two values of each feature;
+    ArgumentError for a momentum above 0.5, which is Keras's.
+
+    >>> BatchNorm()([[1.0], [3.0]]).numpy().round(3).tolist()
+    [[-1.0], [1.0]]
+    """
+
+    forms = "BatchNorm() learns its features from the input; in PyTorch's form BatchNorm2d(16)"
+
+    def __init__(
+        self,
+        *,
+        momentum: Momentum = 0.1,
+        eps: NonNegative = 1e-5,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        dtype: DType = "float32",
+    ):
+        if momentum is not None and momentum > 0.5:
+            raise ArgumentError(
+                f"BatchNorm: momentum={momentum} is the share of the new batch, as in PyTorch: "
+                f"Keras's momentum={momentum} is {round(1 - momentum, 12)} here. If it is meant, "
+                "take BatchNorm1d, 2d or 3d"
+            )
+        self._keep(momentum, track_running_stats, None, eps, affine, dtype)
+
+
+class _BatchNorm(_Tracking):
+    def __init__(
+        self,
+        num_features: Count | None,
+        eps: NonNegative = 1e-5,
+        momentum: Momentum = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        *,
+        dtype: DType = "float32",
+    ):
+        self._keep(momentum, track_running_stats, num_features, eps, affine, dtype)
+
+
+class BatchNorm1d(_BatchNorm):
+    """`BatchNorm` in PyTorch's form, of (n, num_features) or (n, num_features, length).
+
+    >>> BatchNorm1d(1)([[1.0], [3.0]]).numpy().round(3).tolist()
+    [[-1.0], [1.0]]
+    """
+
+    forms = "BatchNorm1d(16) is of 16 features; BatchNorm() learns their number from the input"
+
+
+class BatchNorm2d(_BatchNorm):
+    """`BatchNorm` in PyTorch's form, of images (n, num_features, height, width).
+
+    >>> BatchNorm2d(3)(np.ones((2, 3, 4, 4))).shape
+    (2, 3, 4, 4)
+    """
+
+    forms = "BatchNorm2d(16) is of 16 channels; BatchNorm() learns their number from the input"
+
+
+class BatchNorm3d(_BatchNorm):
+    """`BatchNorm` in PyTorch's form, of volumes (n, num_features, depth, height, width).
+
+    >>> BatchNorm3d(3)(np.ones((2, 3, 2, 4, 4))).shape
+    (2, 3, 2, 4, 4)
+    """
+
+    forms = "BatchNorm3d(16) is of 16 channels; BatchNorm() learns their number from the input"
+
+
+class _InstanceNorm(_Tracking):
+    def __init__(
+        self,
+        num_features: Count | None,
+        eps: NonNegative = 1e-5,
+        momentum: Momentum = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        *,
+        dtype: DType = "float32",
+    ):
+        self._keep(momentum, track_running_stats, num_features, eps, affine, dtype)
+
+    def _count(self, x: Tensor) -> int:
+        if len(x.shape) < 3:
+            raise ShapeError(f"{type(self).__name__} takes (n, channels, length); got {x.shape}")
+        return math.prod(x.shape[2:])
+
+    def _normalised(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        how = {"groups": x.shape[1], "eps": self.eps}
+        return norm.group_norm(x, self.weight, self.bias, **how)  # type: ignore[no-any-return]
+
+    def _track(self, mean: Tensor, rstd: Tensor, count: int) -> None:
+        shape = (-1, len(self.running_mean))
+        var = rstd.reshape(shape) ** -2 - self.eps
+        # the means over the examples, in the form in which batch_norm gives them
+        super()._track(mean.reshape(shape).mean(0), (var.mean(0) + self.eps) ** -0.5, count)
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Instance normalisation of sequences (n, num_features, length), as `InstanceNorm2d`.
+
+    >>> InstanceNorm1d(1)([[[1.0, 3.0]]]).numpy().round(3).tolist()
+    [[[-1.0, 1.0]]]
+    """
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """Instance normalisation (Ulyanov et al. 2016): (x - mean) / sqrt(var + eps), with the
+    statistics of each channel of each example: (n, num_features, h, w) -> the same.
+
+    `affine` adds a weight and a bias, and `track_running_stats` running statistics, the means over
+    the examples of a batch, which evaluation then takes; see `BatchNorm`.
+
+    >>> InstanceNorm2d(1)([[[[1.0, 3.0]]]]).numpy().round(3).tolist()
+    [[[[-1.0, 1.0]]]]
+    """
+
+
+class InstanceNorm3d(_InstanceNorm):
+    """Instance normalisation of volumes (n, num_features, d, h, w), as `InstanceNorm2d`.
+
+    >>> InstanceNorm3d(2)(np.ones((1, 2, 3, 4, 4))).shape
+    (1, 2, 3, 4, 4)
+    """
+
+
+class LocalResponseNorm(Module):
+    """x / (k + alpha * mean of the squares of `size` neighbouring channels)^beta (Krizhevsky et al.
+    2012): (n, c, ...) -> (n, c, ...). See `tg.local_response_norm`.
+
+    >>> LocalResponseNorm(1, alpha=3.0, beta=0.5)([[[1.0], [1.0]]]).tolist()
+    [[[0.5], [0.5]]]
+    """
+
+    def __init__(self, size: Count, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0):
+        super().__init__()
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        return functions.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
+
+    def describe(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

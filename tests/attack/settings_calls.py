@@ -74,6 +74,8 @@ def _symbols():
     return {"inputs": x, "outputs": nn.Dense(1)(x)}
 
 
+POOLS = ("MaxPool", "AvgPool", "MaxUnpool")
+
 # What a call is made of where neither the vocabulary nor the table of ops says it. A function makes
 # them anew for each call.
 CALLS = {
@@ -121,12 +123,29 @@ CALLS = {
     "optim.Optimizer": {},
     "nn.Dense": {"units": 2, "in_features": 3},
     "nn.Linear": {"in_features": 3, "out_features": 2},
-    "nn.Conv2d": {"filters": 2, "kernel_size": 3, "in_channels": 2},
-    "nn.Embedding": {"count": 3, "features": 2},
-    "nn.GroupNorm": {"groups": 1, "channels": 2},
-    "nn.BatchNorm": {"features": 3},
-    "nn.LayerNorm": {"features": 3},
-    "nn.RMSNorm": {"features": 3},
+    "nn.Conv": {"filters": 2, "kernel_size": 3},
+    **{
+        f"nn.Conv{kind}{n}d": {"in_channels": 2, "out_channels": 2, "kernel_size": 3}
+        for kind in ("", "Transpose")
+        for n in (1, 2, 3)
+    },
+    **{f"nn.{kind}{n}d": {"kernel_size": 2} for kind in POOLS for n in (1, 2, 3)},
+    **{f"nn.LPPool{n}d": {"norm_type": 2.0, "kernel_size": 2} for n in (1, 2, 3)},
+    **{
+        f"nn.Adaptive{kind}Pool{n}d": {"output_size": 2}
+        for kind in ("Avg", "Max")
+        for n in (1, 2, 3)
+    },
+    **{
+        f"nn.{kind}Norm{n}d": {"num_features": 3}
+        for kind in ("Batch", "Instance")
+        for n in (1, 2, 3)
+    },
+    "nn.LocalResponseNorm": {"size": 2},
+    "nn.Embedding": {"num_embeddings": 3, "embedding_dim": 2},
+    "nn.GroupNorm": {"num_groups": 1, "num_channels": 2},
+    "nn.LayerNorm": {"normalized_shape": 3},
+    "nn.RMSNorm": {"normalized_shape": 3},
     "nn.MultiHeadAttention": {"heads": 2, "width": 4},
     "nn.TransformerBlock": {"heads": 2, "width": 4},
     "nn.PositionalEmbedding": {"length": 4, "width": 2},

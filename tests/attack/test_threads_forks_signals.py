@@ -28,7 +28,7 @@ def data(seed, n=64):
 
 def model_of(seed):
     tg.seed(seed)
-    layers = [nn.Dense(64, 8, activation="gelu"), nn.LayerNorm(64), nn.BatchNorm(64)]
+    layers = [nn.Dense(64, 8, activation="gelu"), nn.LayerNorm(64), nn.BatchNorm1d(64)]
     model = nn.Sequential([*layers, nn.Dense(3, 64)])
     return model.compile(tg.optim.Adam(lr=0.01), "cross_entropy", ["accuracy"])
 
@@ -239,7 +239,7 @@ x, y = rng.standard_normal((128, 1, 12, 12)).astype("float32"), rng.integers(0, 
 def run():
     from tensorgrad import nn
     tg.seed(0)
-    layers = nn.Conv2d(8, 3), nn.ReLU(), nn.Flatten(), nn.Dropout(0.1), nn.Dense(4)
+    layers = nn.Conv(8, 3), nn.ReLU(), nn.Flatten(), nn.Dropout(0.1), nn.Dense(4)
     model = nn.Sequential(*layers).compile("adam", "cross_entropy", ["accuracy"])
     model.fit(x, y, epochs=2, verbose=0, validation_data=(x, y))
     return b"".join([w.tobytes() for w in model.get_weights()])
@@ -265,7 +265,7 @@ def train():
 lock = threading.Lock()
 def run_quietly():
     from tensorgrad import nn
-    layers = nn.Conv2d(8, 3), nn.Flatten(), nn.Dense(4)
+    layers = nn.Conv(8, 3), nn.Flatten(), nn.Dense(4)
     model = nn.Sequential(*layers).compile("adam", "cross_entropy")
     model.fit(x, y, epochs=1, verbose=0)
 thread = threading.Thread(target=train)

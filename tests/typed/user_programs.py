@@ -428,7 +428,7 @@ def functional_models(x: NDArray[np.float32]) -> None:
 def more_layers(x: Tensor) -> None:
     images = x.reshape(1, 1, 2, 3)
     stack = nn.Sequential(
-        nn.Conv2d(2, 3, padding="same"), nn.ReLU(), nn.GlobalAvgPool2d(), lambda x: x * 2
+        nn.Conv(2, 3, padding="same"), nn.ReLU(), nn.GlobalAvgPool(), lambda x: x * 2
     )
     assert_type(stack(images), Tensor)
     assert_type(nn.MultiHeadAttention(1)(images[0]), Tensor)
@@ -439,9 +439,9 @@ def more_layers(x: Tensor) -> None:
     assert_type(c, Tensor)
     assert y.shape == h.shape == c.shape
     assert_type(nn.SimpleRNN(4, activation="relu")(images[0]), Tensor)
-    norm = nn.BatchNorm(1)
+    norm = nn.BatchNorm2d(1)
     assert_type(norm(images).mean(), Tensor)
-    assert_type(norm.eval(), nn.BatchNorm)
+    assert_type(norm.eval(), nn.BatchNorm2d)
     assert_type(norm.running_mean, nn.Buffer)
     activation: nn.ReLU = nn.ReLU()
     assert_type(activation(x), Tensor)
