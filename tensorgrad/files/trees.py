@@ -76,7 +76,7 @@ def load(path: Path, dtype: DType = None, backend: str | None = None, mapped: bo
         from .arrays import load_npz
 
         arrays = load_npz(path)
-        return {n: _tensor(make(a, None, "numpy"), cast_to, home) for n, a in arrays.items()}
+        return {n: tensor_of(make(a, None, "numpy"), cast_to, home) for n, a in arrays.items()}
     with File(path) as file:
         reader = _Reader(file, cast_to, home, mapped)
         if KEY not in file.text:
@@ -97,7 +97,7 @@ def _floating(who: str, dtype: Any) -> np.dtype:
     return wanted
 
 
-def _tensor(a: np.ndarray, dtype: np.dtype | None, home: Any) -> Tensor:
+def tensor_of(a: np.ndarray, dtype: np.dtype | None, home: Any) -> Tensor:
     a = a if dtype is None or not is_floating(a.dtype) else cast(a, dtype)
     return Tensor(home.from_host(a))
 
@@ -218,7 +218,7 @@ class _Reader:
 
     def tensor(self, name: str) -> Tensor:
         """The tensor of an array in the file."""
-        return _tensor(self.file.read(name, self.mapped), self.dtype, self.home)
+        return tensor_of(self.file.read(name, self.mapped), self.dtype, self.home)
 
     def _leaf(self, kind: str, name: Any, seen_as: Any) -> Any:
         if type(name) is not str or seen_as not in (None, "complex128"):
@@ -228,7 +228,7 @@ class _Reader:
             if seen_as:
                 a = a.view("complex128").reshape(a.shape[:-1])
             if kind == "tensor":
-                self._made[kind, name] = _tensor(a, self.dtype, self.home)
+                self._made[kind, name] = tensor_of(a, self.dtype, self.home)
             else:
                 wanted = self.dtype is not None and is_floating(a.dtype)
                 a = cast(a, self.dtype) if wanted else a

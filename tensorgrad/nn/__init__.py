@@ -18,6 +18,7 @@ from .activation import (
     Tanh,
 )
 from .attention import MultiHeadAttention, PositionalEmbedding, TransformerBlock
+from .config import from_config, load_model, register
 from .container import Input, Model, Sequential, concatenate
 from .conv import (
     Conv,
@@ -140,7 +141,10 @@ __all__ = [
     "Tanh",
     "TransformerBlock",
     "concatenate",
+    "from_config",
     "init",
+    "load_model",
+    "register",
 ]
 
 # Families that are imported when one of their layers is first named: the `__all__` of their files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Annotated, Any, Generic, TypeAlias, overload
 
 from ..core import Tensor
@@ -63,6 +64,9 @@ class Sequential(Module):
         for i, layer in enumerate(self.stack):
             yield from parts_of(layer, f"layers[{i}]")
 
+    def arguments(self) -> dict[str, Any]:
+        return {"layers": tuple(self.stack)}  # as they are now
+
     def __len__(self) -> int:
         return len(self.stack)
 
@@ -115,7 +119,12 @@ def concatenate(symbols: Parts, axis: int = -1) -> Any:
         raise ArgumentError(f"concatenate takes a list, got {shown(symbols)}")
     if not any(isinstance(s, Symbol) for s in symbols):
         return concat(symbols, axis=axis)
-    return symbolic(lambda *xs: concat(xs, axis=axis), symbols)
+    return symbolic(partial(joined, axis), symbols)
+
+
+def joined(axis: int, *xs: Any) -> Tensor:
+    """`concat` of symbols' values."""
+    return concat(xs, axis=axis)
 
 
 def _symbols(name: str, given: Any) -> list[Symbol]:

@@ -4,6 +4,7 @@ device, so that they are the same on every backend."""
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,11 +13,21 @@ import numpy as np
 
 from .. import backend as backends
 from ..creation import called
-from ..errors import ArgumentError, ShapeError, suggest
+from ..errors import ArgumentError, FileError, ShapeError, suggest
 from ..randomness import host_generator
 from ..typing import DType, Initializer
 
 Shape = tuple[int, ...]
+
+
+class _Allowed(threading.local):
+    """How many numbers may still be drawn in this thread: a model from a file has no more weights
+    than the file; None for no limit."""
+
+    numbers: int | None = None
+
+
+allowed = _Allowed()
 
 
 def fans(shape: Shape) -> tuple[int, int]:
@@ -83,6 +94,10 @@ def initial(init: Initializer, shape: Shape, dtype: DType = "float32") -> Any:
     >>> initial("zeros", (2, 3)).shape
     (2, 3)
     """
+    if allowed.numbers is not None:
+        allowed.numbers -= math.prod(shape)
+        if allowed.numbers < 0:
+            raise FileError(f"the file has fewer weights than its layers: one more of {shape}")
     if isinstance(init, str):
         first, _, rest = init.partition("_")
         name = "_".join([ALIASES.get(first, first), rest]) if rest else init

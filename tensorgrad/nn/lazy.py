@@ -48,6 +48,14 @@ class LazyLayer(Module):
         if self._frozen:
             self.trainable = False
 
+    def sizes(self) -> tuple[int, ...]:
+        """What the first input told of the weights' shapes: what `build_for` takes."""
+        return (getattr(self, self.sized_by),)
+
+    def build_for(self, length: Any) -> None:
+        """Initialise the weights without an input, as for the `sizes` of another such layer."""
+        self.build(length)
+
     def make(self, length: int) -> None:
         """Create the parameters for this length; what subclasses define."""
         raise GraphError(f"{type(self).__name__} has no make")

@@ -15,6 +15,7 @@ from ..settings import gate
 from ..switches import mode_of, switches
 from ..typing import ArrayLike, Computes, DType, Result
 from ..words import NAMES, missing
+from .given import Given
 from .hooks import Hookable
 from .symbol import Symbol, symbolic_call
 from .weights import Weights, replace_data
@@ -109,6 +110,11 @@ class Module(Hookable, Weights):
     _training = True  # the mode of a module that was set to none
     built = True  # False for a lazy layer before its first input
     _frozen = False  # `trainable = False` on a lazy layer, for the weights it will have
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        made = object.__new__(cls)
+        made.__dict__["_made_with"] = Given(args, options)
+        return made
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

@@ -31,10 +31,10 @@ class Symbol:
         return f"Symbol(shape={self.shape})"
 
     def __neg__(self) -> Symbol:
-        return symbolic(partial(_method, "__neg__"), [self])
+        return symbolic(partial(method, "__neg__"), [self])
 
     def __getitem__(self, key: Any) -> Symbol:
-        return symbolic(partial(_item, key), [self])
+        return symbolic(partial(item, key), [self])
 
     if TYPE_CHECKING:  # set below
 
@@ -65,46 +65,40 @@ class Symbol:
 # Functions and partials rather than closures, which cannot be pickled
 
 
-def _method(name: str, a: Any, *others: Any) -> Any:
+def method(name: str, a: Any, *others: Any) -> Any:
+    """An operator's value."""
     return getattr(a, name)(*others)
 
 
-def _item(key: Any, a: Any) -> Any:
+def item(key: Any, a: Any) -> Any:
+    """A value's part at a key."""
     return a[key]
 
 
-def _constant(name: str, other: Any, a: Any) -> Any:
+def constant(name: str, other: Any, a: Any) -> Any:
+    """An operator's value beside a number or an array."""
     return getattr(a, name)(beside(other, a) if isinstance(other, np.ndarray) else other)
 
 
-def _filled(module: Callable, inputs: Sequence, options: dict[str, Any], *values: Any) -> Any:
+def filled(module: Callable, inputs: Sequence, options: dict[str, Any], *values: Any) -> Any:
+    """A layer's value, some of whose inputs are no symbols."""
     given = iter(values)
     return module(*[next(given) if isinstance(a, Symbol) else a for a in inputs], **options)
 
 
 def _operator(name: str) -> Callable:
-    def method(self: Symbol, other: Any) -> Symbol:
+    def operate(self: Symbol, other: Any) -> Symbol:
         symbols = [s for s in (self, other) if isinstance(s, Symbol)]
         if len(symbols) == 2:
-            return symbolic(partial(_method, name), symbols)
-        return symbolic(partial(_constant, name, other), symbols)
+            return symbolic(partial(method, name), symbols)
+        return symbolic(partial(constant, name, other), symbols)
 
-    return method
+    return operate
 
 
-for _name in (
-    "add",
-    "sub",
-    "mul",
-    "truediv",
-    "pow",
-    "matmul",
-    "radd",
-    "rsub",
-    "rmul",
-    "rtruediv",
-    "rpow",
-):
+OPERATORS = ["__neg__"]
+for _name in "add sub mul truediv pow matmul radd rsub rmul rtruediv rpow".split():
+    OPERATORS.append(f"__{_name}__")
     setattr(Symbol, f"__{_name}__", _operator(f"__{_name}__"))
 
 
@@ -121,4 +115,4 @@ def symbolic(maker: Callable, inputs: Sequence[Symbol], run: Callable | None = N
 def symbolic_call(module: Callable, inputs: Sequence, options: dict[str, Any]) -> Symbol:
     """The symbol of module(*inputs, **options), some of whose inputs may be tensors."""
     symbols = [a for a in inputs if isinstance(a, Symbol)]
-    return symbolic(module, symbols, partial(_filled, module, tuple(inputs), options))
+    return symbolic(module, symbols, partial(filled, module, tuple(inputs), options))

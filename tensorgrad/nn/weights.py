@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -78,17 +78,47 @@ class Weights:
         return left
 
     @gate
-    def save(self, path: Path, dtype: DType = None) -> None:
-        """Write all parameters and buffers by path to a safetensors file, whole or not at all, the
-        floating ones cast to `dtype` if that is given. Raises: FileError.
+    def save(
+        self, path: Path, dtype: DType = None, architecture: bool | Literal["auto"] = "auto"
+    ) -> None:
+        """Write all parameters and buffers by path to a safetensors file, whole or not at all.
+
+        Args:
+            path: of the file.
+            dtype: to which floating ones are cast in the file.
+            architecture: whether the layers themselves are described in it, for `nn.load_model`:
+                "auto" where they can be, True for an error where they cannot.
+        Raises: FileError where it cannot be written; ArgumentError for layers without a registered
+            name.
 
         >>> from .dense import Dense
         >>> Dense(1, 2).save("m.safetensors"); sorted(tg.load("m.safetensors"))
         ['bias', 'weight']
         """
+        from . import config
+
         self.parameters()  # type: ignore[attr-defined]  # says which layers have none yet
         tree = {name: p.detach() for name, p in self.named_state()}
-        save_arrays(path, tree, {}, dtype)
+        save_arrays(path, tree, config.described(self, architecture), dtype)
+
+    def to_config(self) -> dict[str, Any]:
+        """The layers as JSON: their registered names and what they were made with, without weights,
+        for `nn.from_config`. Attributes that were assigned later are not part of it.
+
+        Raises: ArgumentError for a layer of yours without `@tg.nn.register`, and for arguments that
+            JSON cannot hold.
+
+        >>> from .dense import Dense
+        >>> Dense(1).to_config()["layers"]
+        [{'class': 'Dense', 'arguments': {'units': 1}}]
+        """
+        from . import config
+
+        return config.to_config(self)  # type: ignore[arg-type]
+
+    def arguments(self) -> dict[str, Any]:
+        """What the module was made with, by the names of its constructor's parameters."""
+        return vars(self)["_made_with"].named(self)  # type: ignore[no-any-return]
 
     @gate
     def load_weights(self, path: Path, strict: bool = True) -> Loaded:

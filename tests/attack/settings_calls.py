@@ -250,6 +250,8 @@ FORMS = {  # whose arguments are not replaced one by one
     "set_backend": "a mode of the process",
     "concat": "concatenate",
     **dict.fromkeys(("save", "load", "save_npz", "load_npz"), "of files: tests/test_files.py"),
+    **dict.fromkeys(("from_config", "load_model"), "of descriptions: tests/test_config.py"),
+    "register": "of layers: tests/test_config.py",
     "Parameter": "nn.Parameter",
 }
 
