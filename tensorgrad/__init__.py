@@ -59,6 +59,7 @@ from .errors import (
     OutOfMemoryError,
     ShapeError,
     TensorgradError,
+    WorkerError,
 )
 from .functions import *  # noqa: F403
 from .jacobians import (
@@ -166,6 +167,7 @@ __all__ = [
     "ShapeError",
     "Tensor",
     "TensorgradError",
+    "WorkerError",
     "arange",
     "asarray",
     "autocast",

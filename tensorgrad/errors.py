@@ -67,6 +67,10 @@ class LinAlgError(TensorgradError, np.linalg.LinAlgError):
     """A matrix that cannot be factorised, or inverted, as asked."""
 
 
+class WorkerError(TensorgradError, RuntimeError):
+    """A process that computes a loader's batches has died, or could not be started."""
+
+
 class OutOfMemoryError(TensorgradError, MemoryError):
     """Out of memory for a result. Earlier results are intact."""
 

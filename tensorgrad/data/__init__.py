@@ -1,6 +1,19 @@
-"""Data sets, and the loader that makes mini-batches of them."""
+"""Data sets, samplers, transforms, and the loader that makes mini-batches of them."""
 
+from .collate import Pad, collate
 from .datasets import load_digits
 from .loader import DataLoader
+from .randomness import rng
+from .sampling import ByLength, Shard, Stratified, Weighted
 
-__all__ = ["DataLoader", "load_digits"]
+__all__ = [
+    "ByLength",
+    "DataLoader",
+    "Pad",
+    "Shard",
+    "Stratified",
+    "Weighted",
+    "collate",
+    "load_digits",
+    "rng",
+]

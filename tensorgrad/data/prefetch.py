@@ -17,6 +17,7 @@ import numpy as np
 from ..backend import BY_TYPE, Array, Backend, make
 
 Orders = dict[type, Array]  # a shuffled order where the arrays are, by their type; empty: as stored
+Part = tuple[Array, Any]  # an array, and which of it: a slice, ..., or indices where the array is
 
 
 def ordered(arrays: tuple, order: np.ndarray | None) -> Orders:
@@ -26,23 +27,23 @@ def ordered(arrays: tuple, order: np.ndarray | None) -> Orders:
     return {np.ndarray: order, **{type(a): BY_TYPE[type(a)].from_host(order) for a in arrays}}
 
 
-def part(a: Array, span: slice, orders: Orders) -> Array:
+def part(a: Array, span: slice, orders: Orders) -> Part:
     """The examples of an array at a span of the order."""
-    return a[orders[type(a)][span] if orders else span]
+    return a, orders[type(a)][span] if orders else span
 
 
 def prefetched(
-    arrays: tuple, spans: Iterator[slice], orders: Orders, home: Backend
-) -> Iterator[list[Array]]:
-    """The batches of the arrays, on a CUDA-like backend. Host arrays are copied asynchronously,
-    from pinned memory on a separate stream, one batch ahead of the one that is yielded: the copy
-    overlaps with the computation on that one."""
+    batches: Iterator[tuple[Any, list[Part]]], home: Backend
+) -> Iterator[tuple[Any, list[Array]]]:
+    """Batches, each with something that goes with it, on a CUDA-like backend. Host arrays are
+    copied asynchronously, from pinned memory on a separate stream, one batch ahead of the one that
+    is yielded: the copy overlaps with the computation on that one."""
     slots = [_Slot(home), _Slot(home)]
     stream = home.xp.cuda.Stream(non_blocking=True)
-    before: tuple[_Slot, list[Array]] | None = None
+    before: tuple[Any, _Slot, list[Array]] | None = None
     try:
-        for slot, span in zip(cycle(slots), spans, strict=False):
-            sent = slot, slot.send(arrays, span, orders, stream)
+        for slot, (beside, parts) in zip(cycle(slots), batches, strict=False):
+            sent = beside, slot, slot.send(parts, stream)
             if before is not None:
                 yield _received(*before, home)
             before = sent
@@ -53,10 +54,12 @@ def prefetched(
             slot.wait()
 
 
-def _received(slot: _Slot, batch: list[Array], home: Backend) -> list[Array]:
+def _received(
+    beside: Any, slot: _Slot, batch: list[Array], home: Backend
+) -> tuple[Any, list[Array]]:
     """The batch, once the current stream is ordered after its copy."""
     home.xp.cuda.get_current_stream().wait_event(slot.done)
-    return batch
+    return beside, batch
 
 
 class _Slot:
@@ -64,7 +67,7 @@ class _Slot:
 
     def __init__(self, home: Backend):
         self.home = home
-        self.pinned: dict[int, np.ndarray] = {}
+        self.pinned: dict[int, tuple[Any, int]] = {}  # memory and its bytes, for each array
         self.done: Any = None
 
     def wait(self) -> None:
@@ -72,15 +75,15 @@ class _Slot:
         if self.done is not None:
             self.done.synchronize()
 
-    def send(self, arrays: tuple, span: slice, orders: Orders, stream: Any) -> list[Array]:
+    def send(self, parts: list[Part], stream: Any) -> list[Array]:
         """Start copying a batch; returns its device arrays, to be read after `done` only."""
         self.wait()
         batch, copies = [], []
-        for i, a in enumerate(arrays):
+        for i, (a, where) in enumerate(parts):
             if type(a) is not np.ndarray:
-                batch.append(make(part(a, span, orders), None, self.home.name))
+                batch.append(make(a[where], None, self.home.name))
                 continue
-            host = self._filled(i, a, orders[np.ndarray][span] if orders else span)
+            host = self._filled(i, a, where)
             batch.append(self.home.xp.empty(host.shape, host.dtype))
             copies.append((host, batch[-1]))
         # the new arrays may reuse memory that the current stream is still working on
@@ -92,13 +95,15 @@ class _Slot:
 
     def _filled(self, i: int, a: np.ndarray, where: Any) -> np.ndarray:
         """The examples of array i, gathered in pinned memory."""
-        count = where.stop - where.start if type(where) is slice else len(where)
-        if i not in self.pinned:  # the first batch is the largest
-            shape = (count, *a.shape[1:])
-            size = max(1, a.dtype.itemsize * int(np.prod(shape)))
-            self.pinned[i] = np.ndarray(shape, a.dtype, self._pinned(size))
-        host = self.pinned[i][:count]
-        if type(where) is slice:
+        if type(where) is np.ndarray:
+            shape: tuple[int, ...] = (len(where), *a.shape[1:])
+        else:
+            shape = a[where].shape
+        size = max(1, a.dtype.itemsize * int(np.prod(shape)))
+        if i not in self.pinned or self.pinned[i][1] < size:
+            self.pinned[i] = self._pinned(size), size
+        host = np.ndarray(shape, a.dtype, self.pinned[i][0])
+        if type(where) is not np.ndarray:
             host[...] = a[where]
         else:
             np.take(a, where, axis=0, out=host, mode="clip")  # "raise" would copy twice

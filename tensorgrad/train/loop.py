@@ -344,7 +344,7 @@ def _step(
         _add(running, plan, loss, output, yb)
 
     home, size = default(), loader.batch_size
-    alike = epochs * max(1, loader.examples // size)  # steps of the first batch's shape
+    alike = epochs * max(1, len(loader.arrays[0]) // size)  # steps of the first batch's shape
     if not plan.graphed or home.kernels != "cuda" or (plan.graphed == "auto" and alike < WORTH):
         return step
     sample = next(iter(DataLoader(tuple([a[:size] for a in loader.arrays]), size)))
@@ -370,7 +370,7 @@ def _epoch(
             step(xb, yb)
             running.count += len(xb)
             if bar is not None:
-                if not bar.n and len(xb) < loader.examples:
+                if not bar.n and len(xb) < len(loader.arrays[0]):
                     bar.unpause()  # the first step may have compiled: the rate leaves it out
                     bar.initial = len(xb)
                 bar.update(len(xb))
