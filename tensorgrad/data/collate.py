@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
 from ..backend import make
 from ..core import Tensor
-from ..errors import DTypeError, ShapeError
-from ..settings import gate
+from ..errors import ArgumentError, DTypeError, ShapeError
+from ..settings import Own, gate, listed, shown
 from ..trees import Build, opened
 from ..typing import Count, Number
 
+Listed: TypeAlias = Annotated["Sequence[Any]", Own("a list of samples")]
 TEXT = (str, bytes, type(None))  # what a batch holds as a list
 
 
-def collate(samples: Sequence[Any], names: Sequence[Any] | None = None) -> Any:
-    """A batch of samples: numbers and arrays become arrays with a new first axis; tuples, lists,
-    dicts and dataclasses hold the batches of their parts; text, bytes and None become lists.
+@gate
+def collate(samples: Listed) -> Any:
+    """A batch of a list of samples of one structure: numbers and arrays become arrays with a new
+    first axis; tuples, lists, dicts and dataclasses hold the batches of their parts; text, bytes
+    and None become lists.
 
-    Args:
-        samples: of one structure.
-        names: what messages call them, their indices in the data set; else their places here.
     Raises: ShapeError for samples of different shapes or structures, DTypeError for what is no
         number; both name the sample.
 
     >>> collate([{"x": [0.0, 1.0], "name": "a"}, {"x": [2.0, 3.0], "name": "b"}])["name"]
     ['a', 'b']
     """
-    return _collated(list(samples), "", range(len(samples)) if names is None else names)
+    if not listed(samples) or not len(samples):
+        raise ArgumentError(f"collate: samples is a list of one or more, got {shown(samples)}")
+    return stacked(list(samples), range(len(samples)))
+
+
+def stacked(samples: list[Any], names: Sequence[Any]) -> Any:
+    """`collate`; `names` are what messages call the samples, their indices in the data set."""
+    return _collated(samples, "", names)
 
 
 def _collated(samples: list[Any], path: str, names: Sequence[Any]) -> Any:
@@ -138,7 +145,7 @@ class Pad:
             refilled(s, iter([self._padded(a, n) for a, n in zip(parts, widest, strict=True)]))
             for s, parts in zip(samples, flat, strict=True)
         ]
-        batch = collate(padded)
+        batch = stacked(padded, range(len(padded)))
         return (batch, np.array(found, np.int64)) if self.lengths else batch
 
     def _width(self, sizes: list[int]) -> int:

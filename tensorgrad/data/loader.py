@@ -13,11 +13,11 @@ from ..backend import default, dtype_of, is_floating, make
 from ..core import Tensor
 from ..errors import ArgumentError, ShapeError
 from ..randomness import host_generator
-from ..settings import Own, Whole, gate
+from ..settings import Own, Whole, gate, shown
 from ..trees import leaves, refill
 from ..typing import ArrayLike, Batch, Count, DType, Natural, Number, SupportsArray
 from .prefetch import Part, ordered, part, prefetched
-from .sampling import Sampler
+from .sampling import Sampler, host
 from .sources import Arrays, Reader, Stream, arrays_of, positions, several, source_of
 from .workers import END, computed
 
@@ -144,6 +144,13 @@ class DataLoader(Generic[Batch]):
             raise ArgumentError(
                 "DataLoader: a stream comes in its own order, so it takes no shuffle and no "
                 "sampler: shuffle what it reads, or give a data set with __len__ and __getitem__"
+            )
+        if hasattr(sampler, "__array__"):
+            sampler = self.sampler = host(sampler)
+        if sampler is not None and not callable(sampler) and not _indices(sampler):
+            raise ArgumentError(
+                "DataLoader: the sampler is a function of a generator, such as data.Weighted(...), "
+                f"or an iterable of indices, got {shown(sampler)}"
             )
         if shuffle and sampler is not None:
             raise ArgumentError("DataLoader: the sampler chooses the order: leave out shuffle")
@@ -273,6 +280,10 @@ class DataLoader(Generic[Batch]):
         if not self.workers:
             return begin()
         return computed(partial(_reading, begin), repeat(None), 1, self.prefetch * self.workers)
+
+
+def _indices(sampler: Any) -> bool:
+    return hasattr(sampler, "__iter__") and not isinstance(sampler, (str, bytes, dict))
 
 
 def _reading(begin: Callable[[], Iterator[Any]]) -> Callable[[Any], Any]:

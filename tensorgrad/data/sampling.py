@@ -11,11 +11,18 @@ from typing import Annotated, Any, Protocol, TypeAlias
 
 import numpy as np
 
+from ..backend import make
+from ..core import Tensor
 from ..errors import ArgumentError
-from ..settings import Own, gate
+from ..settings import Own, Whole, gate, take
 from ..typing import ArrayLike, Count, Natural
 
 Indices: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
+
+
+def host(values: Any) -> np.ndarray:
+    """Numbers, one an example, as a NumPy array."""
+    return values.numpy() if isinstance(values, Tensor) else make(values, None, "numpy")
 
 
 class Sampler(Protocol):
@@ -38,7 +45,7 @@ class Weighted:
 
     @gate
     def __init__(self, weights: ArrayLike, count: Count | None = None, replacement: bool = True):
-        w = np.asarray(weights, np.float64)
+        w = host(weights).astype(np.float64)
         if w.ndim != 1 or not w.size or not np.isfinite(w).all() or (w < 0).any() or not w.any():
             raise ArgumentError(
                 f"Weighted: weights are numbers >= 0, not all 0, one an example; got {w!r}"
@@ -70,7 +77,7 @@ class Stratified:
 
     @gate
     def __init__(self, labels: ArrayLike):
-        _, self.classes = np.unique(np.asarray(labels), return_inverse=True)
+        _, self.classes = np.unique(host(labels), return_inverse=True)
         if self.classes.ndim != 1 or not self.classes.size:
             raise ArgumentError("Stratified: labels are one an example, (n,)")
 
@@ -97,7 +104,7 @@ class ByLength:
 
     @gate
     def __init__(self, lengths: ArrayLike, batch_size: Count, window: Count = 64):
-        self.lengths = np.asarray(lengths)
+        self.lengths = host(lengths)
         if self.lengths.ndim != 1 or not self.lengths.size:
             raise ArgumentError("ByLength: lengths are one number an example, (n,)")
         self.batch_size, self.window = batch_size, window
@@ -131,7 +138,9 @@ class Shard:
     def __init__(self, of: Annotated[Sampler | int, Own("a sampler")], rank: Natural, world: Count):
         if rank >= world:
             raise ArgumentError(f"Shard: rank {rank} of {world}: ranks are numbered from 0")
-        self.of, self.rank, self.world = of, rank, world
+        sized = hasattr(of, "__len__") and callable(of)
+        self.of = of if sized else take("Shard", "of", Whole(1, hint="or a sampler"), of)
+        self.rank, self.world = rank, world
 
     def __call__(self, generator: np.random.Generator) -> Indices:
         of = self.of

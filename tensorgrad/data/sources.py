@@ -13,7 +13,7 @@ from ..backend import BY_TYPE, Array, cast, fitting, is_floating, make
 from ..core import Tensor
 from ..errors import ArgumentError, ShapeError
 from ..trees import leaves, opened, refill
-from .collate import collate as stack
+from .collate import stacked
 from .randomness import enter, seeded
 
 
@@ -35,6 +35,8 @@ def source_of(data: Any) -> Arrays | Samples | Stream:
         return Arrays(data)
     if isinstance(data, list):
         return Samples(data) if data and _is_sample(data[0]) else Arrays(data)
+    if isinstance(data, (str, bytes)):
+        return Arrays(data)  # raises: no array
     if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
         return Samples(data)
     if hasattr(data, "__iter__") or callable(data):
@@ -167,7 +169,7 @@ class Reader:
     def _collated(self, samples: list[Any], names: Any, epoch: int) -> Any:
         enter((self.seed, epoch, int(names[0]), 2))
         with _noting(f"the batch that starts with sample {names[0]}"):
-            batch = stack(samples, names) if self.collate is None else self.collate(samples)
+            batch = stacked(samples, names) if self.collate is None else self.collate(samples)
         return refill(batch, iter([self._host(leaf) for leaf in leaves(batch)]))
 
     def _host(self, leaf: Any) -> Any:
@@ -225,8 +227,7 @@ class _noting:
 def positions(sampler: Any, n: int, seed: int, epoch: int) -> np.ndarray:
     """An epoch's order by a sampler: a function of a generator, or an iterable of indices."""
     generator = np.random.default_rng((seed, epoch))
-    order = sampler(generator) if callable(sampler) else list(sampler)
-    order = np.asarray(order)
+    order = np.asarray(sampler(generator) if callable(sampler) else list(sampler))
     if order.ndim != 1 or (order.size and order.dtype.kind not in "iu"):
         raise ArgumentError(
             f"DataLoader: the sampler gives indices, one an example, got {order.dtype} of shape "
