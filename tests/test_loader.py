@@ -13,7 +13,6 @@ import tensorgrad as tg
 from tensorgrad import data
 from tensorgrad.data import DataLoader
 
-
 legacy = np.random  # the global generator, which users draw from
 
 
