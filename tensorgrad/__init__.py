@@ -110,6 +110,7 @@ if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     from .functions.special import *  # noqa: F403
     from .functions.statistics import *  # noqa: F403
     from .functions.windows import *  # noqa: F403
+    from .batching.transform import vmap
     from .losses import (
         binary_cross_entropy,
         binary_cross_entropy_with_logits,
@@ -149,6 +150,7 @@ _FROM = {
     "mean_squared_error": "losses",
     "profile": "profiling",
     "set_tf32": "precision",
+    "vmap": "batching.transform",
 }
 
 __all__ = [
@@ -224,6 +226,7 @@ __all__ = [
     "use_kernels",
     "value_and_grad",
     "vjp",
+    "vmap",
     "zeros",
     "zeros_like",
 ]

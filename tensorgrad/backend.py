@@ -38,7 +38,7 @@ class Backend(NamedTuple):
     name: str
     array_type: type
     xp: Any  # the array namespace: numpy, cupy, ...
-    kernels: str  # the folder of kernels/ that serves its arrays: "cpu" or "cuda"
+    kernels: Any  # the folder of kernels/ for its arrays, "cpu" or "cuda"; or what computes an op
     from_host: Callable[[np.ndarray], Array]
     to_host: Callable[[Array], np.ndarray]
 
@@ -113,6 +113,11 @@ def check_gpu(what: str, names: Sequence[str], arrays: Sequence[Any]) -> None:
                     f"{here}; compute within `with cupy.cuda.Device({a.device.id}):`, or move it: "
                     "tg.asarray(x.numpy())"
                 )
+
+
+def everything(a: Array) -> Array:
+    """The numbers of an array: within vmap those of all examples."""
+    return a if type(a) is np.ndarray else getattr(a, "everything", a)
 
 
 # --- selection ----------------------------------------------------------------------------------

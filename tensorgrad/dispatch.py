@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 MODES = ("auto", "always", "reference")
 _tables: list[Kernels] = []
 _watchers: list[Callable[[Op, Callable], Callable]] = []
+beside: list[Callable[[Op, Callable], Callable]] = []  # once there was a vmap (batching/rules.py)
 _unusable: set[str] = set()  # folders of kernels that cannot be compiled here
 _mode = os.environ.get("TENSORGRAD_KERNELS", "auto")
 
@@ -56,6 +57,8 @@ class Kernels(dict):
     def __missing__(self, kind: type) -> Callable:
         if kind in BY_TYPE:
             run, small, least = resolve(self.op, kind)
+            if beside and not callable(BY_TYPE[kind].kernels):
+                run, small = beside[0](self.op, run), beside[0](self.op, small)
             for watcher in _watchers:
                 run = watcher(self.op, run)
             if kind is ndarray:
@@ -83,6 +86,9 @@ def resolve(op: Op, kind: type) -> tuple[Callable, Callable, int]:
     if _mode not in MODES:
         raise BackendError(f"TENSORGRAD_KERNELS={_mode!r}: {suggest(_mode, MODES)}")
     folder = BY_TYPE[kind].kernels
+    if callable(folder):  # of examples within vmap
+        run = folder(op)
+        return run, run, sys.maxsize
     off = _mode == "reference" or folder in _unusable
     module = None if off else kernel_module(folder, op.family)
     kernel = getattr(module, op.name, None)
@@ -113,7 +119,7 @@ def _without(folder: str, error: ImportError) -> None:
         raise error
     if folder not in _unusable:
         _unusable.add(folder)
-        _clear()
+        clear()
         warnings.warn(
             f"tensorgrad: {error}. All ops run on NumPy alone, large ones more slowly: "
             "pip install numba, and see python -m tensorgrad doctor",
@@ -226,11 +232,11 @@ def use_kernels(mode: str) -> Iterator[None]:
         raise BackendError(f"use_kernels({mode!r}): {suggest(mode, MODES)}")
     before, _mode = _mode, mode
     try:
-        _clear()
+        clear()
         yield
     finally:
         _mode = before
-        _clear()
+        clear()
 
 
 @contextmanager
@@ -239,19 +245,20 @@ def watched(watcher: Callable[[Op, Callable], Callable]) -> Iterator[None]:
     `watcher(op, function)`. It affects the whole process; watchers of several threads nest."""
     _watchers.append(watcher)
     try:
-        _clear()
+        clear()
         yield
     finally:
         _watchers.remove(watcher)
-        _clear()
+        clear()
 
 
-def _clear() -> None:
+def clear() -> None:
+    """Have all ops look for their functions again."""
     for table in _tables:
         table.clear()
 
 
-on_meeting.append(_clear)
+on_meeting.append(clear)
 
 
 COMPLAINTS = (  # errors of array libraries and kernels that `explain` translates

@@ -179,6 +179,7 @@ def failed(what: str, error: MemoryError | RuntimeError) -> Exception:
 
 STALE = """{!r} was updated after {} had recorded it, so its gradient would be wrong: call
 backward() before the optimizer's step, or compute the loss again"""
+BACKWARD_WITHIN = "backward() within vmap: tg.vmap(tg.grad(f), ...) gives gradients of each example"
 FREED = "a backward() has already used and freed the graph of {}; give that one retain_graph=True"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from .backend import BY_TYPE, Array, make, met
 from .core import OPS, Leaf, Node, Tensor
+from .errors import BACKWARD_WITHIN, GraphError
 
 
 def _sole(a: Array) -> bool:
@@ -26,7 +27,7 @@ def unshared(t: Tensor) -> bool:
 
 def add_up(total: Array, g: Array) -> Array:
     """total + g, accumulated in place where nobody else refers to the total."""
-    if total.dtype == g.dtype and _sole(total) and getrefcount(total) == _ALONE:
+    if type(total) is type(g) and total.dtype == g.dtype and _sole(total) and getrefcount(total) == _ALONE:
         OPS["accumulate"](total, g)
         return total
     return OPS["add"](total, g)
@@ -76,6 +77,8 @@ def _own(found: dict[Node, Array], seeds: list[Array]) -> dict[Node, Array]:
             narrow.setdefault((type(g), g.dtype, node.dtype), []).append(node)
             continue
         if not _sole(g) or id(g) in given or not g.flags.c_contiguous:
+            if type(node) is Leaf and callable(BY_TYPE[type(g)].kernels):
+                raise GraphError(BACKWARD_WITHIN)
             g = g.copy()
         given.add(id(g))
         found[node] = g

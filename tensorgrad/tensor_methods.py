@@ -391,6 +391,8 @@ class TensorMethods(Operators, Methods):
         return format(self.numpy().item() if spec else str(self), spec)
 
     def __repr__(self) -> str:
+        if callable(BY_TYPE[type(self._data)].kernels):
+            return f"tensor({self._data!r}, dtype={self._data.dtype})"
         body = np.array2string(self.numpy(), separator=", ", prefix="tensor(", threshold=100)
         place = "" if self.backend == "numpy" else f", backend={self.backend!r}"
         grad = ", requires_grad=True" if self.node is not None else ""

@@ -29,7 +29,7 @@ LAYERS = [
     {"methods", "operators", "numpy_protocol", "hooks", "fft", "linalg", "dtypes", "random"},
     {"tensor_methods"},
     {"autograd", "anomaly", "custom", "drawing", "precision", "memory", "cuda", "recompute"},
-    {"jacobians", "tape", "profiling"},
+    {"jacobians", "tape", "profiling", "batching"},
     {"testing", "nn", "losses", "optim"},
     {"data", "train"},
     {"doctor", "warmup", "gpu_check", "__main__", "__init__"},

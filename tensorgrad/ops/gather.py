@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from ..backend import is_floating, namespace
+from ..backend import everything, is_floating, namespace
 from ..core import Tensor, op
 from ..errors import IndexingError, user_line
 from ..switches import switches
@@ -20,8 +20,8 @@ def wrapped(index, n, what="an index"):
     """Indices into n positions as int64 from 0: negative ones count from the last. IndexError for
     those out of range; on a GPU, which would have to be waited for, they wrap around, but in
     anomaly mode."""
-    xp, given, index = namespace(index), index, index.astype("int64", copy=False)
-    if xp is not np and switches.anomaly is None:
+    xp, given, index = namespace(index), everything(index), index.astype("int64", copy=False)
+    if type(given) is not np.ndarray and switches.anomaly is None:
         return index % max(n, 1)
     if not index.size:
         return index

@@ -200,7 +200,7 @@ def _by_rows(values, index, shape, template):
     for axis, i in indexed.items():
         ids = ids * shape[axis] + i % max(1, shape[axis])
     others = [a for a in range(len(shape)) if a not in indexed]
-    first, end = _place(template, ids.ndim, len(shape)), values.ndim
+    first, end = place_of(template, ids.ndim, len(shape)), values.ndim
     order = [*range(first, first + ids.ndim), *range(first), *range(first + ids.ndim, end)]
     rows = values.transpose(order)
     rows = rows.reshape(ids.size, math.prod(rows.shape[ids.ndim :]))
@@ -217,7 +217,7 @@ def _by_rows(values, index, shape, template):
     return out
 
 
-def _place(template, ndim, axes):
+def place_of(template, ndim, axes):
     """Which axis of x[key] is the first of the index arrays', which broadcast to `ndim` axes."""
     probe = np.zeros((2,) * ndim, int)  # NumPy knows
     key = [
