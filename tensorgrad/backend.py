@@ -115,6 +115,11 @@ def check_gpu(what: str, names: Sequence[str], arrays: Sequence[Any]) -> None:
                 )
 
 
+def within_vmap(a: Array) -> bool:
+    """Whether an array stands for the examples of a vmap."""
+    return callable(BY_TYPE[type(a)].kernels)
+
+
 def everything(a: Array) -> Array:
     """The numbers of an array: within vmap those of all examples."""
     return a if type(a) is np.ndarray else getattr(a, "everything", a)
@@ -344,7 +349,7 @@ def make(
     kind = type(value)
     if kind in BY_TYPE or isinstance(value, (np.ndarray, np.generic)) or _is_cupy(kind):
         array, home = value, BY_TYPE[kind]
-        if home.name == "numpy" and type(array) is not np.ndarray:
+        if home.array_type is np.ndarray and type(array) is not np.ndarray:
             if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
                 raise DTypeError(
                     "a masked array: its mask would be lost; fill it first, .filled(0)"

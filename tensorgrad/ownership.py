@@ -5,7 +5,7 @@ from __future__ import annotations
 from sys import getrefcount
 from typing import Any
 
-from .backend import BY_TYPE, Array, make, met
+from .backend import BY_TYPE, Array, make, met, within_vmap
 from .core import OPS, Leaf, Node, Tensor
 from .errors import BACKWARD_WITHIN, GraphError
 
@@ -77,7 +77,7 @@ def _own(found: dict[Node, Array], seeds: list[Array]) -> dict[Node, Array]:
             narrow.setdefault((type(g), g.dtype, node.dtype), []).append(node)
             continue
         if not _sole(g) or id(g) in given or not g.flags.c_contiguous:
-            if type(node) is Leaf and callable(BY_TYPE[type(g)].kernels):
+            if type(node) is Leaf and within_vmap(g):
                 raise GraphError(BACKWARD_WITHIN)
             g = g.copy()
         given.add(id(g))

@@ -17,7 +17,7 @@ import numpy as np
 
 from . import backend as backends
 from . import functions as F
-from .backend import BY_TYPE, Array, check_gpu, is_floating, make, zero_and_one
+from .backend import BY_TYPE, Array, check_gpu, is_floating, make, within_vmap, zero_and_one
 from .backward import backprop
 from .core import Leaf, Tensor, stamp
 from .creation import asarray, check_off_tape, track
@@ -391,7 +391,7 @@ class TensorMethods(Operators, Methods):
         return format(self.numpy().item() if spec else str(self), spec)
 
     def __repr__(self) -> str:
-        if callable(BY_TYPE[type(self._data)].kernels):
+        if within_vmap(self._data):
             return f"tensor({self._data!r}, dtype={self._data.dtype})"
         body = np.array2string(self.numpy(), separator=", ", prefix="tensor(", threshold=100)
         place = "" if self.backend == "numpy" else f", backend={self.backend!r}"
@@ -416,6 +416,8 @@ class TensorMethods(Operators, Methods):
                 "gradient: .detach() takes it off the tape, .numpy() returns its data"
             )
         if type(self._data) is not np.ndarray:
+            if within_vmap(self._data):
+                self.numpy()
             raise BackendError(f"this tensor is on {self.backend}; .numpy() copies it to the host")
         return np.array(self._data, dtype=dtype, copy=copy)
 

@@ -32,7 +32,6 @@ class Batched:
     """
 
     __slots__ = ("batch", "level")
-    __array_ufunc__ = None  # array * batched is this one's __rmul__
 
     def __init__(self, batch: Any, level: Level):
         self.batch, self.level = batch, level
@@ -69,6 +68,12 @@ class Batched:
         raise GraphError(
             "x[i] = v within vmap: tg.where(mask, v, x), or tg.stack of the parts, makes a new one"
         )
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **options: Any) -> Any:
+        return _function(ufunc.__name__, getattr(ufunc, method))(*args, **options)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, options: Any) -> Any:
+        return _function(func.__name__, func)(*args, **options)
 
     def no_numbers(self, *args: Any, **options: Any) -> NoReturn:
         """What asks for the numbers of one example gets an error: there are those of all."""
@@ -245,7 +250,7 @@ def _function(name: str, found: Callable[..., Any]) -> Callable[..., Any]:
             return OPS[name_](*args[0], axis=axis)
         if name in _REDUCING and isinstance(args[0], Batched):
             return getattr(args[0], name)(*args[1:], **options)
-        if name in _EACH or isinstance(found, np.ufunc) or type(found).__name__ == "ufunc":
+        if name in _EACH or "ufunc" in type(getattr(found, "__self__", found)).__name__:
             return wrapped(elementwise(call, args, options, level), level)
         return one_by_one(f"np.{name}", found, args, options, level)
 

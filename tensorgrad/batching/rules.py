@@ -19,6 +19,7 @@ from ..core import OPS
 from ..dispatch import beside as on_batches
 from ..dispatch import clear
 from ..errors import GraphError
+from ..ops.index import ARRAY
 from .array import Batched, Level, axes_of, batch_of, check_size, compute, is_batched, level_of
 from .array import wrapped as wrap
 from .indexing import getitem, scatter_add
@@ -49,7 +50,6 @@ OWN: dict[str, tuple[int, ...]] = {
     "solve_triangular": (2, 2),
     "matmul": (2, 2),
     "scaled_dot_product_attention": (2, 2, 2, 2),
-    "attention_grad": (2, 2, 2, 2, 2, 2, 1),
     **dict.fromkeys("cast identity move real imag".split(), (0,)),
 }
 # Inputs whose first axis is a batch; the others must be the same for all examples
@@ -57,11 +57,9 @@ BATCH_FIRST: dict[str, tuple[int, ...]] = {
     **dict.fromkeys("max_pool2d avg_pool2d avg_pool2d_grad".split(), (0,)),
     "gather_places": (0, 1),
     "scatter_places": (0, 1),
-    "lstm": (0, 3, 4),
-    "gru": (0, 3),
-    "rnn": (0, 3),
-    "embedding": (1,),
-    "softmax_cross_entropy": (0, 1),
+    "lstm": (0, 1, 2),
+    "gru": (0, 1),
+    "rnn": (0, 1),
 }
 CHANNELS = ("batch_norm", "channel_affine", "group_norm")
 GROUPED = ("conv2d", "conv2d_input", "conv2d_weight")
@@ -180,6 +178,8 @@ def _own_axes(own: Sequence[int], run: Run, args: Sequence[Any], params: Any, le
         return NotImplemented
     lead = max([_rank(a) - n for a, n in pairs if a is not None])
     given = [a if a is None else _lifted(a, lead + n, level) for a, n in pairs]
+    if not is_batched(args[0], level):  # others must broadcast to it
+        given[0] = _lifted(wrap(batch_of(args[0], level), level), lead + own[0], level)
     return run(*given, *args[len(own) :], **params)
 
 
@@ -195,7 +195,12 @@ def _joined(first: Sequence[int], run: Run, args: Sequence[Any], params: Any, le
     n = level.size
     y = run(*given, **params)
     if isinstance(y, tuple):
-        return tuple([a if a is None else a.reshape(n, -1 if n else 0, *a.shape[1:]) for a in y])
+        return tuple([a if a is None else _split(a, n) for a in y])
+    return _split(y, n)
+
+
+def _split(y: Any, n: int) -> Any:
+    """(examples * n, ...) -> (examples, n, ...)"""
     return y.reshape(n, y.shape[0] // max(n, 1), *y.shape[1:])
 
 
@@ -291,10 +296,10 @@ def _pad(run: Run, args: Sequence[Any], params: Any, level: Level) -> Any:
 
 def _argmax(run: Run, args: Sequence[Any], params: Any, level: Level) -> Any:
     x, axis = args[0], params.get("axis")
-    if axis is None and params.get("keepdims"):
-        return NotImplemented
-    batch = _reshaped(x, (x.size,)) if axis is None else x.batch
-    return run(batch, **{**params, "axis": 1 if axis is None else axes_of(axis, x.ndim)})
+    if axis is not None:
+        return run(x.batch, **{**params, "axis": axes_of(axis, x.ndim)})
+    y = run(_reshaped(x, (x.size,)), axis=1)
+    return y.reshape(level.size, *[1] * x.ndim) if params.get("keepdims") else y
 
 
 def _sum_to(run: Run, args: Sequence[Any], params: Any, level: Level) -> Any:
@@ -412,8 +417,27 @@ def _searchsorted(run: Run, args: Sequence[Any], params: Any, level: Level) -> A
     return run(args[0], args[1].batch, **params)
 
 
-def _cross_entropy(run: Run, args: Sequence[Any], params: Any, level: Level) -> Any:
-    return run(*[batch_of(a, level) for a in args], **params)
+def _embedding(run: Run, args: Sequence[Any], params: Any, level: Level) -> Any:
+    weight, ids = args
+    if is_batched(weight, level):
+        return OPS["getitem"](weight, ids, template=(ARRAY,)).batch
+    return run(weight, ids.batch, **params)
+
+
+def _embedding_grad(run: Run, args: Sequence[Any], params: Any, level: Level) -> Any:
+    g, ids = args
+    shape = (params["count"], g.shape[-1])
+    return OPS["scatter_add"](g, ids, shape=shape, template=(ARRAY,)).batch
+
+
+def _of_whole_batches(run: Run, args: Sequence[Any], params: Any, level: Level) -> Any:
+    return run(*[a if a is None else batch_of(a, level) for a in args], **params)
+
+
+def _attention_grad(run: Run, args: Sequence[Any], params: Any, level: Level) -> Any:
+    whole = [a if a is None or i == 4 else wrap(batch_of(a, level), level)
+             for i, a in enumerate(args)]  # fmt: skip
+    return _own_axes((2, 2, 2, 2, 2, 2, 1), run, whole, params, level)
 
 
 RULES: dict[str, Callable[..., Any]] = {
@@ -439,7 +463,10 @@ RULES: dict[str, Callable[..., Any]] = {
     "dropout": _dropout,
     "mean_squared_error": _mean_squared_error,
     "searchsorted": _searchsorted,
-    "softmax_cross_entropy": _cross_entropy,
+    "softmax_cross_entropy": _of_whole_batches,
+    "attention_grad": _attention_grad,
+    "embedding": _embedding,
+    "embedding_grad": _embedding_grad,
     "getitem": getitem,
     "scatter_add": scatter_add,
 }

@@ -58,7 +58,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
 
     @wraps(f)
     def batched(*args: Any, **options: Any) -> Any:
-        args = tuple(as_primals(args))
+        args = tuple([as_primals([a])[0] if isinstance(a, (list, tuple)) else a for a in args])
         axes = _argument_axes(in_axes, args)
         given = [(leaf, _axis(leaf, axis)) for leaf, axis in _pairs(args, axes, "in_axes")]
         named = [(leaf, _axis(leaf, 0)) for leaf, _ in _pairs(options, 0, "in_axes")]

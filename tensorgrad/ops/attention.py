@@ -56,7 +56,8 @@ def _scores(q, k, mask, causal, scale):
     scores = matmul(widened(q), transposed(widened(k))) * scale
     visible, xp = None, namespace(getattr(q, "_data", q))
     if mask is not None:
-        visible = raw = xp.asarray(getattr(mask, "_data", mask))  # given raw, it may be elsewhere
+        raw = getattr(mask, "_data", mask)
+        visible = raw = xp.asarray(raw) if type(raw) is np.ndarray else raw  # it may be elsewhere
         if mask.dtype.kind != "b":
             scores, visible = scores + widened(mask), raw != -math.inf
     if causal:
