@@ -80,6 +80,7 @@ from .tape import (
 if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     from . import cuda, data, fft, linalg, losses, nn, optim, random, testing, train
     from .anomaly import detect_anomaly
+    from .batching.transform import vmap
     from .drawing import draw
     from .dtypes import *  # noqa: F403
     from .dtypes import bool_ as bool  # noqa: F401
@@ -110,7 +111,6 @@ if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     from .functions.special import *  # noqa: F403
     from .functions.statistics import *  # noqa: F403
     from .functions.windows import *  # noqa: F403
-    from .batching.transform import vmap
     from .losses import (
         binary_cross_entropy,
         binary_cross_entropy_with_logits,

@@ -27,7 +27,12 @@ def unshared(t: Tensor) -> bool:
 
 def add_up(total: Array, g: Array) -> Array:
     """total + g, accumulated in place where nobody else refers to the total."""
-    if type(total) is type(g) and total.dtype == g.dtype and _sole(total) and getrefcount(total) == _ALONE:
+    if (
+        type(total) is type(g)
+        and total.dtype == g.dtype
+        and _sole(total)
+        and getrefcount(total) == _ALONE
+    ):
         OPS["accumulate"](total, g)
         return total
     return OPS["add"](total, g)

@@ -226,7 +226,6 @@ NAMES: dict[str, dict[str, str]] = {
         "trapz": "tg.trapezoid(y, x)",
         **dict.fromkeys(("jacrev", "jacfwd"), "tg.jacobian(f, argnums)"),
         "vhp": "tg.hvp(f, primals, tangents)",
-        "vmap": "tg.stack([f(x) for x in batch]), or f of the whole batch",
         "reduce_sum": "tg.sum(x, axis)",
         "reduce_mean": "tg.mean(x, axis)",
         "device": "tg.set_backend('numpy' or 'cupy')",

@@ -315,7 +315,6 @@ WORDS = {
     "tg.Linear": "nn.Linear",
     "tg.Variable": "tensor",
     "tg.jacrev": r"tg\.jacobian\(",
-    "tg.vmap": r"tg\.stack\(",
     "tg.no_such": "no_such",
     "t.long": "astype",
     "t.float": "astype",

@@ -1,1 +1,1 @@
-"""vmap: a function of one example as one of a batch, in whose ops all examples are computed at once."""
+"""vmap: a function of one example as one of a batch, each of whose ops computes all examples."""

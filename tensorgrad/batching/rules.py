@@ -125,7 +125,7 @@ def rule(op: Any) -> Callable[[Run, Sequence[Any], dict[str, Any], Level], Any]:
     name = op.name
     if name in RULES:
         return RULES[name]
-    if op.kind == "map":
+    if op.kind == "map" or name == "frexp":
         return lambda run, args, params, level: elementwise(run, args, params, level)
     if name in AXES:
         return lambda run, args, params, level: _along_axes(op, run, args, params, level)
@@ -359,11 +359,10 @@ def _affine(run: Run, args: Sequence[Any], params: Any, level: Level) -> Any:
 def _by_channels(run: Run, args: Sequence[Any], params: Any, level: Level) -> Any:
     """x (n, channels, ...): the channels of all examples beside each other."""
     x, *rest = args
-    (n, c), n_examples = x.shape[:2], level.size
     wide = _beside_each_other(x, level)
     vectors = [a if a is None else batch_of(a, level).reshape(-1) for a in rest]
     if "groups" in params:
-        params = {**params, "groups": params["groups"] * max(n_examples, 1)}
+        params = {**params, "groups": params["groups"] * max(level.size, 1)}
     y = run(wide, *vectors, **params)
     parts = y if isinstance(y, tuple) else (y,)
     found = [_apart(a, level) for a in parts]

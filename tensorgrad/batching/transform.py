@@ -133,8 +133,8 @@ def _size(given: list[tuple[Any, int | None]]) -> int:
         raise ArgumentError("vmap: no argument has an axis of examples: in_axes is None for all")
     if len({*sizes}) > 1:
         raise ShapeError(
-            f"vmap: arguments of {', '.join(map(str, sizes))} examples: the axes that in_axes names "
-            "have one length"
+            f"vmap: arguments of {', '.join(map(str, sizes))} examples: the axes that in_axes "
+            "names have one length"
         )
     return int(sizes[0])
 
