@@ -17,7 +17,6 @@ import numpy as np
 from gpu_place import Budget, Place, calls_to_fill, within
 
 COLUMNS = 1024  # of the matrices whose rows are reduced; classes of the cross-entropy, too
-ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "decoupled": False}
 
 
 class Work(NamedTuple):
@@ -102,9 +101,12 @@ def streaming(on: Arrays, nbytes: int) -> Iterator[Work]:
         "max_pool2d", 1.25 + 1 / on.dtype.itemsize, lambda: ops["max_pool2d"](images, size=(2, 2))
     )
     yield work("embedding", 2, lambda: ops["embedding"](x, ids))
-    sgd = {"momentum": 0.9, "nesterov": False, "weight_decay": 0.0}
-    yield work("SGD, momentum", 5, lambda: ops["sgd"](h, x, g, moments[0], **sgd))
-    update = work("Adam", 7, lambda: ops["adam"](h, x, g, *moments, **ADAM))
+    from tensorgrad.ops.update import _ADAM, _SGD
+
+    step, sgd = ops["optimizer_step"], {"formula": "sgd", "options": {**_SGD, "momentum": 0.9}}
+    yield work("SGD, momentum", 5, lambda: step(h, x, g, moments[0], **sgd))
+    adam = {"formula": "adam", "options": _ADAM}
+    update = work("Adam", 7, lambda: step(h, x, g, *moments, **adam))
     yield update._replace(peer=partial(torch_adam, x.dtype.name, x.size))
 
 

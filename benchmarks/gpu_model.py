@@ -39,7 +39,7 @@ from networks import CNN, MLP, Net, Transformer
 # NVIDIA's data sheet of the H200 SXM: memory; float32 without tensor cores. Of the 989 TFLOP/s
 # that it gives for bfloat16, about 790 are what large products reach at its clocks under load.
 CARD = {"name": "H200", "bytes": 4.8e12, "float32": 67e12, "bfloat16": 790e12}
-UPDATES = {"adam": 7, "sgd3": 5, "sgd2": 3, "rescale": 2, "square_parts": 1}  # passes of an update
+UPDATES = {"rescale": 2, "square_parts": 1}  # passes of an update
 MARKS = ("<!-- counted by benchmarks/gpu_model.py -->", "<!-- end -->")
 
 
@@ -100,8 +100,10 @@ def ours(net: Net, half: bool) -> Count:
         tables = [a for a in args if isinstance(a, (np.void, np.ndarray)) and a.dtype.names]
         for table in [a for a in tables if "size" in a.dtype.names]:  # addresses of many arrays
             kind, _, types = name.rstrip(">").partition("<")
+            if kind == "step":  # all are read, all but the gradients written
+                UPDATES[kind] = 2 * source.step.lists - 1
+                types = types.partition(", ")[2]
             widths = [{"float": 4, "double": 8}.get(dtype, 2) for dtype in types.split(", ")]
-            kind += types.split(", ")[1] if kind == "sgd" else ""
             passes = sum(widths[:2]) if kind == "cast_all" else UPDATES[kind] * widths[0]
             nbytes += int(table["size"].sum()) * passes
         tally.add(f"{source.name}.cu {name.partition('<')[0]}", nbytes)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
+from .steps import step_of
+
 Array = Any
 
 
@@ -425,13 +427,13 @@ def state_fits(state: Array) -> bool:
 
 
 def hyper_fits(hyper: Array) -> bool:
-    """[learning rate, step], and perhaps whether the step is applied."""
-    return hyper.shape in ((2,), (3,)) and hyper.dtype == np.float64
+    """[learning rate, step], perhaps a third number, and whether the step is applied."""
+    return hyper.shape in ((2,), (3,), (4,)) and hyper.dtype == np.float64
 
 
 def advance_fits(hyper: Array, apply_if: Array | None = None) -> bool:
-    """The two, and with `apply_if` a place for it as the third."""
-    return hyper_fits(hyper) and (apply_if is None or (apply_if.shape == (1,) and len(hyper) == 3))
+    """These, and with `apply_if` a place for it as the last."""
+    return hyper_fits(hyper) and (apply_if is None or (apply_if.shape == (1,) and len(hyper) > 2))
 
 
 def scale_fits(scaling: Array, finite: Array, **_: Any) -> bool:
@@ -460,14 +462,11 @@ def all_sizes(*arrays: Array) -> int:
     return sum([a.size for a in arrays])
 
 
-def sgd_fits(hyper: Array, *arrays: Array, momentum: float, **_: Any) -> bool:
-    """Lists of the same shapes, with momentum buffers where there is momentum."""
-    return hyper_fits(hyper) and _lists_fit(arrays, 3 if momentum else 2)
-
-
-def adam_fits(hyper: Array, *arrays: Array, **_: Any) -> bool:
-    """Four lists of the same shapes."""
-    return hyper_fits(hyper) and _lists_fit(arrays, 4)
+def step_fits(hyper: Array, *arrays: Array, formula: str, options: dict) -> bool:
+    """Lists of the same shapes, as many as the formula takes with these options."""
+    step = step_of(formula, options)
+    fits = hyper_fits(hyper) and len(hyper) - step.clock in (0, 1)
+    return fits and _lists_fit(arrays, step.lists)
 
 
 def _lists_fit(arrays: tuple, k: int) -> bool:

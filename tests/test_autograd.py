@@ -9,6 +9,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad.core import OPS, Leaf, Tensor, stamp
+from tensorgrad.ops.update import _SGD
 from tensorgrad.testing import GradientError
 
 
@@ -163,13 +164,8 @@ def test_nothing_to_differentiate_is_an_error():
 def test_a_parameter_updated_between_forward_and_backward_is_refused():
     for update in (
         lambda w: setattr(w, "data", w.data - 1),
-        lambda w: OPS["sgd"](
-            np.array([0.1, 0.0]),
-            w,
-            np.ones(1),
-            momentum=0.0,
-            nesterov=False,
-            weight_decay=0.0,
+        lambda w: OPS["optimizer_step"](
+            np.array([0.1, 0.0]), w, np.ones(1), formula="sgd", options=_SGD
         ),
         lambda w: (w.data.__isub__(1), stamp(w)),
     ):

@@ -35,10 +35,10 @@ ALIASES = {  # an op -> the public function that is it under another name
     **{n: f"losses.{n}" for n in LOSSES},
 }
 INTERNAL = set(
-    """accumulate adam sgd rescale update_running advance_random advance_scale advance_step
-    random_bits conv2d_input conv2d_weight gather_places scatter_places scatter_add sum_of_squares
-    cast_all sum_to cofactor correlate_valid repeat_each running_extreme
-    segment_extreme top_indices""".split()
+    """accumulate optimizer_step advance_product rescale update_running advance_random advance_scale
+    advance_step random_bits conv2d_input conv2d_weight gather_places scatter_places scatter_add
+    sum_of_squares cast_all sum_to cofactor correlate_valid repeat_each running_extreme
+    segment_extreme top_indices adafactor lamb muon""".split()
 )
 
 
@@ -327,7 +327,7 @@ WORDS = {
     "t.sumn": "sum",
     "tg.nn.BatchNormalization": "BatchNorm",
     "tg.nn.CategoricalCrossentropy": "cross_entropy",
-    "tg.optim.RMSprop": "Adam",
+    "tg.optim.RMSProp": "RMSprop",
     "tg.losses.mse_loss": "mean_squared_error|mse",
 }
 

@@ -44,7 +44,7 @@ def test_the_launches_and_bytes_of_an_mlp(model, mlp):
     """Every array of a product, and of the update, that is p, m and v read and written, g read."""
     count = model.ours(mlp, False)
     assert count.kinds["cuBLASLt"] == 3 + 3 + 2  # forward; weights; inputs, but not the data
-    assert count.kinds["update.cu adam"] == 1
+    assert count.kinds["update.cu step"] == 1
     products = 4 * sum(
         (64 * n + n * m + 64 * m) * (3 if i else 2)
         for i, (n, m) in enumerate(((32, 48), (48, 16), (16, 10)))

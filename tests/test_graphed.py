@@ -657,7 +657,7 @@ def thaw(model):
 
 
 def another_beta(model):
-    model.plan.optimizer.groups[0]["beta1"] = 0.1
+    model.plan.optimizer.groups[0]["betas"] = (0.1, 0.999)
 
 
 def halved(model):

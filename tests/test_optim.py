@@ -16,7 +16,7 @@ CONFIGS = {
     "nesterov": ("SGD", {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
     "adam": ("Adam", {"lr": 0.01}),
     "adam decay": ("Adam", {"lr": 0.01, "weight_decay": 0.1}),
-    "adam betas": ("Adam", {"lr": 0.02, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3}),
+    "adam betas": ("Adam", {"lr": 0.02, "betas": (0.5, 0.9), "eps": 1e-3}),
     "adamw": ("AdamW", {"lr": 0.01, "weight_decay": 0.1}),
     "adamw default": ("AdamW", {"lr": 0.01}),
 }
@@ -35,12 +35,9 @@ def loss_of(w, b):
 def test_ten_steps_are_pytorchs(name, mode):
     torch = pytest.importorskip("torch")
     kind, options = CONFIGS[name]
-    theirs_options = dict(options)
-    if "beta1" in options:
-        theirs_options["betas"] = (theirs_options.pop("beta1"), theirs_options.pop("beta2"))
     ours, theirs = parameters(), [torch.tensor(a, requires_grad=True) for a in START]
     a = getattr(tg.optim, kind)(ours, **options)
-    b = getattr(torch.optim, kind)(theirs, **theirs_options)
+    b = getattr(torch.optim, kind)(theirs, **options)
     with tg.use_kernels(mode):
         for _ in range(10):
             a.zero_grad()
@@ -220,7 +217,7 @@ BAD = {
     "step before backward": (lambda: tg.optim.SGD(parameters()).step(), "call backward"),
     "step without parameters": (lambda: tg.optim.SGD().step(), "has no parameters"),
     "nesterov alone": (lambda: tg.optim.SGD(nesterov=True), "needs momentum"),
-    "beta": (lambda: tg.optim.Adam(beta1=1.0), "beta1=1.0 must be a number from 0 to below 1"),
+    "beta": (lambda: tg.optim.Adam(betas=(0.9, 1.0)), "2 numbers, each a number from 0 to below 1"),
     "name": (lambda: tg.optim.get("adm"), "did you mean 'adam'"),
     "all None": (lambda: tg.optim.SGD().apply_gradients([(None, parameters()[0])]), "gradient"),
     "other parameters": (

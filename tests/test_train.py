@@ -273,7 +273,7 @@ BAD = {
     "no compile": (lambda: tg.nn.Sequential(tg.nn.Dense(1)).fit(X, Y), "model.compile"),
     "loss name": (lambda: model_of("msee"), "did you mean 'mse'"),
     "optimizer name": (
-        lambda: tg.nn.Sequential(tg.nn.Dense(1)).compile("adma"),
+        lambda: tg.nn.Sequential(tg.nn.Dense(1)).compile("adm"),
         "did you mean 'adam'",
     ),
     "metric name": (

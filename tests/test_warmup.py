@@ -11,19 +11,19 @@ import sys, pathlib
 import numpy as np
 import tensorgrad as tg
 from tensorgrad import core, warmup
+from tensorgrad.ops import update
 from tensorgrad.kernels.cpu import cache
 
-for name in set(core.OPS) - {"relu", "relu_grad", "adam"}:
+for name in set(core.OPS) - {"relu", "relu_grad", "optimizer_step"}:
     del core.OPS[name]
 print(warmup.warmup())
 files = set(cache.folder().glob("*.code"))
-assert len(files) == 3, files
-relu, adam = core.OPS["relu"], core.OPS["adam"]
+assert len(files) == 6, files
+relu, step = core.OPS["relu"], core.OPS["optimizer_step"]
 for n in (5000, 200_000):
     a = [np.ones(n, np.float32) for _ in range(4)]
     relu(a[0])
-    adam(np.array([0.1, 1.0]), *a, beta1=0.9, beta2=0.9, eps=1e-8, weight_decay=0.0,
-         decoupled=False)
+    step(np.array([0.1, 1.0]), *a, formula="adam", options=update._ADAM)
 more = set(cache.folder().glob("*.code")) - files
 assert not more, more
 """

@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import functools
 import hashlib
+import linecache
 import os
 import pickle
 import shutil
@@ -122,8 +123,10 @@ def plain(name: str) -> str:
 
 @functools.cache
 def _source(file: str) -> str | None:
-    """The digest of a source file; code that is in none is not kept."""
+    """The digest of a source file, or of generated lines; code that is in neither is not kept."""
     try:
+        if file in linecache.cache and file.startswith("<"):
+            return hashlib.sha256("".join(linecache.getlines(file)).encode()).hexdigest()
         return hashlib.sha256(Path(file).read_bytes()).hexdigest()
     except OSError:
         return None

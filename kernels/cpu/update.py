@@ -6,12 +6,13 @@ from __future__ import annotations
 import numpy as np
 
 from ..accept import accepts
-from ..shapes import adam_fits, all_sizes, lists, rescale_fits, sgd_fits, total_size
-from .jit import jit, prange
+from ..shapes import all_sizes, lists, rescale_fits, step_fits, total_size
+from ..steps import step_of
+from ..tracing import HOST
+from .jit import Jitted, jit, prange
 
 # An Adam step of 2K float32 takes 3.6 us here and 8.5 in the reference's calls (2-core AVX-512
-# server); 1M take 0.10 and 1.3 ms. The size spares small programs the import of Numba. SGD is
-# few calls in NumPy too, which win up to 8K numbers.
+# server); 1M take 0.10 and 1.3 ms. The size spares small programs the import of Numba.
 SMALL = 2048
 PARALLEL = 1 << 17  # half of them are done before the other threads are awake
 _BLOCK = 1 << 13  # elements of a partial sum
@@ -28,62 +29,23 @@ def accumulate(total, g):
     _accumulate(total.reshape(-1), g.reshape(-1))
 
 
-@jit(parallel_from=PARALLEL)
-def _sgd(p, g, lr, weight_decay, share):
-    for i in prange(p.size, share):
-        p[i] -= lr * (g[i] + weight_decay * p[i])
+_loops: dict[str, Jitted] = {}  # the compiled loops of formulas, by the names of their programs
 
 
-@jit(parallel_from=PARALLEL)
-def _momentum(p, g, buffer, lr, momentum, weight_decay, share):
-    for i in prange(p.size, share):
-        b = momentum * buffer[i] + (g[i] + weight_decay * p[i])
-        buffer[i] = b
-        p[i] -= lr * b
-
-
-@jit(parallel_from=PARALLEL)
-def _nesterov(p, g, buffer, lr, momentum, weight_decay, share):
-    for i in prange(p.size, share):
-        d = g[i] + weight_decay * p[i]
-        b = momentum * buffer[i] + d
-        buffer[i] = b
-        p[i] -= lr * (d + momentum * b)
-
-
-@jit(parallel_from=PARALLEL)
-def _adam(p, g, m, v, numbers, share):
-    beta1, one_minus_beta1, beta2, one_minus_beta2, eps, rate, root, decay, weight_decay = numbers
-    for i in prange(p.size, share):
-        d = g[i] + weight_decay * p[i] if weight_decay else g[i]  # 0 times infinity is NaN
-        mean = beta1 * m[i] + one_minus_beta1 * d
-        square = beta2 * v[i] + one_minus_beta2 * d * d
-        m[i], v[i] = mean, square
-        p[i] = decay * p[i] - rate * mean / (np.sqrt(square) * root + eps)
-
-
-@accepts(min_size=8 * SMALL, size_of=total_size, others=("hyper",), when=sgd_fits)
-def sgd(hyper, *arrays, momentum, nesterov, weight_decay):
-    if len(hyper) > 2 and not hyper[2]:
+@accepts(min_size=4 * SMALL, size_of=total_size, others=("hyper",), when=step_fits)
+def optimizer_step(hyper, *arrays, formula, options):
+    step = step_of(formula, options)
+    if len(hyper) > step.clock and not hyper[-1]:
         return
-    step = _sgd if not momentum else _nesterov if nesterov else _momentum
-    numbers = (hyper[0], momentum, weight_decay) if momentum else (hyper[0], weight_decay)
-    for own in lists(arrays, 3 if momentum else 2):
-        scalar = own[0].dtype.type
-        step(*[a.reshape(-1) for a in own], *[scalar(c) for c in numbers])
-
-
-@accepts(min_size=4 * SMALL, size_of=total_size, others=("hyper",), when=adam_fits)
-def adam(hyper, *arrays, beta1, beta2, eps, weight_decay, decoupled):
-    if len(hyper) > 2 and not hyper[2]:
-        return
-    (lr, t), scalar = hyper[:2].tolist(), arrays[0].dtype.type
-    rate, root = lr / (1 - beta1**t), (1 / (1 - beta2**t)) ** 0.5  # the bias corrections
-    decay = 1 - lr * weight_decay if decoupled else 1
-    numbers = (beta1, 1 - beta1, beta2, 1 - beta2, eps, rate, root, decay)
-    numbers = tuple([scalar(c) for c in (*numbers, 0 if decoupled else weight_decay)])
-    for own in lists(arrays, 4):
-        _adam(*[a.reshape(-1) for a in own], numbers)
+    name, scalar = step.program.name, arrays[0].dtype.type
+    loop = _loops.get(name)
+    if loop is None:
+        made = step.program.loop(prange=prange, sqrt=np.sqrt)
+        loop = _loops.setdefault(name, jit(made, parallel_from=PARALLEL))
+    given = [options[name] for name in step.given]
+    numbers = tuple(map(scalar, step.numbers(HOST, *hyper[: step.clock].tolist(), *given)))
+    for own in lists(arrays, step.lists):
+        loop(*[a.reshape(-1) for a in own], numbers)
 
 
 @jit(parallel_from=PARALLEL, reassociate=True)

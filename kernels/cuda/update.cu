@@ -1,7 +1,7 @@
 // update.cu - multi-tensor optimizer steps, one launch for a whole list of parameters, and the
 // accumulation of gradients. hyper = [learning rate, step] is read from device memory, so that a
-// launch recorded in a CUDA graph sees its values at each launch; if `conditional` there is a third
-// number, and the step is skipped where it is 0.
+// launch recorded in a CUDA graph sees its values at each launch; if `conditional` there is one number
+// more, and the step is skipped where it is 0.
 #include "vectors.cuh"
 
 constexpr int CHUNK = 4096;                   // elements that a block takes at a time
@@ -9,7 +9,7 @@ constexpr int CHUNK = 4096;                   // elements that a block takes at 
 // Addresses and sizes of up to MOST parameters, none of them empty. It is passed by value: no table
 // is copied to the device, and a CUDA graph stores it with the launch.
 template <int MOST> struct Lists {
-  void* at[4][MOST];                          // parameters, gradients, and their states
+  void* at[5][MOST];                          // parameters, gradients, and their states
   Index size[MOST];
   int chunk[MOST];                            // the first chunk: a running sum
 };
@@ -66,58 +66,32 @@ __device__ __forceinline__ void for_each_element(const Lists<MOST>& lists, int c
   }
 }
 
-// The formula of ops/update.py. LISTS is 3 with a momentum buffer, and 2 without.
-template <class T, int LISTS, int MOST>
-__global__ void sgd(const __grid_constant__ Lists<MOST> lists, int count, int chunks,
-                    const double* __restrict__ hyper, int conditional, Wide<T> momentum,
-                    Wide<T> weight_decay, int nesterov) {
-  using A = Wide<T>;
-  if (conditional && hyper[2] == 0.0) return;
-  const A lr = A(hyper[0]);
-  for_each_element<T, LISTS>(lists, count, chunks, [=](A (&of)[LISTS]) {
-    A& p = of[0];
-    A d = of[1] + weight_decay * p;
-    if constexpr (LISTS == 3) {
-      A& buffer = of[2];
-      buffer = momentum * buffer + d;
-      d = nesterov ? d + momentum * buffer : buffer;
-    }
-    p -= lr * d;
-  });
-}
+// Options of a formula that are numbers.
+struct Options {
+  double at[16];
+};
 
-// The formula of ops/update.py. Learning rate and bias corrections are computed in double, by one
-// thread of each block.
-template <class T, int MOST>
-__global__ void adam(const __grid_constant__ Lists<MOST> lists, int count, int chunks,
-                     const double* __restrict__ hyper, int conditional, double beta1, double beta2,
-                     double eps, double weight_decay, int decoupled) {
+// The formula F (kernels/formulas.py), written out by kernels/tracing.py. What it computes once, in
+// double, one thread of each block does.
+template <class F, class T, int MOST>
+__global__ void step(const __grid_constant__ Lists<MOST> lists, int count, int chunks,
+                     const double* __restrict__ hyper, int conditional,
+                     const __grid_constant__ Options options) {
   using A = Wide<T>;
-  if (conditional && hyper[2] == 0.0) return;         // all threads: none waits at the barrier
-  __shared__ A shared_rate, shared_root, shared_decay;
-  if (threadIdx.x == 0) {
-    shared_rate = A(hyper[0] / (1.0 - pow(beta1, hyper[1])));
-    shared_root = A(sqrt(1.0 / (1.0 - pow(beta2, hyper[1]))));
-    shared_decay = decoupled ? A(1.0 - hyper[0] * weight_decay) : A(1);
-  }
+  if (conditional && hyper[F::CLOCK] == 0.0) return;   // all threads: none waits at the barrier
+  __shared__ A shared[F::NUMBERS];
+  if (threadIdx.x == 0) F::template numbers<A>(hyper, options.at, shared);
   __syncthreads();
-  const A rate = shared_rate, root = shared_root, decay = shared_decay;
-  const A b1 = A(beta1), one_minus_b1 = A(1.0 - beta1);
-  const A b2 = A(beta2), one_minus_b2 = A(1.0 - beta2);
-  const A epsilon = A(eps), l2 = decoupled ? A(0) : A(weight_decay);
-  for_each_element<T, 4>(lists, count, chunks, [=](A (&of)[4]) {
-    A &p = of[0], &mean = of[2], &square = of[3];
-    const A d = l2 ? of[1] + l2 * p : of[1];          // 0 times infinity is NaN
-    mean = b1 * mean + one_minus_b1 * d;
-    square = b2 * square + one_minus_b2 * d * d;
-    p = decay * p - rate * mean / (m::sqrt(square) * root + epsilon);
-  });
+  A numbers[F::NUMBERS];
+  for (int k = 0; k < F::NUMBERS; k++) numbers[k] = shared[k];
+  for_each_element<T, F::LISTS>(lists, count, chunks,
+                                [=](A (&at)[F::LISTS]) { F::of(at, numbers); });
 }
 
 // `apply_if` may be hyper itself where it is not given.
-__global__ void advance_step(double* hyper, const double* apply_if, int given) {
+__global__ void advance_step(double* hyper, const double* apply_if, int given, int last) {
   hyper[1] += given ? apply_if[0] : 1.0;
-  if (given) hyper[2] = apply_if[0];
+  if (given) hyper[last] = apply_if[0];
 }
 
 // Dynamic loss scaling: scaling = [loss scale, good steps].

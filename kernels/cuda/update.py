@@ -6,10 +6,13 @@ have new addresses in each step, and a table in device memory would need a copy 
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from ..accept import accepts
-from ..shapes import adam_fits, advance_fits, lists, rescale_fits, scale_fits, sgd_fits
+from ..shapes import advance_fits, lists, rescale_fits, scale_fits, step_fits
+from ..steps import MOST_NUMBERS, step_of
 from .device import (
     BLOCK,
     DTYPES,
@@ -24,24 +27,23 @@ from .device import (
     given,
     packs,
     sizes,
-    wide,
 )
 
 _CHUNK = 4096  # CHUNK of update.cu
 # How many parameters a struct holds. A launch copies all of it, so there is a small one; the large
 # one is nearly at the limit of kernel arguments, 32764 bytes (4 KiB before CUDA 12.1).
-_FEW, _MANY = 64, 640
+_FEW, _MANY = 64, 600
 _LISTS = {
-    n: np.dtype([("at", np.uint64, (4, n)), ("size", np.int64, n), ("chunk", np.int32, n)])
+    n: np.dtype([("at", np.uint64, (5, n)), ("size", np.int64, n), ("chunk", np.int32, n)])
     for n in (_FEW, _MANY)
 }
 # To and from float only: a double by way of a float to a half would round twice.
 _CASTS = dict.fromkeys(p for t in DTYPES for p in ((t, "float32"), ("float32", t)))
-_ALL_DTYPES = ("adam", "square_parts", "rescale")
+_ALL_DTYPES = ("square_parts", "rescale")
+_OPTIONS = np.dtype([("at", np.float64, MOST_NUMBERS)])  # of a formula: those that are numbers
 SOURCE = Source(
     "update",
     ["advance_step", "advance_scale", "sum_parts", *[f"accumulate<{t}, {v}>" for t, v in PACKED]]
-    + [f"sgd<{t}, {k}, {n}>" for t in TYPES.values() for k in (2, 3) for n in _LISTS]
     + [f"{k}<{t}, {n}>" for k in _ALL_DTYPES for t in TYPES.values() for n in _LISTS]
     + [f"cast_all<{TYPES[s]}, {TYPES[t]}, {n}>" for s, t in _CASTS for n in _LISTS],
 )
@@ -49,7 +51,7 @@ SOURCE = Source(
 
 @accepts(dtypes=("float64",), when=advance_fits)
 def advance_step(hyper, apply_if=None):
-    args = (hyper, either(apply_if, hyper), *given(apply_if))
+    args = (hyper, either(apply_if, hyper), *given(apply_if), np.int32(len(hyper) - 1))
     device(hyper).launch(SOURCE, "advance_step", (1,), (1,), args)
 
 
@@ -66,17 +68,38 @@ def accumulate(total, g):
     device(total).launch(SOURCE, f"accumulate<{ctype(total)}, {v}>", blocks(n // v), (BLOCK,), args)
 
 
-@accepts(dtypes=DTYPES, others=("hyper",), when=sgd_fits)
-def sgd(hyper, *arrays, momentum, nesterov, weight_decay):
-    a, k = wide(arrays[0]), 3 if momentum else 2
-    numbers = a(momentum), a(weight_decay), np.int32(nesterov)
-    _update(f"sgd<{ctype(arrays[0])}, {k}", hyper, lists(arrays, k), numbers)
+class Generated(Source):
+    """The text of update.cu and a struct of the formula's: kernels `step<...>` of it."""
+
+    def __init__(self, step):
+        names = [f"step<{step.program.name}, {t}, {n}>" for t in TYPES.values() for n in _LISTS]
+        super().__init__("update", names)
+        self.step = step
+
+    @functools.cached_property
+    def code(self):
+        return SOURCE.code + self.step.program.cuda(self.step.clock)
 
 
-@accepts(dtypes=DTYPES, others=("hyper",), when=adam_fits)
-def adam(hyper, *arrays, beta1, beta2, eps, weight_decay, decoupled):
-    numbers = *[np.float64(c) for c in (beta1, beta2, eps, weight_decay)], np.int32(decoupled)
-    _update(f"adam<{ctype(arrays[0])}", hyper, lists(arrays, 4), numbers)
+_generated: dict[str, Generated] = {}
+
+
+def generated(step):
+    """The source of a formula's kernels."""
+    name = step.program.name
+    return _generated.get(name) or _generated.setdefault(name, Generated(step))
+
+
+@accepts(dtypes=DTYPES, others=("hyper",), when=step_fits)
+def optimizer_step(hyper, *arrays, formula, options):
+    step = step_of(formula, options)
+    source, given = generated(step), np.zeros((), _OPTIONS)
+    given["at"][: len(step.given)] = [options[name] for name in step.given]
+    conditional = np.int32(len(hyper) > step.clock)
+    for table, most, count, chunks in _tables(lists(arrays, step.lists)):
+        args = (table, np.int32(count), np.int32(chunks), hyper, conditional, given[()])
+        kernel = f"step<{step.program.name}, {ctype(arrays[0])}, {most}>"
+        device(hyper).launch(source, kernel, (min(chunks, MOST_BLOCKS),), (BLOCK,), args)
 
 
 @accepts(dtypes=DTYPES, others=("by",), when=rescale_fits)
@@ -117,14 +140,6 @@ def cast_all(*xs, dtype):
         kernel = f"cast_all<{types}, {most}>"
         launch(SOURCE, kernel, (min(chunks, MOST_BLOCKS),), (BLOCK,), args)
     return ys
-
-
-def _update(kernel, hyper, parameters, numbers):
-    conditional = np.int32(len(hyper) > 2)
-    for table, most, count, chunks in _tables(parameters):
-        args = (table, np.int32(count), np.int32(chunks), hyper, conditional, *numbers)
-        grid = (min(chunks, MOST_BLOCKS),)
-        device(hyper).launch(SOURCE, f"{kernel}, {most}>", grid, (BLOCK,), args)
 
 
 def _tables(parameters):

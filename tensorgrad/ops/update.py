@@ -2,12 +2,14 @@
 done to all parameters at once: casts, the accumulation of gradients.
 
 `hyper` is the float64 vector [learning rate, step] of a parameter group. It is on the device of the
-parameters, so that a captured step reads its values at each launch, not those at capture. With a
-third number it is conditional: the step is skipped where that is 0, and the host need not know.
+parameters, so that a captured step reads its values at each launch, not those at capture. With one
+number more it is conditional: the step is skipped where that is 0, and the host need not know.
 The other arrays are lists one after the other: all parameters of the group, their gradients, and
 their states (momentum buffers, running means); one call updates all.
 """
 
+import functools
+import importlib
 from contextlib import contextmanager
 
 import numpy as np
@@ -33,10 +35,10 @@ _SHAPES = ((3, 4), (), (0,), (33,), (7, 150))
     ],
 )
 def advance_step(hyper, apply_if=None):
-    """step += 1; with `apply_if`, an array of 1 or 0, step += apply_if and hyper[2] = apply_if."""
+    """step += 1; with `apply_if`, an array of 1 or 0, step += apply_if and hyper[-1] = apply_if."""
     hyper[1:2] += 1 if apply_if is None else apply_if
     if apply_if is not None:
-        hyper[2:] = apply_if
+        hyper[-1:] = apply_if
 
 
 @op(
@@ -139,63 +141,63 @@ def _samples(options, *spans):
     return [*made, *[Sample((_hyper(0.1, 3.0, flag), *lists), option) for flag in (0.0, 1.0)]]
 
 
-def _sgd_samples():
-    plain = {"momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
-    options = (
-        (2, plain),
-        (3, {**plain, "momentum": 0.9}),
-        (3, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
-        (2, {**plain, "weight_decay": 0.1}),
-    )
-    return _samples(options, *[(-2.0, 2.0)] * 3)
+_COMMON = {"maximize": False, "l1": 0.0, "weight_decay": 0.0, "decoupled": False}
+_SGD = {**_COMMON, "momentum": 0.0, "dampening": 0.0, "nesterov": False}
+_ADAM = {**_COMMON, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "amsgrad": False}
 
 
-@op(inplace=("arrays",), samples=_sgd_samples)
-def sgd(hyper, *arrays, momentum, nesterov, weight_decay):
-    """Gradient descent with momentum, the formula of `optim.SGD`. The arrays are the parameters p,
-    the gradients g and, with momentum, the momentum buffers b."""
-    if len(hyper) > 2:
-        options = {"momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
-        with undone_unless(hyper[2], arrays):
-            return sgd.ref(hyper[:2], *arrays, **options)
-    lr = hyper[0, ...]  # an array of one number: NumPy takes it in half the time of a scalar
-    for p, g, *buffer in parts(arrays, 3 if momentum else 2):
-        d = g + weight_decay * p if weight_decay else g
-        for b in buffer:
-            b *= momentum
-            b += d
-            d = d + momentum * b if nesterov else b
-        lr = lr if lr.dtype == p.dtype else hyper[0, ...].astype(p.dtype)
-        p -= lr * d
+@functools.cache
+def _steps():
+    """What traces formulas; here only once it is asked for, since a bare checkout lacks it."""
+    return importlib.import_module("tensorgrad.kernels.steps")
 
 
-def _adam_samples():
-    params = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
-    kinds = ((0.0, False), (0.1, False), (0.1, True))
-    options = [(4, {**params, "weight_decay": w, "decoupled": d}) for w, d in kinds]
-    return _samples(options, *[(-2.0, 2.0)] * 3, (0.0, 1.0))
+def _step_samples():
+    spans = [(-2.0, 2.0)] * 3
+    nesterov = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}
+    adamw = {"weight_decay": 0.1, "decoupled": True}
+    return [
+        *_samples([(2, {"formula": "sgd", "options": _SGD})], *spans),
+        *_samples([(3, {"formula": "sgd", "options": {**_SGD, **nesterov}})], *spans),
+        *_samples([(4, {"formula": "adam", "options": _ADAM})], *spans, (0.0, 1.0)),
+        *_samples([(4, {"formula": "adam", "options": {**_ADAM, **adamw}})], *spans, (0.0, 1.0)),
+    ]
 
 
-@op(inplace=("arrays",), samples=_adam_samples)
-def adam(hyper, *arrays, beta1, beta2, eps, weight_decay, decoupled):
-    """Adam (Kingma & Ba 2015), or AdamW (Loshchilov & Hutter 2019) when `decoupled`; the formulas
-    of `optim.Adam` and `optim.AdamW`. The arrays are the parameters p, the gradients g and the
-    running means m of g and v of g**2. Bias corrections are computed in float64."""
-    if len(hyper) > 2:
-        options = {"beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
-        with undone_unless(hyper[2], arrays):
-            return adam.ref(hyper[:2], *arrays, **options, decoupled=decoupled)
-    xp, (lr, t) = namespace(hyper), (hyper[0], hyper[1])
-    corrected_lr, root_correction = lr / (1 - beta1**t), xp.sqrt(1 / (1 - beta2**t))
-    decay = 1 - lr * weight_decay
-    for p, g, m, v in parts(arrays, 4):
-        if weight_decay and decoupled:
-            p *= decay.astype(p.dtype)
-        elif weight_decay:
-            g = g + weight_decay * p
-        rate, root = corrected_lr.astype(p.dtype), root_correction.astype(p.dtype)
-        m *= beta1
-        m += (1 - beta1) * g
-        v *= beta2
-        v += (1 - beta2) * g * g
-        p -= rate * m / (xp.sqrt(v) * root + eps)
+@op(inplace=("arrays",), samples=_step_samples)
+def optimizer_step(hyper, *arrays, formula, options):
+    """A step of the optimizer of that name in kernels/formulas.py. The arrays are the parameters p,
+    the gradients g, and its states. What needs no array is computed in float64."""
+    steps, xp, like = _steps(), namespace(hyper), arrays[0].dtype
+    step = steps.step_of(formula, options)
+    given = [options[name] for name in step.given]
+    if xp is np:  # Python's numbers take less time than NumPy's
+        if len(hyper) > step.clock and not hyper[-1]:
+            return
+        numbers = step.numbers(steps.HOST, *hyper[: step.clock].tolist(), *given)
+        numbers = tuple(map(like.type, numbers)) if is_half(like) else numbers
+    else:
+        if len(hyper) > step.clock:
+            with undone_unless(hyper[-1], arrays):
+                return optimizer_step.ref(hyper[:-1], *arrays, formula=formula, options=options)
+        clock = [hyper[i, ...] for i in range(step.clock)]
+        numbers = step.numbers(xp, *clock, *given)
+        numbers = tuple([n.astype(like) if hasattr(n, "astype") else n for n in numbers])
+    for own in parts(arrays, step.lists):
+        step.reference(xp, numbers, *own)
+
+
+@op(
+    inplace=("hyper",),
+    samples=lambda: [
+        Sample((np.array([0.1, 3.0, 0.7, *flag]),), {"beta1": 0.9, "momentum_decay": 4e-3})
+        for flag in ((), (0.0,), (1.0,))
+    ],
+)
+def advance_product(hyper, *, beta1, momentum_decay):
+    """hyper = [learning rate, step t, product (, whether the step is applied)]: the product of
+    NAdam's momenta goes on by that of step t."""
+    momentum = beta1 * (1 - 0.5 * 0.96 ** (hyper[1:2] * momentum_decay))
+    if len(hyper) > 3:
+        momentum = namespace(hyper).where(hyper[3:] != 0, momentum, 1.0)
+    hyper[2:3] *= momentum

@@ -5,11 +5,17 @@ from typing import TYPE_CHECKING
 from ..errors import ArgumentError, suggest
 from ..words import no_other_names
 from . import schedules
-from .algorithms import SGD, Adam, AdamW
+from .adaptive import Adam, Adamax, AdamW, NAdam, RAdam
+from .averaging import EMA, Lookahead
 from .base import Optimizer
+from .clipping import clip_grad_norm_, clip_grad_value_
+from .descent import ASGD, SGD, Adadelta, Adagrad, Lion, RMSprop, Rprop
 from .scale import LossScale
+from .structured import LAMB, Adafactor, Muon
 
-OPTIMIZERS = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+_CLASSES = (SGD, ASGD, Rprop, Lion, Adagrad, Adadelta, RMSprop, Adam, AdamW, Adamax, NAdam, RAdam,
+            Adafactor, LAMB, Muon)  # fmt: skip
+OPTIMIZERS: dict[str, type[Optimizer]] = {cls.__name__.lower(): cls for cls in _CLASSES}
 
 
 def get(optimizer: Optimizer | str) -> Optimizer:
@@ -30,7 +36,31 @@ def get(optimizer: Optimizer | str) -> Optimizer:
     return OPTIMIZERS[name]()
 
 
-__all__ = ["SGD", "Adam", "AdamW", "LossScale", "Optimizer", "get", "schedules"]
+__all__ = [
+    "ASGD",
+    "EMA",
+    "LAMB",
+    "SGD",
+    "Adadelta",
+    "Adafactor",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Lion",
+    "Lookahead",
+    "LossScale",
+    "Muon",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "get",
+    "schedules",
+]
 
 
 if not TYPE_CHECKING:  # else every name would be there for type checkers

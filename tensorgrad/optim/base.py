@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
-from ..backend import BY_TYPE, cast, make, namespace
+from ..backend import BY_TYPE, cast, make
 from ..core import Tensor, stamp
 from ..errors import ArgumentError, GraphError, ShapeError
 from ..kernels.interrupts import uninterrupted
-from ..ops.update import advance_step, rescale, sum_of_squares, undone_unless
+from ..ops.update import advance_step, undone_unless
 from ..ownership import gradient_of
-from ..settings import Of, Own, Real, gate, kinds_of, take
-from ..switches import each_time, switches
-from ..typing import ArrayLike, NonNegative
+from ..settings import Own, Real, gate, kinds_of, take
+from ..switches import each_time, recording, switches
+from ..typing import ArrayLike, NonNegative, Positive
+from . import clocks
+from .clipping import Norm, clip_grad_norm_, clip_grad_value_
+from .clocks import Clock
+from .kinds import Schedule
 from .parameters import check_replaced, groups_of
 
-Schedule: TypeAlias = Annotated[
-    Callable[[int], float], Of(Callable, "a schedule, such as schedules.constant(0.1)")
-]
 # parameters, (name, parameter), groups of them with options, or a dict by name
 Parameters: TypeAlias = Annotated[
     Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]] | dict[str, Any],
     Own("parameters, or groups of them"),
 ]
-Norm: TypeAlias = Annotated[float, Real(above=0, infinite=True)]
 
 
 class Optimizer:
@@ -38,9 +37,10 @@ class Optimizer:
     out and is then bound by `compile`, or by the first `apply_gradients`. `lr` is the learning
     rate, a number or a schedule: a function from the step number, from 0, to a rate.
 
-    A group is a dict of its parameters, its options and two arrays beside the parameters, so that
-    a captured step reads what they hold at each launch: `hyper`, [learning rate, step], and
-    `conditional_hyper`, the same memory with a third number, whether the step is applied.
+    A group is a dict of its parameters, its options, and arrays beside the parameters, so that a
+    captured step reads what they hold at each launch: `hyper`, [learning rate, step], and
+    `conditional_hyper`, the same memory with one number more, whether the step is applied. Steps
+    are counted for each parameter: one without a gradient in some of them has a clock of its own.
 
     >>> from ..nn import Parameter
     >>> class SignSGD(Optimizer):
@@ -52,12 +52,20 @@ class Optimizer:
     """
 
     defaults: dict[str, Any] = {}
-    conditional = False  # whether the op of `update` itself does nothing where hyper[2] is 0
+    conditional = False  # whether the op of `update` itself does nothing where the flag is 0
+    clock: tuple[float, ...] = ()  # what else `hyper` holds at first
 
     @gate
     def __init__(
-        self, params: Parameters | None = None, lr: NonNegative | Schedule = 1e-3, **options: Any
+        self,
+        params: Parameters | None = None,
+        lr: NonNegative | Schedule = 1e-3,
+        *,
+        learning_rate: NonNegative | Schedule | None = None,
+        **options: Any,
     ):
+        if learning_rate is not None:
+            lr = learning_rate
         self.schedule: Schedule | None = lr if callable(lr) else None
         self.options = {**self.defaults, **options}
         self.start_lr = self._taken("lr", lr(0)) if callable(lr) else lr
@@ -84,10 +92,14 @@ class Optimizer:
             schedule = own if callable(own) else None
             rate = self._taken("lr", rate(self.steps) if callable(rate) else rate)
             home = BY_TYPE[type(members[0]._data)]
-            hyper = home.from_host(np.array([rate, self.steps, 1.0]))
-            vectors = {"hyper": hyper[:2], "conditional_hyper": hyper}
-            own = {"params": members, **vectors, "schedule": schedule}
-            self.groups.append({**own, **self.options, **extra})
+            memory = home.from_host(np.array([rate, 0.0, *self.clock, 1.0]))
+            made = {"params": members, "schedule": schedule, **self.options, **extra}
+            clocks.started(made, Clock(memory))
+            self.groups.append(made)
+
+    def add_param_group(self, group: dict[str, Any]) -> None:
+        """Add a group of parameters, `{"params": [...], "lr": ..., ...}`."""
+        self.bind([group])
 
     @property
     def lr(self) -> float:
@@ -104,18 +116,23 @@ class Optimizer:
             )
         self.start_lr, self.schedule = self._taken("lr", value), None
         for group in self.groups:
-            group["hyper"][0], group["schedule"] = self.start_lr, None
+            group["schedule"] = None
+            for clock in clocks.distinct(group):
+                clock.hyper[0] = self.start_lr
+
+    @property
+    def learning_rate(self) -> float:
+        """`lr`, by its other name."""
+        return self.lr
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self.lr = value
 
     def _taken(self, option: str, value: Any) -> Any:
         """The value of an option in its plain form: a rate, or as the constructor says."""
         kind = Real(0) if option == "lr" else kinds_of(type(self).__init__).get(option)
         return value if kind is None else take(type(self).__name__, option, kind, value)
-
-    def _called_lr(self, *value: float) -> Any:
-        raise AttributeError(f"{type(self).__name__}: the learning rate is called lr")
-
-    if not TYPE_CHECKING:
-        learning_rate = property(_called_lr, _called_lr)  # set, it would change nothing
 
     def params(self) -> list[Tensor]:
         """The parameters of all groups, in order."""
@@ -128,13 +145,20 @@ class Optimizer:
             p._grad = None
 
     @gate
-    def step(self) -> None:
-        """Update every parameter that has a gradient and is not frozen."""
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient and is not frozen. Before, a closure is called
+        that forgets the gradients and computes the loss and its backward(); the loss is returned.
+        """
+        loss = None
+        if closure is not None:
+            with recording(True):
+                loss = closure()
         params = self.params()
         grads = [p._grad if p.node is not None else None for p in params]
         if [1 for g in grads if g is None]:  # half the time of any()
             check_replaced(type(self).__name__, params)
         self._apply(grads)
+        return loss
 
     def apply_gradients(self, pairs: Iterable[tuple[ArrayLike | None, Tensor]]) -> None:
         """Update variables from (gradient, variable) pairs; a gradient of None skips its own.
@@ -157,8 +181,8 @@ class Optimizer:
         name, index = type(self).__name__, 0
         work: list[Any] = []
         for group in self.groups:
-            taken, arrays, given, states = [], [], [], []
-            for p in group["params"]:
+            taken, arrays, given, states, places = [], [], [], [], []
+            for place, p in enumerate(group["params"]):
                 g = grads[index]
                 if g is not None:
                     a, g = p._data, g._data if isinstance(g, Tensor) else make(g)
@@ -177,11 +201,17 @@ class Optimizer:
                     arrays.append(a)
                     given.append(g if g.dtype == a.dtype else g.astype(a.dtype))
                     states.append(self.state[index])
+                    places.append(place)
                 index += 1
-            work.append((group, taken, arrays, given, states))
+            if taken:
+                for clock, own in clocks.running(group, places):
+                    lists: Any = (taken, arrays, given, states)
+                    if len(own) < len(taken):
+                        lists = tuple([[a[i] for i in own] for a in lists])
+                    work.append((group, clock, *lists))
         if not index:
             raise GraphError(f"{name} has no parameters: give them to it, or use apply_gradients")
-        if not any(taken for _, taken, *_ in work):
+        if not work:
             raise GraphError(f"{name}: no parameter has a gradient; call backward() first")
         if self._rates in (switches.each_time or ()) and any(g["schedule"] for g in self.groups):
             raise GraphError(f"{name}: two steps by a schedule cannot be captured as one")
@@ -190,15 +220,17 @@ class Optimizer:
 
     def _write(self, work: list, apply_if: Any) -> None:
         each_time(self._rates)
-        for group, taken, arrays, given, states in work:
+        for group, clock, taken, arrays, given, states in work:
+            hyper = clock.hyper if apply_if is None else clock.conditional
+            if hyper is not group["hyper"]:
+                group = {**group, "hyper": hyper}
             if apply_if is None:
-                advance_step(group["hyper"])
+                advance_step(hyper)
             else:
-                group = {**group, "hyper": group["conditional_hyper"]}
-                advance_step(group["hyper"], apply_if)
-            if taken and (apply_if is None or self.conditional):
+                advance_step(hyper, apply_if)
+            if apply_if is None or self.conditional:
                 self.update(arrays, given, states, group)
-            elif taken:
+            else:
                 buffers = [a for state in states for a in state if a is not None]
                 with undone_unless(apply_if[0], [*arrays, *buffers]):
                     self.update(arrays, given, states, group)
@@ -209,7 +241,9 @@ class Optimizer:
         """What the host does in each step: write the learning rates of schedules, and count."""
         for group in self.groups:
             if group["schedule"] is not None:
-                group["hyper"][0] = group["schedule"](self.steps)
+                rate = group["schedule"](self.steps)
+                for clock in clocks.distinct(group):
+                    clock.hyper[0] = rate
         self.steps += 1
 
     def init_state(self, p: Any, group: dict[str, Any]) -> tuple:
@@ -225,15 +259,13 @@ class Optimizer:
     @gate
     def clip_grad_norm(self, max_norm: Norm) -> Tensor:
         """Scale all gradients by min(1, max_norm / norm), where norm is the Euclidean norm of all
-        of them together, which is returned (Pascanu et al. 2013). In place where no other tensor
-        shares a gradient's memory; nothing waits for the device."""
-        grads = self._gradients()
-        if not grads:
-            raise GraphError("clip_grad_norm: no parameter has a gradient; call backward() first")
-        xp = namespace(grads[0])
-        norm = xp.sqrt(xp.asarray(sum_of_squares(*grads)))
-        rescaled(grads, xp.minimum(max_norm / (norm + 1e-6), 1.0).reshape(1))
-        return Tensor(norm)
+        of them together, which is returned: `clip_grad_norm_` of the parameters."""
+        return clip_grad_norm_(self.params(), max_norm)
+
+    @gate
+    def clip_grad_value(self, clip_value: Positive) -> None:
+        """Cut all numbers of the gradients to [-clip_value, clip_value]."""
+        clip_grad_value_(self.params(), clip_value)
 
     def _gradients(self) -> list:
         """The arrays of all gradients, owned by them, to be written in place."""
@@ -245,8 +277,9 @@ class Optimizer:
         states = [self.state.get(i) for i in range(len(self.params()))]
         return {
             "steps": self.steps,
-            "hyper": [host(group["hyper"]) for group in self.groups],
+            "hyper": [_saved(group) for group in self.groups],
             "state": [None if s is None else [host(a) for a in s] for s in states],
+            "schedules": [_of_schedule(group["schedule"]) for group in self.groups],
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
@@ -257,12 +290,9 @@ class Optimizer:
                 f"{type(self).__name__}: a state of {len(saved['state'])} parameters in "
                 f"{len(saved['hyper'])} groups for {len(params)} in {len(self.groups)}"
             )
-        vectors = [np.asarray(hyper, np.float64) for hyper in saved["hyper"]]
-        if any(hyper.shape != (2,) for hyper in vectors):
-            raise ShapeError(
-                f"{type(self).__name__}: hyper is a learning rate and a step count for each group, "
-                f"got {saved['hyper']!r}"
-            )
+        name = type(self).__name__
+        pairs = zip(self.groups, saved["hyper"], strict=True)
+        vectors = [clocks.checked(name, group, hyper) for group, hyper in pairs]
         started, steps = {}, saved["steps"]
         for i, (p, arrays) in enumerate(zip(params, saved["state"], strict=True)):
             home = BY_TYPE[type(p._data)]
@@ -288,17 +318,22 @@ class Optimizer:
                 if a is not None:
                     mine[...] = a  # in place: a captured step holds these arrays
         for group, hyper in zip(self.groups, vectors, strict=True):
-            group["hyper"][...] = BY_TYPE[type(group["hyper"])].from_host(hyper)
+            clocks.restored(group, hyper)
+        for group, kept in zip(self.groups, saved.get("schedules", ()), strict=False):
+            if kept is not None:
+                group["schedule"].load_state_dict(kept)
 
     def _group_of(self, index: int) -> dict[str, Any]:
         return [group for group in self.groups for _ in group["params"]][index]
 
 
-def rescaled(arrays: list, by: Any) -> Any:
-    """Multiply arrays in place by a number on the device; returns, on the device too, whether all
-    are finite then: an array of one number, 1 or 0."""
-    by_dtype: dict[Any, list] = {}
-    for a in arrays:
-        by_dtype.setdefault(a.dtype, []).append(a)
-    flags = [rescale(by, *same) for same in by_dtype.values()]
-    return math.prod(flags[1:], start=flags[0])
+def _saved(group: dict[str, Any]) -> Any:
+    """[learning rate, step] of a group, or a list of them where its parameters differ."""
+    vectors = {id(clock): clock.host() for clock in clocks.distinct(group)}
+    own = [vectors[id(clock)] for clock in group["clocks"]]
+    return own if len(vectors) > 1 else own[0]
+
+
+def _of_schedule(schedule: Any) -> Any:
+    """What a schedule needs to resume, where it is more than the number of the step."""
+    return schedule.state_dict() if hasattr(schedule, "state_dict") else None

@@ -58,6 +58,19 @@ def groups_of(name: str, params: Any, known: Iterable[Tensor]) -> list[dict[str,
     return groups
 
 
+def plain(name: str, params: Any) -> list[Tensor]:
+    """A list or generator of parameters as a list; ArgumentError for what is none."""
+    alone = isinstance(params, Tensor)
+    several = listed(params) and not isinstance(params, dict) and not hasattr(params, "parameters")
+    given = [params] if alone else list(params) if several else []
+    if not given or not all(isinstance(p, Tensor) for p in given):
+        raise ArgumentError(
+            f"{name}: the first argument is a list of parameters, model.parameters(); a generator "
+            f"is used up by the first that goes through it; got {params!r}"
+        )
+    return given
+
+
 def _parameter(name: str, member: Any) -> Tensor:
     """One parameter: alone, or after its name as from `named_parameters`."""
     if isinstance(member, tuple) and len(member) == 2 and isinstance(member[0], str):

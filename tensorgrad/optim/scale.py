@@ -13,7 +13,8 @@ from ..ops.update import advance_scale
 from ..settings import gate
 from ..switches import switches
 from ..typing import AboveOne, Count, Positive
-from .base import Optimizer, rescaled
+from .base import Optimizer
+from .clipping import rescaled
 
 _LEAST = 2.0**-126  # float32's smallest normal number: from 0 a scale would not grow again
 

@@ -75,6 +75,14 @@ def _symbols():
 
 
 POOLS = ("MaxPool", "AvgPool", "MaxUnpool")
+_SCHEDULES = ("cosine", "cosine_restarts", "polynomial", "one_cycle")
+
+
+def _with_gradient():
+    p = nn.Parameter(X)
+    p.grad = X
+    return p
+
 
 # What a call is made of where neither the vocabulary nor the table of ops says it. A function makes
 # them anew for each call.
@@ -82,7 +90,15 @@ CALLS = {
     **{f"schedules.{n}": {"lr": 0.1} for n in ("constant", "step_decay", "exponential", "cosine")},
     "schedules.step_decay": {"lr": 0.1, "every": 2},
     "schedules.exponential": {"lr": 0.1, "factor": 0.5},
-    "schedules.cosine": {"lr": 0.1, "steps": 2},
+    **{f"schedules.{n}": {"lr": 0.1, "steps": 2} for n in _SCHEDULES},
+    "schedules.inverse_sqrt": {"lr": 0.1},
+    "schedules.multi_step": {"lr": 0.1, "milestones": [2]},
+    "schedules.cyclic": {"low": 0.1, "high": 0.2},
+    "schedules.Plateau": {"lr": 0.1},
+    "schedules.sequence": {
+        "schedules": [optim.schedules.constant(0.1)] * 2,
+        "milestones": [2],
+    },
     "schedules.warmup": {"steps": 2, "after": optim.schedules.constant(0.1)},
     "data.DataLoader": {"dataset": X},
     "data.Pad": {},
@@ -123,11 +139,13 @@ CALLS = {
     },
     "losses.info_nce": {"x1": X, "x2": X},
     "losses.triplet_margin": {"anchor": X, "positive": X, "negative": X},
-    "optim.SGD": {},
-    "optim.Adam": {},
-    "optim.AdamW": {},
+    **{f"optim.{cls.__name__}": {} for cls in optim.OPTIMIZERS.values()},
     "optim.LossScale": {},
     "optim.Optimizer": {},
+    "optim.EMA": lambda: {"params": [nn.Parameter(X)]},
+    "optim.Lookahead": lambda: {"optimizer": optim.SGD()},
+    "optim.clip_grad_norm_": lambda: {"parameters": [_with_gradient()], "max_norm": 1.0},
+    "optim.clip_grad_value_": lambda: {"parameters": [_with_gradient()], "clip_value": 1.0},
     "nn.Dense": {"units": 2, "in_features": 3},
     "nn.Linear": {"in_features": 3, "out_features": 2},
     "nn.Conv": {"filters": 2, "kernel_size": 3},
@@ -283,7 +301,8 @@ def targets():
     add("tg", tg, tg.__all__)
     for name in ("nn", "optim", "fft", "linalg", "random"):
         add(name, getattr(tg, name), getattr(tg, name).__all__)
-    add("schedules", optim.schedules, ("constant", "step_decay", "exponential", "cosine", "warmup"))
+    more = "constant step_decay multi_step exponential inverse_sqrt cyclic warmup sequence Plateau"
+    add("schedules", optim.schedules, (*_SCHEDULES, *more.split()))
     add("data", data, data.__all__)
     add("callbacks", callbacks, ["EarlyStopping"])
     add("metrics", metrics, ["accuracy", "accuracy_from_logits"])

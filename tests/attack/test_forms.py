@@ -58,7 +58,7 @@ REFUSED = {
     "arguments by name": (lambda: tg.grad(lambda x: x)(x=1.0), tg.ArgumentError, "by position"),
     "zero_grad": (lambda: sgd().zero_grad(set_to_none=True), tg.ArgumentError, "always"),
     "of a layer": (lambda: nn.Dense(1).zero_grad(set_to_none=True), tg.ArgumentError, "always"),
-    "step": (lambda: sgd().step(closure=len), tg.ArgumentError, "before the step"),
+    "step": (lambda: sgd().step(closure=3), tg.ArgumentError, "a function, or None"),
     "a number for a gradient": (
         lambda: sgd().apply_gradients([(1.0, P)]),
         tg.ShapeError,

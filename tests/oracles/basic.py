@@ -224,33 +224,76 @@ def _skipped(hyper):
     return len(hyper) > 2 and not hyper[2]
 
 
-def _sgd(hyper, *arrays, momentum, nesterov, weight_decay):
+def _sgd(hyper, p, g, b=None, *, momentum, dampening, nesterov):
+    d = g
+    if momentum:
+        b = momentum * b + (1 - (dampening if hyper[1] > 1 else 0)) * g
+        d = d + momentum * b if nesterov else b
+    return p - hyper[0] * d, *([] if b is None else [b])
+
+
+def _adam(hyper, p, g, m, v, top=None, *, beta1, beta2, eps, amsgrad):
+    t = hyper[1]
+    m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+    top = None if top is None else np.maximum(top, v)
+    largest = v if top is None else top
+    step = hyper[0] * (m / (1 - beta1**t)) / (np.sqrt(largest / (1 - beta2**t)) + eps)
+    return p - step, m, v, *([] if top is None else [top])
+
+
+def _optimizer_step(hyper, *arrays, formula, options):
     if _skipped(hyper):
         return [hyper, *arrays], None
-    after = _lists(arrays, 3 if momentum else 2)
-    for i, (p, g, *buffer) in enumerate(after.T):
-        d = g + weight_decay * p
-        if momentum:
-            after[2, i] = momentum * buffer[0] + d
-            d = d + momentum * after[2, i] if nesterov else after[2, i]
-        after[0, i] = p - hyper[0] * d
+    made = {"sgd": (_sgd, 3 if options.get("momentum") else 2), "adam": (_adam, 4)}
+    step, k = made[formula]
+    after, own = _lists(arrays, k), dict(options)
+    maximize, l1, decay, decoupled = [
+        own.pop(name) for name in ("maximize", "l1", "weight_decay", "decoupled")
+    ]
+    for i, (p, g, *states) in enumerate(after.T):
+        g = (-g if maximize else g) + l1 * np.sign(p)
+        p, g = (p - hyper[0] * decay * p, g) if decoupled else (p, g + decay * p)
+        after[0, i], *states = step(hyper, p, g, *states, **own)
+        for row, state in zip(after[2:], states, strict=True):
+            row[i] = state
     return [hyper, *after.reshape(-1)], None
 
 
-def _adam(hyper, *arrays, beta1, beta2, eps, weight_decay, decoupled):
-    if _skipped(hyper):
-        return [hyper, *arrays], None
-    lr, t = hyper[:2]
-    after = _lists(arrays, 4)
-    for i, (p, g, m, v) in enumerate(after.T):
-        if decoupled:
-            p = p - lr * weight_decay * p
-        else:
-            g = g + weight_decay * p
-        m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
-        step = lr * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps)
-        after[0, i], after[2, i], after[3, i] = p - step, m, v
-    return [hyper, *after.reshape(-1)], None
+def _adafactor(hyper, p, g, *states, beta2_decay, eps1, eps2, d, weight_decay):
+    (lr, t), rms = hyper, lambda a: np.sqrt(np.mean(a**2))
+    axes, part = ((-1, -2) if len(states) > 1 else (None,)), t**beta2_decay
+    means = [g**2 if axis is None else (g**2).mean(axis, keepdims=True) for axis in axes]
+    after = [(1 - part) * s + part * mean for s, mean in zip(states, means, strict=True)]
+    v = after[0]
+    if len(states) > 1:
+        v = np.einsum("...ij,...jk->...ik", *after) / after[0].mean(-2, keepdims=True)
+    u = g / np.sqrt(v)
+    rate = min(lr, t**-0.5) * max(eps2, rms(p)) / max(1, rms(u) / d)
+    return [hyper, p - lr * weight_decay * p - rate * u, g, *after], None
+
+
+def _lamb(hyper, p, g, m, v, beta1, beta2, eps, weight_decay):
+    lr, t = hyper
+    m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+    u = m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + eps) + weight_decay * p
+    ratio = np.linalg.norm(np.ravel(p)) / np.linalg.norm(np.ravel(u))
+    return [hyper, p - lr * ratio * u, g, m, v], None
+
+
+def _muon(hyper, p, g, b, momentum, nesterov, coefficients, eps, steps, scale, weight_decay):
+    """By the singular values, on which the iteration works alone."""
+    b = momentum * b + (1 - momentum) * g
+    u, s, vt = np.linalg.svd(momentum * b + (1 - momentum) * g if nesterov else b, False)
+    s = s / np.sqrt((s**2).sum())
+    for _ in range(steps):
+        s = s * (coefficients[0] + coefficients[1] * s**2 + coefficients[2] * s**4)
+    return [hyper, p - hyper[0] * (weight_decay * p + scale * (u * s) @ vt), g, b], None
+
+
+def _product(hyper, beta1, momentum_decay):
+    mu = beta1 * (1 - 0.5 * 0.96 ** (hyper[1] * momentum_decay))
+    mu = mu if len(hyper) < 4 or hyper[3] else 1.0
+    return [np.array([*hyper[:2], hyper[2] * mu, *hyper[3:]])], None
 
 
 def _scale(scaling, finite, interval, factor, least):
@@ -281,6 +324,9 @@ WRITES = {
     "advance_scale": _scale,
     "rescale": _rescale,
     "advance_random": lambda state, blocks: ([state + np.array([0, blocks], np.uint64)], state),
-    "sgd": _sgd,
-    "adam": _adam,
+    "optimizer_step": _optimizer_step,
+    "advance_product": _product,
+    "adafactor": _adafactor,
+    "lamb": _lamb,
+    "muon": _muon,
 }

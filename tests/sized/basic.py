@@ -62,8 +62,10 @@ def classes(n):
 STATE = np.array([2**63 + 9, 2**32 - 2], np.uint64)
 H = np.array([0.1, 3.0])
 SCALE = {"interval": 32, "factor": 2.0, "least": 1.0}
-SGD = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}
-ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.1, "decoupled": True}
+COMMON = {"maximize": False, "l1": 0.0, "weight_decay": 0.1, "decoupled": True}
+SGD = {**COMMON, "decoupled": False, "momentum": 0.9, "dampening": 0.0, "nesterov": True}
+ADAM = {**COMMON, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "amsgrad": False}
+STEPS = {"sgd": {"formula": "sgd", "options": SGD}, "adam": {"formula": "adam", "options": ADAM}}
 WIDE = (-4.0, 4.0)
 SIZED = {
     **{n: lambda k: matrices(k, 1) for n in ("softmax", "log_softmax")},
@@ -101,7 +103,9 @@ SIZED = {
         Sample((np.array([8.0, float(k)]), np.ones(1)), SCALE)
     ],
     "rescale": lambda k: [Sample((np.array([0.3]), *vector(k, *[WIDE] * 3)[0].args))],
-    "sgd": lambda k: [Sample((H, *vector(k, *[WIDE] * 6)[0].args), SGD)],  # two parameters
-    "adam": lambda k: [Sample((H, *vector(k, *[WIDE] * 6, *[(0.0, 1.0)] * 2)[0].args), ADAM)],
+    "optimizer_step": lambda k: [  # two parameters
+        Sample((H, *vector(k, *[WIDE] * 6)[0].args), STEPS["sgd"]),
+        Sample((H, *vector(k, *[WIDE] * 6, *[(0.0, 1.0)] * 2)[0].args), STEPS["adam"]),
+    ],
 }  # fmt: skip
 LARGE = {"dropout": 40_001, "random_bits": 40_001}

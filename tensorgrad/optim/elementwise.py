@@ -1,0 +1,50 @@
+"""What the optimizers share that are the formula of one number (kernels/formulas.py): their step is
+one op for all parameters of a group, in one pass over memory and on a GPU in one launch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backend import namespace
+from ..kernels.formulas import COMMON, states_of
+from ..ops.update import optimizer_step
+from .base import Optimizer
+
+# Options that are pairs -> what the formulas call their numbers.
+_PAIRS = {
+    "betas": ("beta1", "beta2"),
+    "etas": ("shrink", "grow"),
+    "step_sizes": ("least", "most"),
+}
+_ABSENT = dict.fromkeys(COMMON, 0.0) | {"maximize": False, "decoupled": False}
+
+
+class Elementwise(Optimizer):
+    """An optimizer by the formula of that name, whose states start at `start`."""
+
+    conditional, formula = True, ""
+
+    def start(self, state: str, group: dict[str, Any]) -> float:
+        """What a state holds before the first step."""
+        return 0.0
+
+    def init_state(self, p: Any, group: dict[str, Any]) -> tuple:
+        xp, names = namespace(p), states_of(self.formula, self.numbers_of(group))
+        return tuple([xp.full_like(p, self.start(name, group)) for name in names])
+
+    def update(self, params: list, grads: list, states: list, group: dict[str, Any]) -> None:
+        kept = [a for same in zip(*states, strict=True) for a in same]
+        options = self.numbers_of(group)
+        optimizer_step(
+            group["hyper"], *params, *grads, *kept, formula=self.formula, options=options
+        )
+
+    def numbers_of(self, group: dict[str, Any]) -> dict[str, Any]:
+        """The options of a group, as the formula takes them."""
+        options = dict(_ABSENT)
+        for name in self.options:
+            if (pair := _PAIRS.get(name)) is not None:
+                options[pair[0]], options[pair[1]] = group[name]
+            else:
+                options[name] = group[name]
+        return options
