@@ -63,7 +63,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "log_predictions": ("log_input",),
     "temp": ("temperature",),
     # layers
-    "units": ("out_features", "filters", "out_channels", "embedding_dim"),
+    "units": ("out_features", "filters", "out_channels", "embedding_dim", "hidden_size"),
     "out_features": ("units",),
     "output_dim": ("units", "embedding_dim"),
     "hidden_size": ("units",),
@@ -298,9 +298,6 @@ NAMES: dict[str, dict[str, str]] = {
         **dict.fromkeys(("AveragePooling2D", "AvgPool2D"), "AvgPool2d"),
         **dict.fromkeys(("GlobalAveragePooling2D", "GlobalAvgPool2d"), "GlobalAvgPool()"),
         **dict.fromkeys(("GlobalMaxPooling2D", "GlobalMaxPool2d"), "GlobalMaxPool()"),
-        "MultiheadAttention": "MultiHeadAttention",
-        "TransformerEncoderLayer": "TransformerBlock",
-        "RNN": "SimpleRNN",
         "Dropout2d": "Dropout",
         "ModuleList": "a list: self.layers = [...]",
         "ModuleDict": "a dict: self.heads = {...}",

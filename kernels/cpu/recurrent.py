@@ -245,7 +245,7 @@ def _zeros_for(a, x, shape):
 def _sequence(loop, x, h0, c0, w, u, b, bu=None, gated=True, two=False):
     """All h, the activated gates, and what else a row notes. `two`: x @ w + b and h @ u + bu are
     kept apart."""
-    (n, t, _), (hidden, wide) = x.shape, u.shape
+    x, (n, t, _), (hidden, wide) = np.ascontiguousarray(x), x.shape, u.shape
     b, bu = _zeros_for(b, x, wide), _zeros_for(bu, x, wide)
     h0, c0 = _zeros_for(h0, x, (n, hidden)), _zeros_for(c0, x, (n, hidden))
     y = np.empty((n, t, hidden), x.dtype)
@@ -256,7 +256,7 @@ def _sequence(loop, x, h0, c0, w, u, b, bu=None, gated=True, two=False):
 
 def _gradients(loop, x, h0, c0, w, u, y, gates, noted, gy, gh, gc, need_x, two=False):
     """Gradients of x, h0, c0, w, u, b and bu. `two`: those of x @ w + b and h @ u + bu differ."""
-    (n, t, features), (hidden, wide) = x.shape, u.shape
+    x, (n, t, features), (hidden, wide) = np.ascontiguousarray(x), x.shape, u.shape
     end = features + hidden
     h0, c0 = _zeros_for(h0, x, (n, hidden)), _zeros_for(c0, x, (n, hidden))
     gh, gc = [np.array(_zeros_for(g, x, (n, hidden))) for g in (gh, gc)]  # written to
@@ -283,13 +283,13 @@ def _asked(needs, *gradients):
 # --- the ops ------------------------------------------------------------------------------------
 
 
-@accepts(min_size=SMALL, size_of=_gates, when=lstm_fits)
+@accepts(min_size=SMALL, size_of=_gates, strided=("x",), when=lstm_fits)
 def lstm(x, h0, c0, w, u, b=None):
     y, h, gates, cells = _sequence(_LSTM, x, h0, c0, w, u, b)
     return y, h, cells[:, -1].copy(), gates, cells
 
 
-@accepts(min_size=SMALL, size_of="gates", strided=("gy", "gh", "gc"), when=lstm_grad_fits)
+@accepts(min_size=SMALL, size_of="gates", strided=("x", "gy", "gh", "gc"), when=lstm_grad_fits)
 def lstm_grad(
     x, h0, c0, w, u, y, gates, cells, gy=None, gh=None, gc=None, ggates=None, gcells=None, *, needs
 ):
@@ -299,12 +299,12 @@ def lstm_grad(
     return _asked(needs, gx, gh, gc, gw, gu, gb)
 
 
-@accepts(min_size=SMALL, size_of=_gates, when=gru_fits)
+@accepts(min_size=SMALL, size_of=_gates, strided=("x",), when=gru_fits)
 def gru(x, h0, w, u, b=None, bu=None):
     return _sequence(_GRU, x, h0, None, w, u, b, bu, two=True)
 
 
-@accepts(min_size=SMALL, size_of="gates", strided=("gy", "gh"), when=gru_grad_fits)
+@accepts(min_size=SMALL, size_of="gates", strided=("x", "gy", "gh"), when=gru_grad_fits)
 def gru_grad(
     x, h0, w, u, y, gates, products, gy=None, gh=None, ggates=None, gproducts=None, *, needs
 ):
@@ -314,12 +314,12 @@ def gru_grad(
     return _asked(needs, gx, gh, gw, gu, gb, gbu)
 
 
-@accepts(min_size=SMALL, size_of=_gates, when=rnn_fits)
+@accepts(min_size=SMALL, size_of=_gates, strided=("x",), when=rnn_fits)
 def rnn(x, h0, w, u, b=None, *, activation="tanh"):
     return _sequence(_RNN[activation], x, h0, None, w, u, b, gated=False)[:2]
 
 
-@accepts(min_size=SMALL, size_of="y", strided=("gy", "gh"), when=rnn_grad_fits)
+@accepts(min_size=SMALL, size_of="y", strided=("x", "gy", "gh"), when=rnn_grad_fits)
 def rnn_grad(x, h0, w, u, y, gy=None, gh=None, *, activation, needs):
     loop = _RNN_GRAD[activation]
     gx, gh, _, gw, gu, gb, _ = _gradients(loop, x, h0, None, w, u, y, y, y, gy, gh, None, needs[0])

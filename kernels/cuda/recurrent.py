@@ -89,7 +89,7 @@ def _weights(x, h0, w, y, gz, gr, needs):
 # --- LSTM ---------------------------------------------------------------------------------------
 
 
-@accepts(dtypes=DTYPES, when=lstm_fits)
+@accepts(dtypes=DTYPES, strided=("x",), when=lstm_fits)
 def lstm(x, h0, c0, w, u, b=None):
     gates, zh, h, y = _start(x, h0, w, u)
     c, cells = _copied(c0, x, h.shape, wide(x)), device(x).xp.empty(y.shape, y.dtype)
@@ -98,7 +98,7 @@ def lstm(x, h0, c0, w, u, b=None):
     return y, h, c.astype(x.dtype, copy=False), gates, cells
 
 
-@accepts(dtypes=DTYPES, strided=("gy", "gh", "gc"), when=lstm_grad_fits)
+@accepts(dtypes=DTYPES, strided=("x", "gy", "gh", "gc"), when=lstm_grad_fits)
 def lstm_grad(
     x, h0, c0, w, u, y, gates, cells, gy=None, gh=None, gc=None, ggates=None, gcells=None, *, needs
 ):
@@ -115,7 +115,7 @@ def lstm_grad(
 # --- GRU ----------------------------------------------------------------------------------------
 
 
-@accepts(dtypes=DTYPES, when=gru_fits)
+@accepts(dtypes=DTYPES, strided=("x",), when=gru_fits)
 def gru(x, h0, w, u, b=None, bu=None):
     gates, zh, h, y = _start(x, h0, w, u)
     products = device(x).xp.empty(y.shape, y.dtype)
@@ -124,7 +124,7 @@ def gru(x, h0, w, u, b=None, bu=None):
     return y, h, gates, products
 
 
-@accepts(dtypes=DTYPES, strided=("gy", "gh"), when=gru_grad_fits)
+@accepts(dtypes=DTYPES, strided=("x", "gy", "gh"), when=gru_grad_fits)
 def gru_grad(
     x, h0, w, u, y, gates, products, gy=None, gh=None, ggates=None, gproducts=None, *, needs
 ):
@@ -141,7 +141,7 @@ def gru_grad(
 # --- simple recurrence --------------------------------------------------------------------------
 
 
-@accepts(dtypes=DTYPES, when=rnn_fits)
+@accepts(dtypes=DTYPES, strided=("x",), when=rnn_fits)
 def rnn(x, h0, w, u, b=None, *, activation="tanh"):
     y, zh, h, _ = _start(x, h0, w, u)
     kernel = f"rnn_step<f::{activation}, {ctype(x)}>"
@@ -149,7 +149,7 @@ def rnn(x, h0, w, u, b=None, *, activation="tanh"):
     return y, h
 
 
-@accepts(dtypes=DTYPES, strided=("gy", "gh"), when=rnn_grad_fits)
+@accepts(dtypes=DTYPES, strided=("x", "gy", "gh"), when=rnn_grad_fits)
 def rnn_grad(x, h0, w, u, y, gy=None, gh=None, *, activation, needs):
     xp, gy = device(x).xp, _whole(gy)
     gh = _copied(gh, x, (len(x), len(u)))

@@ -17,7 +17,8 @@ from .activation import (
     Softplus,
     Tanh,
 )
-from .attention import MultiHeadAttention, PositionalEmbedding, TransformerBlock
+from .attention import MultiHeadAttention, MultiheadAttention
+from .cache import KeyValueCache
 from .config import from_config, load_model, register
 from .container import Input, Model, Sequential, concatenate
 from .conv import (
@@ -32,6 +33,7 @@ from .conv import (
 from .dense import Dense, Linear
 from .dropout import Dropout
 from .embedding import Embedding
+from .lengths import Last
 from .module import Buffer, Module, Parameter
 from .norm import (
     BatchNorm,
@@ -68,11 +70,15 @@ from .pooling import (
     MaxUnpool2d,
     MaxUnpool3d,
 )
-from .recurrent import SimpleGRU, SimpleLSTM, SimpleRNN
+from .positions import PositionalEmbedding, SinusoidalPositions
 from .shape import Flatten
 
 if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
+    from .generation import *  # noqa: F403
     from .loss import *  # noqa: F403
+    from .recurrent import *  # noqa: F403
+    from .simple_recurrent import *  # noqa: F403
+    from .transformer import *  # noqa: F403
 
 __all__ = [
     "ELU",
@@ -110,9 +116,11 @@ __all__ = [
     "InstanceNorm1d",
     "InstanceNorm2d",
     "InstanceNorm3d",
+    "KeyValueCache",
     "LPPool1d",
     "LPPool2d",
     "LPPool3d",
+    "Last",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -126,6 +134,7 @@ __all__ = [
     "Model",
     "Module",
     "MultiHeadAttention",
+    "MultiheadAttention",
     "Parameter",
     "PositionalEmbedding",
     "RMSNorm",
@@ -133,13 +142,10 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Sigmoid",
-    "SimpleGRU",
-    "SimpleLSTM",
-    "SimpleRNN",
+    "SinusoidalPositions",
     "Softmax",
     "Softplus",
     "Tanh",
-    "TransformerBlock",
     "concatenate",
     "from_config",
     "init",
@@ -153,6 +159,11 @@ _LATER = {
     HingeEmbeddingLoss HuberLoss KLDivLoss L1Loss MSELoss MarginRankingLoss MultiLabelMarginLoss
     MultiLabelSoftMarginLoss MultiMarginLoss NLLLoss PoissonNLLLoss SmoothL1Loss SoftMarginLoss
     TripletMarginLoss""",
+    "generation": "generate",
+    "recurrent": "RNN LSTM GRU RNNCell LSTMCell GRUCell",
+    "simple_recurrent": "SimpleRNN SimpleLSTM SimpleGRU",
+    "transformer": """TransformerBlock Transformer TransformerEncoder TransformerEncoderLayer
+    TransformerDecoder TransformerDecoderLayer""",
 }
 _FAMILY = {name: family for family, names in _LATER.items() for name in names.split()}
 __all__ += [*_FAMILY]  # noqa: PLE0604

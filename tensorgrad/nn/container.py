@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from inspect import signature
 from typing import Annotated, Any, Generic, TypeAlias, overload
 
 from ..core import Tensor
@@ -22,7 +23,9 @@ Step: TypeAlias = "Callable[..., Any] | Symbol"  # a layer, a function, or an In
 
 class Sequential(Module):
     """Layers applied in sequence, each to the output of the one before: `Sequential([a, b])` or
-    `Sequential(a, b)`. Any function of one tensor may be among them.
+    `Sequential(a, b)`. Any function of one tensor may be among them. Of the output and the state
+    that an LSTM gives, the next layer gets the output. Options of a call, such as `lengths=`, go
+    to all layers whose forward takes them.
 
     >>> from .dense import Dense
     >>> Sequential([Dense(4, activation="relu"), Dense(1)])([[1.0, 2.0]]).shape
@@ -55,10 +58,23 @@ class Sequential(Module):
             )
         self.stack.append(layer)
 
-    def forward(self, x: ArrayLike) -> Tensor:
-        for layer in self.stack:
-            x = layer(x)
+    def forward(self, x: ArrayLike, **options: Any) -> Tensor:
+        """`options`, such as `lengths` or `cache`, go to the layers whose forward has them."""
+        for name in options:
+            if not takes(self, name):
+                raise ArgumentError(f"Sequential: no layer takes {name}=")
+        last = len(self.stack) - 1
+        for i, layer in enumerate(self.stack):
+            given = {n: v for n, v in options.items() if takes(layer, n)} if options else options
+            x = layer(x, **given)
+            if type(x) is tuple and i < last and getattr(layer, "gives_state", False):
+                x = x[0]
         return x  # type: ignore[return-value]  # whatever the last layer gives
+
+    @property
+    def gives_state(self) -> bool:
+        """Whether the last layer gives an output and a state."""
+        return bool(self.stack) and getattr(self.stack[-1], "gives_state", False)
 
     def children(self) -> Iterator[tuple[str, Any]]:
         for i, layer in enumerate(self.stack):
@@ -75,6 +91,13 @@ class Sequential(Module):
 
     def __iter__(self) -> Iterator[Callable[..., Any]]:
         return iter(self.stack)
+
+
+def takes(layer: Any, name: str) -> bool:
+    """Whether a call of this layer takes an option of that name."""
+    if isinstance(layer, Sequential):
+        return any(takes(inner, name) for inner in layer.stack)
+    return isinstance(layer, Module) and name in signature(type(layer).forward).parameters
 
 
 class InputLayer(Module):

@@ -174,6 +174,31 @@ CALLS = {
     "nn.MultiHeadAttention": {"heads": 2, "width": 4},
     "nn.TransformerBlock": {"heads": 2, "width": 4},
     "nn.PositionalEmbedding": {"length": 4, "width": 2},
+    "nn.SinusoidalPositions": {},
+    "nn.KeyValueCache": {"length": 4},
+    "nn.Last": {},
+    "nn.generate": lambda: {
+        "model": nn.Sequential(nn.Embedding(3, 2), nn.Dense(3, 2)),
+        "ids": LABELS,
+        "steps": 1,
+    },
+    "nn.MultiheadAttention": {"embed_dim": 4, "num_heads": 2},
+    "nn.TransformerEncoderLayer": {"d_model": 4, "nhead": 2, "dim_feedforward": 4},
+    "nn.TransformerDecoderLayer": {"d_model": 4, "nhead": 2, "dim_feedforward": 4},
+    "nn.TransformerEncoder": lambda: {"encoder_layer": nn.Dense(2, 2), "num_layers": 2},
+    "nn.TransformerDecoder": lambda: {"decoder_layer": nn.Dense(2, 2), "num_layers": 2},
+    "nn.Transformer": {
+        "d_model": 4,
+        "nhead": 2,
+        "num_encoder_layers": 1,
+        "num_decoder_layers": 1,
+        "dim_feedforward": 4,
+    },
+    **{
+        f"nn.{kind}{cell}": {"input_size": 3, "hidden_size": 2}
+        for kind in ("RNN", "LSTM", "GRU")
+        for cell in ("", "Cell")
+    },
     "nn.SimpleLSTM": {"units": 2, "in_features": 3},
     "nn.SimpleGRU": {"units": 2, "in_features": 3},
     "nn.SimpleRNN": {"units": 2, "in_features": 3},
