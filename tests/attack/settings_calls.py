@@ -3,12 +3,17 @@ not expect. Run as a program, `python -m tests.attack.settings_calls FILE SHARE`
 file what came of each call, under a limit of memory and time; of the values every SHAREth, in
 turn."""
 
+import atexit
 import inspect
 import json
 import resource
+import shutil
 import signal
 import sys
+import tempfile
 import warnings
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +89,20 @@ def _with_gradient():
     return p
 
 
+
+@cache
+def _folder():
+    """A folder with an image and a table, for the life of the process."""
+    from PIL import Image
+
+    folder = Path(tempfile.mkdtemp())
+    (folder / "images" / "a").mkdir(parents=True)
+    Image.new("L", (2, 2)).save(folder / "images" / "a" / "1.png")
+    (folder / "table.csv").write_text("x,y\n1,2\n")
+    atexit.register(shutil.rmtree, folder)
+    return folder
+
+
 # What a call is made of where neither the vocabulary nor the table of ops says it. A function makes
 # them anew for each call.
 CALLS = {
@@ -107,6 +126,21 @@ CALLS = {
     "data.ByLength": {"lengths": LABELS, "batch_size": 2},
     "data.Shard": {"of": 4, "rank": 0, "world": 2},
     "data.rng": {},
+    "data.encode": {"texts": "ab"},
+    "data.ImageFolder": lambda: {"path": _folder() / "images"},
+    "data.Table": lambda: {"path": _folder() / "table.csv"},
+    "transforms.Compose": {},
+    "transforms.OnInput": {"transform": abs},
+    "transforms.ToFloat": {},
+    "transforms.Normalize": {"mean": 0.0, "std": 1.0},
+    "transforms.Flip": {},
+    "transforms.Crop": {"size": 2},
+    "transforms.Rotate": {"degrees": 10.0},
+    "transforms.Colour": {},
+    "transforms.Cutout": {"size": 2},
+    "transforms.Noise": {"std": 0.1},
+    "transforms.Mixup": {"alpha": 1.0, "classes": 2},
+    "transforms.windows": {"series": X[:, 0], "length": 1},
     "data.collate": {"samples": [1, 2]},
     "callbacks.EarlyStopping": {},
     "metrics.accuracy": lambda: {"prediction": tg.tensor(X), "target": tg.tensor(LABELS)},
@@ -328,7 +362,9 @@ def targets():
         add(name, getattr(tg, name), getattr(tg, name).__all__)
     more = "constant step_decay multi_step exponential inverse_sqrt cyclic warmup sequence Plateau"
     add("schedules", optim.schedules, (*_SCHEDULES, *more.split()))
-    add("data", data, data.__all__)
+    left = {"transforms"} if find_spec("pandas") else {"transforms", "Table"}
+    add("data", data, [name for name in data.__all__ if name not in left])
+    add("transforms", data.transforms, data.transforms.__all__)
     add("callbacks", callbacks, ["EarlyStopping"])
     add("metrics", metrics, ["accuracy", "accuracy_from_logits"])
     add("loop", loop, ["fit", "evaluate", "predict", "compile"])
