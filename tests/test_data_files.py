@@ -92,7 +92,7 @@ def test_augmented_images_train(tmp_path):
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    assert loss.item() < 0.3
+    assert loss.item() < 0.5
     (tmp_path / "dark" / "0.png").write_bytes(b"not an image")
     with pytest.raises(tg.ArgumentError, match=r"0\.png is no image"):
         data.ImageFolder(tmp_path)[0]
