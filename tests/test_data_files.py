@@ -94,7 +94,7 @@ def test_augmented_images_train(tmp_path):
             optimizer.step()
     assert loss.item() < 0.5
     (tmp_path / "dark" / "0.png").write_bytes(b"not an image")
-    with pytest.raises(tg.ArgumentError, match=r"0\.png is no image"):
+    with pytest.raises(tg.ArgumentError, match=r"0\.png cannot be read"):
         data.ImageFolder(tmp_path)[0]
 
 

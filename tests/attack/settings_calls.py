@@ -89,7 +89,6 @@ def _with_gradient():
     return p
 
 
-
 @cache
 def _folder():
     """A folder with an image and a table, for the life of the process."""
