@@ -355,8 +355,8 @@ def arange(
 
 @gate
 def linspace(
-    start: Element,
-    stop: Element,
+    start: ArrayLike,
+    stop: ArrayLike,
     num: Natural = 50,
     dtype: DType = None,
     backend: str | None = None,
@@ -365,11 +365,20 @@ def linspace(
     endpoint: bool = True,
 ) -> Tensor:
     """`num` evenly spaced values from `start` to `stop`, which is the last unless `endpoint` is
-    False. `dtype` None is float32.
+    False. `dtype` None is float32, or that of ends that are tensors, to which gradients flow; of
+    ends of a shape the values stand along a new first axis.
 
     >>> linspace(0, 1, 3).tolist()
     [0.0, 0.5, 1.0]
     """
+    if isinstance(start, Tensor) or isinstance(stop, Tensor):
+        ends = [x if isinstance(x, Tensor) else np.asarray(x) for x in (start, stop)]
+        steps = np.arange(num).reshape((num,) + (1,) * max(x.ndim for x in ends))
+        steps = steps / max(num - endpoint, 1)
+        if not any(backends.is_floating(x.dtype) for x in ends):
+            steps = steps.astype(DEFAULT_DTYPE)
+        y = asarray((1 - steps) * ends[0] + steps * ends[1])
+        return y if dtype is None else y.astype(dtype)
     numbers = called("linspace", np.linspace, start, stop, num, endpoint=endpoint)
     wanted = backends.fitting(DEFAULT_DTYPE, numbers.dtype) if dtype is None else dtype
     return asarray(numbers, wanted, backend or device or _home())

@@ -49,6 +49,7 @@ _ATTRIBUTES: dict[str, Callable[..., Any]] = {
     "zeros_like": creation.zeros_like,
     "ones_like": creation.ones_like,
     "full_like": creation.full_like,
+    "linspace": creation.linspace,
     "ravel": _ravel,
 }
 _REFUSALS = (ArgumentError, DTypeError, IndexingError, ShapeError)
@@ -89,15 +90,34 @@ def call_of_function(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     if function is None or (func is np.where and len(args) == 1):
         return _on_arrays(func.__name__, func, args, kwargs)
     try:
-        known = inspect.signature(function).parameters if kwargs else ()
-        words = [word if word in known else _OTHER_WORDS.get(word, word) for word in kwargs]
-        return function(*args, **dict(zip(words, kwargs.values(), strict=True)))
+        return function(*args, **_renamed(func, function, kwargs) if kwargs else {})
     except _REFUSALS as error:  # NumPy takes arguments, and orders of them, that we do not
         try:
             y = _on_arrays(func.__name__, func, args, kwargs)
         except Exception:
             raise error from None
         return Tensor(y) if type(y) in BY_TYPE else y
+
+
+def _renamed(func: Any, ours: Callable[..., Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """NumPy's keywords under the names that they have here, without those that say what is the
+    default in NumPy and have no name here, such as `casting`."""
+    known, named = inspect.signature(ours).parameters, {}
+    for word, value in kwargs.items():
+        word = word if word in known else _OTHER_WORDS.get(word, word)
+        if word in known or not _is_default(func, word, value):
+            named[word] = value
+    return named
+
+
+def _is_default(func: Any, word: str, value: Any) -> bool:
+    if value is not None and not isinstance(value, str):
+        return False
+    try:
+        parameter = inspect.signature(func).parameters.get(word)
+    except ValueError:  # of a function in C
+        return False
+    return parameter is not None and parameter.default == value
 
 
 def _written(name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:

@@ -488,3 +488,12 @@ def test_clip_and_round_on_every_backend(backend):
     for decimals in (-1, 0, 1):
         y = elementwise.round(here, decimals)
         np.testing.assert_allclose(y.numpy(), np.round(X, decimals), atol=1e-12)
+
+
+def test_numpys_words_for_what_is_the_default_are_taken():
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    y = np.vstack((x, x), dtype=None, casting="same_kind")
+    assert (y.shape, y.requires_grad) == ((2, 2), True)
+    with pytest.raises(tg.ArgumentError, match="dtype"):
+        np.vstack((x, x), dtype="float64")
+    assert np.linspace(x, 3.0, 4).requires_grad

@@ -255,7 +255,8 @@ LATER = {
     atan atan2 atanh cbrt cosh deg2rad degrees entr exp2 hypot log2 log10 logaddexp logaddexp2
     logit rad2deg radians reciprocal rsqrt sinc sinh tan xlog1py xlogy""",
     "comparison": "allclose array_equal array_equiv isclose isneginf isposinf",
-    "complex_numbers": "angle complex conj conjugate imag iscomplex isreal polar real",
+    "complex_numbers": """angle complex conj conjugate imag iscomplex isreal polar real
+    real_if_close""",
     "contraction": """bilinear cross dot einsum inner kron matrix_transpose matvec outer tensordot
     trace vdot vecdot vecmat""",
     "conv_nd": "conv1d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",

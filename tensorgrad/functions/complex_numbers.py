@@ -9,16 +9,29 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ..core import Tensor
 from ..errors import DTypeError
 from ..ops import elementwise, shape
 from ..settings import gate
-from ..typing import ArrayLike
+from ..typing import ArrayLike, NonNegative
 from .elementwise import cos, sin
 from .inputs import as_tensor, floating, operands
 from .logic import equal, not_equal
 
-__all__ = ["angle", "complex", "conj", "conjugate", "imag", "iscomplex", "isreal", "polar", "real"]
+__all__ = [
+    "angle",
+    "complex",
+    "conj",
+    "conjugate",
+    "imag",
+    "iscomplex",
+    "isreal",
+    "polar",
+    "real",
+    "real_if_close",
+]
 
 
 @gate
@@ -29,6 +42,25 @@ def real(x: ArrayLike) -> Tensor:
     [1.0, 3.0]
     """
     return as_tensor(x).real
+
+
+@gate
+def real_if_close(x: ArrayLike, tol: NonNegative = 100.0) -> Tensor:
+    """The real part where all imaginary parts are close to 0, else x as it is. A GPU is waited for.
+
+    Args:
+        x: any shape; real numbers are returned as they are.
+        tol: what counts as 0: an absolute value below it, or, where it is above 1, below that many
+            epsilons of the dtype.
+
+    >>> real_if_close([1.0 + 1e-9j]).tolist(), real_if_close([1 + 1j]).tolist()
+    ([1.0], [(1+1j)])
+    """
+    x = as_tensor(x)
+    if x.dtype.kind != "c":
+        return x
+    least = tol * float(np.finfo(x.dtype).eps) if tol > 1 else tol
+    return x.real if bool((abs(x.detach().imag) < least).all()) else x
 
 
 @gate

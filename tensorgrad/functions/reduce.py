@@ -134,7 +134,7 @@ def var(
     keepdims: bool = False,
     where: ArrayLike | None = None,
 ) -> Tensor:
-    """The variance over `axis`: sum((x - mean)^2) / (n - ddof); NaN or infinite if n <= ddof.
+    """The variance over `axis`: sum(|x - mean|^2) / (n - ddof); NaN or infinite if n <= ddof.
 
     Args:
         x: any shape.
@@ -145,7 +145,8 @@ def var(
         correction: another word for `ddof`, the array API's; give one of the two.
         keepdims: whether the reduced axes stay, of length 1.
         where: which numbers count, as truth values; all where left out.
-    Returns: the floating dtype of x; the default float for integers.
+    Returns: the floating dtype of x, of complex numbers that of their parts; the default float for
+        integers.
     Raises: IndexingError if x has no such axis, ShapeError if one is named twice, or if `where`
         does not broadcast to x.
 
@@ -179,11 +180,15 @@ def std(
     >>> std([1.0, 3.0]).item(), std([-3.0, 0.0, 3.0], correction=1).item()
     (1.0, 3.0)
     """
-    freedom = _freedom("std", ddof, correction)
+    freedom, x = _freedom("std", ddof, correction), _cast("std", x, dtype, floating=True)
+    if x.dtype.kind == "c":
+        from .analytic import hypot
+
+        options = {"ddof": freedom, "keepdims": keepdims, "where": where}
+        return hypot(std(x.real, axis, **options), std(x.imag, axis, **options))
     if where is None:
-        x = _cast("std", x, dtype, floating=True)
         return ops.std(x, axis=axis, keepdims=keepdims, ddof=freedom)
-    mask, wide = _mask("std", where, x := _cast("std", x, dtype, floating=True)), ops.widened(x)
+    mask, wide = _mask("std", where, x), ops.widened(x)
     y = _var("std", wide - _mean(wide, mask, axis, True), axis, None, freedom, keepdims, mask)
     flat = elementwise.equal(y, 0)  # beside the root, which has no slope there
     y = elementwise.where(flat, 0.0, elementwise.sqrt(elementwise.where(flat, 1.0, y)))
@@ -450,6 +455,9 @@ def _var(
     where: ArrayLike | None,
 ) -> Tensor:
     x = _cast(name, x, dtype, floating=True)
+    if x.dtype.kind == "c":
+        parts = [_var(name, p, axis, None, ddof, keepdims, where) for p in (x.real, x.imag)]
+        return elementwise.add(*parts)
     if where is None:
         return ops.var(x, axis=axis, keepdims=keepdims, ddof=ddof)
     mask, wide = _mask(name, where, x), ops.widened(x)

@@ -23,13 +23,13 @@ from ..ops.embedding import embedding_grad
 from ..ops.gather import counts, last_writer, segment_extreme
 from ..ops.gather import segment_ids as checked
 from ..ops.index import ARRAY, scatter_add
-from ..ops.scan import linear_scan
+from ..ops.reduce import narrow, widened
 from ..ops.sorting import argsort
 from ..settings import gate
 from ..typing import ArrayLike, Natural
 from .embedding import embedding
 from .inputs import alike
-from .shape import reshape
+from .shape import concatenate, reshape
 
 __all__ = [
     "embedding_bag",
@@ -137,15 +137,16 @@ def segment_prod(
     if not len(ids):
         return Tensor(namespace(ids).ones((count, *x.shape[1:]), dtype=x.dtype))
     order = argsort(ids, axis=0)
-    ids, rows = ids[order], x[order]
-    on = namespace(ids).zeros(ids.shape, dtype=bool)
-    on[1:] = ids[1:] == ids[:-1]
-    again = _column(on, x)  # products start anew with each segment
-    none = Tensor(namespace(ids).zeros_like(rows._data))
-    upto = linear_scan(el.where(again, rows, none), el.where(again, none, rows), axis=0)
+    ids, y = ids[order], widened(x[order])
+    longest = int(counts(ids, count).max()) if namespace(ids) is np else len(ids)
+    step = 1
+    while step < longest:  # each row times those before, of pairs, of fours, ...
+        same = _column(ids[step:] == ids[:-step], x)
+        y = concatenate([y[:step], y[step:] * el.where(same, y[:-step], 1)])
+        step *= 2
     last = last_writer(ids, count)
-    y = upto[namespace(ids).maximum(last, 0)]
-    return el.where(_column(last >= 0, x), y, 1)
+    y = y[namespace(ids).maximum(last, 0)]
+    return narrow(el.where(_column(last >= 0, x), y, 1), x)
 
 
 @gate

@@ -33,7 +33,14 @@ def _sequence(name, *arrays):
     return Row(name, lambda *xs: getattr(np, name)(xs), arrays, call=seq)
 
 
+COMPLEX, NEARLY = X + 1j * V, X + 1e-20j * V  # at which differences are real, too
+
 ROWS = [
+    Row("real_if_close", np.real_if_close, (COMPLEX,)),
+    Row("real_if_close", np.real_if_close, (NEARLY,), order=0),
+    Row("linspace", np.linspace, (X, V[:, None].T, 5)),
+    Row("linspace", np.linspace, (V, 2.0, 3), {"endpoint": False}),
+    Row("linspace", np.linspace, (V, V[0], 1)),
     Row("masked_fill", _filled, (X, MASK, draw(()))),
     Row("masked_fill", _filled, (X, MASK[0], -np.inf), order=0),
     Row("masked_select", lambda x, m: x[m], (X, MASK)),

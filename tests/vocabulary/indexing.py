@@ -108,6 +108,7 @@ def _reduced(reduce, include_self=True):
     )
 
 
+ENDLESS = np.array([[2.0, 1.0], [3.0, np.inf], [np.inf, 5.0], [0.0, 2.0], [4.0, -1.0]])
 ZEROS = np.array([[2.0, 1.0], [0.0, 3.0], [0.5, 0.0], [1.5, 0.0], [4.0, -1.0]])
 ROWS = [
     Row("take", np.take, (X, AT)),
@@ -151,6 +152,7 @@ ROWS = [
         call=lambda f, x, i: f(x, i)[[0, 2]],
     ),
     Row("segment_prod", _segments(np.prod, 1), (ZEROS, IDS, 4)),
+    Row("segment_prod", _segments(np.prod, 1), (ENDLESS, IDS, 4), order=0),
     Row("segment_prod", _segments(np.prod, 1), (ZEROS[:0], IDS[:0], 2), order=0),
     Row("segment_softmax", _segment_softmax, (draw((5, 2)), IDS)),
     Row("embedding_bag", _bags(np.mean), (draw((4, 3)), np.array([[1, 3], [0, 1], [2, 2]]))),

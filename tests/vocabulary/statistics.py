@@ -30,7 +30,11 @@ def _last(x, axis):
     return values, x.shape[axis] - 1 - behind
 
 
+COMPLEX = draw((3, 5)) + 1j * draw((3, 5), seed=1)
+
 ROWS = [
+    Row("var", np.var, (COMPLEX,), {"axis": 1, "ddof": 1}),
+    Row("std", np.std, (COMPLEX,), {"axis": 0, "where": draw((3, 5)) > -1}),
     *[Row("quantile", np.quantile, (X, Q), {"axis": 1, "method": m}) for m in METHODS],
     Row("quantile", np.quantile, (X, 0.4), {"axis": (0, 1), "keepdims": True}),
     Row("quantile", np.quantile, (integers((4, 4), 3) * 1.0, Q), {"axis": 0}, order=0),
