@@ -32,9 +32,9 @@ PAGES = {  # page -> the modules, below tensorgrad/, whose public names stand on
     "random": "random randomness functions.random",
     "networks": """functions.activation functions.nonlinearity functions.norm functions.attention
     functions.recurrent functions.embedding losses nn""",
-    "autograd": "autograd jacobians tape custom recompute",
+    "autograd": "autograd jacobians batching.transform tape custom recompute",
     "inside": "drawing profiling anomaly memory testing",
-    "running": "backend dispatch precision errors",
+    "running": "backend dispatch precision files errors",
 }
 HOME = {module: page for page, modules in PAGES.items() for module in modules.split()}
 SPACES = ("linalg", "fft", "random")
