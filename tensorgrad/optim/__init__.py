@@ -10,6 +10,7 @@ from .averaging import EMA, Lookahead
 from .base import Optimizer
 from .clipping import clip_grad_norm_, clip_grad_value_
 from .descent import ASGD, SGD, Adadelta, Adagrad, Lion, RMSprop, Rprop
+from .lbfgs import LBFGS
 from .scale import LossScale
 from .structured import LAMB, Adafactor, Muon
 
@@ -40,6 +41,7 @@ __all__ = [
     "ASGD",
     "EMA",
     "LAMB",
+    "LBFGS",
     "SGD",
     "Adadelta",
     "Adafactor",

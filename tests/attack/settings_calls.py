@@ -173,6 +173,7 @@ CALLS = {
     "losses.info_nce": {"x1": X, "x2": X},
     "losses.triplet_margin": {"anchor": X, "positive": X, "negative": X},
     **{f"optim.{cls.__name__}": {} for cls in optim.OPTIMIZERS.values()},
+    "optim.LBFGS": {},
     "optim.LossScale": {},
     "optim.Optimizer": {},
     "optim.EMA": lambda: {"params": [nn.Parameter(X)]},
