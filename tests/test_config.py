@@ -24,6 +24,12 @@ class Residual(nn.Module):
 
 
 @nn.register
+class Shaped(nn.Module):
+    def forward(self, x):
+        return x.reshape(-1, 1, 4, 3)
+
+
+@nn.register
 def halved(x):
     return x / 2
 
@@ -51,6 +57,7 @@ MODELS = {
     "nested": lambda: nn.Sequential(nn.Sequential(nn.Dense(12), nn.LayerNorm()), nn.Dropout(0.3)),
     "own": lambda: Residual(nn.Dense(12), nn.Linear(12, 12), scale=float("inf"), a=(1, [2, {}])),
     "shared": shared,
+    "images": lambda: nn.Sequential(Shaped(), nn.Conv(2, 3), nn.Conv2d(None, 3, 1), nn.Flatten()),
     "functional": functional,
 }
 
@@ -82,7 +89,7 @@ def test_a_model_comes_back_from_json(tmp_path, name, called):
 
 
 def test_dtypes_are_those_of_the_file_or_as_asked(tmp_path, backend):
-    model = nn.Sequential(nn.Dense(3, 2), nn.BatchNorm(3)).astype("float64")
+    model = nn.Sequential(nn.Dense(3, 2), nn.BatchNorm1d(3)).astype("float64")
     model.save(tmp_path / "m")
     assert nn.load_model(tmp_path / "m")[0].weight.dtype == np.float64
     half = nn.load_model(tmp_path / "m", dtype="bfloat16", backend="numpy")

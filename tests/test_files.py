@@ -168,7 +168,7 @@ def test_npz_in_and_out(tmp_path):
 
 
 def model():
-    return nn.Sequential(nn.Dense(3, 2), nn.BatchNorm(3), nn.Dense(1, 3))
+    return nn.Sequential(nn.Dense(3, 2), nn.BatchNorm1d(3), nn.Dense(1, 3))
 
 
 def test_weights_go_through_a_file(tmp_path, backend):

@@ -13,6 +13,7 @@ from ..core import Tensor
 from ..creation import asarray
 from ..errors import ArgumentError, ShapeError
 from ..ops import conv, matmul
+from ..settings import Whole, take
 from ..typing import ActivationLike, ArrayLike, Borders, Count, DType, Initializer, Sizes
 from . import activation as activations
 from .init import narrow
@@ -295,6 +296,14 @@ class Conv(_Conv):
             bias_init=bias_init,
             dtype=dtype,
         )
+
+    def sizes(self) -> tuple[int, ...]:
+        return (*super().sizes(), self.axes or 0)
+
+    def build_for(self, length: Any, axes: int = 0) -> None:
+        if self.axes is None:
+            self._spread(take("Conv", "axes", Whole(1, 3), axes))
+        super().build_for(length)
 
     def checked(self, x: Tensor, name: str = "input") -> Tensor:
         if self.axes is None:

@@ -53,6 +53,14 @@ class Callback:
         `train_begin` had been through."""
         return None
 
+    def state_dict(self) -> dict[str, Any]:
+        """What the callback has counted so far, for a checkpoint: numbers, text and arrays."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there; called after `train_begin` where a run is resumed."""
+        return None
+
 
 class EarlyStopping(Callback):
     """Stop training when `monitor` has not improved by more than `min_delta` for `patience` epochs;
@@ -99,6 +107,16 @@ class EarlyStopping(Callback):
             self.best, self.best_epoch = value, epoch
             self.weights = model.get_weights() if self.restore_best else None
         return epoch - self.best_epoch >= self.patience
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_epoch": self.best_epoch, "weights": self.weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best, self.best_epoch, self.weights = (
+            state["best"],
+            state["best_epoch"],
+            state["weights"],
+        )
 
     def train_end(self, model: Any) -> None:
         if self.weights is not None:

@@ -24,6 +24,7 @@ from ..typing import ArrayLike, Count, Natural
 from . import metrics as metric_table
 from .callbacks import Callback, checked, end
 from .capturing import WORTH, capturing, frozen
+from .checkpoint import Run
 from .metrics import Metric
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class FitOptions(TypedDict, total=False):
     shuffle: bool
     verbose: int | Literal["auto"]
     callbacks: Callback | Iterable[Callback] | None
+    resume: bool | Literal["auto"]
 
 
 class EvaluateOptions(TypedDict, total=False):
@@ -228,6 +230,7 @@ def fit(
     shuffle: bool = True,
     verbose: Verbosity = "auto",
     callbacks: Callbacks = (),
+    resume: bool | Literal["auto"] = False,
 ) -> History:
     """Train on arrays in mini-batches; returns the History of loss and metrics.
 
@@ -239,6 +242,9 @@ def fit(
         shuffle: whether each epoch has a new random order.
         verbose: 1 for a progress bar, 0 for none, "auto" for one on a terminal.
         callbacks: one or several `Callback`s.
+        resume: whether to go on from the newest checkpoint of a `Checkpoint` among the callbacks,
+            as if the run had not been stopped: "auto" where there is one. `epochs` counts those
+            before, too.
     Raises: ArgumentError, DTypeError and ShapeError before the first step for data, targets and
         outputs that do not fit; GraphError for a model that is not compiled.
 
@@ -269,7 +275,8 @@ def fit(
         names += [f"val_{name}" for name in names]
     begun: list[Callback] = []
     try:
-        with_callbacks = callbacks, begun, names
+        run = Run(model, plan, loader, history, callbacks)
+        with_callbacks = run, begun, names, resume
         _epochs(model, plan, loader, history, epochs, with_callbacks, validation_data, verbose)
         end(begun, model)
     except BaseException as error:  # Ctrl-C, too
@@ -290,17 +297,19 @@ def _epochs(
     verbose: int | str,
 ) -> None:
     """The epochs of `fit`, between the `train_begin` of its callbacks and their `train_end`."""
-    callbacks, begun, names = with_callbacks
+    run, begun, names, resume = with_callbacks
+    callbacks = run.callbacks
     with in_mode(model.modules(), True):
         for c in callbacks:
             c.train_begin(model, names)
             begun.append(c)
+        run.begin(resume)
         running = metric_table.Running(plan.names)
         step, facts = _step(model, plan, running, loader, epochs), frozen(model, plan)
-        for epoch in range(epochs):
+        for epoch in range(run.epoch, 0 if run.stopped else epochs):
             if epoch and callbacks and (now := frozen(model, plan)) != facts:  # by a callback
                 step, facts = _step(model, plan, running, loader, epochs - epoch), now
-            scores = _epoch(step, running, loader, verbose, f"epoch {epoch + 1}/{epochs}")
+            scores = _epoch(step, running, run, verbose, f"epoch {epoch + 1}/{epochs}")
             if validation_data is not None:
                 tested = _scores(model, plan, *validation_data, loader.batch_size)
                 scores.update({f"val_{name}": value for name, value in tested.items()})
@@ -312,6 +321,7 @@ def _epochs(
                 )
             history.add(scores)
             stops = [c.epoch_end(model, epoch, scores) for c in callbacks]
+            run.epoch_done(any(stops))
             if any(stops):
                 break
 
@@ -361,14 +371,20 @@ def _add(running: Any, plan: Plan, loss: Tensor, output: Tensor, yb: Tensor) -> 
 
 
 def _epoch(
-    step: Callable, running: Any, loader: DataLoader, verbose: int | str, title: str
+    step: Callable, running: Any, run: Run, verbose: int | str, title: str
 ) -> dict[str, float]:
     """One epoch; the scores are read from the device at its end only."""
+    loader = run.loader
     running.start()
+    if run.scores is not None:  # of the batches of this epoch before the run was stopped
+        running.load_state_dict(run.scores, default())
+        run.scores = None
     with _bar(loader, verbose, title) as bar:
         for xb, yb in loader:
             step(xb, yb)
             running.count += len(xb)
+            if run.keepers:
+                run.step_done(running)
             if bar is not None:
                 if not bar.n and len(xb) < len(loader.arrays[0]):
                     bar.unpause()  # the first step may have compiled: the rate leaves it out

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from .. import losses
-from ..backend import namespace
+from ..backend import BY_TYPE, namespace
 from ..core import Tensor
 from ..errors import ArgumentError, ShapeError, suggest
 from ..settings import gate
@@ -140,3 +140,21 @@ class Running:
             name: float(total) / self.count if self.count else math.nan
             for name, total in self.totals.items()
         }
+
+    def state_dict(self) -> dict[str, Any]:
+        """The totals so far, on the host."""
+        host = {n: None if t is None else _host(t) for n, t in self.totals.items()}
+        return {"count": self.count, "totals": host}
+
+    def load_state_dict(self, state: dict[str, Any], home: Any) -> None:
+        """Go on from there, on a backend: in place where there are totals."""
+        self.count = state["count"]
+        for name, total in state["totals"].items():
+            if total is not None and self.totals[name] is None:
+                self.totals[name] = home.xp.zeros((), "float64")
+            if total is not None:
+                self.totals[name][...] = home.from_host(np.asarray(total))
+
+
+def _host(total: Any) -> np.ndarray:
+    return np.array(BY_TYPE[type(total)].to_host(total))

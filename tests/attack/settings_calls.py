@@ -335,6 +335,7 @@ FORMS = {  # whose arguments are not replaced one by one
     "concat": "concatenate",
     **dict.fromkeys(("save", "load", "save_npz", "load_npz"), "of files: tests/test_files.py"),
     **dict.fromkeys(("from_config", "load_model"), "of descriptions: tests/test_config.py"),
+    "Checkpoint": "of runs: tests/test_resume.py",
     "register": "of layers: tests/test_config.py",
     "Parameter": "nn.Parameter",
 }
