@@ -409,7 +409,7 @@ def gate(function: F) -> F:
 def _checked(function: Callable) -> Callable:
     """The function, called with checked options: a function generated for its very signature, as
     the calls of ops are, for a loop over the arguments would cost more than many an op."""
-    scope: dict[str, Any] = {"function": function}
+    scope: dict[str, Any] = {"_function": function}  # which no option is called
     given, passed, checks = [], [], []
     kinds = kinds_of(function)
     made = function.__name__ == "__init__"
@@ -440,7 +440,7 @@ def _checked(function: Callable) -> Callable:
             checks.append(f"    if not ({' or '.join(easy) or False}):")
             checks.append(f"        {name} = take_{name}({name}{of})")
     lines = [f"def checked({', '.join(given)}):", *checks]
-    lines.append(f"    return function({', '.join(passed)})")
+    lines.append(f"    return _function({', '.join(passed)})")
     file = f"<gate {function.__qualname__}>"
     source = "\n".join(lines)
     linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file

@@ -45,6 +45,8 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "boundaries": ("bins",),
     "obj": ("at",),
     "negative_slope": ("slope",),
+    "slope": ("negative_slope",),
+    "axis": ("dim",),
     "other": ("b", "y"),
     "gradient": ("cotangent",),
     "grad_tensors": ("cotangent",),
@@ -298,9 +300,6 @@ NAMES: dict[str, dict[str, str]] = {
         **dict.fromkeys(("AveragePooling2D", "AvgPool2D"), "AvgPool2d"),
         **dict.fromkeys(("GlobalAveragePooling2D", "GlobalAvgPool2d"), "GlobalAvgPool()"),
         **dict.fromkeys(("GlobalMaxPooling2D", "GlobalMaxPool2d"), "GlobalMaxPool()"),
-        "Dropout2d": "Dropout",
-        "ModuleList": "a list: self.layers = [...]",
-        "ModuleDict": "a dict: self.heads = {...}",
         "functional": "tg: tg.relu, tg.softmax, tg.losses.cross_entropy",
     },
     "optim": {

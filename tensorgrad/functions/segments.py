@@ -173,6 +173,7 @@ def embedding_bag(
     offsets: ArrayLike | None = None,
     mode: Literal["mean", "sum", "max"] = "mean",
     per_sample_weights: ArrayLike | None = None,
+    padding_idx: int | None = None,
 ) -> Tensor:
     """The mean, sum or largest elements of the rows of each bag: weight (count, features), ids
     (bags, size) -> (bags, features).
@@ -181,6 +182,7 @@ def embedding_bag(
         weight, ids: as those of `embedding`; or ids (n,) of bags that follow each other, with
         offsets: where each begins, from 0 and not falling; a bag of no ids gives zeros.
         per_sample_weights: by which rows are multiplied, of the shape of ids; for "sum" alone.
+        padding_idx: an id that counts in no bag, and whose row gets no gradient.
     Raises: as `embedding`; ShapeError for other shapes, IndexingError for offsets that fall, or end
     beyond the ids (a GPU would have to be waited for, and is not), ArgumentError for weights of
     another mode.
@@ -211,10 +213,15 @@ def embedding_bag(
         starts = beside(offsets, table)._data
         _check_offsets(starts, len(rows))
         bags, bag = len(starts), xp.searchsorted(starts, xp.arange(len(rows)), side="right") - 1
+    count = bags
+    if padding_idx is not None:  # into a bag more, which is left out
+        bag, count = xp.where(at._data.reshape(-1) == padding_idx, bags, bag), bags + 1
     if mode == "max":
-        some = Tensor((counts(bag, bags) > 0)[:, None])
-        return el.where(some, segment_max(rows, bag, bags), 0.0)  # type: ignore[no-any-return]
-    return segment_sum(rows, bag, bags) if mode == "sum" else segment_mean(rows, bag, bags)
+        some = Tensor((counts(bag, count) > 0)[:, None])
+        y: Tensor = el.where(some, segment_max(rows, bag, count), 0.0)
+    else:
+        y = (segment_sum if mode == "sum" else segment_mean)(rows, bag, count)
+    return y if count == bags else y[:bags]
 
 
 def _check_offsets(starts: Any, n: int) -> None:

@@ -6,16 +6,35 @@ from typing import TYPE_CHECKING, Any
 from ..words import no_other_names
 from . import init
 from .activation import (
+    CELU,
     ELU,
     GELU,
+    GLU,
+    SELU,
     Activation,
+    Hardshrink,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
     LeakyReLU,
+    LogSigmoid,
+    LogSoftmax,
+    Mish,
+    PReLU,
     ReLU,
+    ReLU6,
+    RReLU,
     Sigmoid,
     SiLU,
     Softmax,
+    Softmax2d,
+    Softmin,
     Softplus,
+    Softshrink,
+    Softsign,
     Tanh,
+    Tanhshrink,
+    Threshold,
 )
 from .attention import MultiHeadAttention, MultiheadAttention
 from .cache import KeyValueCache
@@ -30,9 +49,26 @@ from .conv import (
     ConvTranspose2d,
     ConvTranspose3d,
 )
-from .dense import Dense, Linear
-from .dropout import Dropout
-from .embedding import Embedding
+from .dense import (
+    Bilinear,
+    CosineSimilarity,
+    Dense,
+    Linear,
+    PairwiseDistance,
+)
+from .dropout import (
+    AlphaDropout,
+    Dropout,
+    Dropout1d,
+    Dropout2d,
+    Dropout3d,
+    DropPath,
+    FeatureAlphaDropout,
+)
+from .embedding import (
+    Embedding,
+    EmbeddingBag,
+)
 from .lengths import Last
 from .module import Buffer, Module, Parameter
 from .norm import (
@@ -48,55 +84,41 @@ from .norm import (
     LocalResponseNorm,
     RMSNorm,
 )
-from .pooling import (
-    AdaptiveAvgPool1d,
-    AdaptiveAvgPool2d,
-    AdaptiveAvgPool3d,
-    AdaptiveMaxPool1d,
-    AdaptiveMaxPool2d,
-    AdaptiveMaxPool3d,
-    AvgPool1d,
-    AvgPool2d,
-    AvgPool3d,
-    GlobalAvgPool,
-    GlobalMaxPool,
-    LPPool1d,
-    LPPool2d,
-    LPPool3d,
-    MaxPool1d,
-    MaxPool2d,
-    MaxPool3d,
-    MaxUnpool1d,
-    MaxUnpool2d,
-    MaxUnpool3d,
-)
 from .positions import PositionalEmbedding, SinusoidalPositions
-from .shape import Flatten
+from .shape import (
+    Flatten,
+    Fold,
+    Identity,
+    Lambda,
+    Permute,
+    Reshape,
+    Unflatten,
+    Unfold,
+)
 
 if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
+    from .collections import *  # noqa: F403
     from .generation import *  # noqa: F403
     from .loss import *  # noqa: F403
+    from .pooling import *  # noqa: F403
     from .recurrent import *  # noqa: F403
+    from .resampling import *  # noqa: F403
     from .simple_recurrent import *  # noqa: F403
     from .transformer import *  # noqa: F403
 
 __all__ = [
+    "CELU",
     "ELU",
     "GELU",
+    "GLU",
+    "SELU",
     "Activation",
-    "AdaptiveAvgPool1d",
-    "AdaptiveAvgPool2d",
-    "AdaptiveAvgPool3d",
-    "AdaptiveMaxPool1d",
-    "AdaptiveMaxPool2d",
-    "AdaptiveMaxPool3d",
-    "AvgPool1d",
-    "AvgPool2d",
-    "AvgPool3d",
+    "AlphaDropout",
     "BatchNorm",
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "Bilinear",
     "Buffer",
     "Conv",
     "Conv1d",
@@ -105,47 +127,67 @@ __all__ = [
     "ConvTranspose1d",
     "ConvTranspose2d",
     "ConvTranspose3d",
+    "CosineSimilarity",
     "Dense",
+    "DropPath",
     "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
     "Embedding",
+    "EmbeddingBag",
+    "FeatureAlphaDropout",
     "Flatten",
-    "GlobalAvgPool",
-    "GlobalMaxPool",
+    "Fold",
     "GroupNorm",
+    "Hardshrink",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
+    "Identity",
     "Input",
     "InstanceNorm1d",
     "InstanceNorm2d",
     "InstanceNorm3d",
     "KeyValueCache",
-    "LPPool1d",
-    "LPPool2d",
-    "LPPool3d",
+    "Lambda",
     "Last",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
-    "MaxPool1d",
-    "MaxPool2d",
-    "MaxPool3d",
-    "MaxUnpool1d",
-    "MaxUnpool2d",
-    "MaxUnpool3d",
+    "LogSigmoid",
+    "LogSoftmax",
+    "Mish",
     "Model",
     "Module",
     "MultiHeadAttention",
     "MultiheadAttention",
+    "PReLU",
+    "PairwiseDistance",
     "Parameter",
+    "Permute",
     "PositionalEmbedding",
     "RMSNorm",
+    "RReLU",
     "ReLU",
+    "ReLU6",
+    "Reshape",
     "Sequential",
     "SiLU",
     "Sigmoid",
     "SinusoidalPositions",
     "Softmax",
+    "Softmax2d",
+    "Softmin",
     "Softplus",
+    "Softshrink",
+    "Softsign",
     "Tanh",
+    "Tanhshrink",
+    "Threshold",
+    "Unflatten",
+    "Unfold",
     "concatenate",
     "from_config",
     "init",
@@ -155,6 +197,15 @@ __all__ = [
 
 # Families that are imported when one of their layers is first named: the `__all__` of their files
 _LATER = {
+    "resampling": """Upsample UpsamplingNearest2d UpsamplingBilinear2d PixelShuffle
+    PixelUnshuffle ChannelShuffle ZeroPad1d ZeroPad2d ZeroPad3d ReflectionPad1d
+    ReflectionPad2d ReflectionPad3d ReplicationPad1d ReplicationPad2d ReplicationPad3d
+    CircularPad1d CircularPad2d CircularPad3d ConstantPad1d ConstantPad2d ConstantPad3d""",
+    "pooling": """MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d LPPool1d
+    LPPool2d LPPool3d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d
+    AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d MaxUnpool1d MaxUnpool2d
+    MaxUnpool3d GlobalAvgPool GlobalMaxPool""",
+    "collections": """ModuleList ParameterList ModuleDict ParameterDict Residual Parallel""",
     "loss": """BCELoss BCEWithLogitsLoss CosineEmbeddingLoss CrossEntropyLoss GaussianNLLLoss
     HingeEmbeddingLoss HuberLoss KLDivLoss L1Loss MSELoss MarginRankingLoss MultiLabelMarginLoss
     MultiLabelSoftMarginLoss MultiMarginLoss NLLLoss PoissonNLLLoss SmoothL1Loss SoftMarginLoss

@@ -271,7 +271,7 @@ class _Tracking(_ChannelNorm):
         var = (rstd**-2 - self.eps) * (count / (count - 1))
         self.num_batches_tracked += 1
         for running, batch in ((self.running_mean, mean), (self.running_var, var)):
-            running += (batch - running) / self.num_batches_tracked
+            running += (batch.reshape(running.shape) - running) / self.num_batches_tracked
 
     def _evaluate(self, x: Tensor) -> Tensor:
         # Computed copies: the graph must not depend on buffers that are updated in place later.

@@ -20,6 +20,11 @@ Wanted: TypeAlias = Annotated[
     Several(Either(Nothing(), Whole(1)), says="one for each axis, None for the input's"),
 ]
 
+__all__ = """AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d
+    AdaptiveMaxPool2d AdaptiveMaxPool3d AvgPool1d AvgPool2d AvgPool3d GlobalAvgPool
+    GlobalMaxPool LPPool1d LPPool2d LPPool3d MaxPool1d MaxPool2d MaxPool3d
+    MaxUnpool1d MaxUnpool2d MaxUnpool3d""".split()
+
 
 class _Pool(Module):
     axes = 2
@@ -183,8 +188,7 @@ class _LPPool(_Pool):
         x = spatial(type(self).__name__, x, self.axes)
         average = getattr(functions, f"avg_pool{self.axes}d")
         means = average(x**self.norm_type, self.kernel_size, self.stride, ceil_mode=self.ceil_mode)
-        sums = means * math.prod(self.kernel_size)
-        return functions.relu(sums) ** (1 / self.norm_type)
+        return (means * math.prod(self.kernel_size)) ** (1 / self.norm_type)  # type: ignore[no-any-return]
 
 
 class LPPool1d(_LPPool):
@@ -198,7 +202,7 @@ class LPPool1d(_LPPool):
 
 
 class LPPool2d(_LPPool):
-    """The p-norm of each window, (sum x^p)^(1/p) with p = `norm_type`, 0 where the sum is below:
+    """The p-norm of each window, (sum x^p)^(1/p) with p = `norm_type`, NaN where the sum is < 0:
     (n, c, h, w) -> (n, c, h', w'), sizes as in `MaxPool2d`. For p = 1 it is the sum, for p = inf it
     would be the maximum.
 

@@ -201,6 +201,24 @@ CALLS = {
         for n in (1, 2, 3)
     },
     "nn.LocalResponseNorm": {"size": 2},
+    **{
+        f"nn.{kind}Pad{n}d": {"padding": 1}
+        for kind in ("Zero", "Reflection", "Replication", "Circular")
+        for n in (1, 2, 3)
+    },
+    **{f"nn.ConstantPad{n}d": {"padding": 1, "value": 2.0} for n in (1, 2, 3)},
+    "nn.EmbeddingBag": {"num_embeddings": 3, "embedding_dim": 2},
+    "nn.Bilinear": {"in1_features": 3, "in2_features": 2, "out_features": 2},
+    "nn.Threshold": {"threshold": 0.5, "value": 1.0},
+    "nn.Lambda": {"function": abs},
+    "nn.Unflatten": {"dim": 1, "unflattened_size": (3, 1)},
+    "nn.Reshape": {"target_shape": (3, 1)},
+    "nn.Permute": {"dims": (1, 2)},
+    "nn.Fold": {"output_size": 3, "kernel_size": 2},
+    "nn.Unfold": {"kernel_size": 2},
+    "nn.PixelShuffle": {"upscale_factor": 2},
+    "nn.PixelUnshuffle": {"downscale_factor": 2},
+    "nn.ChannelShuffle": {"groups": 2},
     "nn.Embedding": {"num_embeddings": 3, "embedding_dim": 2},
     "nn.GroupNorm": {"num_groups": 1, "num_channels": 2},
     "nn.LayerNorm": {"normalized_shape": 3},
