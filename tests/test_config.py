@@ -13,7 +13,7 @@ X = np.linspace(-1, 1, 24).reshape(2, 12)
 
 
 @nn.register
-class Residual(nn.Module):
+class Skip(nn.Module):
     def __init__(self, inner, *more, scale=1.0, **options):
         self.inner, self.more, self.scale, self.options = inner, more, scale, options
 
@@ -48,16 +48,22 @@ def functional():
 
 def shared():
     layer = nn.Dense(12)
-    return nn.Sequential(layer, nn.ReLU(), layer, Residual(layer, scale=0.5))
+    return nn.Sequential(layer, nn.ReLU(), layer, Skip(layer, scale=0.5))
 
 
 MODELS = {
     "dense": lambda: nn.Dense(4, 12, "relu", bias=False, weight_init="he_normal"),
     "lazy": lambda: nn.Sequential(nn.Dense(5), nn.BatchNorm(), tg.relu, halved, nn.Linear(5, 2)),
     "nested": lambda: nn.Sequential(nn.Sequential(nn.Dense(12), nn.LayerNorm()), nn.Dropout(0.3)),
-    "own": lambda: Residual(nn.Dense(12), nn.Linear(12, 12), scale=float("inf"), a=(1, [2, {}])),
+    "own": lambda: Skip(nn.Dense(12), nn.Linear(12, 12), scale=float("inf"), a=(1, [2, {}])),
     "shared": shared,
     "images": lambda: nn.Sequential(Shaped(), nn.Conv(2, 3), nn.Conv2d(None, 3, 1), nn.Flatten()),
+    "beside": lambda: nn.Sequential(
+        nn.Residual(nn.Linear(12, 6), shortcut=nn.Dense(6)),
+        nn.Parallel(nn.Tanh(), nn.Dense(2), join="concat", axis=-1),
+        nn.Reshape((2, 4)),
+        nn.Conv(3, 3, padding="same", activation="mish"),
+    ),
     "functional": functional,
 }
 
@@ -108,8 +114,8 @@ def test_a_layer_that_is_not_registered(tmp_path):
     with pytest.raises(tg.ArgumentError, match=r"register\(made, name\)"):
         nn.register(Unknown, "Dense")
     for value in (lambda s: np.ones(s), object()):
-        with pytest.raises(tg.ArgumentError, match=r"Residual\(scale=\.\.\.\)"):
-            Residual(nn.ReLU(), scale=value).to_config()
+        with pytest.raises(tg.ArgumentError, match=r"Skip\(scale=\.\.\.\)"):
+            Skip(nn.ReLU(), scale=value).to_config()
 
 
 ODD = {
@@ -121,7 +127,7 @@ ODD = {
     "a submodule": {"version": 1, "layers": [{"class": "init", "arguments": {}}]},
     "no text": {"version": 1, "layers": [{"class": ["Dense"], "arguments": {}}]},
     **{
-        n: {"version": 1, "layers": [{"class": "Residual", "arguments": {"inner": {"layer": i}}}]}
+        n: {"version": 1, "layers": [{"class": "Skip", "arguments": {"inner": {"layer": i}}}]}
         for n, i in (("ahead", 1), ("itself", 0), ("before", -1))
     },
     "unknown argument": {"version": 1, "layers": [{"class": "Dense", "arguments": {"unit": 1}}]},

@@ -12,7 +12,7 @@ from ..creation import asarray
 from ..errors import ArgumentError, ShapeError
 from ..settings import shown
 from ..typing import ArrayLike
-from .container import Sequential
+from .container import Sequential, takes
 from .module import Module, Parameter, parts_of
 
 __all__ = ["ModuleDict", "ModuleList", "Parallel", "ParameterDict", "ParameterList", "Residual"]
@@ -63,6 +63,12 @@ class _List(Module, MutableSequence):  # type: ignore[type-arg]
         for i, value in enumerate(self._items):
             yield from parts_of(value, f"{i}")
 
+    def arguments(self) -> dict[str, Any]:
+        """What is in it now."""
+        return {self._called: [*self._items]}
+
+    _called = "modules"
+
 
 class ModuleList(_List):
     """Modules in a list, which is indexed, iterated and appended to; its paths are those of
@@ -85,7 +91,7 @@ class ParameterList(_List):
     [True, True]
     """
 
-    _taken = staticmethod(_parameter)
+    _taken, _called = staticmethod(_parameter), "values"
 
     def __init__(self, values: Iterable[ArrayLike] = ()):
         self._hold(values)
@@ -121,6 +127,12 @@ class _Dict(Module, MutableMapping):  # type: ignore[type-arg]
         for key, value in self._items.items():
             yield from parts_of(value, key)
 
+    def arguments(self) -> dict[str, Any]:
+        """What is in it now."""
+        return {self._called: {**self._items}}
+
+    _called = "modules"
+
 
 class ModuleDict(_Dict):
     """Modules by name, as a dict; its paths are those of PyTorch, `heads.digit.weight`.
@@ -141,7 +153,7 @@ class ParameterDict(_Dict):
     True
     """
 
-    _taken = staticmethod(_parameter)
+    _taken, _called = staticmethod(_parameter), "parameters"
 
     def __init__(self, parameters: Mapping[str, ArrayLike] = {}):
         self._hold(parameters)
@@ -161,15 +173,18 @@ class Residual(Sequential):
         super().__init__(*layers)
         self.shortcut = shortcut
 
-    def forward(self, x: ArrayLike) -> Tensor:
+    def forward(self, x: ArrayLike, **options: Any) -> Tensor:
         x = asarray(x)
-        y, direct = super().forward(x), x if self.shortcut is None else self.shortcut(x)
+        y, direct = super().forward(x, **options), x if self.shortcut is None else self.shortcut(x)
         if y.shape != direct.shape:  # type: ignore[union-attr]
             raise ShapeError(
                 f"Residual: the layers give {y.shape}, beside them is {direct.shape}"  # type: ignore[union-attr]
                 + ("; give a shortcut=, such as a Conv of size 1" if self.shortcut is None else "")
             )
         return y + direct
+
+    def arguments(self) -> dict[str, Any]:
+        return {**super().arguments(), "shortcut": self.shortcut}
 
     def children(self) -> Iterator[tuple[str, Any]]:
         yield from super().children()
@@ -194,11 +209,17 @@ class Parallel(Sequential):
         super().__init__(*layers)
         self.join, self.joined_axis = join, axis
 
-    def forward(self, x: ArrayLike) -> Any:
+    def forward(self, x: ArrayLike, **options: Any) -> Any:
         x = asarray(x)
-        results = [layer(x) for layer in self.stack]
+        results = [
+            layer(x, **{n: v for n, v in options.items() if takes(layer, n)})
+            for layer in self.stack
+        ]
         if self.join == "none" or not results:
             return tuple(results)
         if self.join == "sum":
             return sum(results[1:], results[0])
         return functions.concat(results, axis=self.joined_axis)
+
+    def arguments(self) -> dict[str, Any]:
+        return {**super().arguments(), "join": self.join, "axis": self.joined_axis}
