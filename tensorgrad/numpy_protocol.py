@@ -46,6 +46,7 @@ _ATTRIBUTES: dict[str, Callable[..., Any]] = {
     "shape": lambda x: x.shape,
     "ndim": lambda x: x.ndim,
     "size": lambda x, axis=None: np.size(x._data, axis),
+    "empty_like": creation.empty_like,
     "zeros_like": creation.zeros_like,
     "ones_like": creation.ones_like,
     "full_like": creation.full_like,

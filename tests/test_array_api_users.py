@@ -47,19 +47,42 @@ def test_array_api_compat_knows_a_tensor():
 
 SKLEARN = """
 import sklearn, tensorgrad as tg
-from sklearn.metrics import r2_score
+from sklearn.decomposition import PCA
+from sklearn.metrics import pairwise, r2_score
+from tensorgrad.testing import draw, gradcheck
+X, Y = draw((6, 4)), tg.tensor(draw((5, 4), seed=1))
 with sklearn.config_context(array_api_dispatch=True):
     score = r2_score(tg.tensor([1.0, 2.0, 3.0]), tg.tensor([1.0, 2.0, 2.5]))
-assert abs(score - 0.875) < 1e-6
+    assert abs(score - 0.875) < 1e-6
+    for f in (
+        lambda x: pairwise.rbf_kernel(x, Y),
+        lambda x: pairwise.euclidean_distances(x, Y),
+        lambda x: PCA(2, svd_solver="full").fit_transform(x),
+    ):
+        assert f(tg.tensor(X, requires_grad=True)).requires_grad
+        gradcheck(f, [X])
 """
 SCIPY = """
 import numpy as np, tensorgrad as tg
-from scipy import stats
+from scipy import fft, integrate, signal, special, stats
+from scipy.spatial.transform import Rotation
 from tensorgrad.testing import draw, gradcheck
 x = draw((3, 7))
-np.testing.assert_allclose(stats.skew(tg.tensor(x), axis=1).numpy(), stats.skew(x, axis=1))
+for f in (
+    lambda x: stats.skew(x, axis=1),
+    lambda x: stats.kurtosis(x, axis=1),
+    lambda x: stats.gmean(x * x + 1, axis=0),
+    lambda x: abs(fft.rfft(x)),
+    lambda x: signal.fftconvolve(x, x * x),
+    lambda x: special.softmax(x, axis=0),
+    lambda x: integrate.cumulative_trapezoid(x),
+    lambda x: Rotation.from_rotvec(x[:, :3]).as_matrix(),
+):
+    y = f(tg.tensor(x, requires_grad=True))
+    assert y.requires_grad
+    np.testing.assert_allclose(y.numpy(), f(x))
+    gradcheck(f, [x])
 gradcheck(lambda x: stats.skew(x, axis=1), [x], order=2)
-gradcheck(lambda x: stats.kurtosis(x, axis=1), [x])
 """
 
 
