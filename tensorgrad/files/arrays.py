@@ -56,7 +56,10 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         _check_sizes(path)
         with np.load(path, allow_pickle=False) as found:
-            return {name: found[name] for name in found.files}
+            arrays = {name: found[name] for name in found.files}
+        if other := [name for name, a in arrays.items() if not isinstance(a, np.ndarray)]:
+            raise FileError(f"{path} is an archive with other files than arrays: {other[0][:60]!r}")
+        return arrays
     except FileNotFoundError:
         raise
     except (ValueError, OSError, KeyError, EOFError, BadZipFile, zlib.error,

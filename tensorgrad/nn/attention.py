@@ -123,6 +123,7 @@ class MultiHeadAttention(LazyLayer):
     (1, 1, 4)
     """
 
+    torch_names = {"weight": "in_proj_weight.T", "bias": "in_proj_bias", "output": "out_proj"}
     sized_by = "width"
     width: int | None
     forms = (
@@ -288,6 +289,7 @@ class MultiheadAttention(LazyLayer):
     ((5, 2, 4), (2, 5, 5))
     """
 
+    torch_names = {"*_proj_weight": "*.T"}
     sized_by, gives_state = "embed_dim", True
     embed_dim: int | None
     forms = (

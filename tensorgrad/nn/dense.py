@@ -28,6 +28,7 @@ class Dense(LazyLayer):
     (1, 3)
     """
 
+    torch_names = {"weight": "weight.T"}
     in_features: int | None
     forms = "Dense(16) is 16 units, its features are the input's; in PyTorch's form Linear(3, 16)"
 

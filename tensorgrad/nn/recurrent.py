@@ -24,6 +24,7 @@ Run = tuple[list[Tensor], list[Tensor]]  # each state after every step, and afte
 class Gated(LazyLayer):
     """Base of layers and cells: their weights, and one op over a sequence."""
 
+    torch_names = {"weight_*": "*.T"}
     sized_by, gates, states = "input_size", 1, ("h_0",)
     input_size: int | None
     hidden_size: int

@@ -28,6 +28,11 @@ class Recurrent(LazyLayer):
     """
 
     in_features: int | None
+    torch_names = {
+        "weight": "weight_ih_l0.T",
+        "recurrent_weight": "weight_hh_l0.T",
+        "bias": "bias_ih_l0 + bias_hh_l0",
+    }
     gates = 1
     states: tuple[str, ...] = ("h",)
 
@@ -130,6 +135,11 @@ class SimpleGRU(Recurrent):
     (2, 4)
     """
 
+    torch_names = {
+        **Recurrent.torch_names,
+        "bias": "bias_ih_l0",
+        "recurrent_bias": "bias_hh_l0",
+    }
     gates = 3
 
     def make(self, length: int) -> None:

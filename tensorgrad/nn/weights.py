@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 State: TypeAlias = Annotated[Mapping[str, ArrayLike], Own("a dict of arrays by path")]
+TorchState: TypeAlias = Annotated[Any, Own("a state dict of PyTorch, or a file of one")]
 
 
 class Loaded(NamedTuple):
@@ -37,6 +38,7 @@ class Weights:
 
     named_state: Any
     named_modules: Any
+    torch_names: dict[str, str] = {}  # what PyTorch calls and stores otherwise; see torch_state.py
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Copies of all parameters and buffers as NumPy arrays, by path."""
@@ -136,6 +138,44 @@ class Weights:
         if not isinstance(state, dict) or not all(isinstance(a, Tensor) for a in state.values()):
             raise FileError(f"{os.fspath(path)} holds no tensors by name: tg.load reads it")
         return self.load_state_dict(state, strict)
+
+    @gate
+    def load_torch(
+        self, state: TorchState, strict: bool = True, names: dict[str, str] | None = None
+    ) -> Loaded:
+        """Set all parameters and buffers from a state dict of PyTorch. Names are derived from the
+        paths here, what is stored transposed is transposed, and all is cast to the dtypes here.
+
+        Args:
+            state: a dict of PyTorch's tensors or of arrays, a module of PyTorch's, or the path of a
+                safetensors file. (PyTorch's own files are pickles, which are not read.)
+            strict: whether all names have to agree; else those that do not are returned.
+            names: {path here: name there} of layers and parameters that are called otherwise there.
+        Raises: ShapeError that names all that is missing, unexpected or of another shape.
+
+        >>> from .dense import Linear
+        >>> layer = Linear(2, 1); theirs = {"weight": np.ones((1, 2)), "bias": np.zeros(1)}
+        >>> layer.load_torch(theirs); layer.weight.shape
+        Loaded(missing=[], unexpected=[])
+        (2, 1)
+        """
+        from . import torch_state
+
+        return torch_state.from_torch(self, state, strict, names)  # type: ignore[arg-type]
+
+    @gate
+    def to_torch_state(self, names: dict[str, str] | None = None) -> dict[str, NDArray[Any]]:
+        """All parameters and buffers as NumPy arrays under PyTorch's names and in its shapes: what
+        `load_torch` reads, `torch.from_numpy` takes one by one, and `tg.save` writes to a file that
+        `safetensors.torch.load_file` reads.
+
+        >>> from .dense import Linear
+        >>> {name: a.shape for name, a in Linear(2, 1).to_torch_state().items()}
+        {'weight': (1, 2), 'bias': (1,)}
+        """
+        from . import torch_state
+
+        return torch_state.to_torch(self, names)  # type: ignore[arg-type]
 
     def get_weights(self) -> list[NDArray[Any]]:
         """Copies of all parameters and buffers as NumPy arrays, in the order they were made."""
