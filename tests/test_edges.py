@@ -79,6 +79,8 @@ def ours():
         )[0, 0, :, 0],
         "unit_norm": lambda x: x / tg.sqrt(tg.sum(x * x)),
         "mse": tg.losses.mean_squared_error,
+        "ctc": lambda x, label=(1,): tg.losses.ctc(x[:, None], [label], [len(x)], [len(label)]),
+        "transducer": lambda x: tg.losses.transducer(x[None, None], [[1]], [1], [1]),
         "channel": lambda x, scale: tg.channel_affine(x[None], np.full(x.shape, scale))[0],
         "rnn_relu": lambda x: _recur(tg.rnn, x, 1, activation="relu"),
         "rnn": lambda x: _recur(tg.rnn, x, 1),

@@ -156,3 +156,39 @@ def test_weighted_means_are_pytorchs():
                 (X, T),
                 2,
             )
+
+
+# --- sequences ------------------------------------------------------------------------------------
+
+STEPS = rng.normal(size=(7, 3, 4))
+SPELT, LENGTHS, SIZES = np.array([[1, 1, 3], [2, 1, 0], [3, 3, 3]]), [7, 6, 4], [3, 2, 3]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("zero_infinity", [False, True])
+def test_ctc_is_pytorchs(reduction, zero_infinity):
+    """The third sequence has no alignment: its loss is infinite."""
+    some = slice(None) if zero_infinity else slice(2)
+    theirs = torch.nn.CTCLoss(reduction=reduction, zero_infinity=zero_infinity)
+    ours = nn.CTCLoss(reduction=reduction, zero_infinity=zero_infinity)
+    lengths, sizes = LENGTHS[some], SIZES[some]
+
+    def of_theirs(x):
+        log_p = torch.log_softmax(x, -1)
+        return theirs(log_p, torch.tensor(SPELT[some]), torch.tensor(lengths), torch.tensor(sizes))
+
+    beside(lambda x: ours(x, SPELT[some], lengths, sizes), of_theirs, (STEPS[:, some],), 1)
+    infinite = losses.ctc(STEPS, SPELT, LENGTHS, SIZES, reduction="none").numpy()
+    assert np.isinf(infinite).tolist() == [False, False, True]
+
+
+def test_ctc_takes_pytorchs_targets_in_one_row_and_another_blank():
+    row = np.concatenate([t[:n] for t, n in zip(SPELT, SIZES, strict=True)])[:5] % 3
+    loss = torch.nn.CTCLoss(blank=3, reduction="sum")
+    args = row, LENGTHS[:2], SIZES[:2]
+    beside(
+        lambda x: losses.ctc(x, *args, blank=3, reduction="sum"),
+        lambda x: loss(torch.log_softmax(x, -1), *map(torch.tensor, args)),
+        (STEPS[:, :2],),
+        1,
+    )

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         poisson_nll,
         smooth_l1,
     )
+    from .sequence import ctc, transducer
     from .similarity import contrastive, cosine_embedding, info_nce, triplet_margin
 
     LOSSES: dict[str, Callable[..., Tensor]]
@@ -55,6 +56,7 @@ __all__ = [
     "contrastive",
     "cosine_embedding",
     "cross_entropy",
+    "ctc",
     "dice",
     "focal",
     "gaussian_nll",
@@ -78,6 +80,7 @@ __all__ = [
     "soft_margin",
     "softmax_focal",
     "squared_hinge",
+    "transducer",
     "triplet_margin",
 ]
 
@@ -90,6 +93,7 @@ _LATER = {
     multilabel_soft_margin soft_margin squared_hinge""",
     "regression": """gaussian_nll huber log_cosh mean_absolute_error mean_squared_error poisson_nll
     smooth_l1""",
+    "sequence": "ctc transducer",
     "similarity": "contrastive cosine_embedding info_nce triplet_margin",
 }
 _FAMILY = {name: family for family, names in _LATER.items() for name in names.split()}
@@ -99,8 +103,8 @@ _SHORT = {
     "bce": "binary_cross_entropy",
 }
 # Of more than a prediction and a target: not by name in `compile`.
-_OF_MORE = """contrastive cosine_embedding gaussian_nll info_nce kl_normal margin_ranking
-triplet_margin""".split()
+_OF_MORE = """contrastive cosine_embedding ctc gaussian_nll info_nce kl_normal margin_ranking
+transducer triplet_margin""".split()
 _NAMES = [*_SHORT, *[name for name in _FAMILY if name not in _OF_MORE]]
 
 

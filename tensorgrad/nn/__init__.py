@@ -206,10 +206,10 @@ _LATER = {
     AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d MaxUnpool1d MaxUnpool2d
     MaxUnpool3d GlobalAvgPool GlobalMaxPool""",
     "collections": """ModuleList ParameterList ModuleDict ParameterDict Residual Parallel""",
-    "loss": """BCELoss BCEWithLogitsLoss CosineEmbeddingLoss CrossEntropyLoss GaussianNLLLoss
-    HingeEmbeddingLoss HuberLoss KLDivLoss L1Loss MSELoss MarginRankingLoss MultiLabelMarginLoss
-    MultiLabelSoftMarginLoss MultiMarginLoss NLLLoss PoissonNLLLoss SmoothL1Loss SoftMarginLoss
-    TripletMarginLoss""",
+    "loss": """BCELoss BCEWithLogitsLoss CTCLoss CosineEmbeddingLoss CrossEntropyLoss
+    GaussianNLLLoss HingeEmbeddingLoss HuberLoss KLDivLoss L1Loss MSELoss MarginRankingLoss
+    MultiLabelMarginLoss MultiLabelSoftMarginLoss MultiMarginLoss NLLLoss PoissonNLLLoss
+    SmoothL1Loss SoftMarginLoss TripletMarginLoss""",
     "generation": "generate",
     "recurrent": "RNN LSTM GRU RNNCell LSTMCell GRUCell",
     "simple_recurrent": "SimpleRNN SimpleLSTM SimpleGRU",

@@ -9,12 +9,13 @@ from .. import losses
 from ..core import Tensor
 from ..creation import asarray
 from ..losses.common import Margin, Reduction, Weights
-from ..typing import ArrayLike, Count, Fraction, NonNegative, Positive
+from ..typing import ArrayLike, Count, Fraction, Natural, NonNegative, Positive
 from .module import Buffer, Module
 
 __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
+    "CTCLoss",
     "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "GaussianNLLLoss",
@@ -216,6 +217,22 @@ class KLDivLoss(Loss):
 
     def describe(self) -> str:
         return f"{super().describe()}, reduction={self.reduction!r}"
+
+
+class CTCLoss(Loss):
+    """`losses.ctc` as a module, of (log_probs, targets, input_lengths, target_lengths).
+
+    >>> loss = CTCLoss(reduction="sum")([[[0.0, 0.0, 0.0]]] * 3, [[1, 2]], [3], [2])
+    >>> round(loss.item(), 4)
+    1.6864
+    """
+
+    function = "ctc"
+
+    def __init__(
+        self, blank: Natural = 0, reduction: Reduction = "mean", zero_infinity: bool = False
+    ):
+        super().__init__(blank=blank, reduction=reduction, zero_infinity=zero_infinity)
 
 
 class PoissonNLLLoss(Loss):

@@ -58,6 +58,7 @@ VALUES = {
 X = np.linspace(0.1, 0.9, 6).reshape(2, 3)
 IMAGES = np.ones((1, 2, 4, 4))
 LABELS = np.array([0, 1])
+SEQUENCES = {"target": [[1]], "input_lengths": [3], "target_lengths": [1]}
 
 
 class Sparse:
@@ -163,6 +164,8 @@ CALLS = {
     },
     **{f"tg.{n}": {"prediction": X, "target": X} for n in loss_cases.NAMES if hasattr(tg, n)},
     "tg.cross_entropy": {"prediction": X, "target": LABELS},
+    "losses.ctc": {"prediction": np.ones((3, 1, 2)), **SEQUENCES},
+    "losses.transducer": {"prediction": np.ones((1, 3, 2, 2)), **SEQUENCES},
     "losses.gaussian_nll": {"prediction": X, "target": X, "var": X},
     "losses.kl_normal": {"mean": X, "log_var": X},
     "losses.margin_ranking": {"x1": X[0], "x2": X[1], "target": [1, -1, 1]},
