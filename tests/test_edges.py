@@ -142,6 +142,8 @@ def theirs():
         "batch_norm": lambda x: F.batch_norm(x[:, None], None, None, training=True)[:, 0],
         "group_norm": lambda x: F.group_norm(x[None], 1)[0],
         **{n: getattr(torch.special, n) for n in _SPECIAL.split()},
+        "gammainc": lambda a, x: torch.special.gammainc(torch.full_like(x, a), x),
+        "gammaincc": lambda a, x: torch.special.gammaincc(torch.full_like(x, a), x),
         **{n: getattr(torch.linalg, n) for n in _MATRICES.split()},
         "lgamma": torch.lgamma,
         "hardtanh": F.hardtanh,
@@ -328,7 +330,8 @@ def test_the_table_is_what_pytorch_computes():
 
 LINEAR = """reshape transpose moveaxis swapaxes broadcast_to squeeze expand_dims flip pad cast move
 identity concat stack split sum_to gather_places scatter_places scatter_add full_like conj real imag
-fftn ifftn rfft irfft ldexp frexp""".split()
+fftn ifftn rfft irfft ldexp frexp gamma_path""".split()
+LINEAR += ["gammainc_grad", "gamma_path_grad"]  # whose edges are those of gammainc
 
 
 @pytest.mark.host

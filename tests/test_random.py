@@ -9,7 +9,7 @@ import threading
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 import tensorgrad as tg
 from tensorgrad import random
@@ -165,6 +165,27 @@ def test_gradients_flow_to_what_transforms_the_numbers():
     assert scale.grad.item() == pytest.approx(x.sum().item() / 3, rel=1e-5)
 
 
+def test_shapes_get_the_gradient_of_a_quantile():
+    """Where a number is the quantile of a chance that stays."""
+    a = np.array([1e-3, 0.3, 1.0, 4.0, 50.0])
+    tg.seed(1)
+    shape = tg.tensor(np.repeat(a[:, None], 4, 1), requires_grad=True)
+    x = random.gamma(shape)
+    x.sum().backward()
+    chance, h = special.gammainc(shape.numpy(), x.numpy()), 1e-4
+    ends = [special.gammaincinv(shape.numpy() * (1 + s), chance) for s in (h, -h)]
+    expected = (ends[0] - ends[1]) / (2 * h * shape.numpy())
+    np.testing.assert_allclose(shape.grad.numpy(), expected, rtol=1e-5, atol=1e-12)
+    # of means, which are a / (a + b), those of many samples
+    p, q = [tg.tensor(v, requires_grad=True) for v in (1.5, 3.0)]
+    random.beta(p, q, size=N).mean().backward()
+    assert p.grad.item() == pytest.approx(3.0 / 4.5**2, abs=0.005)
+    assert q.grad.item() == pytest.approx(-1.5 / 4.5**2, abs=0.005)
+    alpha = tg.tensor([1.5, 3.0, 0.5], requires_grad=True)
+    random.dirichlet(alpha, size=N)[:, 1].mean().backward()
+    np.testing.assert_allclose(alpha.grad.numpy(), [-0.12, 0.08, -0.12], atol=0.01)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_halves_stay_below_the_bound(dtype):
     tg.seed(0)
@@ -268,7 +289,6 @@ ERRORS = {
     "randint.*empty": lambda: random.randint(3, 3),
     "here it is size=": lambda: random.uniform(shape=3),
     "generator=7": lambda: random.uniform(generator=7),
-    "gamma: no gradient": lambda: random.gamma(tg.tensor(1.0, requires_grad=True)),
     "poisson: no gradient": lambda: random.poisson(tg.tensor(1.0, requires_grad=True)),
     "3 of 2 without": lambda: random.choice(2, 3, replace=False),
     "p of shape": lambda: random.choice(3, 2, p=[0.5, 0.5]),

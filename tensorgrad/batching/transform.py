@@ -10,22 +10,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
-from typing import Any
+from operator import index
+from typing import Annotated, Any, TypeAlias
 
 from ..autograd import as_primals
 from ..backend import RAW
 from ..core import OPS, Node, Tensor, record
 from ..creation import asarray
 from ..errors import ArgumentError, GraphError, ShapeError
-from ..settings import gate, shown
+from ..settings import Own, gate, shown
 from ..switches import switches
 from ..trees import leaves, opened, refill
 from . import rules  # noqa: F401  (how ops compute)
 from .array import Level, batch_of, is_batched, wrapped
 
+ExampleAxes: TypeAlias = Annotated[Any, Own("an axis, None, or a tree of them")]
+
 
 @gate
-def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable[..., Any]:
+def vmap(
+    f: Callable[..., Any], in_axes: ExampleAxes = 0, out_axes: ExampleAxes = 0
+) -> Callable[..., Any]:
     """A function of one example as a function of a batch, as in JAX: it is called once, and each op
     computes all examples.
 
@@ -56,6 +61,8 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
     [3.0, 3.0]
     """
 
+    in_axes, out_axes = _axes("in_axes", in_axes), _axes("out_axes", out_axes)
+
     @wraps(f)
     def batched(*args: Any, **options: Any) -> Any:
         args = tuple([as_primals([a])[0] if isinstance(a, (list, tuple)) else a for a in args])
@@ -74,6 +81,17 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
 
 
 # --- arguments and results ------------------------------------------------------------------------
+
+
+def _axes(what: str, axes: Any) -> Any:
+    """A tree of axes; ArgumentError where one of them is none."""
+    found = leaves(axes)
+    if any(isinstance(a, bool) or not hasattr(a, "__index__") for a in found):
+        raise ArgumentError(
+            f"vmap: {what}={shown(axes)}: an axis is a whole number, or None, and there may be a "
+            "tree of them"
+        )
+    return refill(axes, iter([index(a) for a in found]))
 
 
 def _argument_axes(in_axes: Any, args: Sequence[Any]) -> Any:

@@ -290,8 +290,8 @@ LATER = {
     "sorting": """argpartition argsort digitize isin kthvalue lexsort partition searchsorted sort
     topk unique unique_all unique_counts unique_inverse unique_values""",
     "sparse": "sparse_matmul",
-    "special": """betaln digamma erf erfc erfcx erfinv expit gammaln i0 i0e i1 i1e lgamma
-    log_ndtr multigammaln ndtr ndtri polygamma psi zeta""",
+    "special": """betaln digamma erf erfc erfcx erfinv expit gammainc gammaincc
+    gammaln i0 i0e i1 i1e lgamma log_ndtr multigammaln ndtr ndtri polygamma psi zeta""",
     "statistics": "average bincount corrcoef count_nonzero cov histogram histogramdd ptp",
     "windows": "convolve correlate fold sliding_window_view unfold",
 }

@@ -10,10 +10,11 @@ from ..creation import asarray
 from ..errors import ArgumentError
 from ..functions import abs, clip, exp, log, log1p, sign, sum, where
 from ..functions.inputs import several
+from ..ops.incomplete import gamma_path
 from ..randomness import Generator
 from ..settings import gate
 from ..typing import ArrayLike, DType, Limit, Shape
-from .bits import Source, source, untracked
+from .bits import Source, source
 
 ATTEMPTS = 8  # at a gamma variate, of which one in 20 fails at the most: one number in 10^10
 
@@ -211,7 +212,8 @@ def gumbel(
 def _log_gammas(at: Source, shape: Any) -> Tensor:
     """Logarithms of gamma variates (Marsaglia & Tsang 2000): of a fixed number of attempts the
     first that succeeds is taken."""
-    a = asarray(shape, None, at.backend).detach()
+    given = asarray(shape, None, at.backend)
+    a = given.detach()
     small = a < 1
     d = where(small, a + 1.0, a) - 1 / 3
     c = 1 / (9.0 * d) ** 0.5
@@ -228,7 +230,8 @@ def _log_gammas(at: Source, shape: Any) -> Tensor:
         found = candidate if found is None else where(found > 0.0, found, candidate)
         if at.settled(found > 0.0):
             break
-    return log(d * where(found > 0.0, found, 1.0)) + power
+    logs = log(d * where(found > 0.0, found, 1.0)) + power
+    return gamma_path(given, logs) if given.node is not None else logs
 
 
 @gate
@@ -242,18 +245,17 @@ def gamma(
     generator: Generator | None = None,
 ) -> Tensor:
     """Numbers with the density x^(shape - 1) exp(-x / scale), up to a factor (Marsaglia & Tsang
-    2000). Gradients flow to the scale.
+    2000). Gradients flow to both, to the shape as a quantile's (implicit reparameterisation,
+    Figurnov et al. 2018).
 
     Args: those of `uniform`, and
         shape, scale: above 0, numbers or tensors.
-    Raises: GraphError where the shape requires a gradient.
 
     >>> bool((tg.random.gamma(0.5, size=100) >= 0.0).all())
     True
     """
     names = {"shape": shape, "scale": scale}
     at, (a, s) = source("gamma", names, size, dtype, backend, generator)
-    untracked("gamma", shape=a)
     return _placed(exp(_log_gammas(at, a)), 0.0, s, at)
 
 
@@ -268,18 +270,16 @@ def beta(
     generator: Generator | None = None,
 ) -> Tensor:
     """Numbers of [0, 1] with the density x^(a - 1) (1 - x)^(b - 1), up to a factor: x / (x + y) of
-    two gamma variates.
+    two gamma variates. Gradients flow to both, as in `gamma`.
 
     Args: those of `uniform`, and
         a, b: above 0, numbers or tensors.
-    Raises: GraphError where one of them requires a gradient.
 
     >>> x = tg.random.beta(0.5, 0.5, size=100)
     >>> bool(((x >= 0.0) & (x <= 1.0)).all())
     True
     """
     at, (u, v) = source("beta", {"a": a, "b": b}, size, dtype, backend, generator)
-    untracked("beta", a=u, b=v)
     x, y = _log_gammas(at, u), _log_gammas(at, v)
     return (1.0 / (1.0 + exp(y - x))).astype(at.dtype)
 
@@ -294,11 +294,11 @@ def dirichlet(
     generator: Generator | None = None,
 ) -> Tensor:
     """Points of the simplex, whose numbers along the last axis sum to 1: gamma variates, scaled.
+    Gradients flow to alpha, as in `gamma`.
 
     Args: those of `uniform`, and
         alpha: (..., k), above 0.
         size: the shape of the result without its last axis, of k numbers.
-    Raises: GraphError where alpha requires a gradient.
 
     >>> tg.random.dirichlet([1.0, 1.0, 1.0], size=5).sum(axis=-1).numpy().round(4).tolist()
     [1.0, 1.0, 1.0, 1.0, 1.0]
@@ -308,7 +308,6 @@ def dirichlet(
     made = asarray(alpha)
     whole = None if size is None else (*several(size), *made.shape[-1:])
     at, (a,) = source("dirichlet", {"alpha": made}, whole, dtype, backend, generator)
-    untracked("dirichlet", alpha=a)
     logs = _log_gammas(at, a)
     parts = exp(logs - logs.max(axis=-1, keepdims=True))
     return (parts / sum(parts, axis=-1, keepdims=True)).astype(at.dtype)

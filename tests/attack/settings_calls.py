@@ -302,6 +302,7 @@ CALLS = {
     "tg.rand": {},
     "tg.randn": {},
     "tg.grad": {"f": abs},
+    "tg.vmap": {"f": abs},
     "tg.dropout": {"x": X},
     "tg.reshape": {"x": X, "shape": (3, 2)},
     "tg.sparse_matmul": {"a": Sparse(), "x": np.ones((3, 2))},
