@@ -1,5 +1,8 @@
 """Optimizers against PyTorch's, step by step in float64; schedules; groups; clipping; bad input."""
 
+import doctest
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -207,6 +210,18 @@ def test_parameters_without_gradient_are_left_alone():
     b.sum().backward()
     opt.step()
     np.testing.assert_array_equal(w.numpy(), START[0])
+
+
+def test_the_page_runs_and_names_all():
+    path = Path(__file__).parent.parent / "docs" / "optimizers.md"
+    text = path.read_text()
+    examples = doctest.DocTestParser().get_doctest(text.replace("```", ""), {}, path.name, None, 0)
+    assert not doctest.DocTestRunner().run(examples).failed
+    for name in {*tg.optim.__all__} - {"LossScale", "get", "schedules"}:
+        assert name in text, name
+    for name, made in vars(schedules).items():
+        if getattr(made, "__module__", "") == schedules.__name__ and not name.startswith("_"):
+            assert name == "Curve" or f"`{name}(" in text, name
 
 
 BAD = {
