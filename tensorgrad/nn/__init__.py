@@ -99,6 +99,7 @@ from .shape import (
 if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     from .collections import *  # noqa: F403
     from .generation import *  # noqa: F403
+    from .graph import *  # noqa: F403
     from .loss import *  # noqa: F403
     from .pooling import *  # noqa: F403
     from .recurrent import *  # noqa: F403
@@ -211,6 +212,8 @@ _LATER = {
     MultiLabelMarginLoss MultiLabelSoftMarginLoss MultiMarginLoss NLLLoss PoissonNLLLoss
     SmoothL1Loss SoftMarginLoss TripletMarginLoss""",
     "generation": "generate",
+    "graph": """GATConv GATv2Conv GCNConv GINConv SAGEConv global_add_pool global_max_pool
+    global_mean_pool join_graphs propagate""",
     "recurrent": "RNN LSTM GRU RNNCell LSTMCell GRUCell",
     "simple_recurrent": "SimpleRNN SimpleLSTM SimpleGRU",
     "transformer": """TransformerBlock Transformer TransformerEncoder TransformerEncoderLayer

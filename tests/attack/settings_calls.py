@@ -260,6 +260,14 @@ CALLS = {
     "nn.Model": _symbols,
     "nn.Parameter": {"data": X},
     "nn.Buffer": {"data": X},
+    **{
+        f"nn.{n}": {"in_channels": 3, "out_channels": 2}
+        for n in ("GATConv", "GATv2Conv", "GCNConv", "SAGEConv")
+    },
+    "nn.GINConv": lambda: {"nn": nn.Dense(2, 3)},
+    "nn.propagate": {"x": X, "edge_index": [[0], [1]]},
+    **{f"nn.global_{n}_pool": {"x": X, "batch": LABELS} for n in ("add", "max", "mean")},
+    "nn.join_graphs": {"graphs": [(X, [[0], [1]])]},
     "nn.Input": {"shape": (3,)},
     "nn.concatenate": {"symbols": [X, X]},
     "tg.zeta": {"s": 2.0},
