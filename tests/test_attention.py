@@ -9,7 +9,8 @@ from tensorgrad.core import OPS
 from tensorgrad.ops.samples import draw
 from tensorgrad.testing import gradcheck
 
-MODES = pytest.mark.parametrize("mode", ["always", "reference"])
+KERNELS = pytest.param("always", marks=pytest.mark.slow)  # compiled in float64
+MODES = pytest.mark.parametrize("mode", [KERNELS, "reference"])
 Q, K, V = draw((2, 3, 5, 4)), draw((2, 3, 7, 4), seed=1), draw((2, 3, 7, 6), seed=2)
 BOOL = draw((5, 7), seed=3) > -1
 FLOAT = draw((2, 1, 5, 7), seed=4)
@@ -274,8 +275,9 @@ def _cut(x):
     lambda x: x[..., :1],
 ], ids=["heads", "cut", "fortran", "one head", "five axes", "one column"])  # fmt: skip
 def test_kernels_take_any_layout(place):
-    q, k, v = map(place, (draw((2, 3, 130, 4)), draw((2, 3, 300, 4)), draw((2, 3, 300, 6), seed=1)))
-    mask = place(draw((2, 3, 130, 300), seed=2)) if q.ndim == 4 and q.shape[-1] > 1 else None
+    shapes = (2, 3, 130, 4), (2, 3, 300, 4), (2, 3, 300, 6), (2, 3, 130, 300)
+    q, k, v, mask = [place(draw(s, seed=i).astype("float32")) for i, s in enumerate(shapes)]
+    mask = mask if q.ndim == 4 and q.shape[-1] > 1 else None
     results = []
     for mode in ("always", "reference"):
         with tg.use_kernels(mode):
@@ -286,17 +288,17 @@ def test_kernels_take_any_layout(place):
             (y * y).sum().backward()
             results.append([y.numpy(), *[x.grad.numpy() for x in xs]])
     for a, b in zip(*results, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_numbers_that_are_not_finite_spread_as_in_the_reference():
-    q = draw((2, 40, 4))
+    q, k, v = [a.astype("float32") for a in (draw((2, 40, 4)), K[0, :2], V[0, :2])]
     q[0, 3, 1], q[1, 5] = np.nan, np.inf
     with np.errstate(all="ignore"):
-        expected = OPS["scaled_dot_product_attention"].ref(q, K[0, :2], V[0, :2])[0]
+        expected = OPS["scaled_dot_product_attention"].ref(q, k, v)[0]
     with tg.use_kernels("always"):
-        y = attention(q, K[0, :2], V[0, :2]).numpy()
-    np.testing.assert_allclose(y, expected, rtol=1e-12)
+        y = attention(q, k, v).numpy()
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
     assert np.isnan(y[0, 3]).all()
 
 

@@ -67,7 +67,6 @@ def kernels_of(folder):
 CPU, CUDA = kernels_of("cpu"), kernels_of("cuda")
 ALL = [pytest.param(f, n, k, id=f"{f}-{n}") for f, t in (("cpu", CPU), ("cuda", CUDA))
        for n, k in t.items()]  # fmt: skip
-DTYPES = {"cpu": ("float32", "float64"), "cuda": device.DTYPES}
 SIZES = (0, 1, 31, 32, 33, 1023, 1024, 1025)
 SIZED.update(
     {n: repeated(n) for n in {**CPU, **CUDA} if OPS[n].family in ("elementwise", "special")}
@@ -164,6 +163,7 @@ def orders(home):
 
 NUMPY = backends.get("numpy")
 cpu_kernels = pytest.mark.parametrize("name", CPU)
+compiled_in_float64 = pytest.param("float64", marks=pytest.mark.slow)  # takes as long once more
 cuda_kernels = pytest.mark.parametrize("name", CUDA)
 
 
@@ -212,19 +212,28 @@ def all_samples(op):
     return [*op.samples(), *(op.extreme or list)(), *itertools.chain(*map(SIZED[op.name], SIZES))]
 
 
+@pytest.mark.parametrize("dtype", ["float32", compiled_in_float64])
 @cpu_kernels
-def test_cpu_kernel_agrees_with_the_reference(name):
+def test_cpu_kernel_agrees_with_the_reference(name, dtype):
     op, kernel = OPS[name], CPU[name]
-    for dtype in DTYPES["cpu"]:
-        taken = [run(op, kernel, s, dtype, NUMPY) for s in all_samples(op)]
-        assert any(taken), f"the guard refuses all samples in {dtype}"
+    taken = [run(op, kernel, s, dtype, NUMPY) for s in all_samples(op)]
+    assert any(taken), f"the guard refuses all samples in {dtype}"
 
 
+# The dtypes in each order of threads, and those that are left: floats and halves have code of
+# their own, the others share it.
+IN_ORDER = device.DTYPES, ("float32",), ("float16",)
+REST = (), ("float16", "bfloat16", "float64"), ("float32", "bfloat16", "float64")
+
+
+@pytest.mark.parametrize(
+    "dtypes", [IN_ORDER, pytest.param(REST, marks=pytest.mark.slow)], ids=["each", "rest"]
+)
 @cuda_kernels
-def test_cuda_kernel_agrees_with_the_reference(name, gpu):
+def test_cuda_kernel_agrees_with_the_reference(name, gpu, dtypes):
     op, kernel = OPS[name], CUDA[name]
-    for _ in orders(gpu):
-        for dtype in DTYPES["cuda"]:
+    for order in orders(gpu):
+        for dtype in dtypes[order] if gpu.name == "cudasim" else device.DTYPES:
             taken = [run(op, kernel, s, dtype, gpu) for s in all_samples(op)]
             assert any(taken), f"the guard refuses all samples in {dtype}"
 
@@ -271,10 +280,10 @@ def odd_samples(name):
 ODDLY = [n for n in SIZED if OPS[n].family in ("elementwise", "reduce", "loss")]
 
 
-def odd(name, kernel, home):
+def odd(name, kernel, home, dtype):
     """What is NaN, infinite or zero in the reference is so in the kernel."""
     op = OPS[name]
-    for dtype, sample in itertools.product(("float32", "float64"), odd_samples(name)):
+    for sample in odd_samples(name):
         args = placed(op, exact_args(op, sample, dtype), dtype, NUMPY.from_host)
         expected = op.ref(*[a.copy() for a in args], **sample.params)
         got = home.to_host(kernel(*[home.from_host(a) for a in args], **sample.params))
@@ -285,14 +294,16 @@ def odd(name, kernel, home):
         np.testing.assert_allclose(got, expected, rtol=rtol, atol=atol)
 
 
+@pytest.mark.parametrize("dtype", ["float32", compiled_in_float64])
 @pytest.mark.parametrize("name", [n for n in ODDLY if n in CPU])
-def test_odd_numbers(name):
-    odd(name, CPU[name], NUMPY)
+def test_odd_numbers(name, dtype):
+    odd(name, CPU[name], NUMPY, dtype)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", [n for n in ODDLY if n in CUDA])
-def test_odd_numbers_on_the_gpu(name, gpu):
-    odd(name, CUDA[name], gpu)
+def test_odd_numbers_on_the_gpu(name, gpu, dtype):
+    odd(name, CUDA[name], gpu, dtype)
 
 
 # --- guards -------------------------------------------------------------------------------------

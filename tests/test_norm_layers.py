@@ -272,8 +272,9 @@ def test_an_empty_batch_has_no_gradient_and_no_warning():
 def test_gradient_kernels_give_what_is_needed(name, needs):
     options = {"groups": 2} if name == "group_norm" else {}
     for shape in ((20, 6), (3, 6, 9, 9)):
-        x, g = rng.normal(size=(2, *shape))
-        for weight in (None, rng.normal(size=6 if options or name == "batch_norm" else shape[-1])):
+        x, g = rng.normal(size=(2, *shape)).astype("float32")
+        weights = rng.normal(size=6 if options or name == "batch_norm" else shape[-1])
+        for weight in (None, weights.astype("float32")):
             statistics = OPS[name](x, weight, **options)[1:]
             wanted = needs[: 1 + len(statistics)]
             both = []
@@ -284,7 +285,7 @@ def test_gradient_kernels_give_what_is_needed(name, needs):
             for a, b, need in zip(*both, wanted, strict=True):
                 assert (a is not None) == (b is not None) == need
                 if need:
-                    np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+                    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * abs(b).max())
 
 
 @pytest.mark.parametrize("shape", [(4000, 3), (500, 3, 4), (50, 3, 80)], ids=str)

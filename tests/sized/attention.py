@@ -7,7 +7,7 @@ from tensorgrad.ops.samples import Sample, draw
 
 
 def attentions(n):
-    m = min(n, 600)
+    m = n if n < 300 else 260 + n % 3 if n < 10_000 else 600
     shapes = (
         ((2, n, 3), 5, 4, {}),
         ((3, 2), n, 3, {"scale": 0.4}),
