@@ -53,7 +53,8 @@ ALIKE |= set(
 )
 NO_LAYERS = set(
     """Activation Buffer Input Model Module Parameter Sequential Lambda ModuleList ModuleDict
-    ParameterList ParameterDict concatenate init generate register from_config load_model""".split()
+    ParameterList ParameterDict concatenate init generate register from_config load_model
+    functional_call parametrize""".split()
 )
 
 

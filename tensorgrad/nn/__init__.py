@@ -97,6 +97,8 @@ from .shape import (
 )
 
 if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
+    from . import parametrize
+    from .called import *  # noqa: F403
     from .collections import *  # noqa: F403
     from .generation import *  # noqa: F403
     from .graph import *  # noqa: F403
@@ -198,6 +200,7 @@ __all__ = [
 
 # Families that are imported when one of their layers is first named: the `__all__` of their files
 _LATER = {
+    "called": "functional_call",
     "resampling": """Upsample UpsamplingNearest2d UpsamplingBilinear2d PixelShuffle
     PixelUnshuffle ChannelShuffle ZeroPad1d ZeroPad2d ZeroPad3d ReflectionPad1d
     ReflectionPad2d ReflectionPad3d ReplicationPad1d ReplicationPad2d ReplicationPad3d
@@ -220,12 +223,14 @@ _LATER = {
     TransformerDecoder TransformerDecoderLayer""",
 }
 _FAMILY = {name: family for family, names in _LATER.items() for name in names.split()}
-__all__ += [*_FAMILY]  # noqa: PLE0604
+__all__ += [*_FAMILY, "parametrize"]  # noqa: PLE0604
 
 if not TYPE_CHECKING:  # else every name would be one for type checkers
     _unknown = no_other_names("nn", __all__)
 
     def __getattr__(name: str) -> Any:
+        if name == "parametrize":
+            return importlib.import_module(f"{__name__}.{name}")
         if name not in _FAMILY:
             return _unknown(name)
         found = getattr(importlib.import_module(f"{__name__}.{_FAMILY[name]}"), name)
