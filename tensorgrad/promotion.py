@@ -105,6 +105,8 @@ def recomputed(
         return y, arrays
     promotes = _promoting(op, arrays)
     if any(yes and is_floating(a.dtype) for a, yes in zip(arrays, promotes, strict=True)):
+        if params is None:
+            return y, arrays
         lawful = coerced(op, arrays, [None] * len(arrays))
     elif params is None or not any(promotes):  # where(mask, 1.0, 0.0): nothing but numbers
         return y.astype(fitting(DEFAULT_DTYPE, y.dtype)), arrays

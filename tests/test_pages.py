@@ -1,6 +1,6 @@
-"""The pages of docs/functions, one a family: their examples run, and their tables of names are
-those of the public face. `python -m tests.test_pages` writes the tables, and the index of pages in
-docs/README.md."""
+"""The pages of docs/functions and docs/layers, one a family: their examples run, and the tables of
+names are those of the public face. `python -m tests.test_pages` writes the tables, and the index of
+pages in docs/README.md."""
 
 import doctest
 import inspect
@@ -137,9 +137,13 @@ def test_tables_of_names_are_those_of_the_face():
         assert path.read_text() == text, f"{path.name}: run python -m tests.test_pages"
 
 
-@pytest.mark.parametrize("page", PAGES)
+EXAMPLES = [f"functions/{page}" for page in PAGES]
+EXAMPLES += [f"layers/{path.stem}" for path in sorted(DOCS.glob("layers/*.md"))]
+
+
+@pytest.mark.parametrize("page", EXAMPLES)
 def test_examples_of_a_page(page):
-    text = (DOCS / f"functions/{page}.md").read_text()
+    text = (DOCS / f"{page}.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert blocks, "a page has examples"
     test = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, page, f"{page}.md", 0)
