@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from inspect import signature
 from typing import Annotated, Any, Generic, TypeAlias, overload
 
@@ -97,7 +97,13 @@ def takes(layer: Any, name: str) -> bool:
     """Whether a call of this layer takes an option of that name."""
     if isinstance(layer, Sequential):
         return any(takes(inner, name) for inner in layer.stack)
-    return isinstance(layer, Module) and name in signature(type(layer).forward).parameters
+    return isinstance(layer, Module) and name in _options(type(layer).forward)
+
+
+@lru_cache
+def _options(forward: Callable) -> frozenset[str]:
+    """The names of its parameters; the signature is read once."""
+    return frozenset(signature(forward).parameters)
 
 
 class InputLayer(Module):
