@@ -377,6 +377,12 @@ def make(
     return array
 
 
+def floats_beside(dtype: np.dtype) -> np.dtype:
+    """What Python's floats become beside numbers of a dtype: the default, or double precision where
+    those have it."""
+    return np.dtype(np.float64) if dtype.char in "dD" else DEFAULT_DTYPE
+
+
 def operand(value: Any, others: tuple) -> Any:
     """An operand that is neither a Tensor nor a plain array, converted to an array: NumPy scalars,
     lists, subclasses of arrays, whatever has `__array__`. It is put on the backend of the `others`.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from .errors import (
 from .randomness import host_generator
 from .settings import Several, Truth, Whole, gate, take
 from .switches import switches
+from .trees import leaves
 from .typing import ArrayLike, DType, Element, Natural, Number, Shape
 
 
@@ -99,8 +101,13 @@ def owned(value: Any, backend: str | None = None) -> Tensor:
 
 
 def beside(value: Any, x: Tensor) -> Tensor:
-    """A Tensor of `value`, put on x's backend unless it is an array of a GPU, which stays there."""
-    return owned(value, x.backend if backends.is_host(type(value)) else None)
+    """A Tensor of `value`, put on x's backend unless it is an array of a GPU, which stays there.
+    Python's floats have x's precision where that is double."""
+    home = x.backend if backends.is_host(type(value)) else None
+    plain = isinstance(value, (float, complex, list, tuple)) and x.dtype.char in "dD"
+    if plain and not any(isinstance(leaf, Tensor) for leaf in leaves(value)):
+        value = backends.make(value, None, home, backends.floats_beside(x.dtype))
+    return owned(value, home)
 
 
 @gate
@@ -373,7 +380,7 @@ def linspace(
     """
     if isinstance(start, Tensor) or isinstance(stop, Tensor):
         ends = [x if isinstance(x, Tensor) else np.asarray(x) for x in (start, stop)]
-        steps = np.arange(num).reshape((num,) + (1,) * max(x.ndim for x in ends))
+        steps: Any = np.arange(num).reshape((num,) + (1,) * max(x.ndim for x in ends))
         steps = steps / max(num - endpoint, 1)
         if not any(backends.is_floating(x.dtype) for x in ends):
             steps = steps.astype(DEFAULT_DTYPE)
@@ -391,7 +398,7 @@ def eye(
     dtype: DType = None,
     backend: str | None = None,
     *,
-    k: int = 0,
+    k: Annotated[int, Whole(-math.inf, math.inf)] = 0,
     device: str | None = None,
 ) -> Tensor:
     """Ones on a diagonal, the main one or the k-th above it, and zeros elsewhere: the identity

@@ -83,7 +83,7 @@ class Whole(Kind):
         raise ValueError
 
     def __str__(self) -> str:
-        least = "" if self.least == -LARGEST else f" of {self.least} or more"
+        least = "" if self.least <= -LARGEST else f" of {self.least} or more"
         return f"a whole number{least}" + ("" if self.most >= LARGEST else f", at most {self.most}")
 
     def refused(self, value: Any) -> str:

@@ -17,7 +17,16 @@ import numpy as np
 
 from . import backend as backends
 from . import functions as F
-from .backend import BY_TYPE, Array, check_gpu, is_floating, make, within_vmap, zero_and_one
+from .backend import (
+    BY_TYPE,
+    Array,
+    check_gpu,
+    floats_beside,
+    is_floating,
+    make,
+    within_vmap,
+    zero_and_one,
+)
 from .backward import backprop
 from .core import Leaf, Tensor, stamp
 from .creation import asarray, check_off_tape, track
@@ -326,7 +335,8 @@ class TensorMethods(Operators, Methods):
             key = ()
         template, arrays = index.split_key(key, x._data)
         place = index.key_of(template, arrays)
-        new = make(value._data if isinstance(value, Tensor) else value, None, x.backend)
+        raw = value._data if isinstance(value, Tensor) else value
+        new = make(raw, None, x.backend, floats_beside(x.dtype))
         new = new if x.dtype.kind == "b" else cast_exactly(new, x.dtype, "x[i] = v")
         data = x._data if unshared(x) else x._data.copy()
         try:

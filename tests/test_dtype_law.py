@@ -387,3 +387,62 @@ def test_constants_reach_float64_unrounded(program):
     got = eval(program, {"t": tg.tensor(T), "i": tg.tensor([1, 2, 3]), "tg": tg, "np": np})
     assert got.dtype == np.float64
     np.testing.assert_allclose(got.numpy(), EXACT[program], rtol=1e-14, atol=0)
+
+
+def _assigned(x, v):
+    x[0] = v
+    return x
+
+
+GIVEN = {  # functions that put a number into a tensor
+    "x[0] = v": _assigned,
+    "x[0] = [v]": lambda x, v: _assigned(tg.zeros((2, 1), dtype=x.dtype), [v]),
+    "masked_fill": lambda x, v: tg.masked_fill(x, [True, False], v),
+    "index_fill": lambda x, v: tg.index_fill(x, 0, [0], v),
+    "index_put": lambda x, v: tg.index_put(x, [0], v),
+    "put_along_axis": lambda x, v: tg.put_along_axis(x, [0], v, 0),
+    "scatter": lambda x, v: tg.scatter(x, 0, [0], v),
+    "index_add": lambda x, v: tg.index_add(x, 0, [0], [v]),
+    "insert": lambda x, v: tg.insert(x, 0, v),
+    "place": lambda x, v: tg.place(x, [True, False], [v]),
+    "fill_diagonal": lambda x, v: tg.fill_diagonal(x.reshape(1, 2), v),
+    "select": lambda x, v: tg.select([[True, False]], [v], x),
+    "pad": lambda x, v: tg.pad(x, (1, 0), constant_values=v),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex128", "float32"])
+@pytest.mark.parametrize("name", GIVEN)
+def test_pythons_numbers_keep_their_digits_beside_double_precision(name, dtype):
+    v = 0.1j if dtype == "complex128" else 0.1
+    x = tg.zeros(2, dtype=dtype)
+    y = GIVEN[name](x, v)
+    assert y.dtype == dtype
+    assert y.numpy().reshape(-1)[0] == np.dtype(dtype).type(v)
+
+
+A, B = np.array([0.1, 0.2]), np.array([[0.3, 0.7], [1.1, 0.9]])
+BESIDE = {  # functions of several arrays, of which one is a tensor in double precision
+    "xlogy": lambda x, a, v: tg.xlogy(x, v),
+    "cdist": lambda x, a, v: tg.cdist(tg.stack([x, x]), [v, v]),
+    "lerp": lambda x, a, v: tg.lerp(x, v, v[0]),
+    "addcmul": lambda x, a, v: tg.addcmul(v, x, v),
+    "interp": lambda x, a, v: tg.interp(x, v, v),
+    "polyval": lambda x, a, v: tg.polyval(v, x),
+    "prelu": lambda x, a, v: tg.prelu(-x, v[:1]),
+    "append": lambda x, a, v: tg.append(x, v),
+    "convolve": lambda x, a, v: tg.convolve(x, v),
+    "betaln": lambda x, a, v: tg.betaln(x, v),
+    "einsum": lambda x, a, v: tg.einsum("i,ij,j", x, a, v),
+    "solve": lambda x, a, v: tg.linalg.solve(tg.tensor(B) * x, v),
+    "loss": lambda x, a, v: tg.mean_squared_error(x, v),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_lists_are_in_double_precision_beside_such_tensors(name):
+    x = tg.tensor(A)
+    exact = BESIDE[name](x, B, 1 - A)
+    found = BESIDE[name](x, B.tolist(), (1 - A).tolist())
+    assert found.dtype == "float64"
+    np.testing.assert_array_equal(found.numpy(), exact.numpy())

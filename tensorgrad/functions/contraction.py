@@ -18,7 +18,7 @@ from ..ops.shape import moveaxis
 from ..settings import Own, Several, Whole, gate, shown, take
 from ..typing import ArrayLike, DType
 from .diagonals import diagonal
-from .inputs import arrays, as_tensor
+from .inputs import arrays, as_tensor, tensors
 from .reduce import sum
 from .shape import reshape, stack
 
@@ -345,7 +345,7 @@ def bilinear(
     (5, 4)
     """
     y = einsum("...i,kij,...j->...k", x1, weight, x2)
-    return y if bias is None else y + bias
+    return y if bias is None else y + tensors(y, bias)[1]
 
 
 # --- traces and transposes ------------------------------------------------------------------------

@@ -27,14 +27,36 @@ def floating(x: Any) -> Any:
 
 def operands(*xs: Any) -> list[Any]:
     """The inputs of an op of several: Tensors where there is none among them. Beside a Tensor all
-    stays what it is, for the op to settle dtypes and copies, but for lists of tensors on the tape.
-    """
+    stays what it is, for the op to settle dtypes and copies, but for lists of tensors on the tape,
+    and lists of numbers beside double precision."""
     if any(isinstance(x, Tensor) for x in xs):
-        return [asarray(x) if isinstance(x, (list, tuple)) and tracked(x) else x for x in xs]
+        return [_listed(x, xs) if isinstance(x, (list, tuple)) else x for x in xs]
     made = [x if x is None or isinstance(x, NUMBERS) else asarray(x) for x in xs]
     if not any(isinstance(x, Tensor) for x in made):
         made = [x if x is None else asarray(x) for x in made]
     return made
+
+
+def _listed(x: Any, xs: Sequence[Any]) -> Any:
+    wide = _double(xs)
+    if tracked(x):
+        return asarray(x)
+    return x if wide is None else beside(x, wide)
+
+
+def _double(xs: Sequence[Any]) -> Tensor | None:
+    """A Tensor of double precision among them."""
+    return next((x for x in xs if isinstance(x, Tensor) and x.dtype.char in "dD"), None)
+
+
+def tensors(*xs: Any) -> list[Any]:
+    """Each as a Tensor: numbers and lists in double precision where one of the Tensors is."""
+    wide = _double(xs)
+
+    def made(x: Any) -> Any:
+        return x if x is None else as_tensor(x) if wide is None else beside(x, wide)
+
+    return [made(x) for x in xs]
 
 
 def arrays(*xs: Any) -> list[Any]:

@@ -8,7 +8,7 @@ from ..errors import ArgumentError, ShapeError
 from ..settings import gate
 from ..typing import ArrayLike, Number, Positive
 from .elementwise import remainder, where
-from .inputs import as_tensor, floating, operands
+from .inputs import as_tensor, floating, tensors
 from .shape import concatenate, flip, stack
 
 __all__ = ["addcdiv", "addcmul", "interp", "lerp", "polyval", "vander"]
@@ -22,9 +22,9 @@ def lerp(a: ArrayLike, b: ArrayLike, weight: ArrayLike) -> Tensor:
     >>> lerp([0.0, 10.0], [10.0, 20.0], 0.25).tolist()
     [2.5, 12.5]
     """
-    a, b, weight = operands(a, b, weight)
-    step, w = as_tensor(b) - a, as_tensor(weight)
-    return where(w < 0.5, a + w * step, b - (1 - w) * step)
+    u, v, w = tensors(a, b, weight)
+    step = v - u
+    return where(w < 0.5, u + w * step, v - (1 - w) * step)
 
 
 @gate
@@ -34,8 +34,8 @@ def addcmul(x: ArrayLike, a: ArrayLike, b: ArrayLike, value: float = 1.0) -> Ten
     >>> addcmul([1.0], [2.0], [3.0], value=0.5).tolist()
     [4.0]
     """
-    x, a, b = operands(x, a, b)
-    return x + value * (as_tensor(a) * b)
+    start, u, v = tensors(x, a, b)
+    return start + value * (u * v)  # type: ignore[no-any-return]
 
 
 @gate
@@ -45,8 +45,8 @@ def addcdiv(x: ArrayLike, a: ArrayLike, b: ArrayLike, value: float = 1.0) -> Ten
     >>> addcdiv([1.0], [2.0], [4.0], value=3.0).tolist()
     [2.5]
     """
-    x, a, b = operands(x, a, b)
-    return x + value * (as_tensor(a) / b)
+    start, u, v = tensors(x, a, b)
+    return start + value * (u / v)  # type: ignore[no-any-return]
 
 
 @gate
@@ -88,12 +88,12 @@ def polyval(p: ArrayLike, x: ArrayLike) -> Tensor:
     >>> polyval([1.0, 0.0, -2.0], [1.0, 3.0]).tolist()
     [-1.0, 7.0]
     """
-    p, x = as_tensor(p), as_tensor(x)
-    if p.ndim == 0:
+    factors, at = tensors(p, x)
+    if factors.ndim == 0:
         raise ShapeError("polyval: p is a number, and should be coefficients along an axis")
-    y = x * 0
-    for i in range(p.shape[0]):
-        y = y * x + p[i]
+    y: Tensor = at * 0
+    for i in range(factors.shape[0]):
+        y = y * at + factors[i]
     return y
 
 
@@ -121,8 +121,9 @@ def interp(
     >>> interp([0.5, 1.5, 9.0], [0.0, 1.0, 2.0], [0.0, 10.0, 30.0]).tolist()
     [5.0, 20.0, 30.0]
     """
-    at: Tensor = floating(as_tensor(x))
-    points, values = as_tensor(xp), floating(as_tensor(fp))
+    x, points, fp = tensors(x, xp, fp)
+    at: Tensor = floating(x)
+    values: Tensor = floating(fp)
     if points.ndim != 1 or points.shape != values.shape or not points.size:
         found = f"xp {points.shape} and fp {values.shape}"
         raise ShapeError(f"interp: {found} must be points on one axis, one or more")

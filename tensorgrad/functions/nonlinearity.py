@@ -15,7 +15,7 @@ from ..settings import gate
 from ..typing import ArrayLike, Limit, NonNegative, Number, Positive
 from . import activation
 from .elementwise import abs, tanh, where
-from .inputs import as_tensor, floating
+from .inputs import as_tensor, floating, tensors
 from .reduce import softmax, sum
 from .scan import cumsum
 from .shape import flip, moveaxis, split
@@ -195,7 +195,7 @@ def prelu(x: ArrayLike, weight: ArrayLike) -> Tensor:
     >>> prelu([[-1.0, -1.0]], [0.5, 0.25]).tolist()
     [[-0.5, -0.25]]
     """
-    y, slope = as_tensor(x), as_tensor(weight)
+    y, slope = tensors(x, weight)
     if slope.size > 1:
         if slope.ndim != 1 or y.ndim < 2 or y.shape[1] != slope.size:
             raise ShapeError(f"prelu: {slope.shape} slopes for channels of {y.shape}, its axis 1")

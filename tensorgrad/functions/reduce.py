@@ -8,6 +8,8 @@ gradient is 0. Halves (float16, bfloat16) are summed in float32.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..backend import NUMBERS, dtype_of, is_floating
 from ..core import Op, Tensor
 from ..creation import beside
@@ -184,7 +186,7 @@ def std(
     if x.dtype.kind == "c":
         from .analytic import hypot
 
-        options = {"ddof": freedom, "keepdims": keepdims, "where": where}
+        options: Any = {"ddof": freedom, "keepdims": keepdims, "where": where}
         return hypot(std(x.real, axis, **options), std(x.imag, axis, **options))
     if where is None:
         return ops.std(x, axis=axis, keepdims=keepdims, ddof=freedom)
