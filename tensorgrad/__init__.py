@@ -78,7 +78,7 @@ from .tape import (
 )
 
 if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
-    from . import cuda, data, fft, linalg, losses, nn, optim, random, testing, train
+    from . import cuda, data, fft, linalg, losses, nn, onnx, optim, random, testing, train
     from .anomaly import detect_anomaly
     from .batching.transform import vmap
     from .drawing import draw
@@ -128,7 +128,19 @@ if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
 __version__ = "0.1.0"
 __array_api_version__ = "2024.12"
 
-_MODULES = ("cuda", "data", "fft", "linalg", "losses", "nn", "optim", "random", "testing", "train")
+_MODULES = (
+    "cuda",
+    "data",
+    "fft",
+    "linalg",
+    "losses",
+    "nn",
+    "onnx",
+    "optim",
+    "random",
+    "testing",
+    "train",
+)
 _OF_DTYPES = """__array_namespace_info__ astype bool_ broadcast_shapes can_cast complex64 complex128
 e finfo float16 float32 float64 iinfo inf int8 int16 int32 int64 isdtype nan newaxis
 pi result_type uint8 uint16 uint32 uint64""".split()
@@ -210,6 +222,7 @@ __all__ = [
     "no_grad",
     "ones",
     "ones_like",
+    "onnx",
     "optim",
     "profile",
     "rand",

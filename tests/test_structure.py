@@ -31,7 +31,7 @@ LAYERS = [
     {"autograd", "anomaly", "custom", "drawing", "precision", "memory", "cuda", "recompute"},
     {"jacobians", "tape", "profiling", "batching"},
     {"testing", "nn", "losses", "optim"},
-    {"data", "train"},
+    {"data", "onnx", "train"},
     {"doctor", "warmup", "gpu_check", "__main__", "__init__"},
 ]
 RANK = {name: i for i, names in enumerate(LAYERS) for name in names}

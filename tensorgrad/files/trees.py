@@ -98,6 +98,7 @@ def _floating(who: str, dtype: Any) -> np.dtype:
 
 
 def tensor_of(a: np.ndarray, dtype: np.dtype | None, home: Any) -> Tensor:
+    """An array of a file as a tensor on a backend."""
     a = a if dtype is None or not is_floating(a.dtype) else cast(a, dtype)
     return Tensor(home.from_host(a))
 

@@ -1,0 +1,138 @@
+"""A model as an ONNX graph: the ops of one forward call, each as the nodes of table.py.
+
+What depends on no input is a constant. The call is made twice, with batches of two sizes: what
+differs in the ops' options is the batch, and is computed from the input in the graph; what differs
+elsewhere was computed outside of ops, which no graph can hold.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Annotated, Any, TypeAlias
+
+import numpy as np
+
+from ..backend import BY_TYPE
+from ..core import Op, Tensor
+from ..creation import asarray
+from ..dispatch import watched
+from ..errors import ArgumentError, GraphError, suggest
+from ..files.disk import replacing
+from ..settings import Of, Own, gate
+from ..switches import evaluating
+from ..trees import leaves
+from . import layers as _layers  # noqa: F401  (their entries in the table)
+from .graph import OPSET, Graph, imported
+from .table import TABLE
+
+Path: TypeAlias = Annotated[str | os.PathLike[str], Of((str, os.PathLike), "a path")]
+Model: TypeAlias = Annotated[Callable[..., Any], Own("a module, or a function of tensors")]
+Example: TypeAlias = Annotated[Any, Own("an input of the model, or a tuple of them")]
+
+
+class Call:
+    """One call of an op: its arrays and options, and what it gave."""
+
+    def __init__(self, op: Op, arrays: tuple[Any, ...], params: dict[str, Any], made: Any):
+        self.op, self.arrays, self.params = op, arrays, params
+        self.made = made if isinstance(made, tuple) else (made,)
+
+
+@gate
+def export(model: Model, path: Path, example: Example, dynamic_batch: bool = True) -> None:
+    """Write a model as an ONNX file, which other programs run. It is the model in evaluation mode.
+
+    Args:
+        model: a module, or a function of tensors that returns one tensor or several.
+        path: of the file.
+        example: an input, as an array or tensor, or a tuple of several; of 2 examples or more.
+        dynamic_batch: whether the first axis of inputs and outputs is free; else as in `example`.
+    Raises: GraphError for an op that ONNX has not, and for a model that computes outside of ops;
+        BackendError where the package onnx is not installed.
+
+    >>> export(tg.nn.Dense(3, 2), "m.onnx", np.zeros((2, 2), "float32"))  # doctest: +SKIP
+    """
+    onnx = imported()
+    given = [np.asarray(leaf) if not isinstance(leaf, Tensor) else leaf for leaf in leaves(example)]
+    inputs = [asarray(a) for a in given]
+    if not inputs or (dynamic_batch and any(not t.shape for t in inputs)):
+        raise ArgumentError("export: the example is a tensor with a first axis, or a tuple of them")
+    first, out = _run(model, inputs)
+    second = None
+    if dynamic_batch:
+        more = [asarray(np.concatenate([t.numpy(), t.numpy()[:1]])) for t in inputs]
+        second, _ = _run(model, more)
+        if [c.op for c in first] != [c.op for c in second]:
+            raise GraphError(
+                "export: the model takes other steps for a batch of another size: "
+                "dynamic_batch=False exports it for this one"
+            )
+    sizes = (inputs[0].shape[0], inputs[0].shape[0] + 1) if second is not None else (0, 0)
+    graph = Graph(onnx, sizes)
+    for i, t in enumerate(inputs):
+        graph.input(f"input{i}" if i else "input", t._data, second is not None)
+    for i, call in enumerate(first):
+        _put(graph, call, None if second is None else second[i])
+    for i, t in enumerate(out):
+        graph.output(f"output{i}" if i else "output", t._data, second is not None)
+    made = graph.model(OPSET)
+    onnx.checker.check_model(made, full_check=True)
+    with replacing(path) as temporary:
+        temporary.write_bytes(made.SerializeToString())
+
+
+def _run(model: Any, inputs: list[Tensor]) -> tuple[list[Call], list[Tensor]]:
+    """The calls of ops in one forward call, in order, and its outputs."""
+    calls: list[Call] = []
+    inside = False
+
+    def watch(op: Op, run: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arrays: Any, **params: Any) -> Any:
+            nonlocal inside
+            if inside:
+                return run(*arrays, **params)
+            inside = True
+            try:
+                made = run(*arrays, **params)
+            finally:
+                inside = False
+            calls.append(Call(op, arrays, params, made))
+            return made
+
+        return call
+
+    with evaluating(model.modules() if hasattr(model, "modules") else ()):
+        model(*inputs)  # lazy layers draw their weights
+        with watched(watch):
+            out = [t for t in leaves(model(*inputs)) if isinstance(t, Tensor)]
+    if not out:
+        raise ArgumentError("export: the model returns no tensor")
+    return calls, out
+
+
+def _put(graph: Graph, call: Call, other: Call | None) -> None:
+    """The nodes of a call, or nothing where all it depends on is constant."""
+    if not any(graph.depends(a) for a in call.arrays):
+        return
+    name = call.op.name
+    if name not in TABLE:
+        raise GraphError(
+            f"export: the op {name} has no counterpart in ONNX: {suggest(name, TABLE)}"
+        )
+    if other is not None:
+        for a, b in zip(call.arrays, other.arrays, strict=True):
+            if not graph.depends(a) and not _alike(a, b):
+                raise GraphError(
+                    f"export: an input of {name} was computed from the data outside of ops, so the "
+                    "graph would hold it as a constant"
+                )
+    graph.other = None if other is None else other.params
+    names = TABLE[name](graph, call)
+    for made, of in zip(call.made, names if isinstance(names, tuple) else (names,), strict=False):
+        graph.call(made, of)
+
+
+def _alike(a: Any, b: Any) -> bool:
+    a, b = [BY_TYPE[type(x)].to_host(x) if type(x) in BY_TYPE else x for x in (a, b)]
+    return a is b or np.array_equal(np.asarray(a), np.asarray(b), equal_nan=False)

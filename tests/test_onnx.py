@@ -1,0 +1,154 @@
+"""Models as ONNX: checked by its own checker, and run by onnxruntime, to the same outputs."""
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+from tensorgrad import nn
+from tensorgrad.trees import leaves
+
+onnx = pytest.importorskip("onnx")
+runtime = pytest.importorskip("onnxruntime")
+
+RNG = np.random.default_rng(0)
+ROW, SEQ, IMG, VOL = (3, 4), (3, 5, 4), (3, 4, 6, 6), (3, 4, 4, 4, 4)
+LAYERS = {  # a layer, and the shape of its input
+    "Linear": (lambda: nn.Linear(4, 3), SEQ),
+    **{
+        f"Dense {a}": (lambda a=a: nn.Dense(3, activation=a), ROW)
+        for a in (
+            "relu",
+            "sigmoid",
+            "tanh",
+            "gelu",
+            "silu",
+            "elu",
+            "softplus",
+            "leaky_relu",
+            "softmax",
+        )
+    },
+    "Conv1d": (lambda: nn.Conv1d(4, 6, 3, groups=2, padding=1), (3, 4, 9)),
+    "Conv2d": (lambda: nn.Conv2d(4, 6, 3, 2, 1, dilation=1, activation="relu"), IMG),
+    "Conv2d same": (lambda: nn.Conv2d(4, 2, 2, padding="same"), IMG),
+    "Conv3d": (lambda: nn.Conv3d(4, 2, 2), VOL),
+    "ConvTranspose1d": (lambda: nn.ConvTranspose1d(4, 2, 3, 2), (3, 4, 5)),
+    "ConvTranspose2d": (lambda: nn.ConvTranspose2d(4, 2, 3, 2, 1, 1), IMG),
+    "MaxPool2d": (lambda: nn.MaxPool2d(2), IMG),
+    "MaxPool1d": (lambda: nn.MaxPool1d(2), (3, 4, 8)),
+    "AvgPool2d": (lambda: nn.AvgPool2d(3, 2, 1), IMG),
+    "AvgPool1d": (lambda: nn.AvgPool1d(2), (3, 4, 8)),
+    "AdaptiveAvgPool2d": (lambda: nn.AdaptiveAvgPool2d(3), IMG),
+    "AdaptiveMaxPool2d": (lambda: nn.AdaptiveMaxPool2d(2), IMG),
+    "GlobalAvgPool": (lambda: nn.GlobalAvgPool(), IMG),
+    "GlobalMaxPool": (lambda: nn.GlobalMaxPool(), IMG),
+    "BatchNorm": (lambda: nn.BatchNorm(), IMG),
+    "BatchNorm1d": (lambda: nn.BatchNorm1d(4), ROW),
+    "InstanceNorm2d": (lambda: nn.InstanceNorm2d(4, affine=True), IMG),
+    "GroupNorm": (lambda: nn.GroupNorm(2, 4), IMG),
+    "LayerNorm": (lambda: nn.LayerNorm(4), SEQ),
+    "RMSNorm": (lambda: nn.RMSNorm(4), SEQ),
+    "LocalResponseNorm": (lambda: nn.LocalResponseNorm(2), IMG),
+    "Dropout": (lambda: nn.Dropout(0.5), ROW),
+    "Flatten": (lambda: nn.Flatten(), IMG),
+    "Embedding": (lambda: nn.Embedding(9, 4), None),
+    "LSTM": (lambda: nn.LSTM(4, 3, 2, bidirectional=True, batch_first=True), SEQ),
+    "GRU": (lambda: nn.GRU(4, 3, batch_first=True), SEQ),
+    "RNN": (lambda: nn.RNN(4, 3, batch_first=True), SEQ),
+    "SimpleLSTM": (lambda: nn.SimpleLSTM(3), SEQ),
+    "SimpleGRU": (lambda: nn.SimpleGRU(3, return_sequences=True), SEQ),
+    "SimpleRNN": (lambda: nn.SimpleRNN(3, activation="relu"), SEQ),
+    "LSTMCell": (lambda: nn.LSTMCell(4, 3), ROW),
+    "GRUCell": (lambda: nn.GRUCell(4, 3), ROW),
+    "MultiHeadAttention": (lambda: nn.MultiHeadAttention(2, causal=True), SEQ),
+    "MultiheadAttention": (lambda: nn.MultiheadAttention(4, 2, batch_first=True), SEQ),
+    "TransformerBlock": (lambda: nn.TransformerBlock(2), SEQ),
+    "TransformerEncoderLayer": (
+        lambda: nn.TransformerEncoderLayer(4, 2, 8, batch_first=True),
+        SEQ,
+    ),
+    "PositionalEmbedding": (lambda: nn.PositionalEmbedding(5, 4), SEQ),
+    "SinusoidalPositions": (lambda: nn.SinusoidalPositions(), SEQ),
+    "Sequential": (
+        lambda: nn.Sequential(
+            nn.Conv(4, 3, activation="relu"), nn.MaxPool2d(2), nn.Flatten(), nn.Dense(5)
+        ),
+        IMG,
+    ),
+}
+
+
+def ran(path, *inputs):
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [i.name for i in session.get_inputs()]
+    return session.run(None, dict(zip(names, inputs, strict=True)))
+
+
+def given(shape, batch=None):
+    if shape is None:
+        return RNG.integers(0, 9, (batch or 3, 5))
+    shape = shape if batch is None else (batch, *shape[1:])
+    return RNG.normal(size=shape).astype("float32")
+
+
+def outputs(model, x):
+    model.eval()
+    with tg.no_grad():
+        return [t.numpy() for t in leaves(model(x)) if isinstance(t, tg.Tensor)]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_runs_elsewhere(tmp_path, name):
+    make, shape = LAYERS[name]
+    tg.seed(0)
+    model = make()
+    if shape is not None:
+        model(given(shape))  # running statistics, too
+    tg.onnx.export(model, tmp_path / "m.onnx", given(shape))
+    for batch in (3, 7):
+        x = given(shape, batch)
+        expected = outputs(model, x)
+        for a, b in zip(ran(tmp_path / "m.onnx", x), expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+class Strange(nn.Module):
+    def __init__(self, way):
+        self.way = way
+
+    def forward(self, x):
+        if self.way == "outside":
+            return x * float(x.numpy().sum())
+        if self.way == "other steps":
+            return x if len(x) % 2 else x + 1
+        if self.way == "a slice":
+            return x[: len(x) - 1]
+        return tg.linalg.inv(x.T @ x)
+
+
+@pytest.mark.parametrize(
+    ("way", "says"),
+    [
+        ("outside", "outside of ops"),
+        ("other steps", "other steps"),
+        ("a slice", "follows the batch"),
+        ("inverse", "the op inv has no counterpart"),
+    ],
+)
+def test_what_no_graph_can_hold_is_an_error_and_no_file(tmp_path, way, says):
+    with pytest.raises(tg.GraphError, match=says):
+        tg.onnx.export(Strange(way), tmp_path / "m.onnx", given(ROW))
+    assert not list(tmp_path.iterdir())
+
+
+def test_several_inputs_and_outputs_and_a_fixed_batch(tmp_path):
+    a, b = nn.Input((4,)), nn.Input((4,))
+    model = nn.Model([a, b], [nn.Dense(2)(a * b), a - b])
+    x, y = given(ROW), given(ROW)
+    tg.onnx.export(model, tmp_path / "m", (x, y))
+    x, y = given(ROW, 5), given(ROW, 5)
+    for got, expected in zip(ran(tmp_path / "m", x, y), model(x, y), strict=True):
+        np.testing.assert_allclose(got, expected.numpy(), rtol=1e-5, atol=1e-6)
+    tg.onnx.export(Strange("other steps"), tmp_path / "s", given(ROW), dynamic_batch=False)
+    x = given(ROW)
+    np.testing.assert_array_equal(ran(tmp_path / "s", x)[0], x)
