@@ -6,6 +6,7 @@ import json
 import math
 import os
 import random
+import re
 import signal
 import struct
 import subprocess
@@ -471,3 +472,13 @@ def test_killed_while_saving_leaves_a_whole_file(tmp_path):
     assert left, "none was killed in the middle: the test shows nothing"
     tg.save({"i": 0}, tmp_path / "x")
     assert os.listdir(tmp_path) == ["x"]
+
+
+@pytest.mark.host
+def test_the_document_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "files.md").read_text()
+    scope = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.S):
+        exec(compile(block, "docs/files.md", "exec"), scope)
+    assert (tmp_path / "mine").is_dir()
