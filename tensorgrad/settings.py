@@ -399,6 +399,8 @@ def gate(function: F) -> F:
         try:
             return checked(*args, **kwargs)
         except (TypeError, AttributeError, ValueError, IndexError) as error:
+            if (later := getattr(error.__cause__, "symbolic", None)) is not None:
+                return later(call, args, kwargs)  # of symbols of a functional model
             if (instead := told(error, args, kwargs)) is None:
                 raise
         raise instead
