@@ -121,6 +121,7 @@ class GCNConv(LazyLayer):
     """
 
     sized_by = "in_channels"
+    in_channels: int | None
 
     def __init__(
         self,
@@ -137,7 +138,8 @@ class GCNConv(LazyLayer):
         super().__init__()
         self.out_channels, self.use_bias = out_channels, bias
         self.improved, self.cached, self.loops = improved, cached, add_self_loops
-        self.normalize, self.known = normalize, None
+        self.normalize = normalize
+        self.known: Any = None  # (nodes, edges), and what `normalized` made of them
         self.start(in_channels, dtype)
 
     def make(self, length: int) -> None:
@@ -174,7 +176,7 @@ class GCNConv(LazyLayer):
         if self.loops:
             sources, targets, none = _loops(sources, targets, x)
             w = concatenate([w, none * (2.0 if self.improved else 1.0)])
-        if self.normalize:
+        if self.normalize and w is not None:
             degree = segment_sum(w, targets, len(x))
             scale = el.where(degree > 0, 1.0 / el.sqrt(el.where(degree > 0, degree, 1.0)), 0.0)
             w = scale[sources] * w * scale[targets]
@@ -201,6 +203,7 @@ class SAGEConv(LazyLayer):
     """
 
     sized_by = "in_channels"
+    in_channels: int | None
 
     def __init__(
         self,
@@ -278,6 +281,7 @@ class GATConv(LazyLayer):
     """
 
     sized_by = "in_channels"
+    in_channels: int | None
 
     def __init__(
         self,
