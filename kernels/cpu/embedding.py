@@ -84,9 +84,9 @@ def embedding(weight, ids):
 
 
 @accepts(min_size=SMALL, others=("ids",), when=ids_grad_fit)
-def embedding_grad(g, ids, *, count):
-    out = np.empty((count, g.shape[-1]), g.dtype)
+def embedding_grad(rows, ids, *, count):
+    out = np.empty((count, rows.shape[-1]), rows.dtype)
     starts, order = np.empty(count + 1, np.int64), np.empty(ids.size, np.int64)
     _checked(_sorted(_int64(ids), starts, order), ids, count)
-    _sum_rows(out, flat_rows(g), starts, order)
+    _sum_rows(out, flat_rows(rows), starts, order)
     return out

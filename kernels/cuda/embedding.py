@@ -54,16 +54,16 @@ def _grad_fits(g, ids, *, count):
 
 
 @accepts(dtypes=DTYPES, others=("ids",), when=_grad_fits)
-def embedding_grad(g, ids, *, count):
-    xp, launch, _ = device(g)
-    n, features, t, a = ids.size, g.shape[-1], ctype(g), wide(g)
-    keys, out = _sorted(ids, count), xp.zeros((count, features), g.dtype)
+def embedding_grad(rows, ids, *, count):
+    xp, launch, _ = device(rows)
+    n, features, t, a = ids.size, rows.shape[-1], ctype(rows), wide(rows)
+    keys, out = _sorted(ids, count), xp.zeros((count, features), rows.dtype)
     tiles = -(-n // _TILE)
     partial = xp.empty((tiles, 2, features), a)
-    v, extents = packs(features, g), sizes(n, features, count)
+    v, extents = packs(features, rows), sizes(n, features, count)
     warps = tiles * -(-features // (32 * v))
     grid = (min(-(-warps // 8), 1 << 16),)
-    args = (g, keys, out, partial, *extents)
+    args = (rows, keys, out, partial, *extents)
     launch(SOURCE, f"sum_tiles<{t}, {v}>", grid, (32, 8), args)
     if tiles > 1:
         v = min(v, 16 // partial.itemsize)

@@ -41,18 +41,19 @@ def embedding(weight, ids):
 
 
 @op(
+    rows=lambda g, ids: embedding(g, ids),
     samples=lambda: [
         Sample((draw((*shape, m)), integers(shape, n)), {"count": n}) for n, m, shape in _IDS
     ],
     kind="shape",
     fixed=("ids",),
 )
-def embedding_grad(g, ids, *, count):
-    """Gradient of embedding for its table of `count` rows: row i is the sum of g (..., features)
+def embedding_grad(rows, ids, *, count):
+    """Gradient of embedding for its table of `count` rows: row i is the sum of rows (..., features)
     over the positions where ids (...) == i, in their order."""
-    if g.shape[:-1] != ids.shape or not g.shape:
-        raise ValueError(f"g has shape {g.shape}, ids {ids.shape}: one row of g for each id")
+    if rows.shape[:-1] != ids.shape or not rows.shape:
+        raise ValueError(f"rows of shape {rows.shape}, ids {ids.shape}: one row for each id")
     check_ids(ids, count)
-    if not isinstance(g, (np.ndarray, Tensor)):  # an array of a GPU
-        return segment_sum(g.reshape(ids.size, g.shape[-1]), ids.reshape(-1), count)
-    return scatter_add(g, ids, shape=(count, g.shape[-1]), template=(ARRAY,))
+    if not isinstance(rows, (np.ndarray, Tensor)):  # an array of a GPU
+        return segment_sum(rows.reshape(ids.size, rows.shape[-1]), ids.reshape(-1), count)
+    return scatter_add(rows, ids, shape=(count, rows.shape[-1]), template=(ARRAY,))
