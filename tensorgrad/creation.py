@@ -39,7 +39,8 @@ def asarray(
 
     Args:
         value: a number, an array, nested lists, a data frame: whatever NumPy converts to an array.
-            A Tensor is returned itself; a list of Tensors is stacked, and gradients flow back.
+            A Tensor of that dtype and backend is returned itself; a list of Tensors is stacked, and
+        gradients flow back.
         dtype: of the result; None keeps that of arrays, and is float32 for Python floats.
         backend: of the result; None is the default one, and of an array of a GPU its own.
         device: the same, under the array-API standard's name, as in all functions of this file.
@@ -53,7 +54,8 @@ def asarray(
     if copy is not None:
         return _copied(value, dtype, backend, take("asarray", "copy", Truth(), copy))
     if isinstance(value, Tensor):
-        if dtype is None and backend is None:
+        here = backend is None or backend == value.backend
+        if here and (dtype is None or backends.dtype_of(dtype) == value.dtype):
             return value
         if value.node is not None and switches.recording:  # the gradient flows back
             cast = value if dtype is None else value.astype(dtype)

@@ -220,3 +220,10 @@ def test_pytorchs_device_names_lead_to_backends():
     for name, ours in (("cpu", "numpy"), ("cuda", "cupy"), ("cuda:0", "cupy")):
         with pytest.raises(tg.BackendError, match=f"it is called '{ours}'"):
             tg.ones(2).to(name)
+
+
+def test_asarray_of_a_tensor_is_that_tensor_where_nothing_changes():
+    for x in (tg.ones(2), tg.tensor([1.0], requires_grad=True) * 2):
+        assert tg.asarray(x, "float32") is x
+        assert tg.asarray(x, backend=x.backend, copy=False) is x
+        assert tg.asarray(x, "float64") is not x
