@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Annotated, TypeAlias
 
+import numpy as np
+
 from ..core import Tensor
 from ..errors import ShapeError
 from ..settings import Real, gate
@@ -12,6 +14,7 @@ from ..typing import ArrayLike, Axes, Positive
 from .elementwise import abs, maximum, power, sqrt, where
 from .inputs import as_tensor, floating, operands
 from .reduce import max, sum
+from .shape import broadcast_to
 
 __all__ = ["cdist", "cosine_similarity", "normalize"]
 
@@ -68,6 +71,11 @@ def cosine_similarity(a: ArrayLike, b: ArrayLike, axis: int = 1, eps: Positive =
     array([0.7071], dtype=float32)
     """
     made: list[Tensor] = [floating(as_tensor(x)) for x in operands(a, b)]
+    try:
+        shape = np.broadcast_shapes(*[x.shape for x in made])
+    except ValueError as error:
+        raise ShapeError(f"cosine_similarity: {error}") from None
+    made = [x if x.shape == shape else broadcast_to(x, shape) for x in made]
     units = [x / maximum(_length(x, 2, axis, keepdims=True), eps) for x in made]
     return sum(units[0] * units[1], axis)
 

@@ -200,6 +200,8 @@ def prelu(x: ArrayLike, weight: ArrayLike) -> Tensor:
         if slope.ndim != 1 or y.ndim < 2 or y.shape[1] != slope.size:
             raise ShapeError(f"prelu: {slope.shape} slopes for channels of {y.shape}, its axis 1")
         slope = slope.reshape((-1,) + (1,) * (y.ndim - 2))
+    else:
+        slope = slope.reshape(())
     return where(y > 0, y, slope * y)
 
 

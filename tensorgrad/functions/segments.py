@@ -215,7 +215,8 @@ def embedding_bag(
         bags, bag = len(starts), xp.searchsorted(starts, xp.arange(len(rows)), side="right") - 1
     count = bags
     if padding_idx is not None:  # into a bag more, which is left out
-        bag, count = xp.where(at._data.reshape(-1) == padding_idx, bags, bag), bags + 1
+        padding = padding_idx % max(len(table), 1)  # as an index, which may count from the last
+        bag, count = xp.where(at._data.reshape(-1) == padding, bags, bag), bags + 1
     if mode == "max":
         some = Tensor((counts(bag, count) > 0)[:, None])
         y: Tensor = el.where(some, segment_max(rows, bag, count), 0.0)

@@ -78,14 +78,21 @@ def top_indices(x, *, k, axis=-1, largest=True):
     # All beyond the k-th, and of those that equal it as many as are left
     at = n - k if largest else k - 1
     limit = np.partition(x, at, axis=-1)[..., at : at + 1]
+    found = x >= limit if largest else x <= limit
+    if (np.count_nonzero(found, axis=-1) == k).all():  # no NaN to choose, and no ties at the limit
+        return _ordered(x, found, k, axis, largest)
     equal = (x == limit) | ((x != x) & (limit != limit))
     if largest:
         beyond = (x > limit) | ((x != x) & (limit == limit))
     else:
         beyond = (x < limit) | ((x == x) & (limit != limit))
     left = k - np.count_nonzero(beyond, axis=-1)[..., None]
-    found = beyond | (equal & (equal.cumsum(axis=-1) <= left))
-    found = found.nonzero()[-1].reshape(*x.shape[:-1], k)
+    return _ordered(x, beyond | (equal & (equal.cumsum(axis=-1) <= left)), k, axis, largest)
+
+
+def _ordered(x, found, k, axis, largest):
+    """The indices of what was found, k in each row, the most extreme first."""
+    found = np.flatnonzero(found).reshape(*x.shape[:-1], k) % x.shape[-1]
     order = argsort(np.take_along_axis(x, found, -1), axis=-1, descending=largest)
     return np.moveaxis(np.take_along_axis(found, order, -1), -1, axis)
 

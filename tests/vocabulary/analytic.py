@@ -96,6 +96,14 @@ ROWS = [
         (X, Y),
         {"axis": -1},
     ),
+    Row(
+        "cosine_similarity",
+        lambda a, b, axis: (lambda u, v: (u * v).sum(1) / np.sqrt((u * u).sum(1) * (v * v).sum(1)))(
+            *np.broadcast_arrays(a, b)
+        ),
+        (draw((1, 2, 3)), draw((2, 1, 3), seed=1)),
+        {"axis": -2},
+    ),
     *[
         Row(
             "cdist",

@@ -163,4 +163,10 @@ ROWS = [
         _bags(np.sum),
         (draw((4, 3)), IDS, np.array([0, 2]), "sum", draw((5,), seed=3)),
     ),
+    Row(
+        "embedding_bag",
+        lambda w, ids, mode, padding_idx: w[ids[:, 0]],
+        (draw((4, 3)), np.array([[1, 3], [0, 3]])),
+        {"mode": "sum", "padding_idx": -1},
+    ),
 ]

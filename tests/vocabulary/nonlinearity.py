@@ -54,6 +54,7 @@ ROWS = [
     Row("threshold", lambda x, t, v: np.where(x > t, x, v), (X, 0.3, -2.0)),
     Row("prelu", lambda x, w: np.where(x > 0, x, w[:, None] * x), (X, draw((4,), 0, 1))),
     Row("prelu", lambda x, w: np.where(x > 0, x, w * x), (X[0, 0], draw((1,), 0, 1))),
+    Row("prelu", lambda x, w: np.asarray(w[0] * x), (np.array(-2.0), draw((1,), 0, 1))),
     Row("rrelu", lambda x, **_: np.where(x > 0, x, 0.3 * x), (X,), {"lower": 0.2, "upper": 0.4}),
     Row(
         "rrelu",
