@@ -170,7 +170,13 @@ class Program:
             home = first.get(name)
             after = set().union(*read[i + 1 :], self.results.values())
             if home and x.op in _UFUNCS and home not in after:
-                lines.append(f"    {name} = xp.{x.op}({', '.join(x.args)}, {home})")
+                a, b = x.args
+                if b == home and x.op in ("add", "multiply"):
+                    a, b = b, a
+                if a == home:  # an operator takes less time
+                    lines += [f"    {home} {_INFIX[x.op]}= {b}", f"    {name} = {home}"]
+                else:
+                    lines.append(f"    {name} = xp.{x.op}({', '.join(x.args)}, {home})")
                 del target[home]
             else:
                 lines.append(f"    {name} = {_PYTHON[x.op].format(*x.args)}")

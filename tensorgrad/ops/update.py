@@ -171,11 +171,12 @@ def optimizer_step(hyper, *arrays, formula, options):
     steps, xp, like = _steps(), namespace(hyper), arrays[0].dtype
     step = steps.step_of(formula, options)
     given = [options[name] for name in step.given]
-    if xp is np:  # Python's numbers take less time than NumPy's
+    if xp is np:
         if len(hyper) > step.clock and not hyper[-1]:
             return
         numbers = step.numbers(steps.HOST, *hyper[: step.clock].tolist(), *given)
-        numbers = tuple(map(like.type, numbers)) if is_half(like) else numbers
+        vector = np.array(numbers, like)  # arrays of one number take NumPy half the time
+        numbers = [vector[i, ...] for i in range(len(vector))]
     else:
         if len(hyper) > step.clock:
             with undone_unless(hyper[-1], arrays):

@@ -203,7 +203,9 @@ class Optimizer:
                     states.append(self.state[index])
                     places.append(place)
                 index += 1
-            if taken:
+            if len(taken) == len(group["clocks"]) and clocks.one(group):
+                work.append((group, group["clocks"][0], taken, arrays, given, states))
+            elif taken:
                 for clock, own in clocks.running(group, places):
                     lists: Any = (taken, arrays, given, states)
                     if len(own) < len(taken):

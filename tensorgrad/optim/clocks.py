@@ -31,10 +31,16 @@ def started(group: dict[str, Any], clock: Clock) -> None:
     group["hyper"], group["conditional_hyper"] = clock.hyper, clock.conditional
 
 
+def one(group: dict[str, Any]) -> bool:
+    """Whether all parameters of a group go by one clock."""
+    clocks = group["clocks"]
+    return clocks.count(clocks[0]) == len(clocks)  # type: ignore[no-any-return]
+
+
 def distinct(group: dict[str, Any]) -> list[Clock]:
     """The clocks of a group, each once."""
     clocks = group["clocks"]
-    if len(clocks) == 1 or clocks.count(clocks[0]) == len(clocks):
+    if one(group):
         return clocks[:1]
     return list({id(clock): clock for clock in clocks}.values())
 
@@ -43,12 +49,8 @@ def running(group: dict[str, Any], taken: list[int]) -> list[tuple[Clock, list[i
     """The clocks of those parameters, each with their places in the list of them. A clock that only
     some of its parameters go on by is left to these, and the others get a copy that stands still.
     """
-    clocks = group["clocks"]
-    of = distinct(group)
-    if len(of) == 1 and len(taken) == len(clocks):
-        return [(of[0], list(range(len(taken))))]
-    now = set(taken)
-    for clock in of:
+    clocks, now = group["clocks"], set(taken)
+    for clock in distinct(group):
         own = [j for j, c in enumerate(clocks) if c is clock]
         still = [j for j in own if j not in now]
         if still and len(still) < len(own):

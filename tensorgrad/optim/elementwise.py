@@ -41,10 +41,15 @@ class Elementwise(Optimizer):
 
     def numbers_of(self, group: dict[str, Any]) -> dict[str, Any]:
         """The options of a group, as the formula takes them."""
+        values = [group[name] for name in self.options]
+        known = group.get("numbers")  # they seldom change
+        if known is not None and known[0] == values:
+            return known[1]  # type: ignore[no-any-return]
         options = dict(_ABSENT)
-        for name in self.options:
+        for name, value in zip(self.options, values, strict=True):
             if (pair := _PAIRS.get(name)) is not None:
-                options[pair[0]], options[pair[1]] = group[name]
+                options[pair[0]], options[pair[1]] = value
             else:
-                options[name] = group[name]
+                options[name] = value
+        group["numbers"] = values, options
         return options
