@@ -239,3 +239,59 @@ def test_training_goes_on_bit_for_bit(name):
     run(again, second, range(4, 8))
     for p, q in zip(straight, second, strict=True):
         np.testing.assert_array_equal(p.numpy(), q.numpy())
+
+
+DEVICE_SIDE = ["NAdam", "Adafactor", "LAMB", "Muon", "Rprop"]
+OTHERS = [n for n in [*CONFIGS, "Lion", "LAMB"] if n not in DEVICE_SIDE]
+
+
+@pytest.mark.parametrize(
+    "name", [*DEVICE_SIDE, *[pytest.param(n, marks=pytest.mark.slow) for n in OTHERS]]
+)
+def test_captured_steps_and_skipped_ones_are_as_eager(name, gpu):
+    """On the device in the same bits; a step whose gradients overflow changes nothing."""
+
+    def trained(graphed):
+        start = np.linspace(-1, 1, 12, dtype="f4").reshape(3, 4)
+        w = tg.nn.Parameter(tg.tensor(start, backend=gpu.name))
+        opt, scale = getattr(tg.optim, name)([w], lr=0.05), tg.optim.LossScale(4.0)
+
+        def step(x):
+            opt.zero_grad()
+            scale((w * w * x).sum()).backward()
+            scale.step(opt)
+
+        factors = [tg.tensor([f], dtype="float32", backend=gpu.name)
+                   for f in (1.0, 2.0, np.inf, 0.5, -1.0, np.inf, 1.0)]  # fmt: skip
+        run = tg.cuda.graphed(step, factors[0], 2) if graphed else step
+        for factor in factors:
+            run(factor)
+        assert opt.groups[0]["hyper"][1] == 5
+        return w.numpy()
+
+    eager = trained(False)
+    assert np.isfinite(eager).all()
+    np.testing.assert_array_equal(trained(True), eager)
+
+
+@pytest.mark.parametrize("name", ["Lion", "LAMB"])
+def test_20_steps_are_optaxs(name):
+    optax, jax = pytest.importorskip("optax"), pytest.importorskip("jax")
+    options = {"b1": 0.8, "b2": 0.95, "weight_decay": 0.1}
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(0)
+        start = [rng.normal(size=s) for s in SHAPES]
+        ours = [tg.nn.Parameter(a.copy()) for a in start]
+        kind = getattr(optax, name.lower())(0.01, **options)
+        theirs = [jax.numpy.array(a) for a in start]
+        state = kind.init(theirs)
+        opt = getattr(tg.optim, name)(ours, lr=0.01, betas=(0.8, 0.95), weight_decay=0.1)
+        for _ in range(20):
+            grads = [rng.normal(size=s) for s in SHAPES]
+            for p, g in zip(ours, grads, strict=True):
+                p.grad = g
+            opt.step()
+            updates, state = kind.update([jax.numpy.array(g) for g in grads], state, theirs)
+            theirs = optax.apply_updates(theirs, updates)
+            for p, q in zip(ours, theirs, strict=True):
+                np.testing.assert_allclose(p.numpy(), np.asarray(q), rtol=1e-12, atol=1e-13)

@@ -5,6 +5,7 @@ import numpy as np
 
 from ..backend import namespace
 from ..core import op
+from .matmul import matmul
 from .samples import Sample, draw
 
 _HYPER = np.array([0.1, 3.0])
@@ -82,8 +83,8 @@ def orthogonal(x, coefficients, eps, steps):
     x = x.T if tall else x
     x = x / xp.maximum(xp.sqrt((x * x).sum()), eps)
     for _ in range(steps):
-        square = x @ x.T
-        x = a * x + (b * square + c * (square @ square)) @ x
+        square = matmul(x, x.T)
+        x = a * x + matmul(b * square + c * matmul(square, square), x)
     return x.T if tall else x
 
 
