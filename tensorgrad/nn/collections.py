@@ -10,7 +10,7 @@ from .. import functions
 from ..core import Tensor
 from ..creation import asarray
 from ..errors import ArgumentError, ShapeError
-from ..settings import shown
+from ..settings import listed, shown
 from ..typing import ArrayLike
 from .container import Sequential, takes
 from .module import Module, Parameter, parts_of
@@ -38,6 +38,10 @@ class _List(Module, MutableSequence):  # type: ignore[type-arg]
     def _hold(self, values: Iterable[Any]) -> None:
         super().__init__()
         self._items: list[Any] = []
+        if not listed(values):
+            raise ArgumentError(
+                f"{type(self).__name__}: {self._called}={shown(values)} must be a list"
+            )
         self.extend(values)
 
     def __len__(self) -> int:

@@ -34,6 +34,7 @@ NO_ARRAYS = ("None", "text", "{}", "object", "function", "masked", "masked numbe
 # What an argument that the function checks itself takes, of values that are nearly always mistakes.
 ACCEPTED = {
     ("tg.pad.pad_width", "{}"): "no axis is padded",
+    ("nn.functional_call.parameters", "{}"): "all parameters are the module's",
     ("tg.pad.stat_length", "None"): "the statistics are those of the whole axis",
     ("tg.index_put.indices", "None"): "x[None] is a new axis",
     ("nn.Activation.name", "function"): "a function of one tensor is an activation",
