@@ -5,7 +5,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import losses
-from tensorgrad.train import loop
+from tensorgrad.train import progress
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(60, 4)).astype(np.float32)
@@ -154,8 +154,15 @@ def test_early_stopping_restores_the_best_weights():
     assert h.epochs == stop.best_epoch + 3
 
 
-def test_the_progress_bar_shows_loss_and_speed(capsys):
-    classifier().fit(X, LABELS, epochs=1, verbose=1)
+def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(capsys, monkeypatch):
+    classifier().fit(X, LABELS, epochs=2, verbose=1)
+    err = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in err] == ["epoch 1/2", "epoch 2/2"]
+    assert "loss" in err[0]
+    classifier().fit(X, LABELS)
+    assert not capsys.readouterr().err
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    classifier().fit(X, LABELS)
     err = capsys.readouterr().err
     assert "epoch 1/1" in err
     assert "loss" in err
@@ -164,8 +171,11 @@ def test_the_progress_bar_shows_loss_and_speed(capsys):
 
 def test_the_rate_of_a_progress_bar_starts_after_the_first_step(monkeypatch):
     """That one may have compiled for seconds."""
-    bars, made = [], loop._bar
-    monkeypatch.setattr(loop, "_bar", lambda *args: bars.append(made(*args)) or bars[-1])
+    bars, made = [], progress.Progress.__enter__
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr(
+        progress.Progress, "__enter__", lambda self: bars.append(self.bar) or made(self)
+    )
     classifier().fit(X, LABELS, epochs=1, batch_size=16, verbose=1)
     classifier().fit(X, LABELS, epochs=1, batch_size=len(X), verbose=1)
     assert [bar.initial for bar in bars] == [16, 0]

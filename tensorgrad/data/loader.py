@@ -134,6 +134,7 @@ class DataLoader(Generic[Batch]):
         self.batch_size, self.shuffle, self.drop_last = batch_size, shuffle, drop_last
         self.sampler, self.collate, self.transform = sampler, collate, transform
         self.workers, self.prefetch, self.seed = workers, prefetch, seed
+        self.join_single = False  # a last batch of one example to the batch before (`fit`)
         self.dtype = None if dtype is None else dtype_of(dtype)
         # the latest epoch, its seed, and how many of its batches were handed out
         self._seed, self._epoch, self._batch = seed, -1, 0
@@ -189,8 +190,13 @@ class DataLoader(Generic[Batch]):
         n = self.examples
         if n is None:
             raise ArgumentError("DataLoader: the length of a stream is not known")
+        return self._count(n)
+
+    def _count(self, n: int) -> int:
+        """The number of batches of n examples."""
         whole, rest = divmod(n, self.batch_size)
-        return whole + (rest > 0 and not self.drop_last)
+        joined = rest == 1 and whole > 0 and self.join_single
+        return whole + (rest > 0 and not self.drop_last and not joined)
 
     def state_dict(self) -> dict[str, int | None]:
         """The place in the data: the seed of the epoch (None before it has begun, where none was
@@ -213,7 +219,10 @@ class DataLoader(Generic[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         seed, epoch, start = self._next or (self.seed, self._epoch + 1, 0)
-        if seed is None:
+        drawn = self.shuffle or self.sampler is not None or self._by_samples
+        if seed is None and not drawn:
+            seed = 0
+        elif seed is None:
             seed = int(host_generator().integers(2**63 - 1))
         self._seed, self._epoch, self._batch, self._next = seed, epoch, start, None
         home = default()
@@ -245,11 +254,11 @@ class DataLoader(Generic[Batch]):
             return
         order = self._order(seed, epoch)
         n = len(self.source) if order is None else len(order)
-        count = n // self.batch_size if self.drop_last else -(-n // self.batch_size)
-        spans = [
-            slice(i * self.batch_size, min((i + 1) * self.batch_size, n))
-            for i in range(start, count)
-        ]
+        count, size = self._count(n), self.batch_size
+        ends = [min(i * size, n) for i in range(count + 1)]
+        if not self.drop_last:
+            ends[-1] = n
+        spans = [slice(*ends[i : i + 2]) for i in range(start, count)]
         if isinstance(self.source, Arrays) and not self._by_samples:
             orders = ordered(self.source.arrays, order)
             for span in spans:

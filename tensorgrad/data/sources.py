@@ -60,8 +60,12 @@ def _is_sample(value: Any) -> bool:
 def _nested(value: Any) -> bool:
     """Whether a part of a structure of arrays is a structure itself."""
     if isinstance(value, (tuple, list)):
-        return bool(value) and all(_is_array(part) or _nested(part) for part in value)
+        return bool(value) and all(_has_rows(part) or _nested(part) for part in value)
     return isinstance(value, dict)
+
+
+def _has_rows(value: Any) -> bool:
+    return _is_array(value) and getattr(value, "shape", (1,)) != ()
 
 
 class Arrays:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, Unpack, overload
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from ..backend import BY_TYPE, default, dtype_of, get, is_floating
 from ..core import Leaf, Tensor
 from ..creation import asarray, owned, track
 from ..errors import ArgumentError, DTypeError, GraphError, ShapeError, TensorgradError
-from ..settings import gate
+from ..settings import Own, gate
 from ..switches import mode_of, switches
 from ..typing import ArrayLike, Computes, DType, Result
 from ..words import NAMES, missing
@@ -21,11 +21,9 @@ from .symbol import Symbol, symbolic_call
 from .weights import Weights, replace_data
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from ..optim import Optimizer
-    from ..train.loop import EvaluateOptions, FitOptions, History
-    from ..train.metrics import Metric
+    from ..train.history import History
+    from ..train.loop import EvaluateOptions, FitOptions
 
 
 class Parameter(Tensor):
@@ -58,6 +56,13 @@ class Buffer(Tensor):
         super().__init__(asarray(data)._data.copy())
 
 
+# What train/plan.py and train/loop.py check
+Loss: TypeAlias = Annotated[
+    "str | Callable[..., Tensor] | list[Any] | tuple[Any, ...] | dict[Any, Any]", Own("a loss")
+]
+Metrics: TypeAlias = Annotated[Any, Own("metrics")]
+LossWeights: TypeAlias = Annotated["list[float] | dict[Any, float] | None", Own("numbers")]
+Data: TypeAlias = Annotated[Any, Own("arrays, a loader or a generator")]
 STATE, PARTS = (Parameter, Buffer), (Tensor, Hookable, list, tuple, dict)
 _OURS = __name__.partition(".")[0] + "."
 _MANY = 64  # modules: fewer cannot be nested deeper than copy and pickle, which recurse, can follow
@@ -394,11 +399,14 @@ class Module(Hookable, Weights):
     def compile(
         self,
         optimizer: Optimizer | str = "adam",
-        loss: str | Callable[..., Tensor] = "mse",
-        metrics: Metric | Iterable[Metric] = (),
+        loss: Loss = "mse",
+        metrics: Metrics = (),
         graphed: bool | Literal["auto"] = "auto",
+        loss_weights: LossWeights = None,
     ) -> Self:
         """Set what `fit` and `evaluate` use: optimizer, loss and metrics, each by name or object.
+        A model with several outputs, a tuple or a dict of them, has a list or a dict of losses, of
+        metrics and of `loss_weights`.
 
         On a GPU `fit` launches each step as one CUDA graph, which gives the same bits and saves
         the host's part of the launches (`cuda.graphed`): with `graphed="auto"` where layers, loss,
@@ -408,33 +416,40 @@ class Module(Hookable, Weights):
         """
         from ..train import loop
 
-        loop.compile(self, optimizer, loss, metrics, graphed)
+        loop.compile(self, optimizer, loss, metrics, graphed, loss_weights)
         return self
 
     @gate
-    def fit(
-        self, x: ArrayLike, y: ArrayLike | None = None, **options: Unpack[FitOptions]
-    ) -> History:
-        """Train on arrays in mini-batches; returns a History. See `train.loop.fit`."""
+    def fit(self, x: Data, y: Data = None, **options: Unpack[FitOptions]) -> History:
+        """Train on arrays, a data set, a loader or a generator of batches; returns a History. See
+        `train.fit`."""
         from ..train import loop
 
         return loop.fit(self, x, y, **options)
 
     @gate
     def evaluate(
-        self, x: ArrayLike, y: ArrayLike, **options: Unpack[EvaluateOptions]
+        self, x: Data, y: Data = None, **options: Unpack[EvaluateOptions]
     ) -> dict[str, float]:
-        """Loss and metrics on arrays, by name, in evaluation mode."""
+        """Loss and metrics of what `fit` takes, by name, in evaluation mode."""
         from ..train import loop
 
         return loop.evaluate(self, x, y, **options)
 
     @gate
-    def predict(self, x: ArrayLike, batch_size: int = 256) -> NDArray[Any]:
-        """The outputs as one NumPy array, in evaluation mode and under `no_grad`."""
+    def predict(self, x: Data, batch_size: int = 256, steps: int | None = None) -> Any:
+        """The outputs as one NumPy array, or several in their structure, in evaluation mode and
+        under `no_grad`."""
         from ..train import loop
 
-        return loop.predict(self, x, batch_size)
+        return loop.predict(self, x, batch_size, steps)
+
+    @gate
+    def train_on_batch(self, x: Data, y: Data, sample_weight: Data = None) -> dict[str, float]:
+        """One step of a compiled model; the scores of the batch with the weights before it."""
+        from ..train import loop
+
+        return loop.train_on_batch(self, x, y, sample_weight)
 
 
 def _replace(module: Module, name: str, old: Any, new: Any) -> None:

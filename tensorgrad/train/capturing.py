@@ -16,12 +16,15 @@ from typing import Any
 from ..backend import Backend
 from ..cuda.graph import Graphed
 from ..nn.hooks import ModuleHooks
+from .sums import Gathered
 
 WARMUP = 3  # eager steps before a capture
 WORTH = 16  # steps of one shape: a capture takes as long as several, and is to pay for itself
 
 
-def capturing(step: Callable, sample: tuple, home: Backend, model: Any, plan: Any) -> Callable:
+def capturing(
+    step: Callable, sample: tuple, home: Backend, model: Any, plan: Any, trainer: Any
+) -> Callable:
     """The step, to be captured after some eager ones, or the step itself where that is not safe."""
 
     def refused(why: object) -> None:
@@ -33,13 +36,13 @@ def capturing(step: Callable, sample: tuple, home: Backend, model: Any, plan: An
                 stacklevel=2,
             )
 
-    if (own := foreign(model, plan)) is not None:
+    if (own := foreign(model, plan, trainer)) is not None:
         refused(f"{own} is Python of yours, which a graph would run once and not for each batch")
         return step
     return Graphed(step, sample, WARMUP, home, refused, _shortage)
 
 
-def foreign(model: Any, plan: Any) -> str | None:
+def foreign(model: Any, plan: Any, trainer: Any) -> str | None:
     """The first part of a step that is not this package's, by name; None when all is."""
     parts: list[tuple[str, Any]] = []
     for module in model.modules():
@@ -52,9 +55,13 @@ def foreign(model: Any, plan: Any) -> str | None:
                 if callable(part) and not isinstance(part, type) and not hasattr(part, "modules"):
                     parts.append((f"{type(module).__name__}.{name}", part))
     parts.append((f"the optimizer {type(plan.optimizer).__name__}", type(plan.optimizer)))
+    parts.append((f"the trainer {type(trainer).__name__}", type(trainer)))
     parts.append(("the loss", plan.loss))
     parts += [(f"the metric {name}", metric) for name, metric in plan.metrics]
-    return next((name for name, part in parts if not _ours(part)), None)
+    if (own := next((name for name, part in parts if not _ours(part)), None)) is not None:
+        return own
+    gathered = next((name for name, m in plan.metrics if isinstance(m, Gathered)), None)
+    return gathered and f"the metric {gathered}, which keeps every prediction,"
 
 
 def _ours(part: Any) -> bool:

@@ -185,13 +185,25 @@ def _restored(part: Any, state: Any) -> None:
 class Run:
     """A run of `fit`, as a checkpoint sees it: its parts, and how far it is."""
 
-    def __init__(self, model: Any, plan: Any, loader: Any, history: Any, callbacks: list[Any]):
+    def __init__(
+        self,
+        model: Any,
+        plan: Any,
+        loader: Any,
+        history: Any,
+        callbacks: list[Any],
+        scale: Any = None,
+    ):
         self.loader, self.history, self.callbacks = loader, history, callbacks
         self.keepers = [c for c in callbacks if isinstance(c, Checkpoint)]
         self.parts = {"model": model, "optimizer": plan.optimizer}
-        if hasattr(plan.loss, "state_dict"):
-            self.parts["loss"] = plan.loss
+        for i, output in enumerate(plan.outputs):
+            if hasattr(output.loss, "state_dict"):
+                self.parts[f"loss{i or ''}"] = output.loss
+        if scale is not None:
+            self.parts["scale"] = scale
         self.epoch, self.steps, self.stopped = 0, 0, False
+        self.resumed = False
         self.scores: dict[str, Any] | None = None  # of the epoch that was left in its middle
 
     def begin(self, resume: Any) -> None:
@@ -211,11 +223,19 @@ class Run:
                 )
             if not found and resume is True:
                 raise FileError(f'{where} holds no checkpoint; resume="auto" starts a new run then')
+            if keeper.every is not None and self.loader is None:
+                raise ArgumentError(
+                    "Checkpoint(every=...) saves in the middle of an epoch, and what fit reads has "
+                    "no place to go on from: give it a DataLoader, or leave out `every`"
+                )
         if (keeper := self.keepers[0]).checkpoints():
+            self.resumed = True
             self._go_on(keeper._read(keeper.checkpoints()[-1], self._parts(keeper)))
 
     def _data(self) -> list[Any]:
-        return [self.loader.examples, self.loader.batch_size]
+        if self.loader is None:
+            return [None, None]
+        return [getattr(self.loader, name, None) for name in ("examples", "batch_size")]
 
     def _parts(self, keeper: Checkpoint) -> dict[str, Any]:
         return {**self.parts, **keeper.parts}
@@ -229,7 +249,8 @@ class Run:
                 f"the run was saved with {n} examples in batches of {size}, and goes on "
                 f"with {m} in batches of {own}: give the same data"
             )
-        self.loader.load_state_dict(values["loader"])
+        if self.loader is not None:
+            self.loader.load_state_dict(values["loader"])
         self.history.history = {name: [*scores] for name, scores in values["history"].items()}
         others = [c for c in self.callbacks if c not in self.keepers]
         if [type(c).__name__ for c in others] != [name for name, _ in values["callbacks"]]:
@@ -263,7 +284,7 @@ class Run:
             "steps": self.steps,
             "stopped": self.stopped,
             "scores": scores,
-            "loader": self.loader.state_dict(),
+            "loader": None if self.loader is None else self.loader.state_dict(),
             "data": self._data(),
             "history": self.history.history,
             "callbacks": [[type(c).__name__, s] for c, s in zip(others, kept, strict=True)],

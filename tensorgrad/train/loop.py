@@ -1,40 +1,54 @@
-"""The training loop: what `model.compile`, `fit`, `evaluate` and `predict` call."""
+"""fit, evaluate and predict: what the methods of a model call."""
 
 from __future__ import annotations
 
 import math
-import sys
-import warnings
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import count
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypedDict
 
 import numpy as np
 
-from .. import cuda, losses, optim
-from ..backend import BY_TYPE, default, is_floating, namespace
+from .. import optim
+from ..backend import is_floating
 from ..core import Tensor
-from ..data.loader import DataLoader, arrays_of
-from ..errors import ArgumentError, DTypeError, GraphError, ShapeError, user_level
-from ..settings import Own, gate, listed, shown
-from ..switches import evaluating, in_mode, restoring
-from ..typing import ArrayLike, Count, Natural
-from . import metrics as metric_table
+from ..data.sources import Arrays
+from ..errors import ArgumentError, DTypeError, ShapeError
+from ..nn.norm import BatchNorm
+from ..settings import Own, Real, gate, shown
+from ..trees import leaves, refill
+from ..typing import ArrayLike, Count, Natural, Positive
+from . import checks
 from .callbacks import Callback, checked, end
-from .capturing import WORTH, capturing, frozen
 from .checkpoint import Run
-from .metrics import Metric
+from .feed import Batch, Feed, feed
+from .history import History
+from .plan import Plan, compile
+from .running import Running
+from .trainer import Trainer, predicted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+__all__ = [
+    "EvaluateOptions",
+    "FitOptions",
+    "compile",
+    "evaluate",
+    "fit",
+    "predict",
+    "run",
+    "train_on_batch",
+]
 
-Metrics: TypeAlias = Annotated["Metric | Iterable[Metric]", Own("metrics, or their names")]
-Callbacks: TypeAlias = Annotated["Callback | Iterable[Callback] | None", Own("callbacks")]
-Pair: TypeAlias = Annotated[tuple[ArrayLike, ArrayLike], Own("two arrays, (x, y)")]
+Callbacks: TypeAlias = Annotated["Callback | Iterable[Any] | None", Own("callbacks")]
+Data: TypeAlias = Annotated[Any, Own("arrays, a loader or a generator")]
+Validation: TypeAlias = Annotated[Any, Own("two arrays, (x, y), or a loader")]
+Share: TypeAlias = Annotated[float, Real(0, below=1)]
 Verbosity: TypeAlias = bool | Natural | Literal["auto"]
+Weighted: TypeAlias = Annotated["dict[int, float] | None", Own("a weight for each class")]
+EachWeight: TypeAlias = Annotated["ArrayLike | None", Own("a weight for each example")]
+Mixed = Literal["float16", "bfloat16"] | None
 
 
 class FitOptions(TypedDict, total=False):
@@ -42,11 +56,22 @@ class FitOptions(TypedDict, total=False):
 
     epochs: int
     batch_size: int
-    validation_data: tuple[ArrayLike, ArrayLike] | None
+    validation_data: Any
     shuffle: bool
     verbose: int | Literal["auto"]
-    callbacks: Callback | Iterable[Callback] | None
+    callbacks: Any
     resume: bool | Literal["auto"]
+    validation_split: float
+    validation_freq: int
+    steps_per_epoch: int | None
+    validation_steps: int | None
+    initial_epoch: int
+    class_weight: dict[int, float] | None
+    sample_weight: Any
+    accumulate: int
+    clip_norm: float | None
+    clip_value: float | None
+    precision: Literal["float16", "bfloat16"] | None
 
 
 class EvaluateOptions(TypedDict, total=False):
@@ -54,87 +79,21 @@ class EvaluateOptions(TypedDict, total=False):
 
     batch_size: int
     verbose: int
+    steps: int | None
+    sample_weight: Any
 
 
 @dataclass
-class Plan:
-    """What `compile` sets: optimizer, loss, metrics by name, and whether steps are captured in a
-    CUDA graph; `told`: `fit` has said why they are not. Not a tuple, in which a loss that is a
-    module would be registered as a submodule."""
+class How:
+    """What `fit` was told of the loop."""
 
-    optimizer: optim.Optimizer
-    loss: Any
-    metrics: list[tuple[str, Any]]
-    graphed: bool | Literal["auto"]
-    told: bool = False
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the scores."""
-        return ["loss", *[name for name, _ in self.metrics]]
-
-
-class History:
-    """The scores of `fit`: `history` maps each name to a list with one value per epoch.
-
-    >>> past = History(); past.add({"loss": 0.5}); past.add({"loss": 0.25})
-    >>> past.history, past.epochs
-    ({'loss': [0.5, 0.25]}, 2)
-    """
-
-    def __init__(self) -> None:
-        self.history: dict[str, list[float]] = {}
-
-    @property
-    def losses(self) -> list[float]:
-        """The training loss of each epoch."""
-        return self.history.get("loss", [])
-
-    @property
-    def epochs(self) -> int:
-        """The number of epochs trained."""
-        return len(self.losses)
-
-    def add(self, scores: dict[str, float]) -> None:
-        """Append one epoch's scores."""
-        for name, value in scores.items():
-            self.history.setdefault(name, []).append(value)
-
-    def __repr__(self) -> str:
-        last = ", ".join(f"{k}={v[-1]:.4g}" for k, v in self.history.items())
-        return f"History({self.epochs} epochs, last: {last})"
-
-
-@gate
-def compile(
-    model: Any,
-    optimizer: Annotated[optim.Optimizer | str, Own("an optimizer, or its name")],
-    loss: str | Callable[..., Tensor],
-    metrics: Metrics,
-    graphed: bool | Literal["auto"],
-) -> Any:
-    """Set the model's plan for training. Names are resolved now, so misspelt ones raise here."""
-    several = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics
-    if not listed(several := () if several is None else several):
-        raise ArgumentError(f"compile: metrics are names or functions, got {shown(metrics)}")
-    loss = losses.get(loss)
-    named: dict[str, Any] = {}
-    for m in several:
-        name, metric = metric_table.get(m)
-        if name in ("loss", *named):  # two metrics of one name
-            name = next(other for i in count(2) if (other := f"{name}_{i}") not in named)
-        named[name] = metric_table.accuracy_for(loss) if m == "accuracy" else metric
-    model.plan = Plan(optim.get(optimizer), loss, list(named.items()), graphed)
-    return model
-
-
-def _plan(model: Any, what: str) -> Plan:
-    plan = getattr(model, "plan", None)
-    if plan is None:
-        raise GraphError(
-            f"{what}: the model is not compiled; call model.compile(optimizer=..., loss=...) first"
-        )
-    return plan
+    epochs: int
+    verbose: Any
+    resume: Any
+    names: list[str]
+    initial_epoch: int = 0
+    validation: Feed | None = None
+    validation_freq: int = 1
 
 
 def _dtype(model: Any) -> Any:
@@ -142,109 +101,64 @@ def _dtype(model: Any) -> Any:
     return next((p.dtype for _, p in model.named_parameters()), np.dtype("float32"))
 
 
-def _check(x: Any, y: Any, loss: Any) -> tuple[Any, Any]:
-    """x and y as arrays; an error for NaN, and for targets that do not fit the loss."""
-    if isinstance(x, DataLoader) or hasattr(x, "__next__"):
-        raise ArgumentError(
-            f"fit and evaluate take arrays, fit(x, y), and cut batches themselves; got a "
-            f"{type(x).__name__}: fit(*loader.arrays), or a loop of your own"
-        )
-    if y is None:
-        raise ArgumentError("fit and evaluate need targets: fit(x, y)")
-    x, y = arrays_of((x, y))
-    for name, a in (("x", x), ("y", y)):
-        if is_floating(a.dtype) and not bool((a == a).all()):
-            raise ArgumentError(f"{name} holds NaN: remove or fill those values first")
-    if loss is losses.cross_entropy and is_floating(y.dtype) and y.ndim == 1:
-        raise DTypeError(
-            f"cross_entropy takes integer class labels, y holds {y.dtype}; y.astype('int64')"
-        )
-    if loss is losses.cross_entropy and not is_floating(y.dtype) and int(y.min()) < 0:
-        raise ArgumentError(f"labels run from {int(y.min())}: classes are numbered from 0")
-    if loss in (losses.binary_cross_entropy, losses.binary_cross_entropy_with_logits):
-        low, high = float(y.min()), float(y.max())
-        if low < 0 or high > 1:
-            raise ArgumentError(
-                f"targets of a binary cross-entropy are 0 to 1, y has {low} to {high}"
-            )
-    return x, y
-
-
-def _check_output(loss: Any, output: Any, y: Any) -> None:
-    """ArgumentError where the outputs are not what the loss takes: logits or probabilities, as many
-    classes as there are labels. Several examples are checked, as the logits of one may be in
-    [0, 1] or sum to 1 by chance."""
-    p = output.numpy()
-    low, high = (float(p.min()), float(p.max())) if p.size else (0.0, 0.0)
-    if loss is losses.binary_cross_entropy and (low < 0 or high > 1):
-        raise ArgumentError(
-            f"binary_cross_entropy takes probabilities, the model gives {low:.3g} to {high:.3g}: "
-            "end it with a sigmoid, or use binary_cross_entropy_with_logits"
-        )
-    several = loss is losses.cross_entropy and p.ndim and p.shape[-1] > 1
-    if several and low >= 0 and bool((abs(p.sum(-1) - 1) < 1e-3).all()):
-        raise ArgumentError(
-            "cross_entropy takes logits, the model gives probabilities (they sum to 1): leave out "
-            "its final softmax"
-        )
-    if loss is losses.cross_entropy and not is_floating(y.dtype):
-        classes, most = output.shape[-1], int(y.max())
-        if most >= classes:
-            raise ArgumentError(
-                f"labels run up to {most}, the model has {classes} classes (0..{classes - 1})"
-            )
-
-
-@restoring
-def _trial(model: Any, plan: Plan, x: Any, y: Any) -> Any:
-    """A dry run of model, loss and metrics on up to 8 examples: it initialises lazy layers, and
-    raises errors before training starts."""
-    with evaluating(model.modules()):
-        loader = DataLoader((x[:8], y[:8]), batch_size=8, dtype=_dtype(model))
-        xb, yb = next(iter(loader))
-        output = model(xb)
-        if not isinstance(output, Tensor):
-            raise ArgumentError(
-                f"fit and evaluate are for models with one output, this one gives a "
-                f"{type(output).__name__}; write the loop yourself, with loss.backward()"
-            )
-        _check_output(plan.loss, output, y)
-        loss = plan.loss(output, yb)
-        if not isinstance(loss, Tensor) or loss.shape:
-            raise ShapeError(
-                "a loss is a single number, a tensor of shape (): take .mean(); got "
-                + (f"shape {loss.shape}" if isinstance(loss, Tensor) else repr(loss))
-            )
-        _add(metric_table.Running(plan.names), plan, loss, output, yb)
-        return output
+def fit(model: Any, x: Any, y: Any = None, **options: Any) -> History:
+    """Train a compiled model; see `run`, whose arguments it takes."""
+    return run(Trainer(model), x, y, **options)
 
 
 @gate
-def fit(
-    model: Any,
-    x: ArrayLike,
-    y: ArrayLike | None = None,
+def run(
+    trainer: Any,
+    x: Data,
+    y: Data = None,
     epochs: Count = 1,
     batch_size: Count = 32,
-    validation_data: Pair | None = None,
+    validation_data: Validation = None,
     shuffle: bool = True,
     verbose: Verbosity = "auto",
     callbacks: Callbacks = (),
     resume: bool | Literal["auto"] = False,
+    validation_split: Share = 0.0,
+    validation_freq: Count = 1,
+    steps_per_epoch: Count | None = None,
+    validation_steps: Count | None = None,
+    initial_epoch: Natural = 0,
+    class_weight: Weighted = None,
+    sample_weight: EachWeight = None,
+    accumulate: Count = 1,
+    clip_norm: Positive | None = None,
+    clip_value: Positive | None = None,
+    precision: Mixed = None,
 ) -> History:
-    """Train on arrays in mini-batches; returns the History of loss and metrics.
+    """Train; returns the History of loss and metrics.
 
     Args:
-        x, y: inputs and targets; floating ones are cast to the dtype of the parameters.
-        epochs: passes over the data.
-        batch_size: examples in a mini-batch; the last of an epoch may be smaller.
-        validation_data: (x, y) to evaluate after each epoch; its scores are named `val_...`.
-        shuffle: whether each epoch has a new random order.
-        verbose: 1 for a progress bar, 0 for none, "auto" for one on a terminal.
-        callbacks: one or several `Callback`s.
+        x, y: inputs and targets in arrays, or tuples, lists and dicts of them for a model with
+            several; or x alone: a DataLoader, a data set of samples (x, y), or an iterable, a
+            generator or a function that returns one, of batches (x, y) or (x, y, weights), such as
+            PyTorch's loader. Floating ones are cast to the dtype of the parameters.
+        epochs: passes over the data, those before a `resume` and `initial_epoch` included.
+        batch_size: examples in a mini-batch of arrays; the last of an epoch may be smaller. (A
+            single one left over joins the batch before, where the model has batch norms.)
+        validation_data: (x, y), or what x may be, to evaluate after each epoch; its scores are
+            named `val_...`.
+        shuffle: whether each epoch of arrays has a new random order.
+        verbose: 1 for a progress bar (a line for each epoch where there is no terminal), 2 for
+            lines, 0 for nothing, "auto" for a bar on a terminal and nothing elsewhere.
+        callbacks: one or several `Callback`s, or functions of (epoch, scores).
         resume: whether to go on from the newest checkpoint of a `Checkpoint` among the callbacks,
-            as if the run had not been stopped: "auto" where there is one. `epochs` counts those
-            before, too.
+            as if the run had not been stopped: "auto" where there is one.
+        validation_split: the share of the arrays, from their end, to be validation data instead.
+        validation_freq: epochs from one validation to the next.
+        steps_per_epoch, validation_steps: batches of an epoch, for what has no end.
+        initial_epoch: the number of the first epoch, where training goes on.
+        class_weight: the weight of each class of integer targets; others have 1.
+        sample_weight: the weight of each example (n,), for arrays.
+        accumulate: batches whose mean gradient makes an update.
+        clip_norm: to which the norm of all gradients is scaled down; clip_value: to which each
+            number of them is cut.
+        precision: "bfloat16" or "float16", of the ops that `autocast` chooses; the latter with a
+            LossScale.
     Raises: ArgumentError, DTypeError and ShapeError before the first step for data, targets and
         outputs that do not fit; GraphError for a model that is not compiled.
 
@@ -252,32 +166,44 @@ def fit(
     model is in training mode, in this thread, and afterwards again in its own. On an error or
     Ctrl-C the callbacks' `train_end` is called, too, and the model can be used and trained on.
     """
-    plan = _plan(model, "fit")
-    x, y = _check(x, y, plan.loss)
-    callbacks = checked(callbacks)
-    output = _trial(model, plan, x, y)
-    if validation_data is not None:
-        if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
-            raise ArgumentError("fit: validation_data is a tuple of two arrays, (x, y)")
-        validation_data = _check(*validation_data, plan.loss)
-        _trial(model, plan, *validation_data)
+    model, plan = trainer.model, trainer.plan
     dtype = _dtype(model)
-    if is_floating(output.dtype) and output.dtype.itemsize > dtype.itemsize:
-        warnings.warn(
-            f"the model's output is {output.dtype}, its parameters are {dtype}: something in it "
-            "promotes the dtype and slows training",
-            stacklevel=user_level(),
+    if validation_split:
+        x, y, sample_weight, validation_data = _split(
+            x, y, sample_weight, validation_data, validation_split
         )
-    _bind(plan.optimizer, model)
-    loader = DataLoader((x, y), batch_size, shuffle, dtype=dtype)
-    history, names = History(), plan.names
-    if validation_data is not None:
+    weight = _weights(y, class_weight, sample_weight)
+    joined = any(isinstance(m, BatchNorm) for m in model.modules())
+    train = feed(
+        x,
+        y,
+        batch_size,
+        dtype,
+        shuffle=shuffle,
+        weight=weight,
+        steps=steps_per_epoch,
+        join=joined,
+        single=plan.single,
+    )
+    tested = _validation(validation_data, plan, batch_size, dtype, validation_steps)
+    called = checked(callbacks)
+    trainer.accumulate, trainer.clip_norm, trainer.clip_value = accumulate, clip_norm, clip_value
+    trainer.precision = precision
+    trainer.scale = optim.LossScale() if precision == "float16" else None
+    output = _tried(trainer, train, training=True)
+    if tested is not None:
+        _tried(trainer, tested, training=False)
+    checks.warn_promoted(output, dtype)
+    trainer.bind()
+    names = plan.names
+    if tested is not None:
         names += [f"val_{name}" for name in names]
+    how = How(epochs, verbose, resume, names, initial_epoch, tested, validation_freq)
+    history = History()
     begun: list[Callback] = []
     try:
-        run = Run(model, plan, loader, history, callbacks)
-        with_callbacks = run, begun, names, resume
-        _epochs(model, plan, loader, history, epochs, with_callbacks, validation_data, verbose)
+        done = Run(model, plan, train.place, history, called, trainer.scale)
+        trainer.epochs(train, done, begun, how)
         end(begun, model)
     except BaseException as error:  # Ctrl-C, too
         end(begun, model, error)
@@ -285,160 +211,152 @@ def fit(
     return history
 
 
-@restoring
-def _epochs(
-    model: Any,
-    plan: Plan,
-    loader: DataLoader,
-    history: History,
-    epochs: int,
-    with_callbacks: tuple,
-    validation_data: tuple[Any, Any] | None,
-    verbose: int | str,
-) -> None:
-    """The epochs of `fit`, between the `train_begin` of its callbacks and their `train_end`."""
-    run, begun, names, resume = with_callbacks
-    callbacks = run.callbacks
-    with in_mode(model.modules(), True):
-        for c in callbacks:
-            c.train_begin(model, names)
-            begun.append(c)
-        run.begin(resume)
-        running = metric_table.Running(plan.names)
-        step, facts = _step(model, plan, running, loader, epochs), frozen(model, plan)
-        for epoch in range(run.epoch, 0 if run.stopped else epochs):
-            if epoch and callbacks and (now := frozen(model, plan)) != facts:  # by a callback
-                step, facts = _step(model, plan, running, loader, epochs - epoch), now
-            scores = _epoch(step, running, run, verbose, f"epoch {epoch + 1}/{epochs}")
-            if validation_data is not None:
-                tested = _scores(model, plan, *validation_data, loader.batch_size)
-                scores.update({f"val_{name}": value for name, value in tested.items()})
-            if not math.isfinite(scores["loss"]) and all(map(math.isfinite, history.losses)):
-                warnings.warn(
-                    f"the loss became {scores['loss']} in epoch {epoch + 1}: a lower learning "
-                    "rate, clipped gradients or scaled inputs may help",
-                    stacklevel=user_level(),
-                )
-            history.add(scores)
-            stops = [c.epoch_end(model, epoch, scores) for c in callbacks]
-            run.epoch_done(any(stops))
-            if any(stops):
-                break
+def _tried(trainer: Any, data: Feed, training: bool) -> Any:
+    """A dry run of the first batch, and checks of arrays in memory."""
+    plan, source = trainer.plan, getattr(data.loader, "source", None)
+    labels: Any = None
+    if isinstance(source, Arrays) and isinstance(source.tree, tuple) and len(source.tree) > 1:
+        x, labels = source.tree[:2]
+        checks.check_arrays(x, labels, plan, training)
+        w = source.tree[2] if len(source.tree) > 2 else None
+        xs, ys, ws = (data._tensors(_few(part)) for part in (x, labels, w))
+        few = Batch(xs, ys, ws, 8)
+    else:
+        few = data.first()
+    if few.y is None:
+        raise ArgumentError("fit and evaluate need targets: fit(x, y)")
+    kept = trainer.running
+
+    def add(total: Tensor, output: Any, batch: Batch) -> None:
+        trainer.running = Running(plan.names, plan.metrics)
+        trainer._parts = {o.key: total for o in plan.outputs}
+        try:
+            trainer.add(total, output, batch)
+        finally:
+            trainer.running = kept
+
+    labels = few.y if labels is None else labels
+    return checks.trial(trainer.model, plan, few, labels, add)
 
 
-def _bind(optimizer: optim.Optimizer, model: Any) -> None:
-    """Bind the optimizer to the model's parameters, or check that it has them all. Frozen ones are
-    bound, too, so that they are trained once unfrozen."""
-    if not optimizer.groups:
-        optimizer.bind(model.parameters())
-    known = {id(p) for p in optimizer.params()}
-    left = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in known]
-    if left:
-        raise GraphError(
-            f"{type(optimizer).__name__} would not train {', '.join(left)}: it is bound to other "
-            "parameters. Compile with a new optimizer, or freeze them with requires_grad = False"
+def _few(tree: Any) -> Any:
+    return tree if tree is None else refill(tree, iter([a[:8] for a in leaves(tree)]))
+
+
+def _validation(given: Any, plan: Plan, batch_size: int, dtype: Any, steps: Any) -> Feed | None:
+    if given is None:
+        return None
+    if isinstance(given, (tuple, list)):
+        if len(given) not in (2, 3):
+            raise ArgumentError(
+                f"fit: validation_data is a tuple of two arrays, (x, y), or a loader; got "
+                f"{len(given)} of them"
+            )
+        x, y, w = (*given, None)[:3]
+        return feed(x, y, batch_size, dtype, weight=w, steps=steps, single=plan.single)
+    if hasattr(given, "__array__"):
+        raise ArgumentError("fit: validation_data is a tuple of two arrays, (x, y), or a loader")
+    if hasattr(given, "__next__") and steps is None:
+        raise ArgumentError(
+            "fit: validation_data is an iterator, which a single validation would empty: give a "
+            "loader, or validation_steps"
         )
+    return feed(given, None, batch_size, dtype, steps=steps)
 
 
-def _step(
-    model: Any, plan: Plan, running: Any, loader: DataLoader, epochs: int
-) -> Callable[..., None]:
-    """The training step of a batch: forward, backward, update, and the running means."""
-
-    def step(xb: Tensor, yb: Tensor) -> None:
-        output = model(xb)
-        loss = plan.loss(output, yb)
-        plan.optimizer.zero_grad()
-        loss.backward()
-        plan.optimizer.step()
-        _add(running, plan, loss, output, yb)
-
-    home, size = default(), loader.batch_size
-    alike = epochs * max(1, len(loader.arrays[0]) // size)  # steps of the first batch's shape
-    if not plan.graphed or home.kernels != "cuda" or (plan.graphed == "auto" and alike < WORTH):
-        return step
-    sample = next(iter(DataLoader(tuple([a[:size] for a in loader.arrays]), size)))
-    if plan.graphed == "auto":
-        return capturing(step, sample, home, model, plan)
-    return cuda.graphed(step, sample)
+def _split(x: Any, y: Any, weight: Any, other: Any, share: float) -> tuple[Any, ...]:
+    """(x, y, weights) for training and the validation data, cut off their end."""
+    if other is not None:
+        raise ArgumentError("fit: give validation_data or validation_split, not both")
+    if y is None:
+        raise ArgumentError(
+            f"fit: validation_split cuts arrays, and x is {shown(x):.80}: give validation_data="
+        )
+    parts = Arrays((x, y) if weight is None else (x, y, weight))
+    n = len(parts) - max(1, round(len(parts) * share))
+    if n < 1:
+        raise ArgumentError(f"fit: validation_split={share} of {len(parts)} examples leaves none")
+    train, tested = parts[:n], parts[n:]
+    return train[0], train[1], (None if weight is None else train[2]), tested
 
 
-def _add(running: Any, plan: Plan, loss: Tensor, output: Tensor, yb: Tensor) -> None:
-    xp = namespace(loss._data)
-    running.add("loss", loss, len(yb), xp)
-    for name, metric in plan.metrics:
-        running.add(name, metric(output, yb), len(yb), xp)
-
-
-def _epoch(
-    step: Callable, running: Any, run: Run, verbose: int | str, title: str
-) -> dict[str, float]:
-    """One epoch; the scores are read from the device at its end only."""
-    loader = run.loader
-    running.start()
-    if run.scores is not None:  # of the batches of this epoch before the run was stopped
-        running.load_state_dict(run.scores, default())
-        run.scores = None
-    with _bar(loader, verbose, title) as bar:
-        for xb, yb in loader:
-            step(xb, yb)
-            running.count += len(xb)
-            if run.keepers:
-                run.step_done(running)
-            if bar is not None:
-                if not bar.n and len(xb) < len(loader.arrays[0]):
-                    bar.unpause()  # the first step may have compiled: the rate leaves it out
-                    bar.initial = len(xb)
-                bar.update(len(xb))
-        scores = running.read()
-        if bar is not None:
-            bar.set_postfix_str(", ".join(f"{k} {v:.4f}" for k, v in scores.items()))
-    return scores
-
-
-def _bar(loader: DataLoader, verbose: int | str, title: str) -> Any:
-    if verbose == 0 or (verbose == "auto" and not sys.stderr.isatty()):
-        return nullcontext()
-    from tqdm import tqdm
-
-    return tqdm(total=loader.examples, desc=title, unit=" examples", unit_scale=True, leave=True)
-
-
-@restoring
-def _scores(model: Any, plan: Plan, x: Any, y: Any, batch_size: int) -> dict[str, float]:
-    """Loss and metrics in evaluation mode."""
-    running = metric_table.Running(plan.names)
-    with evaluating(model.modules()):
-        for xb, yb in DataLoader((x, y), batch_size, dtype=_dtype(model)):
-            output = model(xb)
-            _add(running, plan, plan.loss(output, yb), output, yb)
-            running.count += len(yb)
-    return running.read()
+def _weights(y: Any, by_class: Any, by_sample: Any) -> Any:
+    """The weight of each example, float32 (n,), or None."""
+    if by_class is None and by_sample is None:
+        return None
+    if y is None:
+        raise ArgumentError(
+            "fit: class_weight and sample_weight are for arrays, fit(x, y); a loader gives batches "
+            "(x, y, weights)"
+        )
+    weights = None
+    if by_sample is not None:
+        weights = Arrays((by_sample,)).arrays[0]
+        if weights.ndim != 1 or weights.dtype.kind not in "biuf":
+            raise ShapeError(f"fit: sample_weight is one number an example, got {weights.shape}")
+        weights = weights.astype(np.float32)
+    if by_class is not None:
+        labels = Arrays((y,)).arrays[0]
+        if not isinstance(by_class, dict):
+            raise ArgumentError(f"fit: class_weight is a dict, {{class: weight}}, got {by_class!r}")
+        if is_floating(labels.dtype) or labels.ndim != 1:
+            raise DTypeError(
+                f"fit: class_weight is for integer class labels (n,), got {labels.dtype} "
+                f"{labels.shape}"
+            )
+        own = np.ones(len(labels), np.float32)
+        for label, weight in by_class.items():
+            if not math.isfinite(weight) or weight < 0:
+                raise ArgumentError(f"fit: class_weight[{label!r}]={weight!r} must be 0 or more")
+            own[np.asarray(Tensor(labels).numpy()) == label] = weight
+        weights = own if weights is None else weights * own
+    return weights
 
 
 @gate
 def evaluate(
-    model: Any, x: ArrayLike, y: ArrayLike, batch_size: Count = 256, verbose: Verbosity = 0
+    model: Any,
+    x: Data,
+    y: Data = None,
+    batch_size: Count = 256,
+    verbose: Verbosity = 0,
+    steps: Count | None = None,
+    sample_weight: EachWeight = None,
 ) -> dict[str, float]:
-    """Loss and metrics by name, in evaluation mode; `verbose` 1 prints them."""
-    plan = _plan(model, "evaluate")
-    x, y = _check(x, y, plan.loss)
-    _trial(model, plan, x, y)
-    scores = _scores(model, plan, x, y, batch_size)
+    """Loss and metrics by name, in evaluation mode, of what `fit` takes; `verbose` 1 prints them.
+    `steps`: of how many batches, where there is no end."""
+    trainer = Trainer(model)
+    weight = _weights(y, None, sample_weight)
+    single = trainer.plan.single
+    data = feed(x, y, batch_size, _dtype(model), weight=weight, steps=steps, single=single)
+    _tried(trainer, data, training=False)
+    scores: dict[str, float] = trainer.scores(data)
     if verbose:
         print(", ".join(f"{k} {v:.4f}" for k, v in scores.items()))
     return scores
 
 
 @gate
-@restoring
-def predict(model: Any, x: ArrayLike, batch_size: Count = 256) -> NDArray[Any]:
-    """The model's outputs as one NumPy array, in evaluation mode and under `no_grad`."""
-    loader, parts = DataLoader(arrays_of((x,)), batch_size, dtype=_dtype(model)), []
-    with evaluating(model.modules()):
-        for (xb,) in loader:
-            output = model(xb)
-            if not isinstance(output, Tensor):
-                raise ArgumentError("predict is for models with one output; call the model itself")
-            parts.append(BY_TYPE[type(output._data)].to_host(output._data))
-    return np.concatenate(parts)
+def predict(
+    model: Any, x: Data, batch_size: Count = 256, steps: Count | None = None
+) -> NDArray[Any]:
+    """The model's outputs as NumPy arrays in their structure, in evaluation mode and under
+    `no_grad`. Of a loader's batches (x, y) the inputs are taken. `steps`: of how many batches,
+    where there is no end."""
+    data = feed(x, None, batch_size, _dtype(model), steps=steps, targets=False)
+    made: NDArray[Any] = predicted(model, data)
+    return made
+
+
+@gate
+def train_on_batch(
+    model: Any, x: Data, y: Data, sample_weight: EachWeight = None
+) -> dict[str, float]:
+    """One training step; the scores of the batch with the weights before it."""
+    trainer = Trainer(model)
+    size = max([len(a) for a in Arrays((x, y)).arrays])
+    weight = _weights(y, None, sample_weight)
+    data = feed(x, y, size, _dtype(model), weight=weight, single=trainer.plan.single)
+    _tried(trainer, data, training=True)
+    trainer.bind()
+    return trainer.one(data.first())

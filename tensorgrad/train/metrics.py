@@ -1,19 +1,21 @@
-"""Metrics: functions of prediction and target that return a scalar on the device."""
+"""Metrics by name: functions of prediction and target that return a scalar on the device, the mean
+of which over the examples is the score, and those of sums.py."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from .. import losses
-from ..backend import BY_TYPE, namespace
 from ..core import Tensor
 from ..errors import ArgumentError, ShapeError, suggest
 from ..settings import gate
+from . import sums
+from .sums import confusion_matrix
+
+__all__ = ["METRICS", "accuracy", "accuracy_from_logits", "confusion_matrix", "direction", "get"]
 
 Metric: TypeAlias = "str | Callable[..., Any]"  # by name, or a function of prediction and target
 
@@ -91,70 +93,55 @@ def _value(loss: Callable, prediction: Tensor, target: Tensor) -> Any:
     return loss(prediction, target)._data
 
 
-METRICS: dict[str, Callable] = {
-    "accuracy": accuracy,
-    "accuracy_from_logits": accuracy_from_logits,
-    **{name: partial(_value, losses.get(name)) for name in ("mse", "mae")},
+METRICS: dict[str, Callable[[], Any]] = {
+    "accuracy": lambda: accuracy,
+    "accuracy_from_logits": lambda: accuracy_from_logits,
+    **{name: partial(partial, _value, losses.get(name)) for name in ("mse", "mae")},
+    **{
+        kind.name: kind
+        for kind in (
+            sums.RootMeanSquaredError,
+            sums.R2,
+            sums.CosineSimilarity,
+            sums.Precision,
+            sums.Recall,
+            sums.F1,
+            sums.AUC,
+            sums.AveragePrecision,
+            sums.Perplexity,
+        )
+    },
+    "top_5": sums.TopK,
 }
 
 
-def get(metric: Any) -> tuple[str, Callable[..., Any]]:
-    """(name, function) of a metric given by name or as a function of tensors."""
+def get(metric: Any, loss: Any = None) -> tuple[str, Any]:
+    """(name, metric) of one given by name, as a function of tensors, or as an object with `sums` or
+    `columns`. By name it is that for the loss: `accuracy` of logits has another threshold than that
+    of probabilities."""
+    if isinstance(metric, type):
+        raise ArgumentError(f"metric {metric.__name__}: make an object of it with ()")
+    if isinstance(metric, (sums.Summed, sums.Gathered)):
+        return metric.name, metric
     if callable(metric):
         return getattr(metric, "__name__", type(metric).__name__), metric
-    if metric not in METRICS:
+    if not isinstance(metric, str) or metric not in METRICS:
         raise ArgumentError(f"metric {metric!r} is unknown: {suggest(metric, METRICS)}")
-    return metric, METRICS[metric]
+    made = METRICS[metric]()
+    if metric == "accuracy" and loss is not None:
+        made = accuracy_for(loss)
+    if hasattr(made, "threshold") and loss is losses.binary_cross_entropy_with_logits:
+        made.threshold = 0.0
+    return metric, made
 
 
-class Running:
-    """Running means over examples, by name, accumulated on the device: only `read` synchronises."""
-
-    def __init__(self, names: Iterable[str]):
-        self.totals: dict[str, Any] = dict.fromkeys(names)
-        self.count = 0  # of examples, which the caller adds to
-
-    def start(self) -> None:
-        """Reset to 0 in place: a captured step holds the addresses of the totals."""
-        self.count = 0
-        for total in self.totals.values():
-            if total is not None:
-                total[...] = 0
-
-    def add(self, name: str, value: Any, n: int, xp: Any) -> None:
-        """Accumulate the mean over a batch of n examples, a scalar on the device or the host."""
-        value = value._data if isinstance(value, Tensor) else value
-        if getattr(value, "size", 1) != 1:
-            raise ShapeError(f"{name}: one number for a batch, got shape {value.shape}")
-        if self.totals[name] is None:
-            self.totals[name] = xp.zeros((), "float64")
-        if namespace(value) is xp:
-            value = xp.asarray(value).reshape(()).astype("float64")
-        else:  # a host scalar, which a captured step would repeat from its capture
-            value = float(np.reshape(value, ()))
-        self.totals[name] += value * n
-
-    def read(self) -> dict[str, float]:
-        """The means so far; synchronises with the device."""
-        return {
-            name: float(total) / self.count if self.count else math.nan
-            for name, total in self.totals.items()
-        }
-
-    def state_dict(self) -> dict[str, Any]:
-        """The totals so far, on the host."""
-        host = {n: None if t is None else _host(t) for n, t in self.totals.items()}
-        return {"count": self.count, "totals": host}
-
-    def load_state_dict(self, state: dict[str, Any], home: Any) -> None:
-        """Go on from there, on a backend: in place where there are totals."""
-        self.count = state["count"]
-        for name, total in state["totals"].items():
-            if total is not None and self.totals[name] is None:
-                self.totals[name] = home.xp.zeros((), "float64")
-            if total is not None:
-                self.totals[name][...] = home.from_host(np.asarray(total))
-
-
-def _host(total: Any) -> np.ndarray:
-    return np.array(BY_TYPE[type(total)].to_host(total))
+def direction(name: str, metric: Any) -> bool | None:
+    """Whether larger is better; None where that is not known."""
+    if (own := getattr(metric, "higher_is_better", None)) is not None:
+        return bool(own)
+    if "accuracy" in name:
+        return True
+    if isinstance(metric, partial) and metric.func is _value:
+        return False
+    called = getattr(metric, "__name__", "")
+    return False if called in losses.LOSSES else None

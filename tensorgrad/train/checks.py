@@ -1,0 +1,144 @@
+"""What can be said of data, outputs and losses before the first step."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from .. import losses
+from ..backend import is_floating
+from ..core import Tensor
+from ..errors import ArgumentError, DTypeError, user_level
+from ..switches import evaluating, restoring
+from ..trees import leaves, refill
+from .feed import Batch
+from .plan import Plan, loss_of
+
+BINARY = (losses.binary_cross_entropy, losses.binary_cross_entropy_with_logits)
+LARGE = 1e3  # inputs beyond are seldom meant
+
+
+def call(model: Any, x: Any) -> Any:
+    """The model's outputs: several inputs are its arguments, by place or by name."""
+    if isinstance(x, (tuple, list)):
+        return model(*x)
+    if isinstance(x, dict):
+        return model(**x)
+    return model(x)
+
+
+def check_arrays(x: Any, y: Any, plan: Plan, training: bool) -> None:
+    """Errors and warnings about arrays in memory: NaN, targets that do not fit the loss, inputs
+    that are not scaled, targets that are all the same."""
+    for name, tree in (("x", x), ("y", y)):
+        for a in leaves(tree):
+            if is_floating(a.dtype) and not bool((a == a).all()):
+                raise ArgumentError(f"{name} holds NaN: remove or fill those values first")
+    for output in plan.outputs:
+        part = output.of(y, "targets")
+        if hasattr(part, "dtype"):
+            _check_target(part, output.loss)
+            if training and part.ndim == 1 and len(part) > 1 and bool((part == part[0]).all()):
+                _warn(f"all {len(part)} targets are {part[0]}: there is nothing to learn")
+    if training:
+        for a in leaves(x):
+            if is_floating(a.dtype) and a.size and (most := float(abs(a).max())) > LARGE:
+                _warn(
+                    f"inputs reach {most:.3g}: networks learn slowly, or not at all, from numbers "
+                    "far from 1; scale them, (x - x.mean(0)) / x.std(0)"
+                )
+                break
+
+
+def _check_target(y: Any, loss: Any) -> None:
+    if loss is losses.cross_entropy and is_floating(y.dtype) and y.ndim == 1:
+        raise DTypeError(
+            f"cross_entropy takes integer class labels, y holds {y.dtype}; y.astype('int64')"
+        )
+    if loss is losses.cross_entropy and not is_floating(y.dtype) and int(y.min()) < 0:
+        raise ArgumentError(f"labels run from {int(y.min())}: classes are numbered from 0")
+    if loss in BINARY:
+        low, high = float(y.min()), float(y.max())
+        if low < 0 or high > 1:
+            raise ArgumentError(
+                f"targets of a binary cross-entropy are 0 to 1, y has {low} to {high}"
+            )
+
+
+def _check_output(loss: Any, output: Any, y: Any) -> None:
+    """ArgumentError where the outputs are not what the loss takes: logits or probabilities, as many
+    classes as there are labels. Several examples are checked, as the logits of one may be in
+    [0, 1] or sum to 1 by chance."""
+    p = output.numpy()
+    low, high = (float(p.min()), float(p.max())) if p.size else (0.0, 0.0)
+    if loss is losses.binary_cross_entropy and (low < 0 or high > 1):
+        raise ArgumentError(
+            f"binary_cross_entropy takes probabilities, the model gives {low:.3g} to {high:.3g}: "
+            "end it with a sigmoid, or use binary_cross_entropy_with_logits"
+        )
+    several = loss is losses.cross_entropy and p.ndim and p.shape[-1] > 1
+    if several and low >= 0 and bool((abs(p.sum(-1) - 1) < 1e-3).all()):
+        raise ArgumentError(
+            "cross_entropy takes logits, the model gives probabilities (they sum to 1): leave out "
+            "its final softmax"
+        )
+    if loss is losses.cross_entropy and not is_floating(y.dtype) and y.size:
+        classes, most = output.shape[-1], int(y.max())
+        if most >= classes:
+            raise ArgumentError(
+                f"labels run up to {most}, the model has {classes} classes (0..{classes - 1})"
+            )
+
+
+@restoring
+def trial(model: Any, plan: Plan, batch: Batch, labels: Any, add: Any) -> Any:
+    """A dry run of model, loss and metrics on up to 8 examples: it initialises lazy layers, and
+    raises errors before training starts.
+
+    Args:
+        labels: all targets, where they are in memory, else those of the batch.
+        add: adds loss and metrics to scores that are thrown away.
+    """
+    few = _cut(batch)
+    with evaluating(model.modules()):
+        output = call(model, few.x)
+        if plan.single and not isinstance(output, Tensor):
+            raise ArgumentError(
+                f"the model gives a {type(output).__name__} and was compiled with one loss: "
+                "compile it with loss=[...] or loss={...}, one for each output"
+            )
+        if not plan.single and isinstance(output, Tensor):
+            raise ArgumentError(
+                f"the model gives one output and was compiled with {len(plan.outputs)} losses"
+            )
+        total = None
+        for o, p, t in plan.parts(output, few.y):
+            whole = o.of(labels, "targets")
+            if isinstance(p, Tensor) and hasattr(whole, "dtype"):
+                _check_output(o.loss, p, whole._data if isinstance(whole, Tensor) else whole)
+            part = loss_of(o, p, t, few.weight) * o.weight
+            total = part if total is None else total + part
+        add(total, output, few)
+        return output
+
+
+def _cut(batch: Batch) -> Batch:
+    def few(tree: Any) -> Any:
+        cut = [a[:8] if isinstance(a, Tensor) and a.shape else a for a in leaves(tree)]
+        return refill(tree, iter(cut))
+
+    return Batch(few(batch.x), few(batch.y), few(batch.weight), min(8, batch.size))
+
+
+def warn_promoted(output: Any, dtype: Any) -> None:
+    """A warning where the output's dtype is larger than that of the parameters."""
+    for p in leaves(output):
+        if is_floating(p.dtype) and p.dtype.itemsize > dtype.itemsize:
+            _warn(
+                f"the model's output is {p.dtype}, its parameters are {dtype}: something in it "
+                "promotes the dtype and slows training"
+            )
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, UserWarning, stacklevel=user_level())

@@ -1,0 +1,175 @@
+"""Callbacks that write what happens: to CSV, to TensorBoard, to Weights & Biases, to MLflow."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import os
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+from ..errors import ArgumentError, BackendError
+from ..settings import Of, gate
+from ..typing import Natural
+from .callbacks import Callback
+
+PathLike: TypeAlias = Annotated["str | os.PathLike[str]", Of((str, os.PathLike), "a path")]
+
+
+def _package(what: str, name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise BackendError(f"{what} needs {name}: pip install {name}") from error
+
+
+class CSVLogger(Callback):
+    """Write the scores of each epoch as a line of a CSV file, as soon as it is over: the epoch,
+    from 1, and a column for each score, empty where it was not computed. With `append`, lines are
+    added to a file of the same columns.
+
+    >>> model = tg.nn.Sequential(tg.nn.Dense(1)).compile("sgd", "mse")
+    >>> _ = model.fit([[0.0], [1.0]], [[0.0], [2.0]], epochs=2, callbacks=CSVLogger("log.csv"))
+    >>> open("log.csv").read().splitlines()[0]
+    'epoch,loss'
+    """
+
+    @gate
+    def __init__(self, path: PathLike, append: bool = False):
+        self.path, self.append = Path(path), append
+        self._file: Any = None
+
+    def train_begin(self, model: Any, names: list[str]) -> None:
+        columns = ["epoch", *names]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        there = self.append and self.path.exists() and self.path.stat().st_size > 0
+        if there:
+            with self.path.open(newline="") as file:
+                old = next(csv.reader(file))
+            if old != columns:
+                raise ArgumentError(
+                    f"CSVLogger: {self.path} has the columns {', '.join(old)}, this run has "
+                    f"{', '.join(columns)}: give another file"
+                )
+        self._file = self.path.open("a" if self.append else "w", newline="")
+        self._writer = csv.DictWriter(self._file, columns, extrasaction="ignore")
+        if not there:
+            self._writer.writeheader()
+            self._file.flush()
+
+    def epoch_end(self, model: Any, epoch: int, scores: dict[str, float]) -> None:
+        self._writer.writerow({"epoch": epoch + 1, **scores})
+        self._file.flush()
+
+    def train_end(self, model: Any) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class TensorBoard(Callback):
+    """Write scores and the learning rate of each epoch for TensorBoard, by the package
+    tensorboardX; look at them with `tensorboard --logdir FOLDER`.
+
+    Args:
+        folder: of the run.
+        histograms: epochs from one histogram of all weights, and of the gradients of the last
+            batch, to the next; 0: none.
+        every: batches from one loss to the next; 0: none, as reading it waits for the device.
+    Raises: BackendError where tensorboardX is not installed.
+    """
+
+    @gate
+    def __init__(self, folder: PathLike, histograms: Natural = 0, every: Natural = 0):
+        self.folder, self.histograms, self.every = Path(folder), histograms, every
+        self.writer: Any = None
+        self._batches = 0
+
+    def train_begin(self, model: Any, names: list[str]) -> None:
+        made = _package("TensorBoard", "tensorboardX").SummaryWriter
+        self.writer = made(str(self.folder))
+
+    def batch_end(self, model: Any, batch: int, loss: Any) -> None:
+        self._batches += 1
+        if self.every and self._batches % self.every == 0:
+            self.writer.add_scalar("batch/loss", float(loss), self._batches)
+
+    def epoch_end(self, model: Any, epoch: int, scores: dict[str, float]) -> None:
+        for name, value in scores.items():
+            kind = "validation" if name.startswith("val_") else "training"
+            self.writer.add_scalar(f"{kind}/{name.removeprefix('val_')}", value, epoch + 1)
+        self.writer.add_scalar("learning_rate", float(model.plan.optimizer.lr), epoch + 1)
+        if self.histograms and (epoch + 1) % self.histograms == 0:
+            for name, p in model.named_parameters():
+                self.writer.add_histogram(f"weights/{name}", p.numpy(), epoch + 1)
+                if p.grad is not None:
+                    self.writer.add_histogram(f"gradients/{name}", p.grad.numpy(), epoch + 1)
+        self.writer.flush()
+
+    def add_image(self, name: str, image: Any, epoch: int) -> None:
+        """An image (channels, height, width) of numbers in [0, 1], for callbacks of yours."""
+        self.writer.add_image(name, image.numpy() if hasattr(image, "numpy") else image, epoch)
+
+    def train_end(self, model: Any) -> None:
+        if self.writer is not None:
+            self.writer.close()
+            self.writer = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"batches": self._batches}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._batches = state["batches"]
+
+
+class WandB(Callback):
+    """Write the scores of each epoch to Weights & Biases, by its package wandb: to the run that is
+    active, or to one that is begun with these settings and ended with training.
+
+    Raises: BackendError where wandb is not installed.
+    """
+
+    def __init__(self, **settings: Any):
+        self.settings = settings
+        self._run: Any = None
+        self._ours = False
+
+    def train_begin(self, model: Any, names: list[str]) -> None:
+        wandb = _package("WandB", "wandb")
+        self._ours = wandb.run is None
+        self._run = wandb.init(**self.settings) if self._ours else wandb.run
+
+    def epoch_end(self, model: Any, epoch: int, scores: dict[str, float]) -> None:
+        self._run.log({"epoch": epoch + 1, **scores})
+
+    def train_end(self, model: Any) -> None:
+        if self._ours and self._run is not None:
+            self._run.finish()
+        self._run = None
+
+
+class MLflow(Callback):
+    """Write the scores of each epoch to MLflow, by its package mlflow: to the run that is active,
+    or to one that is begun with these settings and ended with training.
+
+    Raises: BackendError where mlflow is not installed.
+    """
+
+    def __init__(self, **settings: Any):
+        self.settings = settings
+        self._mlflow: Any = None
+        self._ours = False
+
+    def train_begin(self, model: Any, names: list[str]) -> None:
+        self._mlflow = _package("MLflow", "mlflow")
+        self._ours = self._mlflow.active_run() is None
+        if self._ours:
+            self._mlflow.start_run(**self.settings)
+
+    def epoch_end(self, model: Any, epoch: int, scores: dict[str, float]) -> None:
+        self._mlflow.log_metrics(scores, step=epoch + 1)
+
+    def train_end(self, model: Any) -> None:
+        if self._ours and self._mlflow is not None:
+            self._mlflow.end_run()
+        self._mlflow = None
