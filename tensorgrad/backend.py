@@ -361,7 +361,8 @@ def make(
             array = np.asarray(value)
         except (ValueError, TypeError) as error:
             raise DTypeError(f"cannot make an array of {kind.__name__}: {error}") from error
-        if dtype is None and array.dtype in (np.float64, np.complex128):
+        foreign = hasattr(value, "__array__")  # data frames, PyTorch's: they keep their dtype, too
+        if dtype is None and not foreign and array.dtype in (np.float64, np.complex128):
             array = array.astype(fitting(_leading(value, floats), array.dtype), copy=False)
     if array.dtype.kind not in "biuf" and not is_floating(array.dtype):
         raise DTypeError(

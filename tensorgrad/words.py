@@ -138,7 +138,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "restore_best_weights": ("restore_best",),
     "tolerance": ("min_delta",),
 }
-_LOADER = "fit takes arrays, fit(x, y); batches of your own go through a loop of your own"
+_LOADER = "it is the first argument: fit(loader), fit(generator, steps_per_epoch=...)"
 _WEIGHTS = """losses take sample_weight=, and weight= where there are classes: in a loop of your
 own, or by compile(loss=nn.CrossEntropyLoss(weight=...))""".replace("\n", " ")
 _SIZED = """a layer learns its input's size at the first call; to have its weights before, say
@@ -172,12 +172,9 @@ REFUSED: dict[str, str] = {
     "capturable": "every step can be captured: tg.cuda.graphed",
     "differentiable": "steps are in place; for a gradient through one write p - lr * g",
     "set_to_none": "gradients are always forgotten, which is None",
-    "clipnorm": "optimizer.clip_grad_norm(1.0), between backward() and step()",
-    "global_clipnorm": "optimizer.clip_grad_norm(1.0), between backward() and step()",
-    "clipvalue": "optimizer.clip_grad_value(0.5), between backward() and step()",
-    "validation_split": "not there yet: cut the arrays, and give validation_data=(x[n:], y[n:])",
-    "steps_per_epoch": "an epoch is one pass over the arrays",
-    "initial_epoch": "not there: fit goes on from the weights as they are",
+    "clipnorm": "fit(..., clip_norm=1.0), or optimizer.clip_grad_norm(1.0) before its step()",
+    "global_clipnorm": "fit(..., clip_norm=1.0), or optimizer.clip_grad_norm(1.0)",
+    "clipvalue": "fit(..., clip_value=0.5), or optimizer.clip_grad_value(0.5) before its step()",
     "workers": "give them to the loader, DataLoader(data, workers=2), and fit the loader",
     "loader": _LOADER,
     "dataloader": _LOADER,
@@ -190,8 +187,6 @@ REFUSED: dict[str, str] = {
     "worker_init_fn": "there is none: a data set opens its files at the first sample",
     "weighted_metrics": "there is none: give metrics as functions of (prediction, target)",
     "run_eagerly": "every step is eager with compile(..., graphed=False)",
-    "mode": "a name with `accuracy` in it is to grow, every other to shrink",
-    "baseline": "there is none: write a Callback with an epoch_end of your own",
 }
 
 # A name that a module of ours, or its objects, do not have -> ours.
@@ -341,8 +336,12 @@ NAMES: dict[str, dict[str, str]] = {
         "fit_generator": "fit(x, y)",
         "inputs": "Model(inputs, outputs), which is given them",
     },
+    "metrics": {"acc": "accuracy", "f1_score": "f1", "roc_auc": "auc", "r2_score": "r2"},
     "callback": {
         "on_train_begin": "train_begin(self, model, names)",
+        "on_epoch_begin": "epoch_begin(self, model, epoch)",
+        "on_batch_end": "batch_end(self, model, batch, loss)",
+        "on_train_batch_end": "batch_end(self, model, batch, loss)",
         "on_epoch_end": "epoch_end(self, model, epoch, scores)",
         "on_train_end": "train_end(self, model)",
     },

@@ -233,7 +233,7 @@ BAD = {
         "give fit validation_data",
     ),
     "loss of a vector": (lambda: compiled(loss=lambda p, t: p - t).fit(X, Y), r"take \.mean\(\)"),
-    "several outputs": (several_outputs, "one output"),
+    "several outputs": (several_outputs, "one for each output"),
     "activation as second argument": (
         lambda: nn.Dense(8, "relu"),
         r"Dense\(units, in_features, activation",

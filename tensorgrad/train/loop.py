@@ -37,7 +37,6 @@ __all__ = [
     "evaluate",
     "fit",
     "predict",
-    "run",
     "train_on_batch",
 ]
 
@@ -101,14 +100,9 @@ def _dtype(model: Any) -> Any:
     return next((p.dtype for _, p in model.named_parameters()), np.dtype("float32"))
 
 
-def fit(model: Any, x: Any, y: Any = None, **options: Any) -> History:
-    """Train a compiled model; see `run`, whose arguments it takes."""
-    return run(Trainer(model), x, y, **options)
-
-
 @gate
-def run(
-    trainer: Any,
+def fit(
+    model: Any,
     x: Data,
     y: Data = None,
     epochs: Count = 1,
@@ -130,7 +124,7 @@ def run(
     clip_value: Positive | None = None,
     precision: Mixed = None,
 ) -> History:
-    """Train; returns the History of loss and metrics.
+    """Train a compiled model; returns the History of loss and metrics.
 
     Args:
         x, y: inputs and targets in arrays, or tuples, lists and dicts of them for a model with
@@ -166,6 +160,7 @@ def run(
     model is in training mode, in this thread, and afterwards again in its own. On an error or
     Ctrl-C the callbacks' `train_end` is called, too, and the model can be used and trained on.
     """
+    trainer = model if isinstance(model, Trainer) else Trainer(model)  # for a step of its own
     model, plan = trainer.model, trainer.plan
     dtype = _dtype(model)
     if validation_split:
@@ -293,7 +288,7 @@ def _weights(y: Any, by_class: Any, by_sample: Any) -> Any:
     if by_sample is not None:
         weights = Arrays((by_sample,)).arrays[0]
         if weights.ndim != 1 or weights.dtype.kind not in "biuf":
-            raise ShapeError(f"fit: sample_weight is one number an example, got {weights.shape}")
+            raise ShapeError(f"sample_weight is one number an example, (n,), got {weights.shape}")
         weights = weights.astype(np.float32)
     if by_class is not None:
         labels = Arrays((y,)).arrays[0]

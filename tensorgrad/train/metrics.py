@@ -10,8 +10,9 @@ from typing import Any, TypeAlias
 
 from .. import losses
 from ..core import Tensor
-from ..errors import ArgumentError, ShapeError, suggest
+from ..errors import ArgumentError, ShapeError
 from ..settings import gate
+from ..words import missing
 from . import sums
 from .sums import confusion_matrix
 
@@ -126,7 +127,7 @@ def get(metric: Any, loss: Any = None) -> tuple[str, Any]:
     if callable(metric):
         return getattr(metric, "__name__", type(metric).__name__), metric
     if not isinstance(metric, str) or metric not in METRICS:
-        raise ArgumentError(f"metric {metric!r} is unknown: {suggest(metric, METRICS)}")
+        raise ArgumentError(f"metric {metric!r}: {missing('metrics', str(metric), METRICS)}")
     made = METRICS[metric]()
     if metric == "accuracy" and loss is not None:
         made = accuracy_for(loss)

@@ -119,9 +119,9 @@ class Trainer:
 
     def fit(self, x: Any, y: Any = None, **options: Any) -> History:
         """Train; see `train.fit`, whose arguments it takes."""
-        from .loop import run
+        from .loop import fit
 
-        return run(self, x, y, **options)
+        return fit(self, x, y, **options)
 
     def bind(self) -> None:
         """Bind the optimizer to the model's parameters, or check that it has them all. Frozen ones

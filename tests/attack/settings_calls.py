@@ -21,7 +21,7 @@ import numpy as np
 import tensorgrad as tg
 from tensorgrad import data, losses, nn, optim
 from tensorgrad.settings import kinds_of
-from tensorgrad.train import callbacks, loop, metrics
+from tensorgrad.train import callbacks, loggers, loop, metrics, sums
 
 from .. import loss_cases
 from ..vocabulary import ROWS
@@ -148,12 +148,26 @@ CALLS = {
     "transforms.windows": {"series": X[:, 0], "length": 1},
     "data.collate": {"samples": [1, 2]},
     "callbacks.EarlyStopping": {},
+    "callbacks.ModelCheckpoint": {"path": "best.safetensors"},
+    "callbacks.ReduceLROnPlateau": {},
+    "callbacks.LearningRateScheduler": {"schedule": lambda epoch, lr: lr},
+    "loggers.CSVLogger": {"path": "log.csv"},
+    "loggers.TensorBoard": {"folder": "run"},
+    "sums.Precision": {},
+    "sums.Recall": {},
+    "sums.F1": {},
+    "sums.TopK": {},
+    "metrics.confusion_matrix": lambda: {
+        "prediction": tg.tensor(X),
+        "target": tg.tensor(LABELS),
+    },
     "metrics.accuracy": lambda: {"prediction": tg.tensor(X), "target": tg.tensor(LABELS)},
     "metrics.accuracy_from_logits": lambda: {
         "prediction": tg.tensor(X),
         "target": tg.tensor(LABELS),
     },
     "loop.fit": lambda: {"model": _model(), "x": X, "y": X[:, :1], "verbose": 0},
+    "loop.train_on_batch": lambda: {"model": _model(), "x": X, "y": X[:, :1]},
     "loop.evaluate": lambda: {"model": _model(), "x": X, "y": X[:, :1]},
     "loop.predict": lambda: {"model": _model(), "x": X},
     "loop.compile": lambda: {
@@ -402,9 +416,12 @@ def targets():
     left = {"transforms"} if find_spec("pandas") else {"transforms", "Table"}
     add("data", data, [name for name in data.__all__ if name not in left])
     add("transforms", data.transforms, data.transforms.__all__)
-    add("callbacks", callbacks, ["EarlyStopping"])
-    add("metrics", metrics, ["accuracy", "accuracy_from_logits"])
-    add("loop", loop, ["fit", "evaluate", "predict", "compile"])
+    add("callbacks", callbacks, ["EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau"])
+    add("callbacks", callbacks, ["LearningRateScheduler"])
+    add("loggers", loggers, ["CSVLogger", "TensorBoard"])
+    add("metrics", metrics, ["accuracy", "accuracy_from_logits", "confusion_matrix"])
+    add("sums", sums, ["Precision", "Recall", "F1", "TopK"])
+    add("loop", loop, ["fit", "evaluate", "predict", "compile", "train_on_batch"])
     add("losses", losses, [n for n in losses.__all__ if n != "get"])
     return found
 
