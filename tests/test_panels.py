@@ -67,18 +67,6 @@ def test_rows_move_in_masked_vectors(dtype, width, step):
     np.testing.assert_array_equal(whole, plain)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(
-    ("rows", "first", "last", "n"), [(1, 0, 1, 1), (600, 3, 20, 70), (256, 8, 16, 32)]
-)
-def test_across(rows, first, last, n, dtype):
-    a, b = draw(rows, last + panels.ROWS, dtype=dtype), draw(rows, n, dtype=dtype)
-    a[:, last:] = np.nan  # what stands beside does not matter
-    rtol = 1e-4 if dtype == "float32" else 1e-12
-    c = panels.across(a, first, last, b)
-    np.testing.assert_allclose(c, a[:, first:last].T @ b, rtol=rtol, atol=rtol * 10)
-
-
 def test_results_do_not_depend_on_the_threads():
     import numba
 

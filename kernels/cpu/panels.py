@@ -17,8 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from . import jit
-from .jit import extension, prange
+from .jit import extension
 
 ROWS = 8  # the rows of a product are a multiple of this
 _VECTORS = 2  # to a panel
@@ -63,34 +62,6 @@ def multiply(a, b, c):
     """c += a @ b, where b (p, k, width) is packed. a and c have a multiple of ROWS rows, a at
     least k columns, of which the first k count, and c the p * width columns of all panels."""
     c += a[:, : b.shape[1]] @ b.transpose(1, 0, 2).reshape(b.shape[1], -1)
-
-
-@jit.jit(parallel=True)
-def _across(c, a, first, b, width, share):
-    """c += a[:, first:].T @ b, panel by panel of c; the last may be narrower in b."""
-    high, n = c.shape[0], b.shape[1]
-    for p in prange(c.shape[1] // width, share):
-        left = p * width
-        columns = min(width, n - left)
-        room = np.zeros(DEEP * width + 64 // a.itemsize, a.dtype)
-        start = -room.ctypes.data % 64 // a.itemsize
-        for top in range(0, a.shape[0], DEEP):
-            deep = min(DEEP, a.shape[0] - top)
-            panel = room[start : start + deep * width].reshape(1, deep, width)
-            for k in range(deep):
-                for j in range(columns):
-                    panel[0, k, j] = b[top + k, left + j]
-            part = a[top : top + deep, first : first + high]
-            multiply(part.T, panel, c[:, left : left + width])
-
-
-def across(a: np.ndarray, first: int, last: int, b: np.ndarray) -> np.ndarray:
-    """a[:, first:last].T @ b for matrices of many rows: a weight's gradient. a has at least
-    ROWS - 1 columns after those."""
-    width, m, n = width_of(b.dtype), last - first, b.shape[1]
-    c = np.zeros((_up(m, ROWS), _up(n, width)), b.dtype)
-    _across(c, a, first, b, width)
-    return c if c.shape == (m, n) else c[:m, :n]
 
 
 def copy_lines(source, target):

@@ -24,7 +24,7 @@ from . import jit
 from . import scalars as s
 from .jit import prange
 from .matmul import product
-from .panels import ROWS, across, multiply, panels
+from .panels import ROWS, multiply, panels
 
 SMALL = 1024
 _PADDED = 16  # rows a power of two apart would share few lines of the cache
@@ -188,9 +188,8 @@ def _backward(row):
     and leaves in `g` what reaches the states before past the product with u."""
 
     @jit.jit(parallel=True)
-    def loop(x, h0, c0, u, y, gates, noted, gy, gh, gc, gz, gr, taken, sums, block, share):
-        n, t, hidden = y.shape
-        features, wide = x.shape[2], gz.shape[2]
+    def loop(h0, c0, u, y, gates, noted, gy, gh, gc, gz, gr, before, sums, block, share):
+        (n, t, hidden), wide = y.shape, gz.shape[2]
         for k in prange((n + block - 1) // block, share):
             top, bottom = k * block, min(n, (k + 1) * block)
             high = (bottom - top + ROWS - 1) // ROWS * ROWS
@@ -206,8 +205,7 @@ def _backward(row):
                     if gy.size:
                         for m in range(hidden):
                             g[j, m] += gy[i, step, m]
-                    _copy(x[i, step], taken[i, step])
-                    _copy(h, taken[i, step, features:])
+                    _copy(h, before[i, step])
                     row(gates[i, step], noted[i, step], h, c, g[j], gc[i], gz[i, step], r[j])
                     for m in range(wide):
                         sums[part, 0, m] += gz[i, step, m]
@@ -256,23 +254,19 @@ def _sequence(loop, x, h0, c0, w, u, b, bu=None, gated=True, two=False):
 
 def _gradients(loop, x, h0, c0, w, u, y, gates, noted, gy, gh, gc, need_x, two=False):
     """Gradients of x, h0, c0, w, u, b and bu. `two`: those of x @ w + b and h @ u + bu differ."""
-    x, (n, t, features), (hidden, wide) = np.ascontiguousarray(x), x.shape, u.shape
-    end = features + hidden
+    (n, t, _), (hidden, wide) = x.shape, u.shape
     h0, c0 = _zeros_for(h0, x, (n, hidden)), _zeros_for(c0, x, (n, hidden))
     gh, gc = [np.array(_zeros_for(g, x, (n, hidden))) for g in (gh, gc)]  # written to
     gy, gz = _zeros_for(gy, x, (0, 0, 0)), np.empty((n, t, wide), x.dtype)
     gr = np.empty_like(gz) if two else np.empty((0, 0, 0), x.dtype)
     sums = np.zeros((-(-n // ROWS), 2, wide), x.dtype)
-    taken = np.zeros((n, t, end + ROWS), x.dtype)  # x and h, what the weights were multiplied with
-    loop(x, h0, c0, panels(u.T), y, gates, noted, gy, gh, gc, gz, gr, taken, sums, _block(n))
-    gz, gr, taken = flat_rows(gz), flat_rows(gr), flat_rows(taken)
+    before = np.empty((n, t, hidden), x.dtype)  # the states that u was multiplied with
+    loop(h0, c0, panels(u.T), y, gates, noted, gy, gh, gc, gz, gr, before, sums, _block(n))
+    gz, rows = flat_rows(gz), flat_rows(np.ascontiguousarray(x))
     gb, gbu = sums.sum(axis=0)
     gx = product(gz, w.T).reshape(x.shape) if need_x else None
-    if two:
-        gw, gu = across(taken, 0, features, gz), across(taken, features, end, gr)
-    else:
-        both = across(taken, 0, end, gz)
-        gw, gu = both[:features], both[features:]
+    gw = product(rows.T, gz)
+    gu = product(flat_rows(before).T, flat_rows(gr) if two else gz)
     return gx, gh, gc, gw, gu, gb, gbu
 
 
