@@ -77,6 +77,9 @@ LAYERS = {  # a layer, and the shape of its input
     ),
 }
 
+# what tg.onnx.load has no form for
+NOT_BACK = ("MaxPool1d", "MaxPool2d", "AdaptiveMaxPool2d", "Sequential")
+
 
 def ran(path, *inputs):
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -110,6 +113,11 @@ def test_a_layer_runs_elsewhere(tmp_path, name):
         expected = outputs(model, x)
         for a, b in zip(ran(tmp_path / "m.onnx", x), expected, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    if name in NOT_BACK:
+        return
+    back = tg.onnx.load(tmp_path / "m.onnx")
+    for a, b in zip(leaves(back(x)), expected, strict=True):
+        np.testing.assert_allclose(a.numpy(), b, rtol=1e-5, atol=1e-5)
 
 
 class Strange(nn.Module):
@@ -152,3 +160,51 @@ def test_several_inputs_and_outputs_and_a_fixed_batch(tmp_path):
     tg.onnx.export(Strange("other steps"), tmp_path / "s", given(ROW), dynamic_batch=False)
     x = given(ROW)
     np.testing.assert_array_equal(ran(tmp_path / "s", x)[0], x)
+
+
+def test_what_is_no_onnx_file(tmp_path):
+    (tmp_path / "x").write_bytes(b"nonsense")
+    with pytest.raises(tg.FileError, match="no ONNX file"):
+        tg.onnx.load(tmp_path / "x")
+
+
+def outcome(case):
+    """What comes of one of ONNX's own node tests: passed, failed, or None: of a node, a form or a
+    type that there is none for here."""
+    try:
+        if not all(
+            isinstance(a, np.ndarray) for pair in case.data_sets for some in pair for a in some
+        ):
+            return None
+        model = tg.onnx.read.Graph(case.model)
+        for inputs, outputs in case.data_sets:
+            got = model(*inputs)
+            got = got if isinstance(got, tuple) else (got,)
+            for a, b in zip(got, outputs, strict=True):
+                if a.dtype != b.dtype or a.shape != b.shape:
+                    return f"{a.dtype} {a.shape} for {b.dtype} {b.shape}"
+                wide = "float64" if a.dtype.kind in "fV" else a.dtype
+                half = a.dtype.kind in "fV" and a.dtype.itemsize == 2  # rounded after each node
+                bounds = (2e-2, 2e-2) if half else (case.rtol, max(case.atol, 1e-6))
+                np.testing.assert_allclose(a.numpy().astype(wide), b.astype(wide), *bounds)
+    except tg.TensorgradError as error:
+        others = ("not known", "do not have", "got dtype object")  # the last: text
+        return None if any(what in str(error) for what in others) else repr(error)
+    except Exception as error:
+        return repr(error)[:100]
+    return "passed"
+
+
+@pytest.mark.slow
+def test_onnx_own_node_tests():
+    from onnx.backend.test.case.node import collect_testcases
+
+    cases = collect_testcases(None)
+    found = {case.name: outcome(case) for case in cases}
+    failed = {name: what for name, what in found.items() if what not in ("passed", None)}
+    passed = sum(what == "passed" for what in found.values())
+    print(f"{passed} passed, {len(failed)} failed, {len(found) - passed - len(failed)} others")
+    print("\n".join(f"{name}: {what[:150]}" for name, what in failed.items()))
+    assert passed > 950
+    nothing = [name for name in failed if "empty_set" in name]  # whose largest is an error
+    assert len(failed) == len(nothing) == 3
