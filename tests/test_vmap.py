@@ -283,6 +283,8 @@ LEAF = tg.tensor(np.ones(4), requires_grad=True)
 @pytest.mark.parametrize("name", WRONG)
 def test_mistakes(name):
     f, options, error, said = WRONG[name]
+    if "index" in name and tg.zeros(1).backend != "numpy":
+        pytest.skip("indices on a GPU wrap around, unless in detect_anomaly")
     with pytest.raises(error, match=said):
         tg.vmap(f, **options)(X)
 
