@@ -22,8 +22,7 @@ _OTHERS = ("targets", "input_lengths", "target_lengths")
 @s.scalar
 def _sum2(a, b):
     """log(exp(a) + exp(b))."""
-    top = max(a, b)
-    return top + math.log1p(math.exp(min(a, b) - top))
+    return max(a, b) + math.log1p(math.exp(-abs(a - b)))
 
 
 @s.scalar
@@ -36,9 +35,16 @@ def _sum3(a, b, c):
 
 
 @s.scalar
+def _bounded(logarithm):
+    """NEVER in the place of -inf; NaN stays."""
+    wide = np.float64(logarithm)
+    return NEVER if wide < NEVER else wide
+
+
+@s.scalar
 def _emission(row, labels, j, blank):
     """The log-probability of state j: a blank where j is even."""
-    return max(np.float64(row[labels[j // 2] if j % 2 else blank]), NEVER)
+    return _bounded(row[labels[j // 2] if j % 2 else blank])
 
 
 @s.scalar
@@ -77,21 +83,23 @@ def _ctc(x, targets, lengths, sizes, losses, blank, share):
         for k in range(1, lengths[i]):
             _forward(a, a, x[k, i], labels, blank)
         loss = -_total(a)
-        losses[i] = loss if loss < INFEASIBLE else np.inf
+        losses[i] = np.inf if loss >= INFEASIBLE else loss
 
 
 @jit(parallel_from=PARALLEL)
 def _ctc_grad(x, targets, lengths, sizes, g, out, blank, share):
     for i in prange(x.shape[1], share):
-        for k in range(x.shape[0]):
-            for c in range(x.shape[2]):
-                out[k, i, c] = 0
         labels, steps, states = targets[i], lengths[i], 2 * sizes[i] + 1
         a, b = np.empty((steps, states), np.float64), np.empty(states, np.float64)
         _begin(a[0], x[0, i], labels, blank)
         for k in range(1, steps):
             _forward(a[k], a[k - 1], x[k, i], labels, blank)
         loss = -_total(a[steps - 1])
+        none = g[i] * 0  # NaN of NaN
+        for k in range(x.shape[0]):
+            start = none * loss if (k < steps and loss < INFEASIBLE) or loss != loss else none
+            for c in range(x.shape[2]):
+                out[k, i, c] = start
         if loss >= INFEASIBLE:
             continue
         for j in range(states):
@@ -142,11 +150,11 @@ def _arcs(x, bits, targets, sizes, norms, blanks, labels, blank, share):
         total = x.dtype.type(0)
         for c in range(x.shape[1]):
             total += s.exp(x[r, c] - top)
-        norm = top + np.log(total)
+        norm = np.float64(top) + np.float64(np.log(total))  # which large logits would round
         i, j = r // nodes, r % across
         norms[r] = norm
-        blanks[r] = max(np.float64(x[r, blank] - norm), NEVER)
-        labels[r] = max(np.float64(x[r, targets[i, j]] - norm), NEVER) if j < sizes[i] else NEVER
+        blanks[r] = _bounded(x[r, blank] - norm)
+        labels[r] = _bounded(x[r, targets[i, j]] - norm) if j < sizes[i] else NEVER
 
 
 @s.scalar
@@ -166,7 +174,7 @@ def _transducer(blanks, labels, lengths, sizes, losses, share):
     for i in prange(len(lengths), share):
         a = np.empty((lengths[i], sizes[i] + 1), np.float64)
         loss = -_through(a, blanks[i], labels[i])
-        losses[i] = loss if loss < INFEASIBLE else np.inf
+        losses[i] = np.inf if loss >= INFEASIBLE else loss
 
 
 @jit(parallel_from=PARALLEL)
@@ -177,7 +185,9 @@ def _transducer_grad(blanks, labels, lengths, sizes, g, share):
         a, b = np.empty((steps, across), np.float64), np.empty(across + 1, np.float64)
         arcs, marks = blanks[n], labels[n]
         loss = -_through(a, arcs, marks)
-        scale = g[n] if loss < INFEASIBLE else 0.0
+        scale = 0.0 if loss >= INFEASIBLE else g[n]
+        loss = 0.0 if loss >= INFEASIBLE else loss
+        none = scale * 0 * loss  # NaN of NaN
         for j in range(across + 1):
             b[j] = NEVER
         for step in range(arcs.shape[0]):
@@ -185,7 +195,7 @@ def _transducer_grad(blanks, labels, lengths, sizes, g, share):
             for back in range(arcs.shape[1]):
                 j = arcs.shape[1] - 1 - back
                 if i >= steps or j >= across:
-                    arcs[i, j] = marks[i, j] = 0
+                    arcs[i, j] = marks[i, j] = none
                     continue
                 end = i == steps - 1 and j == across - 1
                 up, left = arcs[i, j] + (0.0 if end else b[j]), marks[i, j] + b[j + 1]
@@ -200,16 +210,18 @@ def _spread(x, norms, targets, blanks, labels, out, blank, share):
     for r in prange(x.shape[0], share):
         here, norm = x.dtype.type(blanks[r] + labels[r]), norms[r]
         for c in range(x.shape[1]):
-            out[r, c] = here * s.exp(x[r, c] - norm) if here != 0 else x.dtype.type(0)
+            out[r, c] = here * s.exp(x.dtype.type(x[r, c] - norm)) if here != 0 else x.dtype.type(0)
         out[r, blank] -= blanks[r]
-        if labels[r] != 0:
-            out[r, targets[r // nodes, r % across]] -= labels[r]
+        if labels[r] != 0 and r % across < across - 1:
+            label = targets[r // nodes, r % across]
+            if 0 <= label < x.shape[1]:  # what stands behind a sequence's own may be anything
+                out[r, label] -= labels[r]
 
 
 def _prepared(logits, targets, sizes, blank):
     """What _arcs writes: the first flat and in the logits' dtype, the others (n, t, u + 1)."""
     x = flat_rows(logits)
-    norms = np.empty(len(x), logits.dtype)
+    norms = np.empty(len(x), np.float64)
     blanks, labels = [np.empty(logits.shape[:3], np.float64) for _ in range(2)]
     _arcs(x, as_bits(x), targets, sizes, norms, blanks.reshape(-1), labels.reshape(-1), blank)
     return x, norms, blanks, labels

@@ -13,13 +13,15 @@ template <class A> __device__ __forceinline__ A infinity() {
 template <class A> __device__ __forceinline__ A nan() { return A(__int_as_float(0x7fffffff)); }
 
 template <class A> __device__ __forceinline__ A sum2(A a, A b) {
-  const A top = m::max(a, b), low = a < b ? a : b;
-  return top + m::log1p(m::exp(low - top));
+  return m::max(a, b) + m::log1p(m::exp(-m::abs(a - b)));
 }
 template <class A> __device__ __forceinline__ A sum3(A a, A b, A c) {
   const A top = m::max(a, m::max(b, c));
   return top + m::log(m::exp(a - top) + m::exp(b - top) + m::exp(c - top));
 }
+
+// NEVER in the place of -inf; NaN stays.
+template <class A> __device__ __forceinline__ A bounded(A a) { return a < never<A>() ? never<A>() : a; }
 
 // Lengths and labels of sequence i. The same in all threads of a block.
 struct Sequence {
@@ -44,7 +46,7 @@ template <class T> struct Ctc {
   const Index* labels;
   __device__ __forceinline__ Index label(Index j) const { return j % 2 ? labels[j / 2] : blank; }
   __device__ __forceinline__ A emission(Index k, Index j) const {
-    return m::max(load(x, k * row + label(j)), never<A>());
+    return bounded(load(x, k * row + label(j)));
   }
   // Whether state j is reached from the one two below.
   __device__ __forceinline__ bool skips(Index j) const {
@@ -102,11 +104,11 @@ __global__ void ctc(const T* __restrict__ x, const Index* __restrict__ targets,
       of.forward(a + (k + 1) % 2 * width, a + k % 2 * width, k);
     if (threadIdx.x) continue;
     const A loss = of.loss(a + (s.steps - 1) % 2 * width);
-    store(losses, i, loss < infeasible<A>() ? loss : infinity<A>());
+    store(losses, i, loss >= infeasible<A>() ? infinity<A>() : loss);
   }
 }
 
-// `out` is 0 and (steps, n, classes), `alphas` (n, steps, width), `work` (n, 2, width), `after`
+// `out` is (steps, n, classes), `alphas` (n, steps, width), `work` (n, 2, width), `after`
 // (n, width): the next state with the same label, or -1, and -2 where an earlier one has it.
 template <class T>
 __global__ void ctc_grad(const T* __restrict__ x, const Index* __restrict__ targets,
@@ -135,7 +137,14 @@ __global__ void ctc_grad(const T* __restrict__ x, const Index* __restrict__ targ
     }
     for (Index k = 0; k < s.steps; k++) of.forward(a + (k - (k > 0)) * width, a + k * width, k);
     const A loss = of.loss(a + (s.steps - 1) * width);
-    if (!(loss < infeasible<A>())) continue;
+    const bool there = !(loss >= infeasible<A>());
+    const A none = load(g, i) * A(0);          // NaN of NaN
+    for (Index at = threadIdx.x; at < steps * classes; at += blockDim.x) {
+      const Index k = at / classes;
+      store(out, (k * n + i) * classes + at % classes, there && k < s.steps ? none * loss : none);
+    }
+    __syncthreads();
+    if (!there) continue;
     for (Index k = s.steps - 1; k >= 0; k--) {
       A *now = b + k % 2 * width, *p = a + k * width;
       of.backward(b + (k + 1) % 2 * width, now, k, k == s.steps - 1);
@@ -165,13 +174,14 @@ __global__ void transducer_arcs(const T* __restrict__ x, const Index* __restrict
     const T* row = x + r * classes;
     const auto of = exponentials<V>(row, classes);
     if (threadIdx.x) continue;
-    const A norm = of.shift + m::log(of.sum);
+    const A norm = m::log(of.sum);              // of what is shifted: together they would round
     const Index i = r / nodes, j = r % (most + 1);
     const Index label = j < sizes[i] && j < most ? targets[i * most + j] : -1;
-    norms[r] = norm;
-    blanks[r] = m::max(load(row, blank) - norm, never<A>());
+    norms[2 * r] = of.shift;
+    norms[2 * r + 1] = norm;
+    blanks[r] = bounded(load(row, blank) - of.shift - norm);
     const bool within = label >= 0 && label < classes;
-    labels[r] = within ? m::max(load(row, label) - norm, never<A>()) : never<A>();
+    labels[r] = within ? bounded(load(row, label) - of.shift - norm) : never<A>();
   }
 }
 
@@ -206,7 +216,7 @@ __global__ void transducer(const Wide<T>* __restrict__ blanks, const Wide<T>* __
     if (s.valid) {
       loss = through(alphas + i * nodes, blanks + i * nodes, labels + i * nodes, s.steps, s.size,
                      width);
-      loss = loss < infeasible<A>() ? loss : infinity<A>();
+      loss = loss >= infeasible<A>() ? infinity<A>() : loss;
     }
     if (threadIdx.x == 0) store(losses, i, loss);
   }
@@ -225,12 +235,15 @@ __global__ void transducer_grad(Wide<T>* blanks, Wide<T>* labels,
     const Sequence s(targets, lengths, sizes, q, steps, most, classes, blank);
     A *arcs = blanks + q * nodes, *marks = labels + q * nodes;
     A *a = alphas + q * nodes, *b = betas + q * nodes;
+    A loss = nan<A>();
+    if (s.valid) loss = through(a, arcs, marks, s.steps, s.size, width);
+    const bool there = !(loss >= infeasible<A>());
+    const A scale = there ? load(g, q) : A(0);
+    loss = there ? loss : A(0);
+    const A none = scale * A(0) * loss;         // NaN of NaN
     for (Index at = threadIdx.x; at < nodes; at += blockDim.x)
-      if (!s.valid || at / width >= s.steps || at % width > s.size)
-        arcs[at] = marks[at] = s.valid ? A(0) : nan<A>();
+      if (!s.valid || at / width >= s.steps || at % width > s.size) arcs[at] = marks[at] = none;
     if (!s.valid) continue;
-    const A loss = through(a, arcs, marks, s.steps, s.size, width);
-    const A scale = loss < infeasible<A>() ? load(g, q) : A(0);
     __syncthreads();                          // all have read the last arc
     for (Index d = s.steps + s.size - 1; d >= 0; d--) {
       for (Index j = threadIdx.x; j <= s.size; j += blockDim.x) {
@@ -257,13 +270,14 @@ __global__ void transducer_spread(const T* __restrict__ x, const Wide<T>* __rest
                                   Index rows, Index nodes, Index classes, Index most, Index blank) {
   using A = Wide<T>;
   for (Index r = first_row(); r < rows; r += row_stride()) {
-    const A arc = blanks[r], mark = labels[r], here = arc + mark, norm = norms[r];
+    const A arc = blanks[r], mark = labels[r], here = arc + mark;
+    const A shift = norms[2 * r], norm = norms[2 * r + 1];
     const Index i = r / nodes, j = r % (most + 1);
     const Index label = j < most && mark != A(0) ? targets[i * most + j] : -1;
     for (Index c = threadIdx.x * V; c < classes; c += blockDim.x * V) {
       auto pack = load_pack<V>(x + r * classes + c);
       for (int e = 0; e < V; e++) {
-        A value = here == A(0) ? A(0) : here * m::exp(A(pack.at[e]) - norm);
+        A value = here == A(0) ? A(0) : here * m::exp(A(pack.at[e]) - shift - norm);
         if (c + e == blank) value -= arc;
         if (c + e == label) value -= mark;
         pack.at[e] = T(value);

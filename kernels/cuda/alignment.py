@@ -60,7 +60,7 @@ def ctc(log_probs, targets, input_lengths, target_lengths, *, blank):
 def ctc_grad(g, log_probs, targets, input_lengths, target_lengths, *, blank):
     xp, launch, _ = device(log_probs)
     (n, most), x = targets.shape, log_probs
-    width, out = 2 * most + 1, xp.zeros(x.shape, x.dtype)
+    width, out = 2 * most + 1, xp.empty(x.shape, x.dtype)
     alphas, work = [xp.empty((n, k, width), wide(x)) for k in (len(x), 2)]
     links = xp.empty((n, 2, width), np.int64)
     args = (x, *_whole(targets, input_lengths, target_lengths), xp.ascontiguousarray(g))
@@ -70,10 +70,10 @@ def ctc_grad(g, log_probs, targets, input_lengths, target_lengths, *, blank):
 
 
 def _arcs(logits, targets, lengths, blank):
-    """Each node's logarithm of its sum, and its arcs', (n, t, u + 1)."""
+    """Each node's maximum and logarithm of its sum, and its arcs', (n, t, u + 1, ...)."""
     xp, launch, _ = device(logits)
     x, nodes = flat_rows(logits), logits.shape[1] * logits.shape[2]
-    made = [xp.empty(logits.shape[:3], wide(x)) for _ in range(3)]
+    made = [xp.empty((*logits.shape[:3], k), wide(x)) for k in (2, 1, 1)]
     v = packs(x.shape[1], x)
     numbers = sizes(len(x), nodes, x.shape[1], targets.shape[1], blank)
     launch(

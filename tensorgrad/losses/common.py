@@ -19,7 +19,7 @@ from ..switches import switches
 from ..typing import ArrayLike
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
-Weights: TypeAlias = "ArrayLike | None"
+Weights: TypeAlias = ArrayLike | None
 Margin: TypeAlias = Annotated[float, Real()]
 _REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": reduce.mean,

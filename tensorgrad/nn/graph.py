@@ -42,7 +42,7 @@ Aggregation: TypeAlias = Literal["sum", "mean", "max"]
 Graphs: TypeAlias = Annotated[
     "Sequence[tuple[ArrayLike, ArrayLike]]", Own("graphs, [(x, edge_index), ...]")
 ]
-Weights: TypeAlias = "ArrayLike | None"
+Weights: TypeAlias = ArrayLike | None
 _AGGREGATE = {"sum": segment_sum, "mean": segment_mean}
 
 

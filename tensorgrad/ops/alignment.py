@@ -69,7 +69,7 @@ def _one_hot(labels, classes, like):
 def _of_total(total):
     """The loss of a log-probability, infinite where there is no alignment; whether there is one;
     and the loss with 0 in the place of infinity."""
-    there = _raw(total) > -INFEASIBLE
+    there = ~(_raw(total) <= -INFEASIBLE)  # NaN stays
     finite = where(there, 0 - total, 0.0)
     return where(there, finite, np.inf), there, finite
 
@@ -159,7 +159,6 @@ def _ctc_calls():
         *[lambda c=c: (draw(c[0].shape[1:2], seed=3), *c) for c in _ctc_calls()]
     )(),
     fixed=_FIXED,
-    precision="single",
 )
 def ctc_grad(g, log_probs, targets, input_lengths, target_lengths, *, blank):
     """Gradient of ctc for the log-probabilities: -g times the probability of each class at each
@@ -208,8 +207,11 @@ class _Lattice:
         _, steps, _, self.classes = logits.shape
         self.targets, lengths, self.sizes = map(_raw, (targets, input_lengths, target_lengths))
         check(steps, self.classes, blank, self.targets, lengths, self.sizes)
-        self.log_p, xp = log_softmax(widened(logits), axis=-1), namespace(self.targets)
+        xp = namespace(self.targets)
         within = xp.arange(u) < self.sizes[:, None]
+        there = (xp.arange(steps) < lengths[:, None])[:, :, None, None]
+        there = there & (xp.arange(u + 1) <= self.sizes[:, None])[:, None, :, None]
+        self.log_p = where(there, log_softmax(widened(logits), axis=-1), NEVER)
         self.targets = xp.where(within, self.targets, blank)
         self.rows, self.i, self.j = xp.arange(n), xp.arange(steps)[:, None], xp.arange(u + 1)
         places = self.rows[:, None, None], self.i, self.j[:u], self.targets[:, None, :]
@@ -268,7 +270,6 @@ def _transducer_calls():
         *[lambda c=c: (draw(c[0].shape[:1], seed=3), *c) for c in _transducer_calls()]
     )(),
     fixed=_FIXED,
-    precision="single",
 )
 def transducer_grad(g, logits, targets, input_lengths, target_lengths, *, blank):
     """Gradient of transducer for the logits: of each node softmax times the probability of being
