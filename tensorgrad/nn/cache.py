@@ -7,6 +7,7 @@ from typing import Any
 from ..backend import namespace
 from ..core import Tensor
 from ..errors import ArgumentError, GraphError, ShapeError
+from ..settings import gate
 from ..typing import Count
 
 
@@ -29,6 +30,7 @@ class KeyValueCache:
     0
     """
 
+    @gate
     def __init__(self, length: Count):
         self.length = length
         self._used: dict[int, tuple[Any, int]] = {}  # by id: the layer, tokens so far
