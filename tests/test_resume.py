@@ -109,6 +109,32 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not(tmp_path, optimizer, ev
     assert [n for n in names if not n.startswith("checkpoint-")] == [".lock"]
 
 
+class Samples:
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, i):
+        return X[i], Y[i]
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_loader_goes_on_in_the_middle_of_an_epoch(tmp_path, workers):
+    def run(folder, stop):
+        tg.seed(3)
+        model = nn.Sequential(nn.Dense(4), nn.Dropout(0.3), nn.Dense(1)).compile("adam", "mse")
+        calls = [StopAt(stop), *([Checkpoint(folder, every=2)] if folder else [])]
+        loader = DataLoader(Samples(), 5, shuffle=True, workers=workers)
+        model.fit(loader, epochs=3, callbacks=calls, resume="auto" if folder else False)
+        return model.get_weights()
+
+    whole = run(None, 10**9)
+    for stop in (4, 5):
+        with pytest.raises(Stop):
+            run(tmp_path / "run", stop)
+    for a, b in zip(run(tmp_path / "run", 10**9), whole, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_a_finished_run_goes_on_for_more_epochs(tmp_path, backend):
     whole = program(None, epochs=3)
     program(tmp_path / "run", epochs=1)
