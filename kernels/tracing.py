@@ -168,16 +168,18 @@ class Program:
         read = [set(x.args) for _, x in self.body]
         for i, (name, x) in enumerate(self.body):
             home = first.get(name)
-            after = set().union(*read[i + 1 :], self.results.values())
-            if home and x.op in _UFUNCS and home not in after:
+            later = set().union(*read[i + 1 :])
+            if home and x.op in _UFUNCS and home not in later.union(self.results.values()):
                 a, b = x.args
+                del target[home]
                 if b == home and x.op in ("add", "multiply"):
                     a, b = b, a
                 if a == home:  # an operator takes less time
-                    lines += [f"    {home} {_INFIX[x.op]}= {b}", f"    {name} = {home}"]
+                    lines.append(f"    {home} {_INFIX[x.op]}= {b}")
+                    if name in later.union(target.values()):
+                        lines.append(f"    {name} = {home}")
                 else:
                     lines.append(f"    {name} = xp.{x.op}({', '.join(x.args)}, {home})")
-                del target[home]
             else:
                 lines.append(f"    {name} = {_PYTHON[x.op].format(*x.args)}")
         lines += [f"    {home}[...] = {value}" for home, value in target.items()]

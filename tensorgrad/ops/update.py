@@ -36,8 +36,10 @@ _SHAPES = ((3, 4), (), (0,), (33,), (7, 150))
 )
 def advance_step(hyper, apply_if=None):
     """step += 1; with `apply_if`, an array of 1 or 0, step += apply_if and hyper[-1] = apply_if."""
-    hyper[1:2] += 1 if apply_if is None else apply_if
-    if apply_if is not None:
+    if apply_if is None:
+        hyper[1] += 1  # a fifth of the time of a slice
+    else:
+        hyper[1:2] += apply_if
         hyper[-1:] = apply_if
 
 
@@ -170,18 +172,16 @@ def optimizer_step(hyper, *arrays, formula, options):
     the gradients g, and its states. What needs no array is computed in float64."""
     steps, xp, like = _steps(), namespace(hyper), arrays[0].dtype
     step = steps.step_of(formula, options)
-    given = [options[name] for name in step.given]
     if xp is np:
         if len(hyper) > step.clock and not hyper[-1]:
             return
-        numbers = step.numbers(steps.HOST, *hyper[: step.clock].tolist(), *given)
-        vector = np.array(numbers, like)  # arrays of one number take NumPy half the time
-        numbers = [vector[i, ...] for i in range(len(vector))]
+        numbers = steps.constants(step, hyper, options, like)
     else:
         if len(hyper) > step.clock:
             with undone_unless(hyper[-1], arrays):
                 return optimizer_step.ref(hyper[:-1], *arrays, formula=formula, options=options)
         clock = [hyper[i, ...] for i in range(step.clock)]
+        given = [options[name] for name in step.given]
         numbers = step.numbers(xp, *clock, *given)
         numbers = tuple([n.astype(like) if hasattr(n, "astype") else n for n in numbers])
     for own in parts(arrays, step.lists):

@@ -181,8 +181,8 @@ class Optimizer:
         name, index = type(self).__name__, 0
         work: list[Any] = []
         for group in self.groups:
-            taken, arrays, given, states, places = [], [], [], [], []
-            for place, p in enumerate(group["params"]):
+            taken, arrays, given, states, begin = [], [], [], [], index
+            for p in group["params"]:
                 g = grads[index]
                 if g is not None:
                     a, g = p._data, g._data if isinstance(g, Tensor) else make(g)
@@ -201,11 +201,11 @@ class Optimizer:
                     arrays.append(a)
                     given.append(g if g.dtype == a.dtype else g.astype(a.dtype))
                     states.append(self.state[index])
-                    places.append(place)
                 index += 1
             if len(taken) == len(group["clocks"]) and clocks.one(group):
                 work.append((group, group["clocks"][0], taken, arrays, given, states))
             elif taken:
+                places = [i for i, g in enumerate(grads[begin:index]) if g is not None]
                 for clock, own in clocks.running(group, places):
                     lists: Any = (taken, arrays, given, states)
                     if len(own) < len(taken):

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..backend import namespace
 from ..kernels.formulas import COMMON, states_of
+from ..kernels.steps import Options
 from ..ops.update import optimizer_step
 from .base import Optimizer
 
@@ -51,5 +52,6 @@ class Elementwise(Optimizer):
                 options[pair[0]], options[pair[1]] = value
             else:
                 options[name] = value
-        group["numbers"] = values, options
-        return options
+        made = Options(self.formula, options)
+        group["numbers"] = values, made
+        return made
