@@ -51,7 +51,9 @@ class Trainer:
         self.plan = plan_of(model, "fit")
         self.optimizer = self.plan.optimizer
         self.scale: optim.LossScale | None = None
-        self.accumulate, self.clip_norm, self.clip_value = 1, None, None
+        self.accumulate = 1
+        self.clip_norm: float | None = None
+        self.clip_value: float | None = None
         self.precision: str | None = None
         self._pending = 0  # batches whose gradients were added up, and not yet used
         self.running = Running(self.plan.names, self.plan.metrics)

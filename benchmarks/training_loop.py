@@ -1,0 +1,213 @@
+"""`fit` beside the loop that one writes by hand, and the loader beside PyTorch's.
+
+An epoch of a small convolutional net on scikit-learn's digits: our `fit`, the same loop of ours by
+hand, and PyTorch's with its fused optimizer. Then an epoch of a data set that decodes and augments
+images (PNG by Pillow, a turn, a crop), with no worker process and with two.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from functools import partial
+from typing import Any
+
+import harness
+import numpy as np
+
+BATCH = 32
+IMAGES = 64  # of the loader's epoch
+
+
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """1,437 images (1, 8, 8) and their classes."""
+    import tensorgrad as tg
+
+    (x, y), _ = tg.data.load_digits()
+    return x.reshape(-1, 1, 8, 8), y
+
+
+def initial(tg: Any) -> Any:
+    tg.seed(0)
+    nn = tg.nn
+    model = nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Dense(64, 512, activation="relu"),
+        nn.Dense(10, 64),
+    )
+    return model
+
+
+def fit() -> harness.Start:
+    """An epoch of `fit`, its evaluation of the loss included."""
+    import tensorgrad as tg
+
+    x, y = digits()
+
+    def start():
+        model = initial(tg).compile(tg.optim.Adam(lr=1e-3), "cross_entropy")
+        last: list[float] = []
+
+        def step():
+            last[:] = model.fit(x, y, batch_size=BATCH, shuffle=False).losses
+
+        return step, lambda: last[0]
+
+    return start
+
+
+def by_hand() -> harness.Start:
+    """The same epoch, as a loop of one's own."""
+    import tensorgrad as tg
+
+    x, y = digits()
+
+    def start():
+        model = initial(tg)
+        optimizer = tg.optim.Adam(model.parameters(), lr=1e-3)
+        last: list[float] = []
+
+        def step():
+            total = 0.0
+            for xb, yb in tg.data.DataLoader((x, y), batch_size=BATCH):
+                loss = tg.losses.cross_entropy(model(xb), yb)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                total += loss.item() * len(xb)
+            last[:] = [total / len(x)]
+
+        return step, lambda: last[0]
+
+    return start
+
+
+def torch_loop() -> harness.Start:
+    """The same epoch in PyTorch."""
+    import torch
+    from torch import nn
+    from torch.nn.functional import cross_entropy
+    from torch.utils.data import DataLoader, TensorDataset
+
+    import tensorgrad as tg
+
+    torch.set_num_threads(harness.THREADS)
+    x, y = digits()
+    ours = [w.copy() for w in initial(tg).get_weights()]
+
+    def start():
+        model = nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(16, 32, 3, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(512, 64),
+            nn.ReLU(),
+            nn.Linear(64, 10),
+        )
+        with torch.no_grad():
+            for p, w in zip(model.parameters(), ours, strict=True):
+                p.copy_(torch.tensor(w.T if w.ndim == 2 else w))
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+        loader = DataLoader(TensorDataset(torch.tensor(x), torch.tensor(y)), BATCH)
+        last: list[float] = []
+
+        def step():
+            total = 0.0
+            for xb, yb in loader:
+                loss = cross_entropy(model(xb), yb)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                total += loss.item() * len(xb)
+            last[:] = [total / len(x)]
+
+        return step, lambda: last[0]
+
+    return start
+
+
+class Images:
+    """PNG images in memory, which are decoded, turned and cut out when they are read."""
+
+    def __init__(self, size: int = 192):
+        from PIL import Image
+
+        rng, self.files = np.random.default_rng(0), []
+        for _ in range(IMAGES):
+            file = io.BytesIO()
+            Image.fromarray(rng.integers(0, 255, (size, size, 3), np.uint8)).save(file, "png")
+            self.files.append(file.getvalue())
+
+    def __len__(self) -> int:
+        return IMAGES
+
+    def __getitem__(self, i: int) -> tuple[np.ndarray, int]:
+        from PIL import Image
+
+        image = Image.open(io.BytesIO(self.files[i])).rotate(i % 30, Image.Resampling.BICUBIC)
+        pixels = np.asarray(image.resize((128, 128)), np.float32) / 255
+        return np.ascontiguousarray(pixels[8:120, 8:120].transpose(2, 0, 1)), i
+
+
+def reading(loader: Any) -> harness.Start:
+    """An epoch of a loader; the sum of the pixels is compared."""
+
+    def start():
+        last: list[float] = []
+
+        def step():
+            last[:] = [sum(float(np.asarray(x).sum(dtype="float64")) for x, _ in loader)]
+
+        return step, lambda: last[0]
+
+    return start
+
+
+def ours(workers: int) -> harness.Start:
+    from tensorgrad.data import DataLoader
+
+    return reading(DataLoader(Images(), batch_size=8, workers=workers))
+
+
+def theirs(workers: int) -> harness.Start:
+    from torch.utils.data import DataLoader
+
+    return reading(DataLoader(Images(), batch_size=8, num_workers=workers))
+
+
+def cases(tiny: bool) -> list[harness.Case]:
+    """The epoch of a net, and that of a loader with and without workers."""
+    epoch = harness.Case(
+        "an epoch of a CNN on digits",
+        {"by hand": by_hand, "tensorgrad": fit, "torch": torch_loop},
+        unit="ms per epoch",
+        baselines=("by hand", "torch"),
+        goal=1.0,
+    )
+    loaders = [
+        harness.Case(
+            f"decode and augment {IMAGES} images, {workers} workers",
+            {
+                "one process": partial(ours, 0),
+                "tensorgrad": partial(ours, workers),
+                "torch": partial(theirs, workers),
+            },
+            unit="ms per epoch",
+            baselines=("one process", "torch"),
+            goal=1.0,
+        )
+        for workers in ((1,) if tiny else (0, 2))
+    ]
+    return [epoch, *loaders]
+
+
+if __name__ == "__main__":
+    sys.exit(harness.main("training_loop", cases))
