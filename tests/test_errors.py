@@ -87,7 +87,7 @@ CASES = {
     "label shape": (
         lambda: tg.cross_entropy(x23, np.array([0, 1, 1])),
         tg.ShapeError,
-        r"one label for each row.*\(2,\)",
+        r"give integer class labels of shape \(2,\)",
     ),
     # the graph
     "non-scalar backward": (lambda: (leaf() * 2).backward(), tg.ShapeError, "single number"),
@@ -171,8 +171,7 @@ def test_names_of_other_libraries_lead_to_ours():
     assert not hasattr(x, "__cuda_array_interface__")
     for module, name, ours in (
         (tg, "mse_loss", "tg.losses.mean_squared_error"),
-        (tg, "RMSprop", "tg.optim.Adam"),
-        (tg.nn, "MSELoss", "tg.losses"),
+        (tg, "RMSprop", "tg.optim.RMSprop"),
         (tg.losses, "MSELoss", "mean_squared_error"),
         (tg.losses, "mean_square_error", "did you mean 'mean_squared_error'"),
         (tg.optim, "lr_scheduler", "schedules"),

@@ -68,7 +68,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], text: Mapping[str, str])
         _put(file, memoryview(len(head).to_bytes(8, "little") + head))
         for a in held:
             if a.size:
-                _put(file, memoryview(np.ascontiguousarray(a).reshape(-1).view(np.uint8)))
+                _put(file, np.ascontiguousarray(a).reshape(-1).view(np.uint8).data)
 
 
 def _put(file: IO[bytes], data: memoryview) -> None:
@@ -156,7 +156,7 @@ class File:
             self._file.seek(start)
             a = np.empty(entry.shape, entry.dtype)
             if count:
-                _fill(self._file, memoryview(a.reshape(-1).view(np.uint8)))
+                _fill(self._file, a.reshape(-1).view(np.uint8).data)
         if entry.dtype.kind == "b" and count and a.view(np.uint8).max() > 1:
             raise self.refused(f"{name!r} holds truth values other than 0 and 1")
         return a if sys.byteorder == "little" else a.astype(entry.dtype.newbyteorder("="))

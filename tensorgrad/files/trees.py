@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Callable
 from typing import Annotated, Any, TypeAlias
 
 import numpy as np
@@ -201,8 +202,9 @@ class _Reader:
             return self._leaf(kind, given, dict(rest).get("as"))
         if rest:
             raise ValueError
-        return {"float": float, "complex": _complex, "list": self._list, "tuple": self._tuple,
-                "dict": self._dict}[kind](given)  # fmt: skip
+        read: dict[str, Callable[[Any], Any]] = {"float": float, "complex": _complex}
+        read |= {"list": self._list, "tuple": self._tuple, "dict": self._dict}
+        return read[kind](given)
 
     def _list(self, given: list[Any]) -> list[Any]:
         if type(given) is not list:
@@ -231,8 +233,8 @@ class _Reader:
             if kind == "tensor":
                 self._made[kind, name] = tensor_of(a, self.dtype, self.home)
             else:
-                wanted = self.dtype is not None and is_floating(a.dtype)
-                a = cast(a, self.dtype) if wanted else a
+                if self.dtype is not None and is_floating(a.dtype):
+                    a = cast(a, self.dtype)
                 self._made[kind, name] = a if kind == "array" else a[()]
         return self._made[kind, name]
 

@@ -36,7 +36,7 @@ from .activation import (
     Tanhshrink,
     Threshold,
 )
-from .attention import MultiHeadAttention, MultiheadAttention
+from .attention import MultiHeadAttention
 from .cache import KeyValueCache
 from .config import from_config, load_model, register
 from .container import Input, Model, Sequential, concatenate
@@ -71,6 +71,7 @@ from .embedding import (
 )
 from .lengths import Last
 from .module import Buffer, Module, Parameter
+from .multihead import MultiheadAttention
 from .norm import (
     BatchNorm,
     BatchNorm1d,

@@ -125,7 +125,7 @@ class _Writer:
         if isinstance(module, Model):
             for symbol in module._order:  # so that no recursion is deep
                 self.symbol(symbol)
-            given = {"inputs": module._inputs, "outputs": module._outputs}
+            given: dict[str, Any] = {"inputs": module._inputs, "outputs": module._outputs}
             if module.single:
                 given["outputs"] = module._outputs[0]
         else:
@@ -263,7 +263,12 @@ def _symbol(part: dict[str, Any], made: list[Any]) -> Symbol:
         raise ValueError
     if kind in ("method", "constant") and of[0] not in OPERATORS:
         raise ValueError
-    ways = {"method": method, "item": item, "constant": constant, "joined": joined}
+    ways: dict[str, Callable[..., Any]] = {
+        "method": method,
+        "item": item,
+        "constant": constant,
+        "joined": joined,
+    }
     return symbolic(partial(ways[kind], *of), inputs)
 
 

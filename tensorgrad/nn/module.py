@@ -21,6 +21,8 @@ from .symbol import Symbol, symbolic_call
 from .weights import Weights, replace_data
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ..optim import Optimizer
     from ..train.history import History
     from ..train.loop import EvaluateOptions, FitOptions
@@ -436,6 +438,12 @@ class Module(Hookable, Weights):
 
         return loop.evaluate(self, x, y, **options)
 
+    @overload
+    def predict(
+        self: Computes[Tensor], x: Data, batch_size: int = 256, steps: int | None = None
+    ) -> NDArray[Any]: ...
+    @overload
+    def predict(self, x: Data, batch_size: int = 256, steps: int | None = None) -> Any: ...
     @gate
     def predict(self, x: Data, batch_size: int = 256, steps: int | None = None) -> Any:
         """The outputs as one NumPy array, or several in their structure, in evaluation mode and

@@ -4,6 +4,7 @@ and `rnn`."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from ..core import OPS, Tensor
@@ -25,7 +26,8 @@ class Gated(LazyLayer):
     """Base of layers and cells: their weights, and one op over a sequence."""
 
     torch_names = {"weight_*": "*.T"}
-    sized_by, gates, states = "input_size", 1, ("h_0",)
+    sized_by, gates = "input_size", 1
+    states: tuple[str, ...] = ("h_0",)
     input_size: int | None
     hidden_size: int
     bias: Any
@@ -34,7 +36,10 @@ class Gated(LazyLayer):
     def draw(self, features: int, end: str = "", out: int | None = None) -> None:
         """The parameters of one layer and direction, uniform in +-1 / sqrt(hidden_size)."""
         wide, out = self.gates * self.hidden_size, self.hidden_size if out is None else out
-        shapes = {"weight_ih": (features, wide), "weight_hh": (out, wide)}
+        shapes: dict[str, tuple[int, ...]] = {
+            "weight_ih": (features, wide),
+            "weight_hh": (out, wide),
+        }
         if self.bias:
             shapes |= {"bias_ih": (wide,), "bias_hh": (wide,)}
         if out != self.hidden_size:
@@ -59,7 +64,7 @@ class Gated(LazyLayer):
         """The op over x (n, t, features) with the parameters of one layer and direction."""
         raise GraphError(f"{type(self).__name__} has no run")
 
-    def given(self, state: Any, shapes: list[tuple[int, ...]]) -> list[Any]:
+    def given(self, state: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
         """The initial states as tensors of these shapes, in the layer's dtype; None for zeros."""
         if state is None:
             return [None] * len(shapes)
@@ -210,7 +215,12 @@ class Recurrent(Gated):
         return within.reversed(y) if reverse else y, last
 
     def describe(self) -> str:
-        usual = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0}
+        usual: dict[str, Any] = {
+            "num_layers": 1,
+            "bias": True,
+            "batch_first": False,
+            "dropout": 0.0,
+        }
         usual |= {"bidirectional": False, "proj_size": 0, "nonlinearity": "tanh"}
         own = {name: getattr(self, name, plain) for name, plain in usual.items()}
         more = [f"{n}={v!r}" for n, v in own.items() if v != usual[n]]

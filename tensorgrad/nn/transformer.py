@@ -16,13 +16,14 @@ from ..errors import ShapeError
 from ..settings import Whole, take
 from ..typing import ActivationLike, ArrayLike, Count, DType, NonNegative, Probability
 from . import activation as activations
-from .attention import MultiHeadAttention, MultiheadAttention
+from .attention import MultiHeadAttention
 from .container import Sequential
 from .dense import Dense, Linear
 from .dropout import Dropout
 from .init import initial
 from .lazy import in_dtype_of
 from .module import Module
+from .multihead import MultiheadAttention
 from .norm import LayerNorm, RMSNorm
 
 if TYPE_CHECKING:
@@ -119,7 +120,10 @@ class TransformerBlock(Module):
         if self.mlp is None:
             self.build(x.shape[-1])
         x = in_dtype_of(self.attention_norm.weight, x)
-        attention = partial(self.attention, mask=mask, lengths=lengths, cache=cache)
+
+        def attention(x: Tensor) -> Tensor:
+            return self.attention(x, mask=mask, lengths=lengths, cache=cache)
+
         return self._around(
             self.mlp_norm, self.mlp, self._around(self.attention_norm, attention, x)
         )
@@ -173,6 +177,8 @@ class _Layer(Module):
         setattr(self, f"dropout{k}", Dropout(dropout))
 
     _attentions: tuple[str, ...] = ("self_attn",)
+    self_attn: MultiheadAttention
+    multihead_attn: MultiheadAttention
 
     def _through(self, x: Tensor, *branches: Callable[[Tensor], Tensor]) -> Tensor:
         """x and the residual branches, each with its norm and dropout, the last the MLP."""

@@ -99,9 +99,10 @@ class Weights:
         """
         from . import config
 
-        self.parameters()  # type: ignore[attr-defined]  # says which layers have none yet
+        module: Any = self
+        module.parameters()  # says which layers have none yet
         tree = {name: p.detach() for name, p in self.named_state()}
-        save_arrays(path, tree, config.described(self, architecture), dtype)
+        save_arrays(path, tree, config.described(module, architecture), dtype)
 
     def to_config(self) -> dict[str, Any]:
         """The layers as JSON: their registered names and what they were made with, without weights,

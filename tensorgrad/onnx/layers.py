@@ -62,7 +62,7 @@ def _conv_transpose(g: Graph, call: Any) -> Any:
 @writes("max_pool2d", "avg_pool2d")
 def _pool(g: Graph, call: Any) -> Any:
     p = {"padding": (0, 0), "stride": None, **call.params}
-    how = {"strides": list(p["stride"] or p["size"]), "pads": [*p["padding"]] * 2}
+    how: dict[str, Any] = {"strides": list(p["stride"] or p["size"]), "pads": [*p["padding"]] * 2}
     x, size = g.name(call.arrays[0]), list(p["size"])
     if call.op.name == "max_pool2d":  # ONNX's places are in the whole array, ours in a plane
         y, where = g.node("MaxPool", x, outputs=2, kernel_shape=size, **how)
@@ -162,7 +162,7 @@ def _recurrent(g: Graph, call: Any) -> Any:
     w, u, *biases = [None if a is None else _constant(g, a, call) for a in arrays]
     hidden = call.made[0].shape[-1]
 
-    def gates(a: np.ndarray) -> np.ndarray:
+    def gates(a: Any) -> np.ndarray:
         parts = np.split(a, len(order), axis=-1)
         return np.concatenate([parts[i] for i in order], axis=-1).astype(x.dtype)
 

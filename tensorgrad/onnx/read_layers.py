@@ -140,15 +140,16 @@ def _recurrent(node: Node, x: Any, w: Any, u: Any, b: Any = None, lengths: Any =
         return tg.concatenate([parts[i] for i in order], axis=-1)
 
     steps = tg.swapaxes(x, 0, 1)
-    matrices = [gates(m[0].T) for m in (w, u)]
-    both = [None, None] if b is None else [gates(part) for part in tg.split(b[0], 2)]
+    w, u = gates(w[0].T), gates(u[0].T)
+    both: list[Any] = [None, None] if b is None else [gates(part) for part in tg.split(b[0], 2)]
+    b = both[0]
     h = None if h0 is None else h0[0]
     if node.kind == "GRU":
-        y, *last = tg.gru(steps, h, *matrices, *both)[:2]
+        y, *last = tg.gru(steps, h, w, u, *both)[:2]
     else:
-        bias = None if b is None else both[0] + both[1]
+        b = None if b is None else both[0] + both[1]
         if node.kind == "LSTM":
-            y, *last = tg.lstm(steps, h, None if c0 is None else c0[0], *matrices, bias)[:3]
+            y, *last = tg.lstm(steps, h, None if c0 is None else c0[0], w, u, b)[:3]
         else:
-            y, *last = tg.rnn(steps, h, *matrices, bias, activation=functions[0].lower())
+            y, *last = tg.rnn(steps, h, w, u, b, activation=functions[0].lower())
     return (tg.swapaxes(y, 0, 1)[:, None], *[s[None] for s in last])

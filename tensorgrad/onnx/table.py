@@ -294,7 +294,9 @@ def _getitem(g: Graph, call: Any) -> Any:
         template[at : at + 1] = [slice(None)] * (x.ndim - taken)
     if g.other is not None and str(g.other["template"]) != str(call.params["template"]):
         raise GraphError("export: a key of x[key] follows the batch, which ONNX cannot slice by")
-    y, axis, cuts, whole, new = g.name(x), 0, [], [], []
+    y, axis, cuts = g.name(x), 0, []
+    whole: list[int] = []
+    new: list[int] = []
     arrays = [i for i, part in enumerate(template) if isinstance(part, str)]
     if len(arrays) > 1:
         raise GraphError("export: x[i, j] with two index arrays has no counterpart in ONNX here")

@@ -24,7 +24,7 @@ def mistakes(x: Tensor, model: nn.Sequential) -> None:
     losses.mean_squared_error(x, x, reduction="average")  # wrong
     nn.Linear("3", 2)  # wrong
     nn.Linear(3)  # wrong
-    tg.optim.Adam(model.parameters(), learning_rate=0.1)  # wrong
+    tg.optim.Adam(model.parameters(), rate=0.1)  # wrong
     text: str = model(x)  # wrong
     x.grad.numpy()  # wrong
     nn.Dense(4, activation=3)  # wrong
@@ -36,7 +36,7 @@ def mistakes(x: Tensor, model: nn.Sequential) -> None:
     model.fit(x, x, epoch=3)  # wrong
     model.compile(loss=3)  # wrong
     optimizer = tg.optim.SGD(model.parameters(), lr="fast")  # wrong
-    print(optimizer.learning_rate)  # wrong
+    print(optimizer.rate)  # wrong
     tg.grad(lambda x: "loss")  # wrong
     tg.grad(tg.exp, argnums="x")  # wrong
     tg.losses.no_such_loss(x, x)  # wrong
