@@ -597,3 +597,31 @@ def test_metrics_of_a_resumed_run(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fitted(tmp_path / "b", stop=2)
     assert fitted(tmp_path / "b").history == expected
+
+
+def test_a_loaders_transform_is_applied_in_the_dry_run():
+    square = tg.data.transforms.OnInput(lambda x: x.reshape(1, 4, 4))
+    arrays = np.ones((8, 16), np.float32), np.arange(8.0).reshape(8, 1)
+    loader = tg.data.DataLoader(arrays, batch_size=4, transform=square)
+    model = nn.Sequential(nn.Conv(2, 3), nn.Flatten(), nn.Dense(1)).compile("sgd", "mse")
+    assert model.fit(loader, validation_data=loader).epochs == 1
+
+
+def test_lines_of_epochs_have_the_scores_of_validation(capsys):
+    linear().fit(X, Y, epochs=2, validation_data=(X, Y), validation_freq=2, verbose=2)
+    assert ["val_loss" in line for line in capsys.readouterr().err.splitlines()] == [False, True]
+
+
+def test_validation_is_the_same_each_time_and_leaves_its_loader():
+    seen = []
+
+    def look(sample):
+        seen.append((float(sample[0][0]), tg.data.rng().random()))
+        return sample
+
+    loader = tg.data.DataLoader((X, Y), batch_size=10, shuffle=True, transform=look)
+    place = loader.state_dict()
+    linear().fit(X, Y, epochs=3, validation_data=loader, validation_steps=2)
+    first, second, third = seen[:20], seen[20:40], seen[40:]
+    assert first == second == third
+    assert loader.state_dict() == place

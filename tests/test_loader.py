@@ -325,3 +325,21 @@ def test_data_sets_of_pytorch():
     x, y = next(iter(DataLoader(given, batch_size=2, workers=1)))
     assert (x.tolist(), y.tolist()) == ([[0, 1], [2, 3]], [0, 1])
     assert len(list(DataLoader(given, batch_size=1, sampler=RandomSampler(given)))) == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks")
+def test_ctrl_c_while_a_worker_is_started():
+    armed = [True]
+    os.register_at_fork(
+        after_in_parent=lambda: armed and armed.pop() and os.kill(os.getpid(), signal.SIGINT)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        list(DataLoader(Set(), batch_size=4, workers=2))
+    assert not children()
+
+
+def test_a_list_of_lists_of_different_lengths_is_samples():
+    (batch,) = DataLoader([[1, 2, 3], [4]], collate=data.Pad())
+    assert batch.tolist() == [[1, 2, 3], [4, 0, 0]]
+    with pytest.raises(tg.ShapeError, match=r"sample 1 has shape \(1,\).*data\.Pad\(\)"):
+        list(DataLoader([[1, 2, 3], [4]]))

@@ -1,6 +1,6 @@
-"""The pages of docs/functions and docs/layers, one a family: their examples run, and the tables of
-names are those of the public face. `python -m tests.test_pages` writes the tables, and the index of
-pages in docs/README.md."""
+"""The pages of docs/functions and docs/layers, one a family, and those of training and data: their
+examples run, and the tables of names are those of the public face. `python -m tests.test_pages`
+writes the tables, and the index of pages in docs/README.md."""
 
 import doctest
 import inspect
@@ -139,10 +139,12 @@ def test_tables_of_names_are_those_of_the_face():
 
 EXAMPLES = [f"functions/{page}" for page in PAGES]
 EXAMPLES += [f"layers/{path.stem}" for path in sorted(DOCS.glob("layers/*.md"))]
+EXAMPLES += ["training", "data"]
 
 
 @pytest.mark.parametrize("page", EXAMPLES)
-def test_examples_of_a_page(page):
+def test_examples_of_a_page(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # for those that write files
     text = (DOCS / f"{page}.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert blocks, "a page has examples"

@@ -321,3 +321,48 @@ def test_killed_at_any_moment_it_goes_on(tmp_path):
     assert all((whole[name] == end[name]).all() for name in whole)
     left = [n for n in os.listdir(run) if not n.startswith("checkpoint-")]
     assert left == [".lock"]
+
+
+class Noisy:
+    """Samples that are drawn anew each time."""
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, i):
+        return X[i] + tg.data.rng().normal(0, 0.1, X[i].shape).astype(X.dtype), Y[i]
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_random_validation_logs_and_accumulated_gradients(tmp_path, accumulate):
+    def run(name, stop=None):
+        tg.seed(3)
+        model = nn.Sequential(nn.Dense(4), nn.Dropout(0.3), nn.Dense(1)).compile("adam", "mse")
+        loaders = [tg.data.DataLoader(Noisy(), 5, shuffle=True) for _ in range(2)]
+        calls = [
+            Checkpoint(tmp_path / name, every=3),
+            tg.train.CSVLogger(tmp_path / f"{name}.csv"),
+            EarlyStopping(patience=9),
+            StopAt(10**9 if stop is None else stop),
+        ]
+        past = model.fit(
+            loaders[0],
+            epochs=6,
+            validation_data=loaders[1],
+            validation_freq=2,
+            callbacks=calls,
+            resume="auto",
+            accumulate=accumulate,
+        )
+        log = (tmp_path / f"{name}.csv").read_text()
+        return model.predict(X), past.history, past.places, log
+
+    whole = run("whole")
+    assert len(whole[3].splitlines()) == 7
+    per = -(-len(X) // 5)
+    for stop in (per - 1, per, per + 3):  # in the first epoch, after it, after a validation
+        with pytest.raises(Stop):
+            run("cut", stop)
+    again = run("cut")
+    np.testing.assert_array_equal(again[0], whole[0])
+    assert again[1:] == whole[1:]

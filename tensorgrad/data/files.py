@@ -48,6 +48,14 @@ class ImageFolder:
         mode: "RGB", 3 channels, or "L", a single one, grey.
     Raises: ArgumentError for a folder without images in subfolders, and for a file that is no
         image, by its name; BackendError where Pillow is not installed.
+
+    >>> from PIL import Image; from pathlib import Path
+    >>> for name in ("cat", "dog"):
+    ...     Path("photos", name).mkdir(parents=True)
+    ...     Image.new("RGB", (12, 10)).save(f"photos/{name}/1.png")
+    >>> photos = ImageFolder("photos", size=(8, 8))
+    >>> photos.classes, len(photos), photos[1][0].shape, photos[1][1]
+    (['cat', 'dog'], 2, (3, 8, 8), 1)
     """
 
     @gate
@@ -104,6 +112,11 @@ class Table:
         rows: read at once.
     Raises: ArgumentError for columns that are not there, DTypeError for those that are no numbers,
         BackendError where neither pyarrow nor, for CSV, pandas is installed.
+
+    >>> from pathlib import Path
+    >>> _ = Path("house.csv").write_text("area,rooms,price\\n50,2,1.5\\n80,3,2.5\\n")
+    >>> [(x.tolist(), float(y)) for x, y in Table("house.csv", target="price")]
+    [([50.0, 2.0], 1.5), ([80.0, 3.0], 2.5)]
     """
 
     @gate

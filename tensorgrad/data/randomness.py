@@ -31,6 +31,7 @@ def rng() -> np.random.Generator:
     transforms: its numbers depend on the loader's seed, the epoch and the sample's index alone.
     Outside of a loader it is the generator that `tg.seed` seeds.
 
+    >>> from tensorgrad.data import DataLoader
     >>> class Noise:
     ...     def __len__(self): return 4
     ...     def __getitem__(self, i): return i + rng().random()

@@ -34,7 +34,8 @@ def source_of(data: Any) -> Arrays | Samples | Stream:
     if _is_array(data) or isinstance(data, (tuple, dict, int, float, complex)) or several(data):
         return Arrays(data)
     if isinstance(data, list):
-        return Samples(data) if data and _is_sample(data[0]) else Arrays(data)
+        ragged = len({len(row) if isinstance(row, list) else 0 for row in data}) > 1
+        return Samples(data) if ragged or (data and _is_sample(data[0])) else Arrays(data)
     if isinstance(data, (str, bytes)):
         return Arrays(data)  # raises: no array
     if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
@@ -224,7 +225,7 @@ class _noting:
         return None
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if error is not None and hasattr(error, "add_note"):
+        if isinstance(error, Exception):  # Ctrl-C is not about the sample
             error.add_note(f"  in {self.what} of the DataLoader's data set")
 
 

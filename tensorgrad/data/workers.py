@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import WorkerError
+from ..kernels.interrupts import uninterrupted
 from ..trees import leaves, refill
 
 SMALL = 1 << 16  # bytes of a batch that are sent through the pipe
@@ -126,7 +127,8 @@ def computed(
     workers: list[_Worker] = []
     try:
         for k in range(count):
-            workers.append(_Worker(make, workers, f"DataLoader's worker {k + 1} of {count}"))
+            with uninterrupted():  # Ctrl-C that meets a fork is lost in what Python runs after it
+                workers.append(_Worker(make, workers, f"DataLoader's worker {k + 1} of {count}"))
         results: dict[int, Any] = {}
         numbered = enumerate(tasks)
         for _ in range(count * prefetch):

@@ -199,6 +199,7 @@ class ModelCheckpoint(Monitor):
     >>> save = ModelCheckpoint("best.safetensors", monitor="loss")
     >>> _ = model.fit([[0.0], [1.0]], [[0.0], [2.0]], epochs=2, callbacks=save)
     >>> model.load_weights("best.safetensors")
+    Loaded(missing=[], unexpected=[])
     """
 
     @gate

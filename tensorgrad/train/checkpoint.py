@@ -203,6 +203,7 @@ class Run:
         if scale is not None:
             self.parts["scale"] = scale
         self.epoch, self.steps, self.stopped = 0, 0, False
+        self._due: list[Checkpoint] = []  # to be written after the next update
         self.resumed = False
         self.scores: dict[str, Any] | None = None  # of the epoch that was left in its middle
 
@@ -251,7 +252,9 @@ class Run:
             )
         if self.loader is not None:
             self.loader.load_state_dict(values["loader"])
-        self.history.history = {name: [*scores] for name, scores in values["history"].items()}
+        for name, scores in values["history"].items():
+            self.history.history[name] = [*scores]
+            self.history.places[name] = [*values.get("places", {}).get(name, range(len(scores)))]
         others = [c for c in self.callbacks if c not in self.keepers]
         if [type(c).__name__ for c in others] != [name for name, _ in values["callbacks"]]:
             raise FileError(
@@ -262,16 +265,19 @@ class Run:
             if state is not None:
                 callback.load_state_dict(state)
 
-    def step_done(self, running: Any) -> None:
-        """Save where so many steps have passed."""
+    def step_done(self, running: Any, whole: bool = True) -> None:
+        """Save where so many steps have passed; with gradients that are still added up (not
+        `whole`), after the step that uses them."""
         self.steps += 1
         for keeper in self.keepers:
             if keeper.every is not None and self.steps % keeper.every == 0:
-                self._save(keeper, running.state_dict())
+                self._due.append(keeper)
+        while whole and self._due:
+            self._save(self._due.pop(), running.state_dict())
 
     def epoch_done(self, stopped: bool) -> None:
         """Save after an epoch, once the other callbacks have seen it."""
-        self.epoch, self.stopped = self.epoch + 1, stopped
+        self.epoch, self.stopped, self._due = self.epoch + 1, stopped, []
         for keeper in self.keepers:
             if keeper.every is None or stopped:
                 self._save(keeper, None)
@@ -287,6 +293,7 @@ class Run:
             "loader": None if self.loader is None else self.loader.state_dict(),
             "data": self._data(),
             "history": self.history.history,
+            "places": self.history.places,
             "callbacks": [[type(c).__name__, s] for c, s in zip(others, kept, strict=True)],
         }
         states = {name: _state(part) for name, part in self._parts(keeper).items()}

@@ -3,6 +3,7 @@ as batches (inputs, targets, weights) on the default backend in the model's dtyp
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -33,10 +34,22 @@ class Feed:
         dtype: to which floating arrays are cast.
         steps: batches of an epoch; None: all there are.
         targets: whether batches are (x, y) or (x, y, weights), else inputs alone.
+        same: whether each epoch begins where the first did, with the same random numbers, as those
+            of validation do: so a run that is resumed has the scores of one that is not.
     """
 
-    def __init__(self, loader: Any, dtype: Any, steps: int | None = None, targets: bool = True):
+    def __init__(
+        self,
+        loader: Any,
+        dtype: Any,
+        steps: int | None = None,
+        targets: bool = True,
+        same: bool = False,
+    ):
+        if same and isinstance(loader, DataLoader):
+            loader = copy.copy(loader)  # whose place is its own
         self.loader, self.dtype, self.steps, self.targets = loader, dtype, steps, targets
+        self.same = same
         self.ran_dry = False  # before the steps of an epoch were done
         self._begun: Iterator[Any] | None = None  # an iteration that goes on
         self._first: Batch | None = None  # read ahead of it
@@ -81,7 +94,7 @@ class Feed:
     def first(self) -> Batch:
         """The first batch, which the next epoch begins with; ShapeError where there is none."""
         if self._first is None:
-            self._begun = iter(self.loader) if self._begun is None else self._begun
+            self._begun = self._opened() if self._begun is None else self._begun
             batch = next(self._begun, None)
             if batch is None:
                 raise ShapeError("the data is empty: there is no batch")
@@ -96,7 +109,7 @@ class Feed:
         """The batches of an epoch. With `steps`, an iterator goes on where the last epoch
         ended, and what can be iterated again begins anew at its end."""
         self.ran_dry = False
-        running = self._begun if self._begun is not None else iter(self.loader)
+        running = self._begun if self._begun is not None else self._opened()
         ahead, self._begun, self._first = self._first, None, None
         made: Iterator[Batch] = map(self._made, running)
         if ahead is not None:
@@ -122,7 +135,13 @@ class Feed:
                 self.ran_dry = True
                 return
             yield found
-        self._begun = running
+        self._begun = running if running is self.loader or not self.same else None
+
+    def _opened(self) -> Iterator[Any]:
+        if self.same and isinstance(self.loader, DataLoader):
+            place: dict[str, int | None] = {"seed": self.loader.seed or 0, "epoch": 0, "batch": 0}
+            self.loader.load_state_dict(place)
+        return iter(self.loader)
 
     def _made(self, batch: Any) -> Batch:
         if not self.targets:
@@ -166,12 +185,14 @@ def feed(
     targets: bool = True,
     join: bool = False,
     single: bool = True,
+    same: bool = False,
 ) -> Feed:
     """What to read of the arguments of `fit`, `evaluate` or `predict`.
 
     Args:
         single: whether the model has one output.
         join: whether a last batch of a single example is joined to the one before.
+        same: whether all epochs are alike (`Feed`).
     """
     if y is not None or (not targets and not _own_batches(x)):
         if targets:
@@ -181,17 +202,19 @@ def feed(
         parts = (x,) if not targets else (x, y) if weight is None else (x, y, weight)
         loader: Any = DataLoader(parts, batch_size, shuffle, dtype=dtype)
         loader.join_single = join
-        return Feed(loader, dtype, steps, targets)
+        return Feed(loader, dtype, steps, targets, same)
     if isinstance(x, DataLoader):
-        return Feed(x, dtype, steps, targets)
+        return Feed(x, dtype, steps, targets, same)
     if callable(x) and not hasattr(x, "__iter__") and not hasattr(x, "__getitem__"):
         x = _Again(x)
     if hasattr(x, "__getitem__") and hasattr(x, "__len__") and not hasattr(x, "__next__"):
         if isinstance(source_of(x), Samples):
-            return Feed(DataLoader(x, batch_size, shuffle, dtype=dtype), dtype, steps, targets)
+            return Feed(
+                DataLoader(x, batch_size, shuffle, dtype=dtype), dtype, steps, targets, same
+            )
         raise ArgumentError("fit and evaluate need targets: fit(x, y)")
     if hasattr(x, "__iter__"):
-        return Feed(x, dtype, steps, targets)
+        return Feed(x, dtype, steps, targets, same)
     raise ArgumentError(f"fit and evaluate take arrays, loaders or generators, got {shown(x)}")
 
 

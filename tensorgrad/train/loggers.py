@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import io
 import os
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -26,7 +27,7 @@ def _package(what: str, name: str) -> Any:
 class CSVLogger(Callback):
     """Write the scores of each epoch as a line of a CSV file, as soon as it is over: the epoch,
     from 1, and a column for each score, empty where it was not computed. With `append`, lines are
-    added to a file of the same columns.
+    added to a file of the same columns. A run that is resumed goes on with its file.
 
     >>> model = tg.nn.Sequential(tg.nn.Dense(1)).compile("sgd", "mse")
     >>> _ = model.fit([[0.0], [1.0]], [[0.0], [2.0]], epochs=2, callbacks=CSVLogger("log.csv"))
@@ -37,34 +38,49 @@ class CSVLogger(Callback):
     @gate
     def __init__(self, path: PathLike, append: bool = False):
         self.path, self.append = Path(path), append
+        self._columns: list[str] = []
+        self._text, self._there = "", False  # what is in the file, or will be
         self._file: Any = None
 
     def train_begin(self, model: Any, names: list[str]) -> None:
-        columns = ["epoch", *names]
+        self._columns = ["epoch", *names]
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        there = self.append and self.path.exists() and self.path.stat().st_size > 0
-        if there:
-            with self.path.open(newline="") as file:
-                old = next(csv.reader(file))
-            if old != columns:
+        self._text = self._line(dict(zip(self._columns, self._columns, strict=True)))
+        self._there = self.append and self.path.exists() and self.path.stat().st_size > 0
+        if self._there:
+            self._text = self.path.read_text()
+            old = next(csv.reader([self._text.partition("\n")[0]]))
+            if old != self._columns:
                 raise ArgumentError(
                     f"CSVLogger: {self.path} has the columns {', '.join(old)}, this run has "
-                    f"{', '.join(columns)}: give another file"
+                    f"{', '.join(self._columns)}: give another file"
                 )
-        self._file = self.path.open("a" if self.append else "w", newline="")
-        self._writer = csv.DictWriter(self._file, columns, extrasaction="ignore")
-        if not there:
-            self._writer.writeheader()
-            self._file.flush()
 
     def epoch_end(self, model: Any, epoch: int, scores: dict[str, float]) -> None:
-        self._writer.writerow({"epoch": epoch + 1, **scores})
+        if self._file is None:  # not before: a run that cannot begin leaves the file as it was
+            self._file = self.path.open("a" if self._there else "w", newline="")
+            self._file.write("" if self._there else self._text)
+        line = self._line({"epoch": epoch + 1, **scores})
+        self._text += line
+        self._file.write(line)
         self._file.flush()
+
+    def _line(self, row: dict[str, Any]) -> str:
+        text = io.StringIO(newline="")
+        made = csv.DictWriter(text, self._columns, extrasaction="ignore", lineterminator="\n")
+        made.writerow(row)
+        return text.getvalue()
 
     def train_end(self, model: Any) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"text": self._text}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._text, self._there = state["text"], False  # of later epochs there may be lines
 
 
 class TensorBoard(Callback):

@@ -183,7 +183,7 @@ def fit(
     tested = _validation(validation_data, plan, batch_size, dtype, validation_steps)
     called = checked(callbacks)
     trainer.accumulate, trainer.clip_norm, trainer.clip_value = accumulate, clip_norm, clip_value
-    trainer.precision = precision
+    trainer.precision, trainer._pending = precision, 0
     trainer.scale = optim.LossScale() if precision == "float16" else None
     output = _tried(trainer, train, training=True)
     if tested is not None:
@@ -210,6 +210,8 @@ def _tried(trainer: Any, data: Feed, training: bool) -> Any:
     """A dry run of the first batch, and checks of arrays in memory."""
     plan, source = trainer.plan, getattr(data.loader, "source", None)
     labels: Any = None
+    if isinstance(source, Arrays) and data.loader._by_samples:
+        source = None  # of which samples are made
     if isinstance(source, Arrays) and isinstance(source.tree, tuple) and len(source.tree) > 1:
         x, labels = source.tree[:2]
         checks.check_arrays(x, labels, plan, training)
@@ -248,7 +250,7 @@ def _validation(given: Any, plan: Plan, batch_size: int, dtype: Any, steps: Any)
                 f"{len(given)} of them"
             )
         x, y, w = (*given, None)[:3]
-        return feed(x, y, batch_size, dtype, weight=w, steps=steps, single=plan.single)
+        return feed(x, y, batch_size, dtype, weight=w, steps=steps, single=plan.single, same=True)
     if hasattr(given, "__array__"):
         raise ArgumentError("fit: validation_data is a tuple of two arrays, (x, y), or a loader")
     if hasattr(given, "__next__") and steps is None:
@@ -256,7 +258,7 @@ def _validation(given: Any, plan: Plan, batch_size: int, dtype: Any, steps: Any)
             "fit: validation_data is an iterator, which a single validation would empty: give a "
             "loader, or validation_steps"
         )
-    return feed(given, None, batch_size, dtype, steps=steps)
+    return feed(given, None, batch_size, dtype, steps=steps, same=True)
 
 
 def _split(x: Any, y: Any, weight: Any, other: Any, share: float) -> tuple[Any, ...]:

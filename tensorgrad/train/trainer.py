@@ -177,9 +177,6 @@ class Trainer:
                 if epoch > first and callbacks and (now := frozen(model, self.plan)) != facts:
                     call, facts = self._captured(feed, how.epochs - epoch), now
                 scores = self._epoch(call, feed, run, how, epoch)
-                if how.validation is not None and (epoch + 1) % how.validation_freq == 0:
-                    tested = self.scores(how.validation)
-                    scores.update({f"val_{name}": value for name, value in tested.items()})
                 self._check_finite(scores, history, epoch)
                 history.add(scores, epoch)
                 stops = [c.epoch_end(model, epoch, scores) for c in callbacks]
@@ -190,7 +187,7 @@ class Trainer:
     def _epoch(
         self, call: Callable[..., None], feed: Feed, run: Run, how: Any, epoch: int
     ) -> dict[str, float]:
-        """One epoch; the scores are read from the device at its end only."""
+        """One epoch, and its validation; scores are read from the device at its end only."""
         running, model = self.running, self.model
         running.start()
         if run.scores is not None:  # of the batches of this epoch before the run was stopped
@@ -203,12 +200,15 @@ class Trainer:
                 call(batch)
                 running.count += batch.size
                 if run.keepers:
-                    run.step_done(running)
+                    run.step_done(running, whole=not self._pending)
                 for c in hooked:
                     c.batch_end(model, done - 1, running.latest)
                 progress.update(batch.size)
             self.flush()
             scores = running.read()
+            if how.validation is not None and (epoch + 1) % how.validation_freq == 0:
+                tested = self.scores(how.validation)
+                scores.update({f"val_{name}": value for name, value in tested.items()})
             progress.close(scores)
         if feed.ran_dry:
             warnings.warn(
