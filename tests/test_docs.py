@@ -88,11 +88,13 @@ def test_public_names_have_an_example(name):
     assert any(n in e.source for n in names for e in examples), f"{name} is not in its example"
 
 
-def test_the_readmes_program_runs(capsys):
+def test_the_readmes_program_runs(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # it writes files
     text, names = (ROOT / "README.md").read_text().split("## How it works")[0], {}
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec(compile(block, "README.md", "exec"), names)
     assert names["scale"].good > 0
+    assert (names["again"].predict(names["X"]) == names["model"].predict(names["X"])).all()
     printed = capsys.readouterr().out
     assert "48" in printed
     assert "[0. 1. 1. 0.]" in printed

@@ -93,6 +93,9 @@ class TensorBoard(Callback):
             batch, to the next; 0: none.
         every: batches from one loss to the next; 0: none, as reading it waits for the device.
     Raises: BackendError where tensorboardX is not installed.
+
+    >>> TensorBoard("run/tb", histograms=5).folder.name
+    'tb'
     """
 
     @gate
@@ -143,6 +146,9 @@ class WandB(Callback):
     active, or to one that is begun with these settings and ended with training.
 
     Raises: BackendError where wandb is not installed.
+
+    >>> WandB(project="digits").settings
+    {'project': 'digits'}
     """
 
     def __init__(self, **settings: Any):
@@ -169,6 +175,9 @@ class MLflow(Callback):
     or to one that is begun with these settings and ended with training.
 
     Raises: BackendError where mlflow is not installed.
+
+    >>> MLflow(run_name="first").settings
+    {'run_name': 'first'}
     """
 
     def __init__(self, **settings: Any):

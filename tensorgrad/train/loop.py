@@ -159,6 +159,11 @@ def fit(
     The scores of an epoch are means over its examples, each with the weights of its own step. The
     model is in training mode, in this thread, and afterwards again in its own. On an error or
     Ctrl-C the callbacks' `train_end` is called, too, and the model can be used and trained on.
+
+    >>> model = tg.nn.Sequential(tg.nn.Dense(1, 1)).compile("sgd", "mse")
+    >>> past = fit(model, [[0.0], [1.0]], [[0.0], [2.0]], epochs=5)  # or model.fit(...)
+    >>> past.epochs, past.losses[0] > past.losses[-1]
+    (5, True)
     """
     trainer = model if isinstance(model, Trainer) else Trainer(model)  # for a step of its own
     model, plan = trainer.model, trainer.plan
@@ -321,7 +326,12 @@ def evaluate(
     sample_weight: EachWeight = None,
 ) -> dict[str, float]:
     """Loss and metrics by name, in evaluation mode, of what `fit` takes; `verbose` 1 prints them.
-    `steps`: of how many batches, where there is no end."""
+    `steps`: of how many batches, where there is no end.
+
+    >>> model = tg.nn.Sequential(tg.nn.Dense(1, 1)).compile("sgd", "mse")
+    >>> sorted(evaluate(model, [[0.0]], [[0.0]]))  # or model.evaluate(...)
+    ['loss']
+    """
     trainer = Trainer(model)
     weight = _weights(y, None, sample_weight)
     single = trainer.plan.single
@@ -339,7 +349,11 @@ def predict(
 ) -> NDArray[Any]:
     """The model's outputs as NumPy arrays in their structure, in evaluation mode and under
     `no_grad`. Of a loader's batches (x, y) the inputs are taken. `steps`: of how many batches,
-    where there is no end."""
+    where there is no end.
+
+    >>> predict(tg.nn.Dense(3, 2), np.ones((5, 2))).shape  # or model.predict(...)
+    (5, 3)
+    """
     data = feed(x, None, batch_size, _dtype(model), steps=steps, targets=False)
     made: NDArray[Any] = predicted(model, data)
     return made
@@ -349,7 +363,12 @@ def predict(
 def train_on_batch(
     model: Any, x: Data, y: Data, sample_weight: EachWeight = None
 ) -> dict[str, float]:
-    """One training step; the scores of the batch with the weights before it."""
+    """One training step; the scores of the batch with the weights before it.
+
+    >>> model = tg.nn.Sequential(tg.nn.Dense(1, 1)).compile("sgd", "mse")
+    >>> sorted(train_on_batch(model, [[0.0]], [[1.0]]))
+    ['loss']
+    """
     trainer = Trainer(model)
     size = max([len(a) for a in Arrays((x, y)).arrays])
     weight = _weights(y, None, sample_weight)

@@ -25,7 +25,17 @@ Average = Literal["binary", "macro", "micro", "weighted"]
 
 class Summed:
     """Base of metrics that are a function of sums: `sums` of a batch, `result` of their total.
-    Called with a prediction and a target it is the value for those."""
+    Called with a prediction and a target it is the value for those.
+
+    >>> class Bias(Summed):
+    ...     name, higher_is_better = "bias", False
+    ...     def sums(self, p, t):  # arrays of NumPy or CuPy
+    ...         xp = p.__array_namespace__()
+    ...         return xp.stack([(p - t).sum(), xp.asarray(float(p.size))])
+    ...     def result(self, sums): return abs(sums[0] / sums[1])
+    >>> Bias()([1.0, 3.0], [1.0, 1.0])
+    1.0
+    """
 
     higher_is_better = True
     name = ""
