@@ -37,6 +37,8 @@ MAKERS = {
     "rand": lambda **o: tg.rand(2, 3, **o),
     "randn": lambda **o: tg.randn(2, 3, **o),
     "linspace": lambda **o: tg.linspace(0, 1, 5, **o),
+    "logspace": lambda **o: tg.logspace(0, 1, 3, **o),
+    "geomspace": lambda **o: tg.geomspace(1, 2, 3, **o),
     "arange": lambda **o: tg.arange(0.0, 3.0, **o),
     "tensor": lambda **o: tg.tensor([0.5, 1.5], **o),
     "asarray": lambda **o: tg.asarray([0.5, 1.5], **o),

@@ -458,6 +458,19 @@ ERRORS = {
     "conv groups": (lambda: F.conv2d(t, t, groups=0), A, "groups=0"),
     "conv images": (lambda: F.conv2d(t, t), S, "images are"),
     "pool": (lambda: F.max_pool2d(np.ones((1, 1, 2, 2)), 3), S, "do not fit"),
+    "norm of windows": (
+        lambda: F.lp_pool2d(np.ones((1, 1, 2, 2)), 0, 2),
+        A,
+        "lp_pool2d: norm_type=0",
+    ),
+    "windows of a norm": (lambda: F.lp_pool1d(np.ones((1, 1, 2)), 2, 3), S, "do not fit"),
+    "geometric ends": (lambda: F.geomspace([1, 2], [-4, -1], 3), A, "one sign"),
+    "geometric 0": (lambda: F.geomspace(0, 1), A, "ends are not 0"),
+    "cubes": (
+        lambda: F.grid_sample(np.ones((1, 1, 2, 2, 2)), np.ones((1, 1, 1, 1, 3)), "bicubic"),
+        S,
+        "for images",
+    ),
     "pool size": (lambda: F.avg_pool2d(np.ones((1, 1, 2, 2)), 0), A, "avg_pool2d: size=0"),
     "groups": (lambda: F.group_norm(t, groups=2), S, "do not divide"),
     "no groups": (lambda: F.group_norm(t, groups=0), A, "groups=0"),
@@ -505,3 +518,9 @@ def test_numpys_options_have_numpys_names_and_places(name):
         known = [p for p in inspect.signature(getattr(np, name)).parameters if p in ours]
         theirs = known if ours[0] in known else [ours[0], *known]
     assert ours == theirs
+
+
+def test_the_norm_of_a_window_of_zeros_has_a_gradient():
+    x = np.array([[[0.0, 0.0, 3.0, 4.0]]])
+    g = tg.grad(lambda x: tg.lp_pool1d(x, 2, 2).sum())(x).numpy()
+    np.testing.assert_allclose(g, [[[0, 0, 0.6, 0.8]]], rtol=1e-15)

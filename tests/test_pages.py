@@ -17,7 +17,7 @@ pytestmark = pytest.mark.host
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = {  # page -> the modules, below tensorgrad/, whose public names stand on it
-    "creation": "creation dtypes core",
+    "creation": "creation functions.spaced dtypes core",
     "elementwise": """functions.elementwise functions.analytic functions.special functions.logic
     functions.comparison functions.machine functions.interpolation""",
     "reductions": "functions.reduce functions.statistics functions.quantiles functions.nans",

@@ -151,8 +151,9 @@ def test_interpolate(axes, seed):
             compare(lambda x: f(x, **how), lambda x: g(x, **how), x, order=1, what=how)
 
 
-@pytest.mark.parametrize("axes", [2, 3])
-@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+@pytest.mark.parametrize(
+    ("axes", "mode"), [*itertools.product((2, 3), ("bilinear", "nearest")), (2, "bicubic")]
+)
 def test_grid_sample(axes, mode):
     rng = np.random.default_rng(axes)
     x = rng.normal(size=(2, 2, *rng.integers(2, 5, axes)))

@@ -276,8 +276,8 @@ LATER = {
     nansum nanvar""",
     "nonlinearity": """celu glu hardshrink hardsigmoid hardswish hardtanh logsigmoid mish prelu
     relu6 rrelu selu softmin softshrink softsign sparsemax tanhshrink threshold""",
-    "pooling": """avg_pool1d avg_pool2d avg_pool3d local_response_norm max_pool1d max_pool2d
-    max_pool3d""",
+    "pooling": """avg_pool1d avg_pool2d avg_pool3d local_response_norm lp_pool1d lp_pool2d
+    lp_pool3d max_pool1d max_pool2d max_pool3d""",
     "quantiles": "median mode nanmedian nanpercentile nanquantile percentile quantile",
     "repeating": """broadcast_arrays fliplr flipud indices ix_ meshgrid ravel_multi_index repeat
     resize roll rollaxis rot90 tile trim_zeros unravel_index""",
@@ -289,6 +289,7 @@ LATER = {
     segment_sum""",
     "sorting": """argpartition argsort digitize isin kthvalue lexsort partition searchsorted sort
     topk unique unique_all unique_counts unique_inverse unique_values""",
+    "spaced": "geomspace logspace",
     "sparse": "sparse_matmul",
     "special": """betaln digamma erf erfc erfcx erfinv expit gammainc gammaincc
     gammaln i0 i0e i1 i1e lgamma log_ndtr multigammaln ndtr ndtri polygamma psi zeta""",
@@ -320,6 +321,7 @@ if TYPE_CHECKING:
     from .scan import *  # noqa: F403
     from .segments import *  # noqa: F403
     from .sorting import *  # noqa: F403
+    from .spaced import *  # noqa: F403
     from .sparse import *  # noqa: F403
     from .special import *  # noqa: F403
     from .statistics import *  # noqa: F403

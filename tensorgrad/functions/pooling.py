@@ -13,7 +13,8 @@ from ..ops import pool
 from ..ops.shape import cast, pad, reshape
 from ..ops.windows import Windows, geometry, largest, means
 from ..settings import gate
-from ..typing import ArrayLike, Border, Border1, Border3, Count, Size, Size1, Size3
+from ..typing import ArrayLike, Border, Border1, Border3, Count, Positive, Size, Size1, Size3
+from .elementwise import where
 from .inputs import as_tensor, floating
 
 __all__ = [
@@ -21,6 +22,9 @@ __all__ = [
     "avg_pool2d",
     "avg_pool3d",
     "local_response_norm",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
@@ -380,6 +384,82 @@ def avg_pool3d(
     """
     how = (size, stride, padding, ceil_mode, count_include_pad, divisor_override)
     return _avg_pool("avg_pool3d", 3, x, *how)
+
+
+# --- a norm ---------------------------------------------------------------------------------------
+
+
+def _lp_pool(
+    axes: int, x: ArrayLike, norm_type: float, size: Any, stride: Any, ceil_mode: bool
+) -> Tensor:
+    given: Tensor = floating(as_tensor(x))
+    powers = given if norm_type == 1 else given**norm_type
+    how = (size, stride, (0,) * axes, ceil_mode, True, None)
+    sums = _avg_pool(f"lp_pool{axes}d", axes, powers, *how) * math.prod(size)
+    if norm_type == 1:
+        return sums
+    zero = sums == 0
+    return where(zero, 0.0, where(zero, 1.0, sums) ** (1 / norm_type))
+
+
+@gate
+def lp_pool1d(
+    x: ArrayLike,
+    norm_type: Positive,
+    size: Size1,
+    stride: Size1 | None = None,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """The p-norm of each window: (n, c, l) -> (n, c, l'), as `lp_pool2d`, whose arguments it takes.
+
+    >>> lp_pool1d([[[3.0, 4.0, 0.0, 0.0]]], 2, 2).tolist()
+    [[[5.0, 0.0]]]
+    """
+    return _lp_pool(1, x, norm_type, size, stride, ceil_mode)
+
+
+@gate
+def lp_pool2d(
+    x: ArrayLike,
+    norm_type: Positive,
+    size: Size,
+    stride: Size | None = None,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """The p-norm of each window, (sum x^p)^(1/p): (n, c, h, w) -> (n, c, h', w'),
+    h' = floor((h - size) / stride) + 1, w' alike.
+
+    Args:
+        norm_type: p. For 1 it is the sum; the larger it is, the closer to the maximum.
+        size, stride, ceil_mode: as those of `avg_pool2d`; with `ceil_mode` the mean of what is in
+            a window stands for each element that is not, as in PyTorch.
+    Returns: the floating dtype of `x`; NaN where a sum is negative, or p is no whole number and
+        `x` negative.
+    Raises: as `avg_pool2d`.
+
+    The gradient of a window whose sum is 0, as one of zeros, is 0 (PyTorch: NaN).
+
+    >>> lp_pool2d([[[[1.0, 1.0], [1.0, 1.0]]]], 2, 2).item()
+    2.0
+    """
+    return _lp_pool(2, x, norm_type, size, stride, ceil_mode)
+
+
+@gate
+def lp_pool3d(
+    x: ArrayLike,
+    norm_type: Positive,
+    size: Size3,
+    stride: Size3 | None = None,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """The p-norm of each window, as `lp_pool2d`, whose arguments it takes: (n, c, d, h, w) ->
+    (n, c, d', h', w').
+
+    >>> lp_pool3d(np.ones((1, 1, 2, 2, 2)), 1, 2).item()
+    8.0
+    """
+    return _lp_pool(3, x, norm_type, size, stride, ceil_mode)
 
 
 # --- over channels --------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
@@ -129,12 +129,18 @@ def _linear(x: Tensor, axis: int, at: np.ndarray) -> Tensor:
 
 
 def _cubic(x: Tensor, axis: int, at: np.ndarray) -> Tensor:
-    low, a = np.floor(at).astype(int), -0.75
+    low = np.floor(at).astype(int)
     places = low[:, None] + np.arange(-1, 3)
-    far = np.abs(at[:, None] - places)
-    near = ((a + 2) * far - (a + 3)) * far * far + 1
-    weights = np.where(far <= 1, near, ((a * far - 5 * a) * far + 8 * a) * far - 4 * a)
+    weights = np.stack(_cubic_weights(at - low), 1)
     return mixed(x, axis, np.clip(places, 0, x.shape[axis] - 1), weights)
+
+
+def _cubic_weights(t: Any) -> list:
+    """Of the four elements around a place that is t after the second: Keys 1981, a = -0.75."""
+    a = -0.75
+    far = [((a * d - 5 * a) * d + 8 * a) * d - 4 * a for d in (t + 1, 2 - t)]
+    near = [((a + 2) * d - (a + 3)) * d * d + 1 for d in (t, 1 - t)]
+    return [far[0], *near, far[1]]
 
 
 # --- grids ----------------------------------------------------------------------------------------
@@ -176,7 +182,7 @@ def affine_grid(theta: ArrayLike, size: Shape, align_corners: bool = False) -> T
 def grid_sample(
     x: ArrayLike,
     grid: ArrayLike,
-    mode: Literal["bilinear", "nearest"] = "bilinear",
+    mode: Literal["bilinear", "nearest", "bicubic"] = "bilinear",
     padding_mode: Literal["zeros", "border", "reflection"] = "zeros",
     align_corners: bool = False,
 ) -> Tensor:
@@ -186,12 +192,12 @@ def grid_sample(
     Args:
         grid: places (x, y) or (x, y, z), the last axis of x first; -1 and 1 are its ends.
         mode: "bilinear" interpolates along each axis; "nearest" takes one element, halves rounded
-            to even.
+            to even; "bicubic", for images, takes 16 with the weights of `interpolate`.
         padding_mode: what is outside: zeros, the outermost element, or x mirrored.
         align_corners: whether -1 and 1 are the centres of the outermost elements, or their edges.
     Raises: ShapeError for other shapes.
 
-    Gradients reach x, and with "bilinear" the grid.
+    Gradients reach x, and but for "nearest" the grid.
 
     >>> grid_sample([[[[1.0, 3.0]]]], [[[[0.0, 0.0]]]]).item()
     2.0
@@ -212,8 +218,14 @@ def _sampled(x: Tensor, grid: Tensor, mode: str, padding_mode: str, align: bool)
             f"grid_sample: x of shape {x.shape}, grid of shape {grid.shape}: (n, c, h, w) and (n, "
             "h', w', 2), or (n, c, d, h, w) and (n, d', h', w', 3)"
         )
-    places = [_placed(grid[..., -1 - k], n, padding_mode, align) for k, n in enumerate(x.shape[2:])]
+    if mode == "bicubic" and axes != 2:
+        raise ShapeError(f"grid_sample: x of shape {x.shape}: 'bicubic' is for images (n, c, h, w)")
     xp = namespace(x._data)
+    ends = [(n, align) for n in x.shape[2:]]
+    places = [_placed(grid[..., -1 - k], *end) for k, end in enumerate(ends)]
+    if mode == "bicubic":
+        return _bicubic(x, places, lambda at, k: _within(Tensor(at), padding_mode, *ends[k])._data)
+    places = [_within(p, padding_mode, *end) for p, end in zip(places, ends, strict=True)]
     if mode == "nearest":
         known: Any = sum([Tensor(p._data * 0) for p in places]) + 1
         return _picked(x, [xp.rint(_known(p)) for p in places], known[:, None])
@@ -229,6 +241,21 @@ def _sampled(x: Tensor, grid: Tensor, mode: str, padding_mode: str, align: bool)
     return y  # type: ignore[no-any-return]
 
 
+def _bicubic(x: Tensor, places: list[Tensor], within: Callable[[Any, int], Any]) -> Tensor:
+    """From 4 x 4 elements, each of which is looked for `within` x by itself."""
+    low = [namespace(x._data).floor(_known(p)) for p in places]
+    shares = [_cubic_weights(p - Tensor(at)) for p, at in zip(places, low, strict=True)]
+    near = [[within(at + i, k) for i in range(-1, 3)] for k, at in enumerate(low)]
+    lines = []
+    for row, down in zip(near[0], shares[0], strict=True):
+        parts = [
+            _picked(x, [row, column], across[:, None])
+            for column, across in zip(near[1], shares[1], strict=True)
+        ]
+        lines.append(sum(parts[1:], parts[0]) * down[:, None])
+    return sum(lines[1:], lines[0])
+
+
 def _known(place: Tensor) -> Any:
     """The array without infinities, which are outside, and NaNs, which weights pass on."""
     xp = namespace(place._data)
@@ -238,9 +265,13 @@ def _known(place: Tensor) -> Any:
 _FAR = 2.0**15  # in halves, too
 
 
-def _placed(place: Tensor, n: int, padding_mode: str, align_corners: bool) -> Tensor:
+def _placed(place: Tensor, n: int, align_corners: bool) -> Tensor:
     """From -1 to 1 into 0 to n - 1."""
-    place = (place + 1) * ((n - 1) / 2) if align_corners else (place + 1) * (n / 2) - 0.5
+    return (place + 1) * ((n - 1) / 2) if align_corners else (place + 1) * (n / 2) - 0.5
+
+
+def _within(place: Tensor, padding_mode: str, n: int, align_corners: bool) -> Tensor:
+    """A place outside of 0 to n - 1 as one inside, but for zeros."""
     if padding_mode == "zeros":
         return place
     if padding_mode == "reflection":

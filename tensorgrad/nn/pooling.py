@@ -3,7 +3,6 @@ implementation over the number of axes, by the functions of `tg` of that name.""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -204,9 +203,8 @@ class _LPPool(_Pool):
 
     def forward(self, x: ArrayLike) -> Tensor:
         x = spatial(type(self).__name__, x, self.axes)
-        average = getattr(functions, f"avg_pool{self.axes}d")
-        means = average(x**self.norm_type, self.kernel_size, self.stride, ceil_mode=self.ceil_mode)
-        return (means * math.prod(self.kernel_size)) ** (1 / self.norm_type)  # type: ignore[no-any-return]
+        f = getattr(functions, f"lp_pool{self.axes}d")
+        return f(x, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)  # type: ignore[no-any-return]
 
 
 class LPPool1d(_LPPool):
@@ -222,7 +220,7 @@ class LPPool1d(_LPPool):
 class LPPool2d(_LPPool):
     """The p-norm of each window, (sum x^p)^(1/p) with p = `norm_type`, NaN where the sum is < 0:
     (n, c, h, w) -> (n, c, h', w'), sizes as in `MaxPool2d`. For p = 1 it is the sum, for p = inf it
-    would be the maximum.
+    would be the maximum. See `tg.lp_pool2d`.
 
     >>> LPPool2d(2, 2)([[[[1.0, 1.0], [1.0, 1.0]]]]).tolist()
     [[[[2.0]]]]

@@ -326,6 +326,8 @@ CALLS = {
     "tg.full_like": {"x": X, "fill_value": 1.0},
     "tg.arange": {"start": 3},
     "tg.linspace": {"start": 0.0, "stop": 1.0},
+    "tg.geomspace": {"start": X, "stop": 2.0},
+    "tg.logspace": {"start": X, "stop": 1.0},
     "tg.eye": {"n_rows": 2},
     "tg.rand": {},
     "tg.randn": {},

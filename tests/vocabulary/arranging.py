@@ -35,7 +35,13 @@ def _sequence(name, *arrays):
 
 COMPLEX, NEARLY = X + 1j * V, X + 1e-20j * V  # at which differences are real, too
 
+ONE, FIVE = np.array(1.0), np.array(5.0)
+
 ROWS = [
+    Row("logspace", np.logspace, (ONE, FIVE, 4)),
+    Row("logspace", np.logspace, (V[:3], ONE, 3), {"endpoint": False, "base": 2.0}),
+    Row("geomspace", np.geomspace, (FIVE, ONE, 4)),
+    Row("geomspace", np.geomspace, (X * X + 1, FIVE, 3), {"endpoint": False}),
     Row("real_if_close", np.real_if_close, (COMPLEX,)),
     Row("real_if_close", np.real_if_close, (NEARLY,), order=0),
     Row("linspace", np.linspace, (X, V[:, None].T, 5)),

@@ -111,6 +111,10 @@ def _mean(x, size, windows=_windows, count_include_pad=True, divisor_override=No
     return _pool(windows(x, size, **how), one)
 
 
+def _norm(x, p, size, stride=None, ceil_mode=False):
+    return (_mean(x**p, size, stride=stride, ceil_mode=ceil_mode) * size ** (x.ndim - 2)) ** (1 / p)
+
+
 def _unpool(x, indices, size, **how):
     y = np.zeros((*x.shape[:2], 24))
     np.put_along_axis(y, indices.reshape(*x.shape[:2], -1), x.reshape(*x.shape[:2], -1), 2)
@@ -150,6 +154,8 @@ POOLS = [
         Row(name.format("avg"), _mean, (x, 3), _LAST),
         Row(name.format("avg"), _mean, (x, 3), {**_LAST, "count_include_pad": False}),
         Row(name.format("avg"), _mean, (x, 2), {"divisor_override": 3}),
+        Row(name.format("lp"), _norm, (x, 2, 2)),
+        Row(name.format("lp"), _norm, (abs(x), 3.5, 3), {"stride": 2, "ceil_mode": True}),
         *[Row(name.format(n.removesuffix("_pool")), f, (x, 2)) for n, f in _ADAPTIVE.items()],
         Row(name.format("max").replace("pool", "unpool"), _unpool, _UNPOOLED[axes]),
     ]
@@ -176,13 +182,23 @@ def _nearest(x, size, mode="nearest"):
     return _each_line(x, size, lambda v, m: v[((np.arange(m) + shift) * len(v) / m).astype(int)])
 
 
-def _sampled(x, grid, padding_mode="zeros"):
+def _tent(d):
+    return np.maximum(0, 1 - d)
+
+
+def _keys(d, a=-0.75):
+    near, far = (a + 2) * d**3 - (a + 3) * d**2 + 1, a * (d**3 - 5 * d**2 + 8 * d - 4)
+    return np.where(d <= 1, near, np.where(d < 2, far, 0))
+
+
+def _sampled(x, grid, padding_mode="zeros", mode=None):
     """Each pixel counts by its distance."""
+    weight = _keys if mode == "bicubic" else _tent
     places = []
     for k, n in enumerate(x.shape[2:]):
         at = ((grid[..., -1 - k] + 1) * n - 1) / 2
         at = np.clip(at, 0, n - 1) if padding_mode == "border" else at
-        places.append(np.maximum(0, 1 - np.abs(at[..., None] - np.arange(n))))
+        places.append(weight(np.abs(at[..., None] - np.arange(n))))
     axes = "ijk"[: len(places)]
     flat = [p.reshape(len(x), -1, p.shape[-1]) for p in places]
     y = np.einsum(f"bc{axes},{','.join([f'bp{a}' for a in axes])}->bcp", x, *flat)
@@ -219,6 +235,7 @@ RESAMPLED = [
     Row("grid_sample", _sampled, (_PLANE, _GRID)),
     Row("grid_sample", _sampled, (_PLANE, _GRID), {"padding_mode": "border"}),
     Row("grid_sample", _sampled, (draw((1, 2, 2, 2, 3)), draw((1, 2, 1, 2, 3), -0.9, 0.9, 3))),
+    Row("grid_sample", _sampled, (_PLANE, _GRID), {"mode": "bicubic"}),
     Row("affine_grid", _affine, (draw((2, 2, 3)), (2, 1, 3, 2))),
     Row("affine_grid", _affine, (draw((1, 3, 4)), (1, 1, 2, 3, 2))),
     Row("pixel_shuffle", _shuffled, (draw((2, 8, 2, 3)), 2)),
