@@ -343,3 +343,9 @@ def test_a_list_of_lists_of_different_lengths_is_samples():
     assert batch.tolist() == [[1, 2, 3], [4, 0, 0]]
     with pytest.raises(tg.ShapeError, match=r"sample 1 has shape \(1,\).*data\.Pad\(\)"):
         list(DataLoader([[1, 2, 3], [4]]))
+
+
+def test_a_function_may_choose_a_part():
+    loader = DataLoader(np.arange(10), batch_size=3, sampler=lambda rng: rng.permutation(7))
+    assert loader.examples == 7
+    assert len(loader) == len(list(loader)) == 3

@@ -183,8 +183,10 @@ class DataLoader(Generic[Batch]):
         """The number of examples in an epoch; None for a stream."""
         if isinstance(self.source, Stream):
             return None
-        chosen = self.sampler if hasattr(self.sampler, "__len__") else None
-        return len(self.source if chosen is None else chosen)  # type: ignore[arg-type]
+        chosen: Any = self.sampler
+        if callable(chosen) and not hasattr(chosen, "__len__"):  # a function: as many as it gives
+            chosen = chosen(np.random.default_rng(0))
+        return len(chosen if hasattr(chosen, "__len__") else self.source)
 
     def __len__(self) -> int:
         n = self.examples
