@@ -333,14 +333,14 @@ class Noisy:
         return X[i] + tg.data.rng().normal(0, 0.1, X[i].shape).astype(X.dtype), Y[i]
 
 
-@pytest.mark.parametrize("accumulate", [1, 4])
-def test_random_validation_logs_and_accumulated_gradients(tmp_path, accumulate):
+@pytest.mark.parametrize(("accumulate", "every"), [(1, 3), (4, 3), (4, 1)])
+def test_random_validation_logs_and_accumulated_gradients(tmp_path, accumulate, every):
     def run(name, stop=None):
         tg.seed(3)
         model = nn.Sequential(nn.Dense(4), nn.Dropout(0.3), nn.Dense(1)).compile("adam", "mse")
         loaders = [tg.data.DataLoader(Noisy(), 5, shuffle=True) for _ in range(2)]
         calls = [
-            Checkpoint(tmp_path / name, every=3),
+            Checkpoint(tmp_path / name, every=every),
             tg.train.CSVLogger(tmp_path / f"{name}.csv"),
             EarlyStopping(patience=9),
             StopAt(10**9 if stop is None else stop),
@@ -359,6 +359,9 @@ def test_random_validation_logs_and_accumulated_gradients(tmp_path, accumulate):
 
     whole = run("whole")
     assert len(whole[3].splitlines()) == 7
+    if every < accumulate:  # one for each update, of four batches and of the fifth
+        last = Checkpoint(tmp_path / "whole").checkpoints()[-1]
+        assert last.name == "checkpoint-00000012.safetensors"
     per = -(-len(X) // 5)
     for stop in (per - 1, per, per + 3):  # in the first epoch, after it, after a validation
         with pytest.raises(Stop):

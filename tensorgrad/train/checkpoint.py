@@ -270,16 +270,18 @@ class Run:
         `whole`), after the step that uses them."""
         self.steps += 1
         for keeper in self.keepers:
-            if keeper.every is not None and self.steps % keeper.every == 0:
+            due = keeper.every is not None and self.steps % keeper.every == 0
+            if due and keeper not in self._due:
                 self._due.append(keeper)
         while whole and self._due:
             self._save(self._due.pop(), running.state_dict())
 
     def epoch_done(self, stopped: bool) -> None:
         """Save after an epoch, once the other callbacks have seen it."""
-        self.epoch, self.stopped, self._due = self.epoch + 1, stopped, []
+        self.epoch, self.stopped = self.epoch + 1, stopped
+        due, self._due = self._due, []
         for keeper in self.keepers:
-            if keeper.every is None or stopped:
+            if keeper.every is None or stopped or keeper in due:
                 self._save(keeper, None)
 
     def _save(self, keeper: Checkpoint, scores: Any) -> None:
