@@ -150,7 +150,7 @@ CALLS = {
     "callbacks.EarlyStopping": {},
     "callbacks.ModelCheckpoint": {"path": "best.safetensors"},
     "callbacks.ReduceLROnPlateau": {},
-    "callbacks.LearningRateScheduler": {"schedule": lambda epoch, lr: lr},
+    "callbacks.LearningRateScheduler": {"schedule": max},
     "loggers.CSVLogger": {"path": "log.csv"},
     "loggers.TensorBoard": {"folder": "run"},
     "sums.Precision": {},
