@@ -17,7 +17,7 @@ SMALL = {  # parameters of kernels that have 32 bits, and are no flag
     "activation": "which of four",
     "count": "arrays in a launch",
     "chunks": "of 4096 numbers",
-    "last": "whether a step is the last of several launches (advance_step)",
+    "last": "the place of a number in `hyper` (advance_step)",
     "n": "of one plane (scatter_places): its guard",
     "per": "windows (convolve_filters): its guard",
     "threshold": "a probability of dropout",
