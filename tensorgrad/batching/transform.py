@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
-from operator import index
 from typing import Annotated, Any, TypeAlias
 
 from ..autograd import as_primals
@@ -18,13 +17,13 @@ from ..backend import RAW
 from ..core import OPS, Node, Tensor, record
 from ..creation import asarray
 from ..errors import ArgumentError, GraphError, ShapeError
-from ..settings import Own, gate, shown
+from ..settings import Either, Nothing, Own, Whole, gate, shown
 from ..switches import switches
 from ..trees import leaves, opened, refill
 from . import rules  # noqa: F401  (how ops compute)
 from .array import Level, batch_of, is_batched, wrapped
 
-ExampleAxes: TypeAlias = Annotated[Any, Own("an axis, None, or a tree of them")]
+ExampleAxes: TypeAlias = Annotated[Any, Either(Nothing(), Own("an axis, or a tree of them"))]
 
 
 @gate
@@ -60,7 +59,11 @@ def vmap(
     >>> vmap(lambda x, y: x @ y, in_axes=(0, 1))(np.ones((2, 3)), np.ones((3, 2))).tolist()
     [3.0, 3.0]
     """
-
+    if isinstance(in_axes, dict):
+        raise ArgumentError(
+            f"vmap: in_axes={shown(in_axes)} must be one axis for all arguments by position, or a "
+            "list with one for each"
+        )
     in_axes, out_axes = _axes("in_axes", in_axes), _axes("out_axes", out_axes)
 
     @wraps(f)
@@ -85,13 +88,17 @@ def vmap(
 
 def _axes(what: str, axes: Any) -> Any:
     """A tree of axes; ArgumentError where one of them is none."""
-    found = leaves(axes)
-    if any(isinstance(a, bool) or not hasattr(a, "__index__") for a in found):
+    try:
+        found = [_AXIS.take(a) for a in leaves(axes)]
+    except (TypeError, ValueError, AttributeError):
         raise ArgumentError(
             f"vmap: {what}={shown(axes)}: an axis is a whole number, or None, and there may be a "
             "tree of them"
-        )
-    return refill(axes, iter([index(a) for a in found]))
+        ) from None
+    return refill(axes, iter(found))
+
+
+_AXIS = Whole()
 
 
 def _argument_axes(in_axes: Any, args: Sequence[Any]) -> Any:

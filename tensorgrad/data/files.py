@@ -11,12 +11,14 @@ from typing import Annotated, Any, Literal, TypeAlias
 import numpy as np
 
 from ..errors import ArgumentError, BackendError, DTypeError
-from ..settings import Own, gate
+from ..settings import Either, Nothing, Own, gate, listed, shown
 from ..typing import Count, Natural, Size
 
 SUFFIXES = frozenset(".png .jpg .jpeg .bmp .gif .webp .tif .tiff .ppm .pgm".split())
 PathLike: TypeAlias = Annotated["str | os.PathLike[str]", Own("a path")]
-Columns: TypeAlias = Annotated["str | Sequence[str] | None", Own("names of columns")]
+Columns: TypeAlias = Annotated[
+    "str | Sequence[str] | None", Either(Nothing(), Own("names of columns"))
+]
 
 
 def _needs(what: str, module: str, package: str) -> Any:
@@ -134,8 +136,10 @@ class Table:
                 f"Table: {self.path.name} ends with neither .csv, .tsv nor .parquet"
             )
         names = self._names()
-        given = [inputs] if isinstance(inputs, str) else inputs
-        self.inputs = [n for n in names if n != target] if given is None else list(given)
+        given = None if inputs is None else _texts(inputs)
+        if given == []:
+            raise ArgumentError(f"Table: inputs={shown(inputs)} must be names of columns")
+        self.inputs = [n for n in names if n != target] if given is None else given
         missing = [n for n in [*self.inputs, *([target] if target else [])] if n not in names]
         if missing:
             raise ArgumentError(
@@ -189,7 +193,8 @@ class Table:
 
 
 Tokenizer: TypeAlias = Annotated[
-    "Callable[[str], Sequence[int]] | Any | None", Own("a tokenizer, or a function of a text")
+    "Callable[[str], Sequence[int]] | Any | None",
+    Either(Nothing(), Own("a tokenizer, or a function of a text")),
 ]
 Texts: TypeAlias = Annotated["str | Sequence[str]", Own("a text or several")]
 
@@ -210,15 +215,15 @@ def encode(
     >>> ids.tolist(), lengths.tolist()
     ([[104, 105, 0], [121, 111, 117]], [2, 3])
     """
-    several: list[Any] = list(texts) if _iterable(texts) else [texts]
-    if not several or not all(isinstance(t, str) for t in several):
-        raise ArgumentError(f"encode takes a text or a list of texts, got {texts!r:.80}")
+    several: Any = _texts(texts)
+    if not several:
+        raise ArgumentError(f"encode takes a text or a list of texts, got {shown(texts)}")
     if tokenizer is None:
         rows = [list(t.encode()) for t in several]
     elif hasattr(tokenizer, "encode_batch"):
         rows = [list(e.ids) for e in tokenizer.encode_batch(several)]
     elif callable(tokenizer):
-        rows = [[int(i) for i in tokenizer(t)] for t in several]
+        rows = [_ids(tokenizer(t)) for t in several]
     else:
         raise ArgumentError(f"encode: tokenizer={tokenizer!r} must be a function of a text")
     size = max(map(len, rows)) if length is None else length
@@ -228,5 +233,15 @@ def encode(
     return ids, np.array([min(len(row), size) for row in rows], np.int64)
 
 
-def _iterable(value: Any) -> bool:
-    return hasattr(value, "__iter__") and not isinstance(value, (str, bytes, dict))
+def _texts(value: Any) -> list[str]:
+    """One text or several as a list, which is empty where it is neither."""
+    found = [value] if isinstance(value, str) else []
+    if listed(value) and not isinstance(value, dict):
+        found = list(value)
+    return found if all(isinstance(t, str) for t in found) else []
+
+
+def _ids(made: Any) -> list[int]:
+    if not listed(made):
+        raise ArgumentError(f"encode: the tokenizer returned {shown(made)}, and no list of ids")
+    return [int(i) for i in made]

@@ -12,6 +12,7 @@ import numpy as np
 from ..backend import BY_TYPE, Array, cast, fitting, is_floating, make
 from ..core import Tensor
 from ..errors import ArgumentError, ShapeError
+from ..settings import shown
 from ..trees import leaves, opened, refill
 from .collate import stacked
 from .randomness import enter, seeded
@@ -128,7 +129,15 @@ class Stream:
         self.samples = samples
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self.samples() if callable(self.samples) else self.samples)
+        return iterator(self.samples) if callable(self.samples) else iter(self.samples)
+
+
+def iterator(make: Callable[[], Any]) -> Iterator[Any]:
+    """What a function given as data iterates over; ArgumentError where that is nothing."""
+    found = make()
+    if not hasattr(found, "__iter__"):
+        raise ArgumentError(f"data: {shown(make)} returned {shown(found)}, which has no samples")
+    return iter(found)
 
 
 @dataclass

@@ -77,6 +77,7 @@ def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Tens
     return matrix if increasing else flip(matrix, 1)
 
 
+@gate
 def polyval(p: ArrayLike, x: ArrayLike) -> Tensor:
     """The polynomial p[0] x^(n-1) + ... + p[n-1] at each x, by Horner's rule.
 

@@ -184,6 +184,7 @@ def celu(x: ArrayLike, alpha: Positive = 1.0) -> Tensor:
     return alpha * activation.elu(as_tensor(x) * (1 / alpha))
 
 
+@gate
 def prelu(x: ArrayLike, weight: ArrayLike) -> Tensor:
     """x above 0, weight * x below, with slopes that are learnt (He et al. 2015).
 

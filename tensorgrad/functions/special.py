@@ -15,7 +15,7 @@ from ..ops import special as ops
 from ..settings import gate
 from ..typing import AboveOne, ArrayLike, Count, Natural
 from .activation import sigmoid
-from .inputs import alike, as_tensor, floating, operands
+from .inputs import alike, as_tensor, both, floating, operands
 
 __all__ = [
     "betaln",
@@ -219,7 +219,7 @@ def gammainc(a: ArrayLike, x: ArrayLike) -> Tensor:
     >>> gammainc([1.0, 2.0], 1.0).numpy().round(4)
     array([0.6321, 0.2642], dtype=float32)
     """
-    return incomplete.gammainc.call(*alike(a, x))
+    return incomplete.gammainc.call(*alike(*both(a, x)))
 
 
 def gammaincc(a: ArrayLike, x: ArrayLike) -> Tensor:
@@ -228,7 +228,7 @@ def gammaincc(a: ArrayLike, x: ArrayLike) -> Tensor:
     >>> f"{gammaincc(2.0, 50.0).item():.4g}"
     '9.837e-21'
     """
-    return incomplete.gammaincc.call(*alike(a, x))
+    return incomplete.gammaincc.call(*alike(*both(a, x)))
 
 
 # --- Bessel functions ---------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core import Tensor
 from ..errors import ArgumentError
+from ..settings import shown
 from ..words import missing, no_other_names
 
 if TYPE_CHECKING:
@@ -118,6 +119,8 @@ def get(name: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
         raise ArgumentError(f"loss {name!r}: give an object of it, or a function")
     if callable(name):
         return name
+    if not isinstance(name, str):
+        raise ArgumentError(f"loss {shown(name)}: give a name, an object of a loss, or a function")
     if name not in _NAMES:
         if name in _OF_MORE:
             raise ArgumentError(

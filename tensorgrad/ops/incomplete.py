@@ -11,7 +11,7 @@ import numpy as np
 
 from ..backend import is_floating, namespace, promoted
 from ..core import op
-from .elementwise import exp, less, log, where
+from .elementwise import exp, less, log, power, where
 from .samples import Sample, draw
 from .series import polynomial
 from .special import BLOCK, _digamma, _lgamma, _polygamma, digamma, lgamma, polygamma
@@ -140,9 +140,12 @@ def _computed(a, x, order, lower):
 
 def _density_grad(a, x, order):
     """The derivative in a, of some order, of x^(a - 1) exp(-x) / gamma(a)."""
-    some = where(x > 0, x, 1.0)
-    found = [where(x > 0, exp((a - 1) * log(some) - some - lgamma(a)), 0.0)]
-    slopes = [log(some) - digamma(a), *[-1.0 * polygamma(a, n=i) for i in range(1, order)]]
+    inner = (x > 0) & (x < math.inf)
+    some, rest = where(inner, x, 1.0), where(x > 0, 1.0, where(x < 0, math.nan, x))
+    edge = where(x == math.inf, 0.0, power(rest, a - 1) * exp(-1.0 * rest - lgamma(a)))
+    found = [where(inner, exp((a - 1) * log(some) - some - lgamma(a)), edge)]
+    logs = log(where(inner | (a > 1), some, x))
+    slopes = [logs - digamma(a), *[-1.0 * polygamma(a, n=i) for i in range(1, order)]]
     for j in range(1, order + 1):
         terms = [math.comb(j - 1, i) * slopes[i] * found[j - 1 - i] for i in range(j)]
         found.append(sum(terms[1:], terms[0]))

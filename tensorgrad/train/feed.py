@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from ..backend import BY_TYPE, cast, default, fitting, is_floating, make
 from ..core import Tensor
 from ..data.loader import DataLoader
-from ..data.sources import Arrays, Samples, source_of
+from ..data.sources import Arrays, Samples, iterator, source_of
 from ..errors import ArgumentError, ShapeError
-from ..settings import shown
+from ..settings import listed, shown
 from ..trees import leaves, refill
 
 
@@ -197,8 +197,10 @@ def feed(
     if y is not None or (not targets and not _own_batches(x)):
         if targets:
             if single:
-                y = _rows(y, len(y) if hasattr(y, "__len__") else 0)
+                y = _rows(y, len(y) if isinstance(y, list) else 0)
             x = _rows(x, _length(y if single or not isinstance(y, list) else y[0]))
+        if x is not None and not leaves(x):
+            raise ShapeError(f"the inputs are empty: {shown(x)} holds no array")
         parts = (x,) if not targets else (x, y) if weight is None else (x, y, weight)
         loader: Any = DataLoader(parts, batch_size, shuffle, dtype=dtype)
         loader.join_single = join
@@ -229,7 +231,7 @@ def _length(value: Any) -> int:
     """The number of examples in targets of a single output, or in the first of several."""
     if isinstance(value, (tuple, dict)):
         value = next(iter(leaves(value)), 0)
-    return len(value) if hasattr(value, "__len__") else 0
+    return len(value) if listed(value) and hasattr(value, "__len__") else 0
 
 
 class _Again:
@@ -239,7 +241,7 @@ class _Again:
         self.make = make
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self.make())
+        return iterator(self.make)
 
 
 def _own_batches(x: Any) -> bool:

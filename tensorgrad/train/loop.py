@@ -15,7 +15,7 @@ from ..core import Tensor
 from ..data.sources import Arrays
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..nn.norm import BatchNorm
-from ..settings import Own, Real, gate, shown
+from ..settings import Either, Nothing, Own, Real, gate, shown
 from ..trees import leaves, refill
 from ..typing import ArrayLike, Count, Natural, Positive
 from . import checks
@@ -40,13 +40,19 @@ __all__ = [
     "train_on_batch",
 ]
 
-Callbacks: TypeAlias = Annotated["Callback | Iterable[Any] | None", Own("callbacks")]
+Callbacks: TypeAlias = Annotated[
+    "Callback | Iterable[Any] | None", Either(Nothing(), Own("callbacks"))
+]
 Data: TypeAlias = Annotated[Any, Own("arrays, a loader or a generator")]
-Validation: TypeAlias = Annotated[Any, Own("two arrays, (x, y), or a loader")]
+Validation: TypeAlias = Annotated[Any, Either(Nothing(), Own("two arrays, (x, y), or a loader"))]
 Share: TypeAlias = Annotated[float, Real(0, below=1)]
 Verbosity: TypeAlias = bool | Natural | Literal["auto"]
-Weighted: TypeAlias = Annotated["dict[int, float] | None", Own("a weight for each class")]
-EachWeight: TypeAlias = Annotated["ArrayLike | None", Own("a weight for each example")]
+Weighted: TypeAlias = Annotated[
+    "dict[int, float] | None", Either(Nothing(), Own("a weight for each class"))
+]
+EachWeight: TypeAlias = Annotated[
+    "ArrayLike | None", Either(Nothing(), Own("a weight for each example"))
+]
 Mixed = Literal["float16", "bfloat16"] | None
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from .. import losses, optim
 from ..core import Tensor
 from ..errors import ArgumentError, GraphError, ShapeError
-from ..settings import Own, gate, listed, shown, take
+from ..settings import Either, Nothing, Own, gate, listed, shown, take
 from ..settings import Real as _Real
 from . import metrics as metric_table
 from .metrics import Metric
@@ -22,7 +22,9 @@ Loss: TypeAlias = Annotated[
     "str | Callable[..., Tensor] | list[Any] | tuple[Any, ...] | dict[Any, Any]",
     Own("a loss, or its name"),
 ]
-Weights: TypeAlias = Annotated["list[float] | dict[str, float] | None", Own("numbers")]
+Weights: TypeAlias = Annotated[
+    "list[float] | dict[str, float] | None", Either(Nothing(), Own("numbers"))
+]
 
 
 @dataclass
