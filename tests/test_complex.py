@@ -24,7 +24,7 @@ REAL_ORACLE |= {
 }
 REAL_ORACLE |= {"arcsin": np.arcsin, "arccos": np.arccos}
 # Of hermitian matrices, or with a phase that is free: see test_linalg.py.
-NOT_ALONE = {"cholesky", "eigh", "eigvalsh", "svd"}
+NOT_ALONE = {"cholesky", "eig", "eigh", "eigvalsh", "svd"}
 
 
 def floating(a):

@@ -162,7 +162,9 @@ def theirs():
 _ELEMENTARY = """ tan arcsin arccos arctan arctan2 sinc sinh cosh arcsinh arccosh arctanh reciprocal
 rsqrt exp2 log2 log10 hypot logaddexp logaddexp2 logit angle copysign fmod"""
 _SPECIAL = "erf erfc erfcx erfinv ndtr log_ndtr ndtri digamma polygamma zeta i0 i0e i1 i1e entr"
-_MATRICES = "det slogdet inv pinv solve matrix_exp cholesky qr eigvalsh eigh svdvals svd"
+_MATRICES = (
+    "det slogdet inv pinv solve matrix_exp cholesky qr eigvalsh eigh eigvals eig svdvals svd"
+)
 _SOFT = ("softmax", "log_softmax", "logsumexp")
 
 # --- the table ----------------------------------------------------------------------------------

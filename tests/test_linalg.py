@@ -183,6 +183,11 @@ def spectrum(x):
     return w, abs(v) ** 2, (v * tg.exp(w / 9)) @ adjoint(v)
 
 
+def general(x):
+    w, v = tg.linalg.eig(x)
+    return w, abs(v) ** 2, (v * tg.exp(w / 9)) @ tg.linalg.inv(v)
+
+
 def singular(x):
     u, s, vh = tg.linalg.svd(x, full_matrices=False)
     return s, abs(u) ** 2, abs(vh) ** 2, u @ vh
@@ -193,6 +198,9 @@ COMPLEX = {
     "cholesky": (lambda x: tg.linalg.cholesky(x @ adjoint(x) + ONE), cplx(3, 3)),
     "eigh": (spectrum, cplx(3, 3)),
     "eigvalsh": (lambda x: tg.linalg.eigvalsh(hermitian(x)), cplx(2, 2, 2)),
+    "eig": (general, cplx(3, 3)),
+    "eig of rotations": (general, draw((2, 2, 2)) + 3 * np.array([[0, -1], [1, 0]])),
+    "eigvals": (tg.linalg.eigvals, draw((2, 2)) + 3 * np.array([[0, -1], [1, 0]])),
     "svd": (singular, cplx(3, 3)),
     "svd, tall": (singular, cplx(4, 2)),
     "svd, wide": (singular, cplx(2, 3)),
@@ -203,6 +211,16 @@ COMPLEX = {
     "householder_product": (lambda x: tg.linalg.householder_product(x, x[0]), cplx(4, 2)),
     "vecdot": (lambda x: tg.vecdot(x, x + 1j), cplx(4, 2)),
 }
+
+
+def test_phases_of_eigenvectors_are_free():
+    x = tg.tensor([[0.0, -2.0], [1.0, 0.5]], requires_grad=True)
+    with pytest.raises(tg.GraphError, match=r"phases of complex eigenvectors.*abs\(v\)"):
+        tg.linalg.eig(x).eigenvectors[0].imag.sum().backward()
+    with pytest.raises(tg.ShapeError, match="eig"):
+        tg.linalg.eig(x[:1])
+    with pytest.raises(tg.LinAlgError, match="not finite"):
+        tg.linalg.eigvals([[np.nan]])
 
 
 @pytest.mark.parametrize("name", COMPLEX)

@@ -4,8 +4,8 @@ Integers are computed in float32, halves too, and cast back. All functions but `
 gradients of any order. Where there is none, or no single one:
 
 ===============================  ===================================================================
-eigenvectors (eigh) of a value   NaN or infinite, as in PyTorch and JAX: they are any basis of a
-that occurs more than once       space. (0 for these pairs would be finite, and wrong for functions
+eigenvectors (eigh, eig) of a    NaN or infinite, as in PyTorch and JAX: they are any basis of a
+value that occurs twice or more  space. (0 for these pairs would be finite, and wrong for functions
                                  of the matrix, v f(w) v^T, whose gradient has f'(w) there.)
 singular vectors (svd), also     the same
 where s = 0 if n and m differ
@@ -30,10 +30,13 @@ from ..functions import matmul
 from ..functions.contraction import matrix_transpose, tensordot, vecdot
 from .decompositions import (
     EighResult,
+    EigResult,
     QRResult,
     SVDResult,
     cholesky,
+    eig,
     eigh,
+    eigvals,
     eigvalsh,
     householder_product,
     qr,
@@ -61,6 +64,7 @@ from .solvers import (
 )
 
 __all__ = [
+    "EigResult",
     "EighResult",
     "LinAlgError",
     "LstsqResult",
@@ -73,7 +77,9 @@ __all__ = [
     "cross",
     "det",
     "diagonal",
+    "eig",
     "eigh",
+    "eigvals",
     "eigvalsh",
     "householder_product",
     "inv",

@@ -16,6 +16,13 @@ from ..switches import switches
 from ..typing import ArrayLike
 
 
+class EigResult(NamedTuple):
+    """What `eig` returns."""
+
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+
 class EighResult(NamedTuple):
     """What `eigh` returns."""
 
@@ -74,6 +81,43 @@ def cholesky(a: ArrayLike, *, upper: bool = False) -> Tensor:
     """
     x = matrices("cholesky", a)
     return ops.adjoint(factor.cholesky(ops.adjoint(x))) if upper else factor.cholesky(x)
+
+
+@gate
+def eig(a: ArrayLike) -> EigResult:
+    """Eigenvalues w and eigenvectors v, as columns of length 1, of any square matrices:
+    a v = v diag(w). Both are complex, in no order. `eigh` is for symmetric matrices.
+
+    Args:
+        a: (..., n, n).
+    Returns: (eigenvalues (..., n), eigenvectors (..., n, n)).
+    Raises: LinAlgError for elements that are not finite, ShapeError unless the matrices are square,
+        BackendError where CuPy is too old to have it. In backward: GraphError for what depends on
+        the phases of complex eigenvectors, which are free (on a GPU nothing is said).
+
+    Gradients (Boeddeker et al. 2017) are NaN or infinite if eigenvectors are used of a value that
+    occurs more than once; `eigvals` gives values alone.
+
+    >>> w, v = eig([[0.0, -2.0], [2.0, 0.0]])
+    >>> w.imag.tolist()
+    [2.0, -2.0]
+    """
+    return EigResult(*factor.eig(matrices("eig", a)))
+
+
+@gate
+def eigvals(a: ArrayLike) -> Tensor:
+    """Eigenvalues of any square matrices, complex, in no order: (..., n, n) -> (..., n).
+
+    Raises: the errors of `eig`.
+
+    The gradient is finite also where values coincide, if there are n independent eigenvectors:
+    exact for what does not depend on the order of equal ones, such as a sum.
+
+    >>> eigvals([[2.0, 1.0], [0.0, 3.0]]).real.tolist()
+    [2.0, 3.0]
+    """
+    return factor.eigvals(matrices("eigvals", a))
 
 
 @gate

@@ -1,4 +1,4 @@
-"""Factorisations of matrices: Cholesky, eigenvalues of symmetric ones, singular values, QR.
+"""Factorisations of matrices: Cholesky, eigenvalues, singular values, QR.
 
 linalg.py says how the gradients are written.
 """
@@ -6,13 +6,15 @@ linalg.py says how the gradients are written.
 import numpy as np
 
 from ..backend import namespace
-from ..core import op
+from ..core import Tensor, op
+from ..errors import BackendError, GraphError
 from .linalg import (
     adjoint,
     complaint,
     eye_of,
     first_failing,
     module,
+    solve,
     solve_triangular,
     square,
     triangle,
@@ -130,6 +132,71 @@ def eigvalsh(a, *, uplo="L"):
     square("a", a)
     w = _converged("eigvalsh", a, lambda: namespace(a).linalg.eigvalsh(widened(a), UPLO=uplo))
     return narrow(w, a)
+
+
+_GENERAL = calls(
+    lambda: (draw((3, 3)) + np.diag([1.0, 4.0, 9.0]),),
+    lambda: (draw((2, 2, 2)) + np.diag([1.0, 6.0]),),
+    lambda: (draw((0, 2, 2)),),
+    lambda: (draw((0, 0)),),
+)
+
+
+def _general(name, a):
+    """NumPy's function of that name, with complex results, whatever the numbers are."""
+    square("a", a)
+    xp, w = namespace(a), widened(a)
+    if not hasattr(xp.linalg, name):
+        raise BackendError(f"{name}: this CuPy has none; give a.to('numpy'), or use eigh")
+    found = _converged(name, a, lambda: getattr(xp.linalg, name)(w))
+    kind = xp.result_type(w.dtype, "complex64")
+    return [part.astype(kind) for part in (found if name == "eig" else [found])]
+
+
+def _of_free_phase(v, turns):
+    """Complain about a gradient along the phases of eigenvectors, which are any."""
+    v, turns = [x._data if isinstance(x, Tensor) else x for x in (v, turns)]
+    if type(v) is np.ndarray and v.size:  # another device is not waited for
+        free = (abs(turns.imag) > 1e-2 * abs(turns).max(initial=1)) & (v.imag != 0).any(-2)
+        if free.any():
+            raise GraphError(
+                "eig: the gradient depends on the phases of complex eigenvectors, which are free: "
+                "use what does not, such as abs(v) or v f(w) v^-1"
+            )
+
+
+def _eig_grad(g, w, v):
+    """Boeddeker et al. 2017, "On the computation of complex-valued gradients"; eigenvectors have
+    length 1."""
+    gw, gv = [part if part is None else conjugated(part) for part in g]
+    vh, one, middle = adjoint(v), eye_of(v), None
+    if gv is not None:
+        inner = matmul(vh, gv)
+        along = (inner * one).sum(-2)
+        _of_free_phase(v, along)
+        inner = inner - matmul(vh, v) * along.real[..., None, :]
+        middle = inner * conjugated(_gaps(w))
+    if gw is not None:
+        middle = plus(middle, gw[..., None, :] * one)
+    return conjugated(solve(vh, matmul(middle, vh)))
+
+
+@op(a=_eig_grad, outputs=("w", "v"), precision="single", complex=True, samples=_GENERAL)
+def eig(a):
+    """Eigenvalues w and eigenvectors v of length 1, as columns, complex: a v = v diag(w)."""
+    return tuple(_general("eig", a))
+
+
+def _eigvals_grad(g, a):
+    _, v = eig(a)
+    vh = adjoint(v)
+    return conjugated(solve(vh, conjugated(g)[..., :, None] * vh))
+
+
+@op(a=_eigvals_grad, precision="single", complex=True, samples=_GENERAL)
+def eigvals(a):
+    """Eigenvalues, complex."""
+    return _general("eigvals", a)[0]
 
 
 def _svd_grad(g, u, s, vh):

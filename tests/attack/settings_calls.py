@@ -306,7 +306,7 @@ CALLS = {
     "linalg.vecdot": {"x1": X, "x2": X},
     "tg.lcm": {"a": LABELS, "b": LABELS},
     "tg.gcd": {"a": LABELS, "b": LABELS},
-    **{f"linalg.{n}": {"a": np.eye(2)} for n in ("cholesky", "eigh", "eigvalsh")},
+    **{f"linalg.{n}": {"a": np.eye(2)} for n in ("cholesky", "eig", "eigh", "eigvals", "eigvalsh")},
     "random.randint": {"low": 3},
     "random.categorical": {"logits": X},
     "random.binomial": {"n": 3, "p": 0.5},

@@ -26,12 +26,22 @@ def _cofactor(a):
     return y
 
 
+def _eig(a):
+    """Of the matrices one by one, as complex numbers from the start."""
+    w, v = np.zeros(a.shape[:-1], complex), np.zeros(a.shape, complex)
+    for i in np.ndindex(a.shape[:-2]):
+        w[i], v[i] = np.linalg.eig(a[i])
+    return w, v
+
+
 ORACLES = {
     **{n: getattr(np.linalg, n) for n in "solve inv pinv det cholesky".split()},
     "pinv": lambda a, rtol=None: np.linalg.pinv(a, rtol=rtol) if a.size else a.swapaxes(-1, -2),
     "slogdet": lambda a: tuple(np.linalg.slogdet(a)),
     "eigh": lambda a, uplo="L": tuple(np.linalg.eigh(a, uplo)),
     "eigvalsh": lambda a, uplo="L": np.linalg.eigh(a, uplo)[0],
+    "eig": _eig,
+    "eigvals": lambda a: _eig(a)[0],
     "svd": lambda a: tuple(np.linalg.svd(a, full_matrices=False)),
     "svdvals": lambda a: np.linalg.svd(a, full_matrices=False)[1],
     "qr": lambda a: tuple(np.linalg.qr(a)),
