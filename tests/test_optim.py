@@ -258,3 +258,15 @@ def test_bad_input(name):
     call, message = BAD[name]
     with pytest.raises(tg.TensorgradError, match=message):
         call()
+
+
+def test_constants_that_are_kept_follow_rate_and_options():
+    p = tg.nn.Parameter(np.array([8.0]))
+    opt = tg.optim.SGD([p], lr=0.5)
+    seen = []
+    for rate, decay in ((0.5, 0.0), (0.5, 0.0), (0.25, 0.0), (0.25, 1.0), (0.5, 1.0)):
+        opt.lr, opt.groups[0]["weight_decay"] = rate, decay
+        p.grad = tg.tensor([1.0], dtype="float64")
+        opt.step()
+        seen.append(p.item())
+    assert seen == [7.5, 7.0, 6.75, 4.8125, 1.90625]
