@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..backend import BY_TYPE, WEAK, make
+from ..backend import BY_TYPE, WEAK, make, namespace
 from ..core import OPS
 from ..dispatch import beside as on_batches
 from ..dispatch import clear
@@ -439,7 +439,28 @@ def _attention_grad(run: Run, args: Sequence[Any], params: Any, level: Level) ->
     return _own_axes((2, 2, 2, 2, 2, 2, 1), run, whole, params, level)
 
 
+def _sequences(run: Run, args: Sequence[Any], params: Any, level: Level) -> Any:
+    """Losses of alignments, and their gradients: every input has an axis of sequences, the first,
+    of log-probabilities over steps the second."""
+    n, at = level.size, len(args) - 4  # behind a cotangent
+    over_steps, given = args[at].ndim == 3, []
+    for i, a in enumerate(args):
+        batch = batch_of(a, level) if is_batched(a, level) else _repeated(a, n)
+        steps = over_steps and i == at
+        given.append(_merged(batch.swapaxes(1, 2)).swapaxes(0, 1) if steps else _merged(batch))
+    y = run(*given, **params)
+    if at and over_steps:
+        return _split(y.swapaxes(0, 1), n).swapaxes(1, 2)
+    return _split(y, n)
+
+
+def _repeated(a: Any, n: int) -> Any:
+    """An array that all examples share, n times."""
+    return namespace(a).broadcast_to(a, (n, *a.shape))
+
+
 RULES: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys("ctc ctc_grad transducer transducer_grad".split(), _sequences),
     "reshape": _reshape,
     "broadcast_to": _broadcast_to,
     "transpose": _transpose,
