@@ -142,10 +142,12 @@ def test_licences_are_as_the_installed_packages_say():
 # --- what the code does not do ------------------------------------------------------------------
 
 CONNECTS = "urllib http socket ssl ftplib requests httpx smtplib xmlrpc huggingface_hub".split()
-# A pickle is code. The cache's entries are read after their owner and digest.
-UNPICKLES = {"kernels/cpu/cache.py"}
-# Text becomes code in these: our own rules and signatures, and the README of this checkout.
+# A pickle is code. The cache's entries are read after their owner and digest; workers send their
+# exceptions to the process that forked them.
+UNPICKLES = {"kernels/cpu/cache.py", "tensorgrad/data/workers.py"}
+# Text becomes code in these: our own rules, signatures and formulas, and this checkout's README.
 COMPILES = {"tensorgrad/rules.py", "tensorgrad/settings.py", "tensorgrad/gpu_check.py"}
+COMPILES |= {"kernels/tracing.py"}
 
 
 def sources():
