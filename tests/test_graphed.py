@@ -597,7 +597,7 @@ def test_python_of_the_users_own_runs_for_each_batch(name, captures):
 
 
 def asking(monkeypatch):
-    monkeypatch.setattr(capturing, "foreign", lambda model, plan: None)
+    monkeypatch.setattr(capturing, "foreign", lambda model, plan, trainer: None)
     return nn.Sequential([nn.Dense(3, 4), Asking()])
 
 

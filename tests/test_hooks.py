@@ -264,10 +264,11 @@ def test_hooks_as_pytorchs():
 
 
 def test_fit_captures_no_hook_of_the_user():
+    from tensorgrad.train import Trainer
     from tensorgrad.train.capturing import foreign
 
-    model = nn.Sequential(nn.Dense(2))
+    model = nn.Sequential(nn.Dense(2)).compile("sgd", "mse")
     plan = SimpleNamespace(optimizer=tg.optim.SGD, loss=tg.losses.mean_squared_error, metrics=())
-    assert "hook" not in str(foreign(model, plan))
+    assert "hook" not in str(foreign(model, plan, Trainer(model)))
     model.layers[0].register_forward_hook(lambda m, inputs, y: None)
-    assert foreign(model, plan) == "a hook of Dense"
+    assert foreign(model, plan, Trainer(model)) == "a hook of Dense"

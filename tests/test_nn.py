@@ -149,11 +149,12 @@ def test_dense_is_built_at_the_first_call_and_takes_integers():
 
 
 @pytest.mark.host
-@pytest.mark.parametrize("name", sorted(tg.nn.init.INITIALIZERS))
+@pytest.mark.parametrize("name", sorted({*tg.nn.init.INITIALIZERS} - {"dirac", "identity"}))
 def test_initial_weights_have_the_variance_they_promise(name):
     w = np.asarray(tg.nn.init.initial(name, (400, 600), "float64"))
     kind, _, _ = name.partition("_")
     known = {"xavier": 2 / 1000, "he": 2 / 400, "lecun": 1 / 400, "orthogonal": 1 / 600}
+    known["truncated"] = 0.0025
     expected = known.get(kind, 0)
     assert w.var() == pytest.approx(expected, rel=0.02)
     assert abs(w.mean() - (name == "ones")) < 0.001

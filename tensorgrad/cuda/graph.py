@@ -117,13 +117,14 @@ class Graphed:
         for mine, given in zip(self.inputs, batch, strict=True):
             if isinstance(mine, Tensor):
                 mine._data[...] = given._data
+        if self.graph is not None and self.graph.stale():
+            self.graph = None  # frees its memory before the next capture
+            self.warmup = 1  # an optimizer may have to part step counts, which no graph can
         if self.warmup:
             with _aside(self.home.xp.cuda, self.stream):
                 result = self.step(*self.inputs)
             self.warmup -= 1
             return _map(_copied, result)
-        if self.graph is not None and self.graph.stale():
-            self.graph = None  # frees its memory before the next capture
         if self.graph is None:
             self.graph = self._captured()
         if self.graph is None:
