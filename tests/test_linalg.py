@@ -213,6 +213,7 @@ COMPLEX = {
 }
 
 
+@pytest.mark.host  # a GPU is not asked for its numbers
 def test_phases_of_eigenvectors_are_free():
     x = tg.tensor([[0.0, -2.0], [1.0, 0.5]], requires_grad=True)
     with pytest.raises(tg.GraphError, match=r"phases of complex eigenvectors.*abs\(v\)"):
@@ -300,6 +301,6 @@ def test_numpys_functions_are_ours_with_its_words():
         assert isinstance(y, tg.Tensor)
         assert y.requires_grad
     assert np.linalg.matrix_rank(x).item() == 3
-    with pytest.raises(tg.GraphError, match="eigvals"):
-        np.linalg.eigvals(x)
-    assert np.linalg.eigvals(x.detach()).shape == (3,)
+    assert np.linalg.eigvals(x).requires_grad
+    with pytest.raises(tg.GraphError, match="tensorinv"):
+        np.linalg.tensorinv(x, ind=1)

@@ -11,7 +11,8 @@ from tensorgrad.backend import dtype_of, is_floating, namespace
 from tensorgrad.core import OPS
 
 HALVES = ("bfloat16", "float16")
-LISTED = [name for name, op in OPS.items() if op.precision]
+COMPLEX = ("eig", "eigvals")  # whose results have another dtype
+LISTED = [name for name, op in OPS.items() if op.precision and name not in COMPLEX]
 
 
 def tensors(args, dtype, backend="numpy"):
