@@ -12,9 +12,17 @@ import pytest
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 PARTS = ("chart", "harness", "networks")  # what is no script of measurements
+# Scripts that print a table of their own, and what makes them short
+PRINTING = {
+    "files": ["1", "1"],
+    "graphs": ["1"],
+    "optimizers": ["--numbers", "10000", "--rounds", "1", "--only", "adam"],
+}
 # That of the GPU has a test file of its own.
 SCRIPTS = sorted(
-    p.stem for p in BENCHMARKS.glob("*.py") if p.stem not in PARTS and p.stem[:4] != "gpu_"
+    p.stem
+    for p in BENCHMARKS.glob("*.py")
+    if p.stem not in (*PARTS, *PRINTING) and p.stem[:4] != "gpu_"
 )
 # JAX's compiler need not try hard here.
 QUICK = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
@@ -116,6 +124,16 @@ def test_scripts_run(script, tmp_path):
     table = [sys.executable, str(BENCHMARKS / "harness.py"), "table", str(output)]
     printed = subprocess.run(table, capture_output=True, text=True, check=True).stdout
     assert printed == done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", PRINTING)
+def test_scripts_print(script, tmp_path):
+    pytest.importorskip("torch")
+    run = [sys.executable, str(BENCHMARKS / f"{script}.py"), *PRINTING[script]]
+    done = subprocess.run(run, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) >= 2
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are Linux's")
