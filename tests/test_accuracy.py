@@ -147,6 +147,8 @@ def held(op, kernels, sample, dtype, home):
     if op.name.endswith("_norm_grad"):
         g = np.abs(exact[0])[np.isfinite(exact[0])]
         sizes[1] = sizes[2] = g.sum() / args[2].size
+        rstd = np.abs(exact[-1][np.isfinite(exact[-1])]).max(initial=0)
+        sizes[0] = 4 * g.max(initial=0) * np.nanmax(np.abs(exact[2]), initial=0) * rstd  # cancel
     if op.name == "attention_grad":  # gradients of scores, whose sum over the keys is 0
         g, q, k, v = [np.where(np.isfinite(a), a, 0) for a in exact[:4]]
         at_scores = np.abs(g).max() * np.abs(v).max() * v.shape[-1]
