@@ -100,7 +100,7 @@ TABLE = {
         tg.linalg.norm(x, ord, axis, keepdims=keepdims),
     "matrix_exp": tg.linalg.matrix_exp, "cholesky": lambda x, upper=False:
         tg.linalg.cholesky(x, upper=upper), "pinverse": tg.linalg.pinv,
-    "logdet": None, "linalg.pinv.singular": None, "linalg.lstsq": None,
+    "logdet": None, "linalg.pinv.singular": None, "linalg.lstsq": None, "linalg.eig": None,
     "trapz": tg.trapezoid,
     "split": lambda x, n, axis=0: tg.split(x, [*range(n, x.shape[axis], n)], axis)
         if isinstance(n, int) else tg.split(x, [*np.cumsum(n)[:-1].tolist()], axis),
