@@ -76,7 +76,8 @@ def _apart(p, x, visible):
     fine = xp.isfinite(raw)
     if type(raw) is np.ndarray and fine.all():
         return matmul(p, x)
-    visible = xp.broadcast_to(visible, p.shape).astype(raw.dtype)
+    own = namespace(visible)  # it may be batched where x is not
+    visible = own.broadcast_to(visible, p.shape).astype(raw.dtype)
     spoilt = matmul(visible, (~fine).astype(raw.dtype)) > 0
     return where(spoilt, matmul(p, x), matmul(p, where(fine, x, 0.0)))
 
