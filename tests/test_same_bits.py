@@ -68,7 +68,7 @@ def python(code, *args, before="", **env):
 def test_the_same_bits_always(tmp_path):
     place = {"NUMBA_CACHE_DIR": str(tmp_path)}
     cold, _ = python(HASHES, *OPS, **place)
-    assert len(cold.splitlines()) == len(OPS) + 5
+    assert len(cold.splitlines()) == len(OPS) + 4
     for before, env in itertools.product(
         ("", "import numba\n"), ({"OMP_NUM_THREADS": "1"}, {"TENSORGRAD_NUM_THREADS": "2"}, {})
     ):
