@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tensorgrad.kernels.cpu import jit
+from tensorgrad.kernels.cpu import blas, jit
 
 pytestmark = pytest.mark.slow
 
@@ -42,8 +42,7 @@ with np.errstate(all="ignore"):
         given = [result] if isinstance(result, np.ndarray) else list(result or ())
         shown(name, [a for a in (*given, *args) if a is not None])
     for model, optimizer, size in (("mlp", "adam", 512), ("cnn", "nesterov", 64),
-            ("recurrent", "adamw", 300), ("mlp", "sgd", 2000)):
-    # not the Transformer: its (1500, 8) @ (8, 24) is BLAS's, which differs between 1 and 2 threads
+            ("recurrent", "adamw", 300), ("transformer", "adam", 300), ("mlp", "sgd", 2000)):
         run = training("numpy", model, optimizer, size=size)
         for _ in range(3):
             run.step(*next(run.batches))
@@ -65,15 +64,24 @@ def python(code, *args, before="", **env):
     return done.stdout, done.stderr
 
 
+def compared(hashes, env):
+    """What must be equal. Tiles follow the number of threads, and where their products are
+    OpenBLAS's, those of few columns (the Transformer's 8 x 24) round by the height of the tile."""
+    lines = hashes.splitlines()
+    if blas.borrowed() and "OMP_NUM_THREADS" in env:
+        lines = [line for line in lines if "transformer" not in line]
+    return lines
+
+
 def test_the_same_bits_always(tmp_path):
     place = {"NUMBA_CACHE_DIR": str(tmp_path)}
     cold, _ = python(HASHES, *OPS, **place)
-    assert len(cold.splitlines()) == len(OPS) + 4
+    assert len(cold.splitlines()) == len(OPS) + 5
     for before, env in itertools.product(
         ("", "import numba\n"), ({"OMP_NUM_THREADS": "1"}, {"TENSORGRAD_NUM_THREADS": "2"}, {})
     ):
         warm, _ = python(HASHES, *OPS, before=before, **env, **place)
-        assert warm == cold, (before, env)
+        assert compared(warm, env) == compared(cold, env), (before, env)
 
 
 FIRST = """
