@@ -99,6 +99,12 @@ def namespace(first: Array, *others: Array) -> Any:
     return np
 
 
+def on_host(a: Any) -> np.ndarray:
+    """An array of any backend, or a number, as a NumPy array: without a copy on NumPy."""
+    home = BY_TYPE.get(type(a))
+    return np.asarray(a if home is None else home.to_host(a))
+
+
 def check_gpu(what: str, names: Sequence[str], arrays: Sequence[Any]) -> None:
     """BackendError where an array is on another GPU than the current one: kernels are launched
     there, and would read memory that is not theirs."""

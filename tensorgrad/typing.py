@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import (
     TYPE_CHECKING,
@@ -72,6 +73,7 @@ Border1: TypeAlias = Annotated[_One, Several(Whole(0), 1, "(size,)")]
 Border: TypeAlias = Annotated[_Two, Several(Whole(0), 2, _PAIR)]
 Border3: TypeAlias = Annotated[_Three, Several(Whole(0), 3, _THREE)]
 DType: TypeAlias = Annotated["str | type | np.dtype[Any] | None", Either(Nothing(), Dtype())]
+PathLike: TypeAlias = Annotated["str | os.PathLike[str]", Of((str, os.PathLike), "a path")]
 # NumPy's words, which choose nothing here: every sort is stable
 SortKind: TypeAlias = Literal["quicksort", "heapsort", "mergesort", "stable"] | None
 OutOfRange: TypeAlias = Literal["raise", "wrap", "clip"]  # what becomes of such indices

@@ -12,10 +12,9 @@ import numpy as np
 
 from ..errors import ArgumentError, BackendError, DTypeError
 from ..settings import Either, Nothing, Own, gate, listed, shown
-from ..typing import Count, Natural, Size
+from ..typing import Count, Natural, PathLike, Size
 
 SUFFIXES = frozenset(".png .jpg .jpeg .bmp .gif .webp .tif .tiff .ppm .pgm".split())
-PathLike: TypeAlias = Annotated["str | os.PathLike[str]", Own("a path")]
 Columns: TypeAlias = Annotated[
     "str | Sequence[str] | None", Either(Nothing(), Own("names of columns"))
 ]
@@ -30,9 +29,7 @@ def _needs(what: str, module: str, package: str) -> Any:
         raise BackendError(f"{what} needs {package}: pip install {package.lower()}") from error
 
 
-def _path(what: str, path: Any) -> Path:
-    if not isinstance(path, (str, os.PathLike)):
-        raise ArgumentError(f"{what}: path={path!r} must be a path")
+def _path(what: str, path: str | os.PathLike[str]) -> Path:
     found = Path(path)
     if not found.exists():
         raise ArgumentError(f"{what}: there is no {os.fspath(path)!r} (in {Path.cwd()})")

@@ -8,19 +8,18 @@ from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
-from ..backend import BY_TYPE
+from ..backend import on_host
 from ..core import Tensor
 from ..errors import ArgumentError, DTypeError, FileError
-from ..settings import Of, Own, gate
-from ..typing import ArrayLike
+from ..settings import Own, gate
+from ..typing import ArrayLike, PathLike
 from .disk import replacing
 
-Path: TypeAlias = Annotated[str | os.PathLike[str], Of((str, os.PathLike), "a path")]
 Arrays: TypeAlias = Annotated[Mapping[str, ArrayLike], Own("a dict of arrays by name")]
 
 
 @gate
-def save_npz(arrays: Arrays, path: Path) -> None:
+def save_npz(arrays: Arrays, path: PathLike) -> None:
     """Write arrays by name as NumPy's .npz, for programs that read that: whole or not at all.
     Others are served better by `save`, which is faster, and knows bfloat16.
 
@@ -36,7 +35,7 @@ def save_npz(arrays: Arrays, path: Path) -> None:
 
 def _host(name: str, value: Any) -> np.ndarray:
     a = value._data if isinstance(value, Tensor) else value
-    a = np.asarray(BY_TYPE[type(a)].to_host(a) if type(a) in BY_TYPE else a)
+    a = on_host(a)
     if a.dtype.kind not in "biufc":
         raise DTypeError(f"save_npz: {name} is {a.dtype}: files of NumPy hold it as a pickle or as "
                          "bytes; cast it to float32, or use tg.save")  # fmt: skip
@@ -44,7 +43,7 @@ def _host(name: str, value: Any) -> np.ndarray:
 
 
 @gate
-def load_npz(path: Path) -> dict[str, np.ndarray]:
+def load_npz(path: PathLike) -> dict[str, np.ndarray]:
     """The arrays of NumPy's .npz by name. A pickle in it is refused.
 
     >>> np.savez("y.npz", y=[1, 2]); load_npz("y.npz")["y"].tolist()

@@ -21,9 +21,9 @@ import numpy as np
 
 from ..backend import dtype_of
 from ..errors import ArgumentError, DTypeError, FileError, suggest
+from ..typing import PathLike
 from .disk import replacing
 
-Path = str | os.PathLike[str]
 LARGEST_HEADER = 100_000_000  # bytes, as the format says
 DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
@@ -43,7 +43,7 @@ class Entry(NamedTuple):
     stop: int
 
 
-def write(path: Path, arrays: Mapping[str, np.ndarray], text: Mapping[str, str]) -> None:
+def write(path: PathLike, arrays: Mapping[str, np.ndarray], text: Mapping[str, str]) -> None:
     """Write arrays by name, and text. Whole or not at all.
 
     Raises: FileError where it cannot be written; DTypeError for a dtype that the format has not.
@@ -80,7 +80,7 @@ def _put(file: IO[bytes], data: memoryview) -> None:
 class File:
     """A file that is open for reading: `entries` and `text` are checked. Raises: FileError."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: PathLike):
         self.path = os.fspath(path)
         self._file: IO[bytes] = open(self.path, "rb", buffering=0)  # noqa: SIM115
         try:
@@ -186,13 +186,13 @@ def _fill(file: IO[bytes], target: memoryview) -> None:
         done += read
 
 
-def names_of(path: Path) -> dict[str, Entry]:
+def names_of(path: PathLike) -> dict[str, Entry]:
     """The arrays of a file by name, without reading them."""
     with File(path) as file:
         return file.entries
 
 
-def is_npz(path: Path) -> bool:
+def is_npz(path: PathLike) -> bool:
     """Whether a file is a zip archive, as NumPy's .npz is."""
     with suppress(OSError), open(path, "rb") as file:
         return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")

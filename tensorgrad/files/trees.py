@@ -10,21 +10,20 @@ from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
-from ..backend import BY_TYPE, cast, default, dtype_of, get, is_floating, make
+from ..backend import BY_TYPE, cast, default, dtype_of, get, is_floating, make, on_host
 from ..core import Tensor
 from ..errors import ArgumentError, DTypeError, FileError
-from ..settings import Of, Own, gate
-from ..typing import DType
+from ..settings import Own, gate
+from ..typing import DType, PathLike
 from .tensors import File, is_npz, write
 
-Path: TypeAlias = Annotated[str | os.PathLike[str], Of((str, os.PathLike), "a path")]
 Tree: TypeAlias = Annotated[Any, Own("a tree of tensors: dicts, lists and tuples of them")]
 KEY, VERSION = "tensorgrad", 1
 _PLAIN = (bool, int, float, str, type(None))
 
 
 @gate
-def save(tree: Tree, path: Path, dtype: DType = None) -> None:
+def save(tree: Tree, path: PathLike, dtype: DType = None) -> None:
     """Write a tree to a file: tensors, arrays, numbers and text, in nested dicts, lists and tuples,
     for `load`. The file is in the safetensors format, which others read, too.
 
@@ -55,7 +54,9 @@ def save(tree: Tree, path: Path, dtype: DType = None) -> None:
 
 
 @gate
-def load(path: Path, dtype: DType = None, backend: str | None = None, mapped: bool = False) -> Any:
+def load(
+    path: PathLike, dtype: DType = None, backend: str | None = None, mapped: bool = False
+) -> Any:
     """What `save` wrote: the same tree. Of a safetensors file by others, a dict of its tensors; of
     NumPy's .npz the same. No file can run code, and what is damaged or made up is refused whole.
 
@@ -87,7 +88,9 @@ def load(path: Path, dtype: DType = None, backend: str | None = None, mapped: bo
         return reader.tree()
 
 
-def save_arrays(path: Path, tensors: dict[str, Tensor], text: dict[str, str], dtype: Any) -> None:
+def save_arrays(
+    path: PathLike, tensors: dict[str, Tensor], text: dict[str, str], dtype: Any
+) -> None:
     """Write tensors by name, with text of the caller's and no tree."""
     writer = _Writer(None if dtype is None else _floating("save", dtype))
     write(path, {name: writer.host(t) for name, t in tensors.items()}, text)
@@ -166,7 +169,7 @@ class _Writer:
     def host(self, value: Any) -> np.ndarray:
         """The numbers as they are in the file, but for complex128."""
         raw = value._data if isinstance(value, Tensor) else value
-        a = BY_TYPE[type(raw)].to_host(raw) if not isinstance(raw, np.generic) else np.asarray(raw)
+        a = on_host(raw)
         return cast(a, self.dtype) if self.dtype is not None and is_floating(a.dtype) else a
 
 

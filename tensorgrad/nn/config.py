@@ -22,9 +22,9 @@ from .. import functions
 from ..backend import dtype_of, get
 from ..errors import ArgumentError, DTypeError, FileError, TensorgradError, suggest
 from ..files.tensors import File
-from ..files.trees import Path, tensor_of
+from ..files.trees import tensor_of
 from ..settings import Own, gate, shown
-from ..typing import DType
+from ..typing import DType, PathLike
 from .container import Input, InputLayer, Model, joined
 from .given import Left
 from .module import Module
@@ -314,7 +314,7 @@ def described(module: Module, wanted: bool | str) -> dict[str, str]:
 
 
 @gate
-def load_model(path: Path, dtype: DType = None, backend: str | None = None) -> Module:
+def load_model(path: PathLike, dtype: DType = None, backend: str | None = None) -> Module:
     """The model that `model.save` wrote: its layers, by their registered names, with its weights.
 
     Args:

@@ -146,19 +146,21 @@ def _activation(given: ActivationLike) -> Any:
 class _Layer(Module):
     """What PyTorch's two layers share: the second half, the norms and the order of both."""
 
-    def _start(
+    def __init__(
         self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int,
-        dropout: float,
-        activation: ActivationLike,
-        eps: float,
-        batch_first: bool,
-        norm_first: bool,
-        bias: bool,
-        dtype: DType,
-    ) -> None:
+        d_model: Count,
+        nhead: Count,
+        dim_feedforward: Count = 2048,
+        dropout: Probability = 0.1,
+        activation: ActivationLike = "relu",
+        layer_norm_eps: NonNegative = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        *,
+        dtype: DType = "float32",
+    ):
+        super().__init__()
         self.batch_first, self.norm_first = batch_first, norm_first
         self.activation = activations.get(_activation(activation))
         more = {} if bias else {"bias": False}
@@ -167,13 +169,13 @@ class _Layer(Module):
                 d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype
             )
             setattr(self, name, attention)
-            setattr(self, f"norm{k}", LayerNorm(d_model, eps=eps, dtype=dtype, **more))
+            setattr(self, f"norm{k}", LayerNorm(d_model, eps=layer_norm_eps, dtype=dtype, **more))
             setattr(self, f"dropout{k}", Dropout(dropout))
         self.linear1 = Linear(d_model, dim_feedforward, bias, dtype=dtype)
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, bias, dtype=dtype)
         k = len(self._attentions) + 1
-        setattr(self, f"norm{k}", LayerNorm(d_model, eps=eps, dtype=dtype, **more))
+        setattr(self, f"norm{k}", LayerNorm(d_model, eps=layer_norm_eps, dtype=dtype, **more))
         setattr(self, f"dropout{k}", Dropout(dropout))
 
     _attentions: tuple[str, ...] = ("self_attn",)
@@ -208,24 +210,6 @@ class TransformerEncoderLayer(_Layer):
     (5, 2, 4)
     """
 
-    def __init__(
-        self,
-        d_model: Count,
-        nhead: Count,
-        dim_feedforward: Count = 2048,
-        dropout: Probability = 0.1,
-        activation: ActivationLike = "relu",
-        layer_norm_eps: NonNegative = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        *,
-        dtype: DType = "float32",
-    ):
-        super().__init__()
-        sizes = d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps
-        self._start(*sizes, batch_first, norm_first, bias, dtype)
-
     def forward(
         self,
         src: ArrayLike,
@@ -251,24 +235,6 @@ class TransformerDecoderLayer(_Layer):
     """
 
     _attentions = ("self_attn", "multihead_attn")
-
-    def __init__(
-        self,
-        d_model: Count,
-        nhead: Count,
-        dim_feedforward: Count = 2048,
-        dropout: Probability = 0.1,
-        activation: ActivationLike = "relu",
-        layer_norm_eps: NonNegative = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        *,
-        dtype: DType = "float32",
-    ):
-        super().__init__()
-        sizes = d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps
-        self._start(*sizes, batch_first, norm_first, bias, dtype)
 
     def forward(
         self,

@@ -12,10 +12,10 @@ from ..backend import make
 from ..core import Tensor, stamp
 from ..errors import ArgumentError, FileError, ShapeError
 from ..files import load
-from ..files.trees import Path, save_arrays
+from ..files.trees import save_arrays
 from ..kernels.interrupts import uninterrupted
 from ..settings import Own, gate, shown
-from ..typing import ArrayLike, DType
+from ..typing import ArrayLike, DType, PathLike
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,7 +81,7 @@ class Weights:
 
     @gate
     def save(
-        self, path: Path, dtype: DType = None, architecture: bool | Literal["auto"] = "auto"
+        self, path: PathLike, dtype: DType = None, architecture: bool | Literal["auto"] = "auto"
     ) -> None:
         """Write all parameters and buffers by path to a safetensors file, whole or not at all.
 
@@ -124,7 +124,7 @@ class Weights:
         return vars(self)["_made_with"].named(self)  # type: ignore[no-any-return]
 
     @gate
-    def load_weights(self, path: Path, strict: bool = True) -> Loaded:
+    def load_weights(self, path: PathLike, strict: bool = True) -> Loaded:
         """`load_state_dict` from a safetensors file, or NumPy's .npz, of any program: read straight
         to where the parameters are, and cast to their dtypes.
 

@@ -7,26 +7,25 @@ elsewhere was computed outside of ops, which no graph can hold.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
-from ..backend import BY_TYPE
+from ..backend import on_host
 from ..core import Op, Tensor
 from ..creation import asarray
 from ..dispatch import watched
 from ..errors import ArgumentError, GraphError, suggest
 from ..files.disk import replacing
-from ..settings import Of, Own, gate
+from ..settings import Own, gate
 from ..switches import evaluating
 from ..trees import leaves
+from ..typing import PathLike
 from . import layers as _layers  # noqa: F401  (their entries in the table)
 from .graph import OPSET, Graph, imported
 from .table import TABLE
 
-Path: TypeAlias = Annotated[str | os.PathLike[str], Of((str, os.PathLike), "a path")]
 Model: TypeAlias = Annotated[Callable[..., Any], Own("a module, or a function of tensors")]
 Example: TypeAlias = Annotated[Any, Own("an input of the model, or a tuple of them")]
 
@@ -40,7 +39,7 @@ class Call:
 
 
 @gate
-def export(model: Model, path: Path, example: Example, dynamic_batch: bool = True) -> None:
+def export(model: Model, path: PathLike, example: Example, dynamic_batch: bool = True) -> None:
     """Write a model as an ONNX file, which other programs run. It is the model in evaluation mode.
 
     Args:
@@ -134,5 +133,4 @@ def _put(graph: Graph, call: Call, other: Call | None) -> None:
 
 
 def _alike(a: Any, b: Any) -> bool:
-    a, b = [BY_TYPE[type(x)].to_host(x) if type(x) in BY_TYPE else x for x in (a, b)]
-    return a is b or np.array_equal(np.asarray(a), np.asarray(b), equal_nan=False)
+    return a is b or np.array_equal(on_host(a), on_host(b), equal_nan=False)

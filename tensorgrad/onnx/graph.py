@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import BY_TYPE
+from ..backend import on_host
 from ..errors import BackendError, GraphError
 
 OPSET = 20
@@ -22,11 +22,6 @@ def imported() -> Any:
     except ImportError as error:
         raise BackendError(f'ONNX needs its package: pip install "onnx>=1.17" ({error})') from error
     return onnx
-
-
-def host(a: Any) -> np.ndarray:
-    """An array or number as an array of the host."""
-    return np.asarray(BY_TYPE[type(a)].to_host(a) if type(a) in BY_TYPE else a)
 
 
 def memory(a: Any) -> Any:
@@ -65,12 +60,12 @@ class Graph:
         if array is None:
             return ""
         if not self.depends(array):
-            a = host(array)
+            a = on_host(array)
             return self.constant(a if dtype is None else a.astype(dtype))
         found = self.names[memory(array)]
         if not found:
             raise GraphError("export: what an op gives for its gradient is used as a result")
-        if dtype is None or host(array[:0] if array.ndim else array).dtype == dtype:
+        if dtype is None or on_host(array[:0] if array.ndim else array).dtype == dtype:
             return found
         return self.node("Cast", found, to=self.dtype(dtype))
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import on_host
 from ..errors import GraphError
-from .graph import Graph, host
+from .graph import Graph
 from .table import writes
 
 
@@ -187,4 +188,4 @@ def _recurrent(g: Graph, call: Any) -> Any:
 def _constant(g: Graph, a: Any, call: Any) -> np.ndarray:
     if g.depends(a):
         raise GraphError(f"export: the weights of {call.op.name} depend on the input")
-    return host(a)
+    return on_host(a)

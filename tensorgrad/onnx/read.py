@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from typing import Annotated, Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -16,15 +16,15 @@ from ..core import Tensor
 from ..creation import asarray
 from ..errors import FileError, GraphError, suggest
 from ..nn import Buffer, Module, Parameter
-from ..settings import Of, gate
+from ..settings import gate
+from ..typing import PathLike
 from .graph import imported
 
-Path: TypeAlias = Annotated[str | os.PathLike[str], Of((str, os.PathLike), "a path")]
 READ: dict[str, Callable[..., Any]] = {}
 
 
 @gate
-def load(path: Path) -> Graph:
+def load(path: PathLike) -> Graph:
     """The graph of an ONNX file as a module: its floating constants are parameters, which can be
     trained on, and its inputs, in order, those of the call.
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import on_host
 from ..errors import GraphError
-from .graph import Graph, host
+from .graph import Graph
 
 Writer = Callable[[Graph, Any], Any]
 TABLE: dict[str, Writer] = {}
@@ -29,7 +30,7 @@ def _same(kind: str, **attributes: Any) -> Writer:
     """One node of the inputs, in the result's dtype."""
 
     def write(g: Graph, call: Any) -> Any:
-        dtype = host(call.made[0][:0] if call.made[0].ndim else call.made[0]).dtype
+        dtype = on_host(call.made[0][:0] if call.made[0].ndim else call.made[0]).dtype
         return g.node(kind, *[g.name(a, dtype) for a in call.arrays], **attributes)
 
     return write

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
-from ..backend import BY_TYPE
+from ..backend import BY_TYPE, on_host
 from ..core import Tensor, stamp
 from ..errors import GraphError, ShapeError
 from ..settings import Of, Own, gate
@@ -75,7 +75,7 @@ class EMA:
 
     def state_dict(self) -> dict[str, Any]:
         """What a run needs to resume, as NumPy arrays and numbers."""
-        arrays = [BY_TYPE[type(a)].to_host(a).copy() for a in self.averages]
+        arrays = [on_host(a).copy() for a in self.averages]
         return {"updates": self.updates, "averages": arrays}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
@@ -147,7 +147,7 @@ class Lookahead(Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a run needs to resume, as NumPy arrays and numbers."""
-        slow = {i: BY_TYPE[type(a)].to_host(a).copy() for i, a in self.slow.items()}
+        slow = {i: on_host(a).copy() for i, a in self.slow.items()}
         return {"inner": self.inner.state_dict(), "slow": slow}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
-from ..backend import BY_TYPE, cast, make
+from ..backend import BY_TYPE, cast, make, on_host
 from ..core import Tensor, stamp
 from ..errors import ArgumentError, GraphError, ShapeError
 from ..kernels.interrupts import uninterrupted
@@ -275,7 +275,7 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a run needs to resume, as NumPy arrays and numbers."""
-        host = lambda a: None if a is None else BY_TYPE[type(a)].to_host(a).copy()  # noqa: E731
+        host = lambda a: None if a is None else on_host(a).copy()  # noqa: E731
         states = [self.state.get(i) for i in range(len(self.params()))]
         return {
             "steps": self.steps,

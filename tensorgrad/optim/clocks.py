@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import BY_TYPE
+from ..backend import BY_TYPE, on_host
 from ..errors import GraphError, ShapeError
 from ..switches import switches
 
@@ -21,7 +21,7 @@ class Clock:
 
     def host(self) -> np.ndarray:
         """`hyper`, copied to the host."""
-        copied: np.ndarray = BY_TYPE[type(self.hyper)].to_host(self.hyper).copy()
+        copied = on_host(self.hyper).copy()
         return copied
 
 

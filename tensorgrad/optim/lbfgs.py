@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..backend import BY_TYPE, namespace
+from ..backend import BY_TYPE, namespace, on_host
 from ..core import stamp
 from ..errors import ArgumentError, GraphError
 from ..settings import gate
@@ -172,7 +172,7 @@ class LBFGS(Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a run needs to resume, as NumPy arrays and numbers."""
-        host = lambda a: BY_TYPE[type(a)].to_host(a).copy()  # noqa: E731
+        host = lambda a: on_host(a).copy()  # noqa: E731
         kept: dict[str, Any] = {}
         for name, value in self.memory.items():
             several = isinstance(value, list)

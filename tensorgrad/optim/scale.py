@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import BY_TYPE
+from ..backend import BY_TYPE, on_host
 from ..core import Tensor
 from ..errors import ArgumentError, GraphError
 from ..ops.update import advance_scale
@@ -47,7 +47,7 @@ class LossScale:
         if type(self._state) is not type(array):
             if switches.each_time is not None:
                 raise GraphError("LossScale: first used in the captured step, and not before it")
-            host = BY_TYPE[type(self._state)].to_host(self._state)
+            host = on_host(self._state)
             self._state = BY_TYPE[type(array)].from_host(host)
         return self._state
 

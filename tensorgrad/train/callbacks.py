@@ -12,15 +12,14 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from ..errors import AnomalyError, ArgumentError, suggest
 from ..kernels.interrupts import uninterrupted
-from ..settings import Of, Real, gate, listed
-from ..typing import Count, Natural, NonNegative
+from ..settings import Real, gate, listed
+from ..typing import Count, Natural, NonNegative, PathLike
 from ..words import NAMES
 
 HOOKS = ("train_begin", "epoch_begin", "batch_end", "epoch_end", "train_end")
 Mode: TypeAlias = Literal["min", "max"] | None
 Finite: TypeAlias = Annotated[float, Real()]
 Shrink: TypeAlias = Annotated[float, Real(above=0, below=1)]
-Path_: TypeAlias = Annotated["str | os.PathLike[str]", Of((str, os.PathLike), "a path")]
 _LIKE_A_HOOK = re.compile(
     r"(on_)?(train|test|val|validation|predict|fit|epoch|batch|step)(_\w+)?_(begin|start|end)"
 )
@@ -205,7 +204,7 @@ class ModelCheckpoint(Monitor):
     @gate
     def __init__(
         self,
-        path: Path_,
+        path: PathLike,
         monitor: str = "val_loss",
         best_only: bool = True,
         mode: Mode = None,

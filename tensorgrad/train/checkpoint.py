@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Any
 
 from .. import files
 from ..errors import ArgumentError, FileError, TensorgradError
 from ..files.disk import Lock, swept
 from ..randomness import get_state, set_state
-from ..settings import Of, gate, shown
-from ..typing import Count
+from ..settings import gate, shown
+from ..typing import Count, PathLike
 from .callbacks import Callback
 
-Folder: TypeAlias = Annotated[str | os.PathLike[str], Of((str, os.PathLike), "a path")]
 VERSION = 1
 _NAME = re.compile(r"checkpoint-(\d{8})\.safetensors")
 
@@ -47,7 +45,7 @@ class Checkpoint(Callback):
     """
 
     @gate
-    def __init__(self, folder: Folder, keep: Count = 3, every: Count | None = None, **parts: Any):
+    def __init__(self, folder: PathLike, keep: Count = 3, every: Count | None = None, **parts: Any):
         self.folder, self.keep, self.every = Path(folder), keep, every
         for name, part in parts.items():
             _check_part(name, part)

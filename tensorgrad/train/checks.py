@@ -12,7 +12,7 @@ from ..errors import ArgumentError, DTypeError, user_level
 from ..switches import evaluating, restoring
 from ..trees import leaves, refill
 from .feed import Batch
-from .plan import Plan, loss_of
+from .plan import Plan
 
 BINARY = (losses.binary_cross_entropy, losses.binary_cross_entropy_with_logits)
 LARGE = 1e3  # inputs beyond are seldom meant
@@ -91,17 +91,17 @@ def _check_output(loss: Any, output: Any, y: Any) -> None:
 
 
 @restoring
-def trial(model: Any, plan: Plan, batch: Batch, labels: Any, add: Any) -> Any:
+def trial(trainer: Any, batch: Batch, labels: Any) -> Any:
     """A dry run of model, loss and metrics on up to 8 examples: it initialises lazy layers, and
-    raises errors before training starts.
+    raises errors before training starts. Returns the outputs.
 
     Args:
         labels: all targets, where they are in memory, else those of the batch.
-        add: adds loss and metrics to scores that are thrown away.
     """
-    few = _cut(batch)
+    model, plan = trainer.model, trainer.plan
+    batch = Batch(few(batch.x), few(batch.y), few(batch.weight), min(8, batch.size))
     with evaluating(model.modules()):
-        output = call(model, few.x)
+        output = call(model, batch.x)
         if plan.single and not isinstance(output, Tensor):
             raise ArgumentError(
                 f"the model gives a {type(output).__name__} and was compiled with one loss: "
@@ -111,23 +111,18 @@ def trial(model: Any, plan: Plan, batch: Batch, labels: Any, add: Any) -> Any:
             raise ArgumentError(
                 f"the model gives one output and was compiled with {len(plan.outputs)} losses"
             )
-        total = None
-        for o, p, t in plan.parts(output, few.y):
-            whole = o.of(labels, "targets")
+        for o, p, whole in plan.parts(output, labels):
             if isinstance(p, Tensor) and hasattr(whole, "dtype"):
                 _check_output(o.loss, p, whole._data if isinstance(whole, Tensor) else whole)
-            part = loss_of(o, p, t, few.weight) * o.weight
-            total = part if total is None else total + part
-        add(total, output, few)
+        with trainer.scoring():
+            trainer.add(trainer.loss(output, batch.y, batch.weight), output, batch)
         return output
 
 
-def _cut(batch: Batch) -> Batch:
-    def few(tree: Any) -> Any:
-        cut = [a[:8] if isinstance(a, Tensor) and a.shape else a for a in leaves(tree)]
-        return refill(tree, iter(cut))
-
-    return Batch(few(batch.x), few(batch.y), few(batch.weight), min(8, batch.size))
+def few(tree: Any) -> Any:
+    """The first 8 examples of arrays or tensors in a tree."""
+    cut = [a[:8] if getattr(a, "shape", ()) else a for a in leaves(tree)]
+    return tree if tree is None else refill(tree, iter(cut))
 
 
 def warn_promoted(output: Any, dtype: Any) -> None:

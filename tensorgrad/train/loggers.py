@@ -5,16 +5,13 @@ from __future__ import annotations
 import csv
 import importlib
 import io
-import os
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Any
 
 from ..errors import ArgumentError, BackendError
-from ..settings import Of, gate
-from ..typing import Natural
+from ..settings import gate
+from ..typing import Natural, PathLike
 from .callbacks import Callback
-
-PathLike: TypeAlias = Annotated["str | os.PathLike[str]", Of((str, os.PathLike), "a path")]
 
 
 def _package(what: str, name: str) -> Any:

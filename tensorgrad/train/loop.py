@@ -16,7 +16,6 @@ from ..data.sources import Arrays
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..nn.norm import BatchNorm
 from ..settings import Either, Nothing, Own, Real, gate, shown
-from ..trees import leaves, refill
 from ..typing import ArrayLike, Count, Natural, Positive
 from . import checks
 from .callbacks import Callback, checked, end
@@ -24,7 +23,6 @@ from .checkpoint import Run
 from .feed import Batch, Feed, feed
 from .history import History
 from .plan import Plan, compile
-from .running import Running
 from .trainer import Trainer, predicted
 
 if TYPE_CHECKING:
@@ -227,28 +225,13 @@ def _tried(trainer: Any, data: Feed, training: bool) -> Any:
         x, labels = source.tree[:2]
         checks.check_arrays(x, labels, plan, training)
         w = source.tree[2] if len(source.tree) > 2 else None
-        xs, ys, ws = (data._tensors(_few(part)) for part in (x, labels, w))
-        few = Batch(xs, ys, ws, 8)
+        xs, ys, ws = (data._tensors(checks.few(part)) for part in (x, labels, w))
+        batch = Batch(xs, ys, ws, 8)
     else:
-        few = data.first()
-    if few.y is None:
+        batch = data.first()
+    if batch.y is None:
         raise ArgumentError("fit and evaluate need targets: fit(x, y)")
-    kept = trainer.running
-
-    def add(total: Tensor, output: Any, batch: Batch) -> None:
-        trainer.running = Running(plan.names, plan.metrics)
-        trainer._parts = {o.key: total for o in plan.outputs}
-        try:
-            trainer.add(total, output, batch)
-        finally:
-            trainer.running = kept
-
-    labels = few.y if labels is None else labels
-    return checks.trial(trainer.model, plan, few, labels, add)
-
-
-def _few(tree: Any) -> Any:
-    return tree if tree is None else refill(tree, iter([a[:8] for a in leaves(tree)]))
+    return checks.trial(trainer, batch, batch.y if labels is None else labels)
 
 
 def _validation(given: Any, plan: Plan, batch_size: int, dtype: Any, steps: Any) -> Feed | None:

@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from .. import losses, optim
 from ..core import Tensor
 from ..errors import ArgumentError, GraphError, ShapeError
-from ..settings import Either, Nothing, Own, gate, listed, shown, take
-from ..settings import Real as _Real
+from ..settings import Either, Nothing, Own, Real, gate, listed, shown, take
 from . import metrics as metric_table
 from .metrics import Metric
 
@@ -119,7 +118,7 @@ def compile(
     taken: list[str] = ["loss"]
     outputs = []
     for key, one in several.items():
-        weight = take("compile", "loss_weights", _Real(0), weights.get(key, 1.0))
+        weight = take("compile", "loss_weights", Real(0), weights.get(key, 1.0))
         output = Output(key, losses.get(one), weight)
         if key is not None:
             taken.append(f"{key}_loss")

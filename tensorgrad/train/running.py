@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import BY_TYPE, default, namespace
+from ..backend import default, namespace, on_host
 from ..core import Tensor
 from ..errors import ShapeError
 from .sums import Gathered, Summed
@@ -76,18 +76,18 @@ class Running:
         metric, total = self.metrics.get(name), self.totals.get(name)
         if isinstance(metric, Gathered):
             columns = zip(*self.kept[name], strict=True) if self.kept.get(name) else ()
-            whole = [np.concatenate([_host(a) for a in column]) for column in columns]
+            whole = [np.concatenate([on_host(a) for a in column]) for column in columns]
             return float(metric.result(*whole)) if whole else math.nan
         if total is None or not self.count:
             return math.nan
         if metric is not None:
-            return float(metric.result(_host(total)))
+            return float(metric.result(on_host(total)))
         return float(total) / self.count
 
     def state_dict(self) -> dict[str, Any]:
         """The totals so far, on the host."""
-        totals = {n: None if t is None else np.array(_host(t)) for n, t in self.totals.items()}
-        kept = {n: [[_host(a) for a in part] for part in parts] for n, parts in self.kept.items()}
+        totals = {n: None if t is None else np.array(on_host(t)) for n, t in self.totals.items()}
+        kept = {n: [[on_host(a) for a in part] for part in parts] for n, parts in self.kept.items()}
         return {"count": self.count, "totals": totals, "kept": kept}
 
     def load_state_dict(self, state: dict[str, Any], home: Any) -> None:
@@ -103,7 +103,3 @@ class Running:
         for name, parts in state.get("kept", {}).items():
             rows = [tuple(home.from_host(np.asarray(a)) for a in part) for part in parts]
             self.kept[name] = rows
-
-
-def _host(a: Any) -> np.ndarray:
-    return np.asarray(BY_TYPE[type(a)].to_host(a))

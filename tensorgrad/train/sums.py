@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..backend import BY_TYPE, Array, namespace
+from ..backend import Array, namespace, on_host
 from ..core import Tensor
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..losses import cross_entropy
@@ -50,7 +50,7 @@ class Summed:
 
     def __call__(self, prediction: Any, target: Any) -> float:
         p, t = _both(prediction, target)
-        return float(self.result(_host(self.sums(p, t))))
+        return float(self.result(on_host(self.sums(p, t))))
 
 
 class Gathered:
@@ -75,16 +75,12 @@ class Gathered:
         raise ArgumentError(f"{type(self).__name__} has no result")
 
     def __call__(self, prediction: Any, target: Any) -> float:
-        return float(self.result(*map(_host, self.columns(*_both(prediction, target)))))
+        return float(self.result(*map(on_host, self.columns(*_both(prediction, target)))))
 
 
 def _both(prediction: Any, target: Any) -> tuple[Array, Array]:
     p, t = (a._data if isinstance(a, Tensor) else np.asarray(a) for a in (prediction, target))
     return p, t
-
-
-def _host(a: Array) -> np.ndarray:
-    return np.asarray(BY_TYPE[type(a)].to_host(a))
 
 
 def _flat(name: str, p: Array, t: Array) -> tuple[Array, Array]:
@@ -214,7 +210,7 @@ def confusion_matrix(prediction: Tensor, target: Tensor, threshold: float = 0.5)
     [[1, 1], [0, 1]]
     """
     p, t = _both(prediction, target)
-    counts = _host(_counts("confusion_matrix", p, t, threshold))
+    counts = on_host(_counts("confusion_matrix", p, t, threshold))
     k = math.isqrt(len(counts))
     return counts.reshape(k, k).astype(np.int64)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from .. import cuda, optim
-from ..backend import BY_TYPE, default, namespace
+from ..backend import default, namespace, on_host
 from ..core import Tensor
 from ..errors import GraphError, user_level
 from ..precision import autocast
@@ -261,20 +261,24 @@ class Trainer:
 
     # --- evaluation ---
 
+    @contextmanager
+    def scoring(self) -> Iterator[Running]:
+        """A block with running scores of its own."""
+        before, self.running = self.running, Running(self.plan.names, self.plan.metrics)
+        try:
+            yield self.running
+        finally:
+            self.running = before
+
     @restoring
     def scores(self, feed: Feed) -> dict[str, float]:
         """Loss and metrics in evaluation mode."""
-        training = self.running
-        self.running = Running(self.plan.names, self.plan.metrics)
-        try:
-            with evaluating(self.model.modules()):
-                for batch in feed.epoch():
-                    output = checks.call(self.model, batch.x)
-                    self.add(self.loss(output, batch.y, batch.weight), output, batch)
-                    self.running.count += batch.size
-            return self.running.read()
-        finally:
-            self.running = training
+        with self.scoring() as running, evaluating(self.model.modules()):
+            for batch in feed.epoch():
+                output = checks.call(self.model, batch.x)
+                self.add(self.loss(output, batch.y, batch.weight), output, batch)
+                running.count += batch.size
+            return running.read()
 
 
 @restoring
@@ -286,6 +290,6 @@ def predicted(model: Any, feed: Feed) -> Any:
         for batch in feed.epoch():
             output = checks.call(model, batch.x)
             found = [a for a in leaves(output) if isinstance(a, Tensor)]
-            parts.append([BY_TYPE[type(a._data)].to_host(a._data) for a in found])
+            parts.append([on_host(a._data) for a in found])
     whole = [np.concatenate(column) for column in zip(*parts, strict=True)]
     return refill(output, iter(whole))
