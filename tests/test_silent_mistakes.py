@@ -233,6 +233,10 @@ BAD = {
         "give fit validation_data",
     ),
     "loss of a vector": (lambda: compiled(loss=lambda p, t: p - t).fit(X, Y), r"take \.mean\(\)"),
+    "time in the first axis, then in the second": (
+        lambda: nn.Sequential(nn.LSTM(8, 4), nn.Last()),
+        "LSTM has batch_first=False, Last after it batch_first=True",
+    ),
     "several outputs": (several_outputs, "one for each output"),
     "activation as second argument": (
         lambda: nn.Dense(8, "relu"),

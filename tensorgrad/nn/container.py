@@ -56,7 +56,19 @@ class Sequential(Module):
                 f"Sequential takes layers and functions, got {layer!r}"
                 + (": make an object of it with ()" if isinstance(layer, type) else "")
             )
+        self._check_axes(layer)
         self.stack.append(layer)
+
+    def _check_axes(self, layer: Any) -> None:
+        """ArgumentError where a layer takes for time what the one before takes for the batch."""
+        before = self.stack[-1] if self.stack else None
+        axes = [getattr(part, "batch_first", None) for part in (before, layer)]
+        if None not in axes and axes[0] != axes[1]:
+            names = [type(part).__name__ for part in (before, layer)]
+            raise ArgumentError(
+                f"Sequential: {names[0]} has batch_first={axes[0]}, {names[1]} after it "
+                f"batch_first={axes[1]}: give both batch_first=True, for examples in the first axis"
+            )
 
     def forward(self, x: ArrayLike, **options: Any) -> Tensor:
         """`options`, such as `lengths` or `cache`, go to the layers whose forward has them."""
