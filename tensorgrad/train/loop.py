@@ -87,7 +87,7 @@ class EvaluateOptions(TypedDict, total=False):
 
 
 @dataclass
-class How:
+class LoopOptions:
     """What `fit` was told of the loop."""
 
     epochs: int
@@ -202,12 +202,12 @@ def fit(
     names = plan.names
     if tested is not None:
         names += [f"val_{name}" for name in names]
-    how = How(epochs, verbose, resume, names, initial_epoch, tested, validation_freq)
+    options = LoopOptions(epochs, verbose, resume, names, initial_epoch, tested, validation_freq)
     history = History()
     begun: list[Callback] = []
     try:
         done = Run(model, plan, train.place, history, called, trainer.scale)
-        trainer.epochs(train, done, begun, how)
+        trainer.epochs(train, done, begun, options)
         end(begun, model)
     except BaseException as error:  # Ctrl-C, too
         end(begun, model, error)

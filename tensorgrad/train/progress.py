@@ -13,15 +13,15 @@ EVERY = 0.5  # seconds between two readings of the loss, which wait for the devi
 
 
 class Progress:
-    """A block that shows how far an epoch is. `how.verbose`: 0 nothing, 1 a bar (a line for each
+    """A block that shows options far an epoch is. `options.verbose`: 0 nothing, 1 a bar (a line for each
     epoch where there is no terminal), 2 lines, "auto" a bar on a terminal and nothing elsewhere."""
 
-    def __init__(self, feed: Feed, how: Any, title: str, running: Running):
+    def __init__(self, feed: Feed, options: Any, title: str, running: Running):
         self.title, self.running, self.bar = title, running, None
         terminal = sys.stderr.isatty() or "ipykernel" in sys.modules
-        self.lines = how.verbose == 2 or (how.verbose == 1 and not terminal)
+        self.lines = options.verbose == 2 or (options.verbose == 1 and not terminal)
         self.begun = self.read = time.monotonic()
-        if how.verbose in (0, 2) or not terminal:
+        if options.verbose in (0, 2) or not terminal:
             return
         from tqdm.auto import tqdm
 

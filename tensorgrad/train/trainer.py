@@ -159,24 +159,24 @@ class Trainer:
             self.add(loss, output, batch)
 
     @restoring
-    def epochs(self, feed: Feed, run: Run, begun: list[Callback], how: Any) -> None:
+    def epochs(self, feed: Feed, run: Run, begun: list[Callback], options: Any) -> None:
         """The epochs of `fit`, between the `train_begin` of its callbacks and their `train_end`."""
         callbacks, model, history = run.callbacks, self.model, run.history
         with in_mode(model.modules(), True):
             for c in callbacks:
-                c.train_begin(model, how.names)
+                c.train_begin(model, options.names)
                 begun.append(c)
-            run.begin(how.resume)
+            run.begin(options.resume)
             if run.resumed:
                 feed.restart()
-            first = how.initial_epoch + run.epoch
-            call, facts = self._captured(feed, how.epochs), frozen(model, self.plan)
-            for epoch in range(first, first if run.stopped else how.epochs):
+            first = options.initial_epoch + run.epoch
+            call, facts = self._captured(feed, options.epochs), frozen(model, self.plan)
+            for epoch in range(first, first if run.stopped else options.epochs):
                 for c in callbacks:
                     c.epoch_begin(model, epoch)
                 if epoch > first and callbacks and (now := frozen(model, self.plan)) != facts:
-                    call, facts = self._captured(feed, how.epochs - epoch), now
-                scores = self._epoch(call, feed, run, how, epoch)
+                    call, facts = self._captured(feed, options.epochs - epoch), now
+                scores = self._epoch(call, feed, run, options, epoch)
                 self._check_finite(scores, history, epoch)
                 history.add(scores, epoch)
                 stops = [c.epoch_end(model, epoch, scores) for c in callbacks]
@@ -185,7 +185,7 @@ class Trainer:
                     break
 
     def _epoch(
-        self, call: Callable[..., None], feed: Feed, run: Run, how: Any, epoch: int
+        self, call: Callable[..., None], feed: Feed, run: Run, options: Any, epoch: int
     ) -> dict[str, float]:
         """One epoch, and its validation; scores are read from the device at its end only."""
         running, model = self.running, self.model
@@ -195,7 +195,7 @@ class Trainer:
             run.scores = None
         hooked = [c for c in run.callbacks if type(c).batch_end is not Callback.batch_end]
         done = 0
-        with Progress(feed, how, f"epoch {epoch + 1}/{how.epochs}", running) as progress:
+        with Progress(feed, options, f"epoch {epoch + 1}/{options.epochs}", running) as progress:
             for done, batch in enumerate(feed.epoch(), 1):
                 call(batch)
                 running.count += batch.size
@@ -206,8 +206,8 @@ class Trainer:
                 progress.update(batch.size)
             self.flush()
             scores = running.read()
-            if how.validation is not None and (epoch + 1) % how.validation_freq == 0:
-                tested = self.scores(how.validation)
+            if options.validation is not None and (epoch + 1) % options.validation_freq == 0:
+                tested = self.scores(options.validation)
                 scores.update({f"val_{name}": value for name, value in tested.items()})
             progress.close(scores)
         if feed.ran_dry:
