@@ -13,8 +13,9 @@ EVERY = 0.5  # seconds between two readings of the loss, which wait for the devi
 
 
 class Progress:
-    """A block that shows options far an epoch is. `options.verbose`: 0 nothing, 1 a bar (a line for each
-    epoch where there is no terminal), 2 lines, "auto" a bar on a terminal and nothing elsewhere."""
+    """A block that shows how far an epoch is. `options.verbose`: 0 nothing, 1 a bar (a line for
+    each epoch where there is no terminal), 2 lines, "auto" a bar on a terminal and nothing
+    elsewhere."""
 
     def __init__(self, feed: Feed, options: Any, title: str, running: Running):
         self.title, self.running, self.bar = title, running, None
