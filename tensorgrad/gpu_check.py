@@ -78,7 +78,8 @@ def steps() -> list[Step]:
     """All of them, in order."""
     python = sys.executable
     cupy = {"TENSORGRAD_BACKEND": "cupy"}
-    pytest = (python, "-m", "pytest", "-n", "0", "-m", "gpu", "-p", "no:cacheprovider")
+    pytest = (python, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", "-n")
+    several = str(max(1, min(8, (os.cpu_count() or 1) // 2)))  # processes, as compiling takes cores
     counts = r"\d+ (passed|failed|skipped|error|deselected).* in [\d.]+s.*"
     within = {"TENSORGRAD_GPU_SECONDS": "{seconds}"}
     bench = (python, str(ROOT / "benchmarks" / "gpu_training.py"), "--seconds", "{seconds}")
@@ -105,13 +106,14 @@ def steps() -> list[Step]:
         Step("readme", "README's programs on CuPy", readme, 60, env=cupy),
         Step("digits", "digits learnt on CuPy: accuracy, speed", train, 60, r"loss .*images/s",
              cupy),
-        Step("card-tests", "tests that only a card can decide", (*pytest, *CARD), 120, counts,
+        Step("card-tests", "tests that only a card can decide", (*pytest, "0", *CARD), 120, counts,
              within),
         training("mlp", "MLP beside PyTorch and JAX", first[0], 70),
         training("transformer", "Transformer in bfloat16 beside them", first[1], 60),
+        Step("gpu-tests", "the rest of pytest -m gpu", (*pytest, several, *deselect), 460, counts,
+             within),
         figures("ops", "ops, update, copy and GEMM beside the card's limits", "limits,ops", 75,
                 r"limits: .*"),
-        Step("gpu-tests", "the rest of pytest -m gpu", (*pytest, *deselect), 460, counts, within),
         training("training", "the other networks beside PyTorch and JAX", rest, 240),
         figures("first-steps", "the first step of a new process", "first", 120, r"first step .*"),
         *[

@@ -13,6 +13,8 @@ import pytest
 
 import tensorgrad as tg
 
+from .test_docs import Examples
+
 pytestmark = pytest.mark.host
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -149,7 +151,7 @@ def test_examples_of_a_page(page, tmp_path, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert blocks, "a page has examples"
     test = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, page, f"{page}.md", 0)
-    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    runner = Examples()
     runner.run(test)
     assert runner.failures == 0
     prose = re.sub(r"```.*?```", "", text.partition(MARK)[0], flags=re.DOTALL)

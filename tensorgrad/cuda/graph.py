@@ -118,8 +118,9 @@ class Graphed:
             if isinstance(mine, Tensor):
                 mine._data[...] = given._data
         if self.graph is not None and self.graph.stale():
+            if self.graph.replaced():
+                self.warmup = 1  # an optimizer may have to part step counts, which no graph can
             self.graph = None  # frees its memory before the next capture
-            self.warmup = 1  # an optimizer may have to part step counts, which no graph can
         if self.warmup:
             with _aside(self.home.xp.cuda, self.stream):
                 result = self.step(*self.inputs)
@@ -210,11 +211,13 @@ class _Capture:
         self.written = [leaf for leaf in leaves if leaf.written > start]
 
     def stale(self) -> bool:
-        """Whether the step must be captured again: a tensor has another array or another
-        `requires_grad`, or there are gradients where there were none."""
-        return any(t._data is not a or t.node is not node for t, a, node in self.held) or any(
-            t._grad is not None for t in self.fresh
-        )
+        """Whether the step must be captured again: `replaced`, or there are gradients where there
+        were none."""
+        return self.replaced() or any(t._grad is not None for t in self.fresh)
+
+    def replaced(self) -> bool:
+        """Whether a tensor has another array, or another `requires_grad`, than when captured."""
+        return any(t._data is not a or t.node is not node for t, a, node in self.held)
 
     def launch(self) -> Any:
         """Replay the step on the contents of the inputs; returns copies of its results."""
