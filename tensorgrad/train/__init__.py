@@ -10,6 +10,7 @@ from .callbacks import (
     TerminateOnNaN,
 )
 from .checkpoint import Checkpoint
+from .command import experiment
 from .history import History
 from .loggers import CSVLogger, MLflow, TensorBoard, WandB
 from .loop import evaluate, fit, predict, train_on_batch
@@ -56,6 +57,7 @@ __all__ = [
     "Trainer",
     "WandB",
     "evaluate",
+    "experiment",
     "fit",
     "metrics",
     "predict",

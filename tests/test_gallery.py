@@ -1,0 +1,104 @@
+"""The programs of examples/ do what they are there for: in their quick form when they are run, and
+in their full form in the records that are committed."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "examples"
+
+# What must hold of the figures that a program prints: in the quick form, and of the means over
+# three seeds in the full form.
+GALLERY = {
+    "digits_dense": ("accuracy >= 0.94", "0.969 <= accuracy"),
+}
+NEEDS = {"digits_dense": "sklearn"}
+
+
+def holds(condition, figures):
+    return eval(condition, {"__builtins__": {}}, dict(figures))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", GALLERY)
+def test_quick_form(program, tmp_path):
+    for package in NEEDS.get(program, "").split():
+        pytest.importorskip(package)
+    done = subprocess.run(
+        [sys.executable, FOLDER / f"{program}.py", "--quick", "--output", "record.json"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("result: ")
+    (figures,) = json.loads((tmp_path / "record.json").read_text())["runs"]
+    assert holds(GALLERY[program][0], figures), last
+    assert (tmp_path / f"{program}.png").exists() or "picture" not in source(program)
+
+
+def source(program):
+    return (FOLDER / f"{program}.py").read_text()
+
+
+@pytest.mark.parametrize("program", GALLERY)
+def test_record_of_the_full_form(program):
+    record = json.loads((FOLDER / "results" / f"{program}.json").read_text())
+    runs = record["runs"]
+    assert record["command"].startswith(f"python examples/{program}.py --seeds 3 --output")
+    assert [run["seed"] for run in runs] == [0, 1, 2]
+    means = {
+        n: np.mean([run[n] for run in runs]) for n in runs[0] if not isinstance(runs[0][n], str)
+    }
+    assert holds(GALLERY[program][1], means), means
+
+
+@pytest.mark.parametrize("program", GALLERY)
+def test_one_form_for_all(program):
+    text, index = source(program), (FOLDER / "README.md").read_text()
+    assert len(text.splitlines()) <= 120
+    assert f"[{program}.py]({program}.py)" in index
+    local = {path.stem for path in FOLDER.glob("*.py")}
+    assert not local & set(re.findall(r"^(?:from|import) (\w+)", text, re.M)), "no helper modules"
+
+
+# --- what makes a program of a function ---
+
+
+def test_experiment(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["walk.py"])
+    seen = []
+
+    def run(steps: int = 9, rate: float = 0.5, biased: bool = False, seed: int = 0, picture=None):
+        seen.append((steps, rate, biased, seed, picture))
+        return {"mean": tg.randn(steps).mean(), "steps": np.int64(steps), "name": "walk"}
+
+    words = "--quick --rate 2 --biased --seed 4 --seeds 2 --output a/b.json".split()
+    runs = tg.train.experiment(run, quick={"steps": 3}, argv=words)
+    assert seen == [(3, 2.0, True, 4, "walk.png"), (3, 2.0, True, 5, None)]
+    tg.seed(5)
+    assert runs[1]["mean"] == tg.randn(3).mean().item()
+    record = json.loads(Path("a/b.json").read_text())
+    assert record["command"] == "python walk.py " + " ".join(words)
+    assert record["runs"] == runs
+    last = capsys.readouterr().out.splitlines()[-1]
+    mean = (runs[0]["mean"] + runs[1]["mean"]) / 2
+    assert last == f"result: mean={mean:.4g} steps=3 name=walk"
+    tg.train.experiment(run, argv=["--steps", "5", "--no-biased", "--picture", "p.svg"])
+    assert seen[-1] == (5, 0.5, False, 0, "p.svg")
+    with pytest.raises(tg.ArgumentError, match="takes no epochs"):
+        tg.train.experiment(run, quick={"epochs": 3}, argv=[])
+    with pytest.raises(tg.ArgumentError, match="n of <lambda> has no default"):
+        tg.train.experiment(lambda n: {}, argv=[])
