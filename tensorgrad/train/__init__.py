@@ -1,5 +1,7 @@
 """Training: compile, fit, evaluate, predict, their callbacks, history and metrics."""
 
+from typing import TYPE_CHECKING, Any
+
 from . import metrics
 from .callbacks import (
     Callback,
@@ -30,6 +32,9 @@ from .sums import (
 )
 from .trainer import Trainer
 
+if TYPE_CHECKING:  # what `__getattr__` loads, which imports scikit-learn
+    from .estimators import TensorgradClassifier, TensorgradRegressor
+
 __all__ = [
     "AUC",
     "F1",
@@ -52,6 +57,8 @@ __all__ = [
     "RootMeanSquaredError",
     "Summed",
     "TensorBoard",
+    "TensorgradClassifier",
+    "TensorgradRegressor",
     "TerminateOnNaN",
     "TopK",
     "Trainer",
@@ -63,3 +70,12 @@ __all__ = [
     "predict",
     "train_on_batch",
 ]
+
+if not TYPE_CHECKING:  # else every name would be one for type checkers
+
+    def __getattr__(name: str) -> Any:
+        if name.startswith("Tensorgrad") and name in __all__:
+            from . import estimators
+
+            return getattr(estimators, name)
+        raise AttributeError(f"module 'tensorgrad.train' has no attribute {name!r}")
