@@ -3,6 +3,7 @@ examples run, and the tables of names are those of the public face. `python -m t
 writes the tables, and the index of pages in docs/README.md."""
 
 import doctest
+import importlib.util
 import inspect
 import operator
 import re
@@ -18,52 +19,11 @@ from .test_docs import Examples
 pytestmark = pytest.mark.host
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = {  # page -> the modules, below tensorgrad/, whose public names stand on it
-    "creation": "creation functions.spaced dtypes core",
-    "elementwise": """functions.elementwise functions.analytic functions.special functions.logic
-    functions.comparison functions.machine functions.interpolation""",
-    "reductions": "functions.reduce functions.statistics functions.quantiles functions.nans",
-    "products": "functions.products functions.contraction functions.distance functions.sparse",
-    "linalg": "linalg",
-    "fft": "fft functions.complex_numbers",
-    "scans": "functions.scan functions.sorting",
-    "indexing": "functions.indexing functions.masks functions.segments functions.diagonals",
-    "shape": "functions.shape functions.joining functions.repeating functions.padding",
-    "windows": """functions.conv functions.conv_nd functions.pooling functions.adaptive
-    functions.resampling functions.windows""",
-    "random": "random randomness functions.random",
-    "networks": """functions.activation functions.nonlinearity functions.norm functions.attention
-    functions.recurrent functions.embedding losses nn""",
-    "autograd": "autograd jacobians batching.transform tape custom recompute",
-    "inside": "drawing profiling anomaly memory testing",
-    "running": "backend dispatch precision files errors",
-}
-HOME = {module: page for page, modules in PAGES.items() for module in modules.split()}
-SPACES = ("linalg", "fft", "random")
+spec = importlib.util.spec_from_file_location("reference", DOCS / "reference.py")
+reference = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(reference)
+PAGES, public = reference.PAGES, reference.public
 MARK = "<!-- names -->"
-
-
-def module_of(name):
-    """The module, below tensorgrad/, that defines the public name `tg.<name>`."""
-    if name in tg.functions.FAMILY:
-        return f"functions.{tg.functions.FAMILY[name]}"
-    return tg._FROM.get(name) or inspect.unwrap(getattr(tg, name)).__module__.partition(".")[2]
-
-
-def public():
-    """{page: {public name: what it is}}."""
-    found = {page: {} for page in PAGES}
-    for name in set(tg.__all__) - set(tg._MODULES):
-        module = module_of(name)
-        assert module in HOME, f"tg.{name} of {module}: name the page of that module in PAGES"
-        found[HOME[module]][name] = getattr(tg, name)
-    for space in SPACES:
-        module = getattr(tg, space)
-        found[HOME[space]] |= {f"{space}.{n}": getattr(module, n) for n in module.__all__}
-    functions = {*tg.functions.__all__, *tg.functions.FAMILY}
-    others = {n for n in vars(tg.Tensor) if not n.startswith("_")} - functions
-    found["creation"] |= {f"Tensor.{n}": inspect.getattr_static(tg.Tensor, n) for n in others}
-    return found
 
 
 def call(name, thing):
@@ -139,9 +99,21 @@ def test_tables_of_names_are_those_of_the_face():
         assert path.read_text() == text, f"{path.name}: run python -m tests.test_pages"
 
 
+def test_the_reference_has_each_public_name_once():
+    texts = reference.pages({page: page for page in PAGES})
+    heads = r":::+\{py:(?:class|function|data|exception|attribute|method|property)\} tg\.([\w.]+)"
+    found = re.findall(heads, "\n".join(texts.values()))
+    assert len(found) == len(set(found))
+    assert {n for names in public().values() for n in names} <= set(found)
+    spaces = ("nn", "optim", "losses", "data", "train", "cuda", "onnx", "testing")
+    assert {n for space in spaces for n in reference.names_of(space)} <= set(found)
+
+
 EXAMPLES = [f"functions/{page}" for page in PAGES]
 EXAMPLES += [f"layers/{path.stem}" for path in sorted(DOCS.glob("layers/*.md"))]
+EXAMPLES += [f"guide/{path.stem}" for path in sorted(DOCS.glob("guide/*.md"))]
 EXAMPLES += ["training", "data"]
+EXAMPLES.remove("guide/own_op")  # whose pieces belong into files of the package
 
 
 @pytest.mark.parametrize("page", EXAMPLES)
