@@ -136,6 +136,8 @@ def torch_net(net: Net, half: bool, place: Place, mode: str = "eager") -> Conten
         graph.replay()
         return loss
 
+    replay.holds = model, optimizer  # of their arrays the graph has but the addresses
+
     return Contender(*kept_loss(replay, cycle(data)), place.clock("torch"))
 
 

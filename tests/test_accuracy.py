@@ -187,7 +187,7 @@ def test_cpu_kernel(name):
 
 
 @pytest.mark.parametrize("name", CUDA)
-def test_cuda_kernel(name, gpu):
+def test_cuda_kernel(name, gpu, own_kernels):  # cuDNN takes no zero of a padding times a NaN
     found = faults(name, CUDA, gpu, 67, ["float32", "float16"])
     assert not found, "\n".join(found)
 

@@ -245,7 +245,8 @@ def test_cupy_launcher_passes_a_struct_as_its_bytes():
     launch = device.CupyLauncher(cupy)
     launch(device.Source("update", ["a"]), "a", (1,), (1,), (table[()], np.int32(2)))
     assert type(given[0]) is np.ndarray
-    assert given[0].dtype == np.uint8  # CuPy describes other dtypes anew at each launch
+    assert given[0].size == 1  # of more CuPy thinks that an array of its own was meant
+    assert given[0].dtype.names is None  # it describes fields anew at each launch
     assert given[0].tobytes() == table.tobytes()
     assert type(given[1]) is np.int32
 

@@ -93,7 +93,8 @@ def test_cupy_is_given_structs_as_bytes():
     table = np.zeros((), np.dtype([("at", np.uint64, (4, 2)), ("size", np.int32)]))
     table["at"], table["size"] = np.arange(8).reshape(4, 2), 7
     passed = device.CupyLauncher(cupy)._passed("kernel", 0, table[()])
-    assert passed.dtype == np.uint8
+    assert (passed.shape, passed.dtype.kind) == ((1,), "V")  # CuPy passes one element by value
+    assert passed.dtype.names is None
     assert passed.tobytes() == table.tobytes()
 
 

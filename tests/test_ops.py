@@ -13,6 +13,7 @@ from tensorgrad.core import OPS, Leaf, Tensor
 from tensorgrad.testing import gradcheck, tolerance
 
 from .oracles import ORACLES, WRITES
+from .oracles.linalg import gauged
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 WRITING = [op for op in OPS.values() if op.inplace]
@@ -75,6 +76,13 @@ def length(args):
     return max([a.size for a in args if isinstance(a, np.ndarray)], default=1)
 
 
+def magnitude(op, args):
+    """By how much more than the results what cancels in them is, where that is no sum of n."""
+    if op.name.endswith("norm_grad"):  # 1 / sqrt(var + eps), of a group of one number
+        return max(1.0, np.abs(args[-1]).max(initial=1.0))
+    return 1.0
+
+
 def rounded(args, dtype):
     """The arguments rounded to the dtype, in float64: the inputs of an exact op."""
     return [
@@ -129,7 +137,9 @@ def test_value(op, sample, backend):
         before = [host(a) if not np.isscalar(a) else a for a in args if a is not None]
         y = op(*args, **sample.params)
         loosest = "float32" if op.name in FIXED_DTYPE else dtype
-        close(y, expected, loosest, length(sample.args), f"{op.name} {dtype}")
+        n = length(sample.args) * magnitude(op, sample.args) ** 2
+        both = gauged(op.name, y), gauged(op.name, expected)
+        close(*both, loosest, n, f"{op.name} {dtype}")
         after = [host(a) if not np.isscalar(a) else a for a in args if a is not None]
         for b, a in zip(before, after, strict=True):
             np.testing.assert_array_equal(b, a, err_msg=f"{op.name} wrote into an input")

@@ -10,6 +10,7 @@ from tensorgrad import nn
 from tensorgrad.batching import rules
 from tensorgrad.core import OPS
 
+from .oracles.linalg import gauged
 from .test_ops import close, each, floating, length
 
 PURE = [op for op in OPS.values() if not op.inplace]
@@ -83,9 +84,10 @@ def check(op, sample, backend, batched):
         warnings.simplefilter("ignore")
         f = lambda *xs: tuple(outputs(op(*xs, **sample.params)))  # noqa: E731
         expected = [f(*example) for example in examples]
-        for i, y in enumerate(tg.vmap(f, in_axes=axes)(*args)):
-            stacked = np.stack([e[i].numpy() for e in expected])
-            assert y.dtype == stacked.dtype
+        found = tg.vmap(f, in_axes=axes)(*args)
+        stacks = [np.stack([e[i].numpy() for e in expected]) for i in range(len(found))]
+        assert [y.dtype for y in found] == [stacked.dtype for stacked in stacks]
+        for y, stacked in zip(gauged(op.name, found), gauged(op.name, stacks), strict=True):
             close(y, stacked, "float64", n, f"{op.name} {axes}")
         floats = [i for i, a in enumerate(sample.args) if floating(a)]
         first = op.name in ("ctc_grad", "transducer_grad")  # no second derivatives within vmap

@@ -141,7 +141,24 @@ __global__ void column_sums(const T* __restrict__ g, const T* __restrict__ x,
 }
 
 // ----------------------------------------------------------------------------- sums of those sums
-// Blocks of (32, 32): a column of threads for each channel.
+// Blocks of (32, 32): a column of threads for each channel, or where there are more than 1024 parts
+// all threads of a block.
+
+struct Team {
+  const bool whole;                           // the block, for one channel
+  const Index channel, begin, step;
+  __device__ explicit Team(Index parts)
+      : whole(parts > 1024),
+        channel(whole ? blockIdx.x : blockIdx.x * Index(32) + threadIdx.x),
+        begin(whole ? threadIdx.y * 32 + threadIdx.x : threadIdx.y), step(whole ? 1024 : 32) {}
+  template <class A> __device__ __forceinline__ A sum(A mine) const {
+    mine = over_column<32>(mine);
+    return whole ? over_row<Sum>(mine) : mine;
+  }
+  __device__ __forceinline__ bool writes() const {
+    return threadIdx.y == 0 && !(whole && threadIdx.x);
+  }
+};
 
 // Parts are of `per` elements of `whole`, the last of the rest: those along the outer axis, or
 // those along the inner. Variances are merged as in Chan et al. 1979.
@@ -152,22 +169,22 @@ __global__ void finish_statistics(const T* __restrict__ x, const Wide<T>* __rest
                                   Index hw, Index inner, Index per, Index whole, int along_outer,
                                   Index count, Wide<T> eps) {
   using A = Wide<T>;
-  const Index c = blockIdx.x * Index(32) + threadIdx.x;
-  const Index parts = c < channels ? outer * inner : 0;
+  const Team team(outer * inner);
+  const Index c = team.channel, parts = c < channels ? outer * inner : 0;
   A sum = 0;
-  for (Index i = threadIdx.y; i < parts; i += 32) {
+  for (Index i = team.begin; i < parts; i += team.step) {
     const Index o = i / inner, k = i % inner, at = (o * channels + c) * inner + k;
     sum += A(at_most(whole - (along_outer ? o : k) * per, per)) * means[at];
   }
-  const A mu = over_column<32>(sum) / A(count);
+  const A mu = team.sum(sum) / A(count);
   sum = 0;
-  for (Index i = threadIdx.y; i < parts; i += 32) {
+  for (Index i = team.begin; i < parts; i += team.step) {
     const Index o = i / inner, k = i % inner, at = (o * channels + c) * inner + k;
     const A n = A(at_most(whole - (along_outer ? o : k) * per, per)), apart = means[at] - mu;
     sum += squares[at] + n * apart * apart;
   }
-  sum = over_column<32>(sum);
-  if (threadIdx.y || c >= channels) return;
+  sum = team.sum(sum);
+  if (!team.writes() || c >= channels) return;
   mean[c] = load(x, c * hw) + mu;
   rstd[c] = A(1) / m::sqrt(sum / A(count) + eps);
 }
@@ -181,17 +198,17 @@ __global__ void finish_sums(const Wide<T>* __restrict__ sums, const Wide<T>* __r
                             Wide<T>* __restrict__ of_normal, Index outer, Index channels,
                             Index inner, Index count, int has_weight, int of_channels) {
   using A = Wide<T>;
-  const Index c = blockIdx.x * Index(32) + threadIdx.x;
-  const Index parts = c < channels ? outer * inner : 0;
+  const Team team(outer * inner);
+  const Index c = team.channel, parts = c < channels ? outer * inner : 0;
   A sum = 0, along = 0;
-  for (Index i = threadIdx.y; i < parts; i += 32) {
+  for (Index i = team.begin; i < parts; i += team.step) {
     const Index at = (i / inner * channels + c) * inner + i % inner;
     sum += sums[at];
     along += alongs[at];
   }
-  sum = over_column<32>(sum);
-  along = over_column<32>(along);
-  if (threadIdx.y || c >= channels) return;
+  sum = team.sum(sum);
+  along = team.sum(along);
+  if (!team.writes() || c >= channels) return;
   store(gweight, c, along);
   store(gbias, c, sum);
   if (!of_channels) return;

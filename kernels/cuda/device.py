@@ -165,11 +165,11 @@ class CupyLauncher:
         function(grid, block, args, smem)
 
     def _passed(self, name: str, i: int, arg: Any) -> Any:
-        """An argument as CuPy takes it: a struct by value is a NumPy array, of its bytes, since
-        CuPy asks for the array's description, which NumPy makes anew from all of a struct's fields.
-        """
+        """An argument as CuPy takes it: a struct by value is a NumPy array of one element, its
+        bytes, since CuPy asks for the array's description, which NumPy makes anew from all of a
+        struct's fields."""
         if isinstance(arg, np.void):
-            return np.frombuffer(arg.tobytes(), np.uint8)
+            return np.frombuffer(arg.tobytes(), f"V{arg.nbytes}")
         if isinstance(arg, (self.cupy.ndarray, np.generic)):
             return arg
         raise TypeError(

@@ -177,8 +177,9 @@ def _sum_parts(kernel, x, cut, arrays, *channels):
 
 
 def _add_parts(kernel, x, cut, args):
-    """The second step: a column of threads for each channel reduces its partial sums."""
-    grid = (-(-cut.channels // 32),)
+    """The second step: a column of threads for each channel reduces its partial sums, or where they
+    are more than 1024 a block."""
+    grid = (cut.channels if cut.outer * cut.inner > 1024 else -(-cut.channels // 32),)
     device(x).launch(SOURCE, f"{kernel}<{ctype(x)}>", grid, (32, 32), args)
 
 

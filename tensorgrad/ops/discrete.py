@@ -117,6 +117,11 @@ def isinf(x):
     return namespace(x).isinf(x)
 
 
+def _truth(x):
+    """What CuPy's logical functions take, of a complex number whether it is not 0."""
+    return x != 0 if np.iscomplexobj(x) else x
+
+
 def _some_zeros():
     zero = np.array([[0.0], [1.0]]), np.array([0.0, 2.0])
     return [*binary()(), Sample(zero)]
@@ -125,25 +130,25 @@ def _some_zeros():
 @op(samples=_some_zeros, **_flat, complex=True)
 def logical_and(a, b):
     """Whether both are non-zero."""
-    return namespace(a, b).logical_and(a, b)
+    return namespace(a, b).logical_and(_truth(a), _truth(b))
 
 
 @op(samples=_some_zeros, **_flat, complex=True)
 def logical_or(a, b):
     """Whether one of the two is non-zero."""
-    return namespace(a, b).logical_or(a, b)
+    return namespace(a, b).logical_or(_truth(a), _truth(b))
 
 
 @op(samples=_some_zeros, **_flat, complex=True)
 def logical_xor(a, b):
     """Whether exactly one of the two is non-zero."""
-    return namespace(a, b).logical_xor(a, b)
+    return namespace(a, b).logical_xor(_truth(a), _truth(b))
 
 
 @op(samples=lambda: [*unary()(), Sample((np.array([0.0, 2.0]),))], **_flat, complex=True)
 def logical_not(x):
     """Whether x is zero."""
-    return namespace(x).logical_not(x)
+    return namespace(x).logical_not(_truth(x))
 
 
 # --- bits ---------------------------------------------------------------------------------------

@@ -152,16 +152,25 @@ def segment_extreme(x, ids, *, count, largest):
     at = (segment_ids(ids, count)[:, None] * columns + xp.arange(columns)).reshape(-1)
     least = xp.asarray(least_of(x.dtype, largest)).astype(wide.dtype)
     out = xp.broadcast_to(least, (count * columns,)).copy()
-    if xp is not np and is_floating(wide.dtype):
-        flat = flat + 0.0  # no -0, of which and 0 the first to arrive would stay
-    # An extreme does not depend on the order in which atomics arrive, which know no NaN
-    (xp.maximum if largest else xp.minimum).at(out, at, flat)
-    if xp is not np and is_floating(wide.dtype):
+    extreme = xp.maximum if largest else xp.minimum
+    if xp is np or not is_floating(wide.dtype):
+        extreme.at(out, at, flat)
+    else:  # atomics: an extreme does not depend on the order in which they arrive
+        ranks = _ranks(out)
+        extreme.at(ranks, at, _ranks(flat))
+        out = _ranks(ranks).view(out.dtype)
         nan = xp.zeros(out.shape, dtype="int32")
         xp.maximum.at(nan, at, xp.isnan(flat).astype("int32"))
         out = xp.where(nan > 0, xp.asarray(xp.nan, dtype=out.dtype), out)
     out = out.reshape(count, *x.shape[1:])
     return out.astype(x.dtype) if whole else narrow(out, x)
+
+
+def _ranks(x):
+    """Whole numbers in the order of floating ones, or the bits of those from such: CuPy's atomics
+    compare doubles as floats."""
+    bits = x.view(f"int{8 * x.itemsize}")
+    return bits ^ ((bits >> (8 * x.itemsize - 1)) & int(np.iinfo(bits.dtype).max))
 
 
 def mixed(x, axis, at, weights):

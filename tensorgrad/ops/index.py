@@ -16,6 +16,7 @@ from ..switches import switches
 from .samples import Sample, draw, integers
 
 ARRAY = "array"  # the placeholder of an index array in a template
+_LARGE = 2**62
 
 
 def split_key(key, x):
@@ -99,10 +100,12 @@ def _axes(part):
 
 
 def _plain_slice(s):
-    """A slice of ints from one of Tensors or NumPy integers."""
+    """A slice of ints from one of Tensors or NumPy integers, none larger than an array can be:
+    CuPy takes those of 64 bits only."""
     ends = (s.start, s.stop, s.step)
     try:
-        return slice(*[None if v is None else operator.index(v) for v in ends])
+        ends = [None if v is None else operator.index(v) for v in ends]
+        return slice(*[v if v is None else max(-_LARGE, min(v, _LARGE)) for v in ends])
     except TypeError:
         raise DTypeError(f"getitem: the ends of {s} are not whole numbers") from None
 

@@ -34,6 +34,33 @@ def _eig(a):
     return w, v
 
 
+def _phase(vectors, axis):
+    """The phase of each vector along an axis: that of its largest component."""
+    at = np.abs(vectors).argmax(axis, keepdims=True)
+    large = np.take_along_axis(vectors, at, axis)
+    return large / np.abs(large)
+
+
+def gauged(name, parts):
+    """What `eigh` and `svd` return, as NumPy arrays, with vectors whose largest component is
+    positive: they are unique up to a phase, and LAPACK and cuSOLVER choose another one. Results of
+    other functions as they are."""
+    name = name.removeprefix("linalg.")
+    if name not in ("eigh", "svd") or not isinstance(parts, (tuple, list)) or len(parts) == 1:
+        return parts
+    parts = [a.numpy() if hasattr(a, "numpy") else np.asarray(a) for a in parts]
+    if not parts[1].size:
+        return parts
+    if name == "eigh":
+        return [parts[0], parts[1] / _phase(parts[1], -2)]
+    u, s, vh = parts
+    k, phase = s.shape[-1], _phase(u, -2)
+    vh = vh.copy()
+    vh[..., :k, :] *= np.swapaxes(phase[..., :k], -1, -2)
+    vh[..., k:, :] /= _phase(vh[..., k:, :], -1)
+    return [u / phase, s, vh]
+
+
 ORACLES = {
     **{n: getattr(np.linalg, n) for n in "solve inv pinv det cholesky".split()},
     "pinv": lambda a, rtol=None: np.linalg.pinv(a, rtol=rtol) if a.size else a.swapaxes(-1, -2),

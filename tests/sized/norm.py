@@ -5,10 +5,10 @@ from tensorgrad.ops.samples import Sample, draw
 
 
 def images(n):
-    """One number a channel, images too small and large enough for a loop of their own, and long
-    ones."""
+    """One number a channel, images too small and large enough for a loop of their own, long ones,
+    and more than a thousand planes."""
     side = max(1, n // 100) if n else 0
-    shapes = ((5, n), (n, 8), (5, 2, n), (max(3, side), 4, 5, 5), (3, side, 9, 9))
+    shapes = ((5, n), (n, 8), (5, 2, n), (max(3, side), 4, 5, 5), (3, side, 9, 9), (side, 2, 8, 8))
     return [draw(s) for s in shapes]
 
 
