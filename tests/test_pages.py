@@ -112,6 +112,7 @@ def test_the_reference_has_each_public_name_once():
 EXAMPLES = [f"functions/{page}" for page in PAGES]
 EXAMPLES += [f"layers/{path.stem}" for path in sorted(DOCS.glob("layers/*.md"))]
 EXAMPLES += [f"guide/{path.stem}" for path in sorted(DOCS.glob("guide/*.md"))]
+EXAMPLES += [f"coming_from/{path.stem}" for path in sorted(DOCS.glob("coming_from/*.md"))]
 EXAMPLES += ["training", "data"]
 EXAMPLES.remove("guide/own_op")  # whose pieces belong into files of the package
 
