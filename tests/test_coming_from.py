@@ -55,7 +55,9 @@ def test_hips_autograd():
 
 
 @pytest.mark.slow
-def test_keras():
+def test_keras(monkeypatch):
+    pytest.importorskip("jax")
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
     keras = pytest.importorskip("keras")
     assert keras.backend.image_data_format() == "channels_last"
     assert keras.losses.mean_squared_error(np.ones((4, 2)), np.zeros((4, 2))).shape == (4,)
