@@ -51,6 +51,7 @@ from .errors import (
     AnomalyError,
     ArgumentError,
     BackendError,
+    DistributedError,
     DTypeError,
     FileError,
     GraphError,
@@ -78,7 +79,20 @@ from .tape import (
 )
 
 if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
-    from . import cuda, data, fft, linalg, losses, nn, onnx, optim, random, testing, train
+    from . import (
+        cuda,
+        data,
+        distributed,
+        fft,
+        linalg,
+        losses,
+        nn,
+        onnx,
+        optim,
+        random,
+        testing,
+        train,
+    )
     from .anomaly import detect_anomaly
     from .batching.transform import vmap
     from .drawing import draw
@@ -131,6 +145,7 @@ __array_api_version__ = "2024.12"
 _MODULES = (
     "cuda",
     "data",
+    "distributed",
     "fft",
     "linalg",
     "losses",
@@ -170,6 +185,7 @@ __all__ = [
     "ArgumentError",
     "BackendError",
     "DTypeError",
+    "DistributedError",
     "FileError",
     "Function",
     "GradientTape",
@@ -193,6 +209,7 @@ __all__ = [
     "cuda",
     "data",
     "detect_anomaly",
+    "distributed",
     "draw",
     "empty",
     "empty_like",

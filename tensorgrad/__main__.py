@@ -1,4 +1,4 @@
-"""Commands: python -m tensorgrad train | doctor | warmup | bench | gpu-check."""
+"""Commands: python -m tensorgrad train | launch | doctor | warmup | bench | gpu-check."""
 
 from __future__ import annotations
 
@@ -31,6 +31,9 @@ def main(argv: list[str] | None = None) -> int:
     bench.add_argument("--seconds", type=float, help="for the whole run (420)")
     bench.add_argument("--only", help="the cases whose name contains this")
     bench.add_argument("--output", help="JSON file (./gpu_training-<date>.json)")
+    several = commands.add_parser("launch", help="run a program as several processes, by MPI")
+    several.add_argument("-n", type=int, required=True, help="how many processes")
+    several.add_argument("program", nargs=argparse.REMAINDER, help="a program and its arguments")
     check = commands.add_parser(
         "gpu-check", help="all that a new card should be asked, in a report"
     )
@@ -47,6 +50,12 @@ def main(argv: list[str] | None = None) -> int:
 
             print(report())
             return 0
+        if command == "launch":
+            if not options["program"] or options["n"] < 1:
+                parser.error("launch takes a number of processes and a program: -n 4 train.py")
+            from .distributed.launch import launch
+
+            return launch(**options)
         if command == "warmup":
             from .warmup import warmup
 

@@ -71,6 +71,10 @@ class WorkerError(TensorgradError, RuntimeError):
     """A process that computes a loader's batches has died, or could not be started."""
 
 
+class DistributedError(TensorgradError, RuntimeError):
+    """Processes that train together are at different places, or one of them does not come."""
+
+
 class OutOfMemoryError(TensorgradError, MemoryError):
     """Out of memory for a result. Earlier results are intact."""
 

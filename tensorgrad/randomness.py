@@ -26,6 +26,7 @@ from .settings import Whole, gate
 from .switches import switches
 
 Seed: TypeAlias = Annotated[int, Whole(0, math.inf)]
+_ODD = 0x9E3779B97F4A7C15  # keys of ranks: apart from each other, and rank 0's as it is
 
 
 class Generator:
@@ -48,6 +49,7 @@ class Generator:
     def __init__(self, seed: Seed | None = None):
         self.device: dict[str, Array] = {}  # backend -> state of Philox
         self.key = 0  # of Philox
+        self.rank = 0  # of several processes, each of which has masks of its own
         self._before: list[Any] = []
         self.seed(int.from_bytes(os.urandom(7), "little") if seed is None else seed)
 
@@ -66,7 +68,8 @@ class Generator:
 
     def _set(self, name: str, drawn: int) -> None:
         """Go to a place of the stream on a backend: in place, as CUDA graphs read that array."""
-        state = backends.get(name).from_host(np.array([self.key, drawn], dtype=np.uint64))
+        key = self.key ^ (self.rank * _ODD & (2**64 - 1))
+        state = backends.get(name).from_host(np.array([key, drawn], dtype=np.uint64))
         if name in self.device:
             self.device[name][...] = state
         else:
@@ -110,6 +113,7 @@ class _Process:
     seed: int | None = None
     threads = 0
     epoch = 0
+    rank = 0
     lock = threading.Lock()
 
 
@@ -142,6 +146,7 @@ def _begin() -> None:
             child, _Process.threads = (_Process.threads,), _Process.threads + 1
         _own.epoch = _Process.epoch
     _own.generator = _own.generator or Generator(0)
+    _own.generator.rank = _Process.rank
     _own.generator._start(np.random.SeedSequence(_Process.seed, spawn_key=child))
 
 
@@ -168,6 +173,13 @@ def seed(value: Seed) -> None:
         _Process.seed, _Process.threads = value, 0
         _Process.epoch += 1
     _begin()
+
+
+def share(state: dict[str, Any], rank: int) -> None:
+    """Go on from rank 0's state, with masks of this rank's own."""
+    generator = current()
+    generator.rank = _Process.rank = rank
+    generator.set_state(state)
 
 
 def get_state() -> dict[str, Any]:

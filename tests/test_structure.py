@@ -31,6 +31,7 @@ LAYERS = [
     {"autograd", "anomaly", "custom", "drawing", "precision", "memory", "cuda", "recompute"},
     {"jacobians", "tape", "profiling", "batching"},
     {"testing", "nn", "losses", "optim"},
+    {"distributed"},
     {"data", "onnx", "train"},
     {"doctor", "warmup", "gpu_check", "__main__", "__init__"},
 ]

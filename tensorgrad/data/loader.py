@@ -220,15 +220,25 @@ class DataLoader(Generic[Batch]):
         self._next = seed, int(epoch or 0), int(batch or 0)
 
     def __iter__(self) -> Iterator[Batch]:
+        return self._epoch_of(None)
+
+    def shared(self, sharing: Any) -> Iterator[tuple[Batch, int, int]]:
+        """Iterate as one of several processes (tensorgrad/distributed/sharing.py): its part of each
+        batch, with the number of examples in the batch and how many of them are its own."""
+        return self._epoch_of(sharing)
+
+    def _epoch_of(self, sharing: Any) -> Iterator[Any]:
         seed, epoch, start = self._next or (self.seed, self._epoch + 1, 0)
         drawn = self.shuffle or self.sampler is not None or self._by_samples
         if seed is None and not drawn:
             seed = 0
         elif seed is None:
             seed = int(host_generator().integers(2**63 - 1))
+        if sharing is not None:
+            seed = int(sharing.agreed(seed))
         self._seed, self._epoch, self._batch, self._next = seed, epoch, start, None
         home = default()
-        batches = self._batches(seed, epoch if self.seed is not None else 0, start)
+        batches = self._batches(seed, epoch if self.seed is not None else 0, start, sharing)
         made = (
             prefetched(batches, home)
             if home.kernels == "cuda"
@@ -249,30 +259,41 @@ class DataLoader(Generic[Batch]):
         if self._epoch == epoch:
             self._next = self.seed, epoch + 1, 0
 
-    def _batches(self, seed: int, epoch: int, start: int) -> Iterator[tuple[Any, list[Part]]]:
-        """The batches of an epoch from the `start`-th: trees, and the arrays in them."""
+    def _batches(
+        self, seed: int, epoch: int, start: int, sharing: Any
+    ) -> Iterator[tuple[Any, list[Part]]]:
+        """The batches of an epoch from the `start`-th: trees, and the arrays in them. Those of one
+        of several processes are (batch, examples of all, its own)."""
         if isinstance(self.source, Stream):
-            yield from map(_parts, self._streamed(seed, epoch, start))
+            yield from map(_parts, self._streamed(seed, epoch, start, sharing))
             return
         order = self._order(seed, epoch)
+        if sharing is not None and self.sampler is not None:
+            order = sharing.agreed(order)
         n = len(self.source) if order is None else len(order)
         count, size = self._count(n), self.batch_size
         ends = [min(i * size, n) for i in range(count + 1)]
         if not self.drop_last:
             ends[-1] = n
         spans = [slice(*ends[i : i + 2]) for i in range(start, count)]
+        counts: list[tuple[int, ...]] = [()] * len(spans)
+        if sharing is not None:
+            spans, counts = _shared(spans, sharing)
         if isinstance(self.source, Arrays) and not self._by_samples:
             orders = ordered(self.source.arrays, order)
-            for span in spans:
-                yield self.source.tree, [part(a, span, orders) for a in self.source.arrays]
+            for span, own in zip(spans, counts, strict=True):
+                tree = (self.source.tree, *own) if own else self.source.tree
+                yield tree, [part(a, span, orders) for a in self.source.arrays]
             return
         where = np.arange(n) if order is None else order
         tasks = ((epoch, i, where[span]) for i, span in enumerate(spans, start))
-        run = self._reader(seed).batch
+        run = self._reader(seed, sharing).batch
         if self.workers:
-            yield from map(_parts, computed(lambda: run, tasks, self.workers, self.prefetch))
+            made = computed(lambda: run, tasks, self.workers, self.prefetch)
         else:
-            yield from (_parts(run(task)) for task in tasks)
+            made = map(run, tasks)
+        for batch, own in zip(made, counts, strict=False):
+            yield _parts((batch, *own) if own else batch)
 
     def _order(self, seed: int, epoch: int) -> np.ndarray | None:
         n = len(self.source)  # type: ignore[arg-type]
@@ -282,15 +303,29 @@ class DataLoader(Generic[Batch]):
             return np.random.default_rng((seed, epoch)).permutation(n)
         return None
 
-    def _reader(self, seed: int) -> Reader:
-        return Reader(self.source, self.transform, self.collate, self.dtype, seed, self.batch_size)
+    def _reader(self, seed: int, sharing: Any) -> Reader:
+        rank = 0 if sharing is None else sharing.world.rank
+        asked = self.transform, self.collate, self.dtype
+        return Reader(self.source, *asked, seed, self.batch_size, rank)
 
-    def _streamed(self, seed: int, epoch: int, start: int) -> Iterator[Any]:
+    def _streamed(self, seed: int, epoch: int, start: int, sharing: Any) -> Iterator[Any]:
         """The batches of a stream: read by one process, however many workers there are."""
-        begin = partial(self._reader(seed).stream, epoch, start, self.drop_last)
+        rows = None if sharing is None else sharing.rows
+        begin = partial(self._reader(seed, sharing).stream, epoch, start, self.drop_last, rows)
         if not self.workers:
             return begin()
         return computed(partial(_reading, begin), repeat(None), 1, self.prefetch * self.workers)
+
+
+def _shared(spans: list[slice], sharing: Any) -> tuple[list[slice], list[tuple[int, ...]]]:
+    """The part of one of several processes in each batch, and (examples of all, its own)."""
+    cut, counts = [], list[tuple[int, ...]]()
+    for span in spans:
+        n = span.stop - span.start
+        rows, own = sharing.rows(n)
+        cut.append(slice(span.start + rows.start, span.start + rows.stop))
+        counts.append((n, own))
+    return cut, counts
 
 
 def _indices(sampler: Any) -> bool:

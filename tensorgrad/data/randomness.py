@@ -52,10 +52,12 @@ def enter(key: tuple[int, ...] | None) -> None:
 
 
 @contextmanager
-def seeded(seed: int, epoch: int, batch: int) -> Iterator[None]:
+def seeded(seed: int, epoch: int, batch: int, rank: int = 0) -> Iterator[None]:
     """A block in which Python's, NumPy's global and tensorgrad's generators are seeded for a batch,
-    for data sets that draw from those; afterwards they go on where they were."""
-    words = np.random.SeedSequence((seed, epoch, batch)).generate_state(4)
+    or a process's part of it, for data sets that draw from those; afterwards they go on where they
+    were."""
+    key = (seed, epoch, batch, rank) if rank else (seed, epoch, batch)
+    words = np.random.SeedSequence(key).generate_state(4)
     before = random.getstate(), np.random.get_state()  # noqa: NPY002  # what users draw from
     random.seed(int(words[0]))
     np.random.seed(words[1:])  # noqa: NPY002

@@ -151,11 +151,12 @@ class Reader:
     dtype: Any
     seed: int
     size: int
+    rank: int = 0  # of several processes that share each batch
 
     def batch(self, task: tuple[int, int, Any]) -> Any:
         """The batch of the samples at some indices: (epoch, number of the batch, indices)."""
         epoch, number, indices = task
-        with seeded(self.seed, epoch, number):
+        with seeded(self.seed, epoch, number, self.rank):
             return self._collated(list(self._read(epoch, number, indices)), indices, epoch)
 
     def _read(self, epoch: int, number: int, indices: Any) -> Iterator[Any]:
@@ -195,14 +196,17 @@ class Reader:
         array = leaf.numpy() if isinstance(leaf, Tensor) else make(leaf, None, "numpy")
         return array if self.dtype is None else _as(array, self.dtype)
 
-    def stream(self, epoch: int, start: int, drop_last: bool) -> Iterator[Any]:
-        """The batches of an epoch of a Stream, from the `start`-th."""
+    def stream(
+        self, epoch: int, start: int, drop_last: bool, rows: Callable[[int], Any] | None
+    ) -> Iterator[Any]:
+        """The batches of an epoch of a Stream, from the `start`-th; with `rows` one process's part
+        of each, of which alone samples are transformed, and (examples of all, its own)."""
         samples = enumerate(self.source)
         skipped = sum(1 for _ in itertools.islice(samples, start * self.size))
         if skipped < start * self.size:
             return
         for number in itertools.count(start):
-            with seeded(self.seed, epoch, number):
+            with seeded(self.seed, epoch, number, self.rank):
                 found: list[tuple[int, Any]] = []
                 while len(found) < self.size:
                     at = number * self.size + len(found)
@@ -211,12 +215,20 @@ class Reader:
                         item = next(samples, None)
                     if item is None:
                         break
-                    found.append((at, self._transformed(item[1], epoch, at, entered=True)))
+                    sample = item[1]
+                    if rows is None:
+                        sample = self._transformed(sample, epoch, at, entered=True)
+                    found.append((at, sample))
                 if not found or (drop_last and len(found) < self.size):
                     return
+                own: tuple[int, ...] = ()
+                if rows is not None:
+                    span, mine = rows(n := len(found))
+                    own = n, mine
+                    found = [(at, self._transformed(s, epoch, at)) for at, s in found[span]]
                 names = [i for i, _ in found]
                 batch = self._collated([s for _, s in found], names, epoch)
-            yield batch
+            yield (batch, *own) if own else batch
 
 
 def _as(array: Array, dtype: Any) -> Array:

@@ -39,6 +39,10 @@ class Callback:
     1 ['loss']
     """
 
+    everywhere = (
+        True  # of several processes in all; else in rank 0 alone, as those that write files
+    )
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         for name, value in vars(cls).items():
@@ -200,6 +204,8 @@ class ModelCheckpoint(Monitor):
     >>> model.load_weights("best.safetensors")
     Loaded(missing=[], unexpected=[])
     """
+
+    everywhere = False
 
     @gate
     def __init__(

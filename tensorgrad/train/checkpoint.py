@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
+from ..distributed.exchange import average_buffers
+from ..distributed.ranks import world
 from ..errors import ArgumentError, FileError, TensorgradError
 from ..files.disk import Lock, swept
 from ..randomness import get_state, set_state
@@ -88,13 +90,15 @@ class Checkpoint(Callback):
             self._lock = None
 
     def _locked(self) -> None:
-        if self._lock is None:
+        if self._lock is None and not world().rank:
             self._lock = Lock(self.folder)
             swept(self.folder)
 
     def _write(self, states: dict[str, Any], values: dict[str, Any]) -> Path:
         self._locked()
         old = self.checkpoints()
+        if world().rank:  # rank 0 writes
+            return self.folder
         number = int(_NAME.fullmatch(old[-1].name)[1]) + 1 if old else 1  # type: ignore[index]
         path = self.folder / f"checkpoint-{number:08}.safetensors"
         head = {"checkpoint": VERSION, "random": get_state()}
@@ -193,6 +197,9 @@ class Run:
         scale: Any = None,
     ):
         self.loader, self.history, self.callbacks = loader, history, callbacks
+        rank = world().rank
+        self.called = [c for c in callbacks if not rank or getattr(c, "everywhere", True)]
+        self.model = model
         self.keepers = [c for c in callbacks if isinstance(c, Checkpoint)]
         self.parts = {"model": model, "optimizer": plan.optimizer}
         for i, output in enumerate(plan.outputs):
@@ -272,7 +279,8 @@ class Run:
             if due and keeper not in self._due:
                 self._due.append(keeper)
         while whole and self._due:
-            self._save(self._due.pop(), running.state_dict())
+            average_buffers(self.model)
+            self._save(self._due.pop(), running.whole(world()).state_dict())
 
     def epoch_done(self, stopped: bool) -> None:
         """Save after an epoch, once the other callbacks have seen it."""

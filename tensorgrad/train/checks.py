@@ -99,7 +99,8 @@ def trial(trainer: Any, batch: Batch, labels: Any) -> Any:
         labels: all targets, where they are in memory, else those of the batch.
     """
     model, plan = trainer.model, trainer.plan
-    batch = Batch(few(batch.x), few(batch.y), few(batch.weight), min(8, batch.size))
+    parts = few(batch.x), few(batch.y), few(batch.weight)
+    batch = Batch(*parts, min(8, batch.size), batch.whole)
     with evaluating(model.modules()):
         output = call(model, batch.x)
         if plan.single and not isinstance(output, Tensor):

@@ -18,12 +18,16 @@ from ..trees import leaves, refill
 
 
 class Batch(NamedTuple):
-    """Inputs, targets and weights of examples, of which there are `size`."""
+    """Inputs, targets and weights of examples, of which there are `size`. Of several processes that
+    share a batch of `whole` examples each has a part, whose loss and gradients count for `share`.
+    """
 
     x: Any
     y: Any
     weight: Any
     size: int
+    whole: int
+    share: float = 1.0
 
 
 class Feed:
@@ -54,6 +58,7 @@ class Feed:
         self._begun: Iterator[Any] | None = None  # an iteration that goes on
         self._first: Batch | None = None  # read ahead of it
         self._moved = False  # by a checkpoint
+        self.sharing: Any = None  # with other processes, which each have a part of each batch
         whole = isinstance(loader, DataLoader) and steps is None
         self.examples: int | None = loader.examples if whole else None
         self.batch_size: int | None = loader.batch_size if whole else None
@@ -108,7 +113,7 @@ class Feed:
     def epoch(self) -> Iterator[Batch]:
         """The batches of an epoch. With `steps`, an iterator goes on where the last epoch
         ended, and what can be iterated again begins anew at its end."""
-        self.ran_dry = False
+        self.ran_dry, once = False, isinstance(self.loader, Iterator)
         running = self._begun if self._begun is not None else self._opened()
         ahead, self._begun, self._first = self._first, None, None
         made: Iterator[Batch] = map(self._made, running)
@@ -122,28 +127,43 @@ class Feed:
             if empty:
                 raise ShapeError(
                     "the data is empty: there is no batch"
-                    + ("; an iterator can be read once" if running is self.loader else "")
+                    + ("; an iterator can be read once" if once else "")
                 )
             return
         for done in range(self.steps):
             found = next(made, None)
-            if found is None and running is not self.loader and done:  # it can be read again
-                running = iter(self.loader)
+            if found is None and not once and done:  # it can be read again
+                running = self._iterated()
                 made = map(self._made, running)
                 found = next(made, None)
             if found is None:
                 self.ran_dry = True
                 return
             yield found
-        self._begun = running if running is self.loader or not self.same else None
+        self._begun = running if once or not self.same else None
 
     def _opened(self) -> Iterator[Any]:
         if self.same and isinstance(self.loader, DataLoader):
             place: dict[str, int | None] = {"seed": self.loader.seed or 0, "epoch": 0, "batch": 0}
             self.loader.load_state_dict(place)
-        return iter(self.loader)
+        return self._iterated()
+
+    def _iterated(self) -> Iterator[Any]:
+        if self.sharing is None:
+            return iter(self.loader)
+        if isinstance(self.loader, DataLoader):
+            return self.loader.shared(self.sharing)
+        return map(self.sharing.cut, self.loader)
 
     def _made(self, batch: Any) -> Batch:
+        if self.sharing is not None:
+            part, whole, own = batch
+            made = self._parted(part)
+            share = self.sharing.share(made.weight, own, whole)
+            return made._replace(size=own, whole=whole, share=share)
+        return self._parted(batch)
+
+    def _parted(self, batch: Any) -> Batch:
         if not self.targets:
             x = batch[0] if isinstance(batch, (tuple, list)) and len(batch) in (1, 2, 3) else batch
             parts = [self._tensors(x), None, None]
@@ -159,7 +179,7 @@ class Feed:
         if not found:
             raise ShapeError(f"fit and evaluate: no inputs with a first axis in {shown(batch):.80}")
         x, y, weight = parts
-        return Batch(x, y, weight, len(found[0]))
+        return Batch(x, y, weight, len(found[0]), len(found[0]))
 
     def _tensors(self, tree: Any) -> Any:
         return tree if tree is None else refill(tree, iter([self._tensor(a) for a in leaves(tree)]))

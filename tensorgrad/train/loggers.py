@@ -14,6 +14,12 @@ from ..typing import Natural, PathLike
 from .callbacks import Callback
 
 
+class _Logger(Callback):
+    """What writes somewhere: of several processes in rank 0 alone."""
+
+    everywhere = False
+
+
 def _package(what: str, name: str) -> Any:
     try:
         return importlib.import_module(name)
@@ -21,7 +27,7 @@ def _package(what: str, name: str) -> Any:
         raise BackendError(f"{what} needs {name}: pip install {name}") from error
 
 
-class CSVLogger(Callback):
+class CSVLogger(_Logger):
     """Write the scores of each epoch as a line of a CSV file, as soon as it is over: the epoch,
     from 1, and a column for each score, empty where it was not computed. With `append`, lines are
     added to a file of the same columns. A run that is resumed goes on with its file.
@@ -80,7 +86,7 @@ class CSVLogger(Callback):
         self._text, self._there = state["text"], False  # of later epochs there may be lines
 
 
-class TensorBoard(Callback):
+class TensorBoard(_Logger):
     """Write scores and the learning rate of each epoch for TensorBoard, by the package
     tensorboardX; look at them with `tensorboard --logdir FOLDER`.
 
@@ -138,7 +144,7 @@ class TensorBoard(Callback):
         self._batches = state["batches"]
 
 
-class WandB(Callback):
+class WandB(_Logger):
     """Write the scores of each epoch to Weights & Biases, by its package wandb: to the run that is
     active, or to one that is begun with these settings and ended with training.
 
@@ -167,7 +173,7 @@ class WandB(Callback):
         self._run = None
 
 
-class MLflow(Callback):
+class MLflow(_Logger):
     """Write the scores of each epoch to MLflow, by its package mlflow: to the run that is active,
     or to one that is begun with these settings and ended with training.
 

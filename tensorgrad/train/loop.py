@@ -14,10 +14,10 @@ from ..backend import is_floating
 from ..core import Tensor
 from ..data.sources import Arrays
 from ..errors import ArgumentError, DTypeError, ShapeError
-from ..nn.norm import BatchNorm
+from ..nn.norm import BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d
 from ..settings import Either, Nothing, Own, Real, gate, shown
 from ..typing import ArrayLike, Count, Natural, Positive
-from . import checks
+from . import checks, together
 from .callbacks import Callback, checked, end
 from .checkpoint import Run
 from .feed import Batch, Feed, feed
@@ -177,7 +177,8 @@ def fit(
             x, y, sample_weight, validation_data, validation_split
         )
     weight = _weights(y, class_weight, sample_weight)
-    joined = any(isinstance(m, BatchNorm) for m in model.modules())
+    norms = BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d
+    joined = any(isinstance(m, norms) for m in model.modules())
     train = feed(
         x,
         y,
@@ -191,6 +192,8 @@ def fit(
     )
     tested = _validation(validation_data, plan, batch_size, dtype, validation_steps)
     called = checked(callbacks)
+    together.shared(train, least=2 if joined else 1)
+    together.shared(tested)
     trainer.accumulate, trainer.clip_norm, trainer.clip_value = accumulate, clip_norm, clip_value
     trainer.precision, trainer._pending = precision, 0
     trainer.scale = optim.LossScale() if precision == "float16" else None
@@ -203,6 +206,7 @@ def fit(
     if tested is not None:
         names += [f"val_{name}" for name in names]
     options = LoopOptions(epochs, verbose, resume, names, initial_epoch, tested, validation_freq)
+    together.begin(trainer, train, called, options, accumulate=accumulate, clip_norm=clip_norm)
     history = History()
     begun: list[Callback] = []
     try:
@@ -226,7 +230,7 @@ def _tried(trainer: Any, data: Feed, training: bool) -> Any:
         checks.check_arrays(x, labels, plan, training)
         w = source.tree[2] if len(source.tree) > 2 else None
         xs, ys, ws = (data._tensors(checks.few(part)) for part in (x, labels, w))
-        batch = Batch(xs, ys, ws, 8)
+        batch = Batch(xs, ys, ws, 8, 8)
     else:
         batch = data.first()
     if batch.y is None:
@@ -325,9 +329,10 @@ def evaluate(
     weight = _weights(y, None, sample_weight)
     single = trainer.plan.single
     data = feed(x, y, batch_size, _dtype(model), weight=weight, steps=steps, single=single)
+    together.shared(data)
     _tried(trainer, data, training=False)
     scores: dict[str, float] = trainer.scores(data)
-    if verbose:
+    if verbose and not trainer.world.rank:
         print(", ".join(f"{k} {v:.4f}" for k, v in scores.items()))
     return scores
 
@@ -362,6 +367,7 @@ def train_on_batch(
     size = max([len(a) for a in Arrays((x, y)).arrays])
     weight = _weights(y, None, sample_weight)
     data = feed(x, y, size, _dtype(model), weight=weight, single=trainer.plan.single)
+    together.shared(data)
     _tried(trainer, data, training=True)
     trainer.bind()
     return trainer.one(data.first())

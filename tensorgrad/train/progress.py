@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import Any
@@ -20,6 +21,7 @@ class Progress:
     def __init__(self, feed: Feed, options: Any, title: str, running: Running):
         self.title, self.running, self.bar = title, running, None
         terminal = sys.stderr.isatty() or "ipykernel" in sys.modules
+        terminal = terminal or "TENSORGRAD_TERMINAL" in os.environ  # behind a launcher's pipe
         self.lines = options.verbose == 2 or (options.verbose == 1 and not terminal)
         self.begun = self.read = time.monotonic()
         if options.verbose in (0, 2) or not terminal:

@@ -43,11 +43,33 @@ class Running:
             raise ShapeError(f"{name}: one number for a batch, got shape {value.shape}")
         if self.totals.get(name) is None:
             self.totals[name] = xp.zeros((), "float64")
+        if not n:  # of rows that other processes count
+            return
         if namespace(value) is xp:
             value = xp.asarray(value).reshape(()).astype("float64")
         else:  # a host scalar, which a captured step would repeat from its capture
             value = float(np.reshape(value, ()))
         self.totals[name] += value * n
+
+    def whole(self, ranks: Any) -> Running:
+        """These scores and those of all other processes, which each have a part of the batches."""
+        if ranks.size == 1:
+            return self
+        names = sorted(n for n, t in self.totals.items() if t is not None)
+        parts = [np.asarray(on_host(self.totals[n])) for n in names]
+        flat = np.concatenate([[float(self.count)], *[p.reshape(-1) for p in parts]])
+        ranks.sum([flat], f"the scores of an epoch ({', '.join(names)})")
+        made = Running(self.totals)
+        made.metrics, made.count = self.metrics, round(flat[0])
+        start = 1
+        for name, p in zip(names, parts, strict=True):
+            made.totals[name] = flat[start : start + p.size].reshape(p.shape)
+            start += p.size
+        gathered = [n for n, m in self.metrics.items() if isinstance(m, Gathered)]
+        for name in gathered:
+            mine = [[on_host(a) for a in part] for part in self.kept.get(name, ())]
+            made.kept[name] = _in_turn(ranks.gather(mine, f"the predictions for {name}"))
+        return made
 
     def own(self, scores: dict[str, Any], n: int) -> None:
         """Accumulate scores of a step of the user's."""
@@ -62,9 +84,12 @@ class Running:
             sums = metric.sums(p._data, t._data)
             if self.totals[name] is None:
                 self.totals[name] = xp.zeros(sums.shape, "float64")
-            self.totals[name] += sums
+            if n:
+                self.totals[name] += sums
         elif isinstance(metric, Gathered):
-            self.kept.setdefault(name, []).append(metric.columns(p._data, t._data))
+            rows = slice(None) if n else slice(0)
+            columns = tuple([a[rows] for a in metric.columns(p._data, t._data)])
+            self.kept.setdefault(name, []).append(columns)
         else:
             self.add(name, metric(p, t), n, xp)
 
@@ -103,3 +128,16 @@ class Running:
         for name, parts in state.get("kept", {}).items():
             rows = [tuple(home.from_host(np.asarray(a)) for a in part) for part in parts]
             self.kept[name] = rows
+
+
+def _in_turn(of_ranks: list[list[Any]]) -> list[Any]:
+    """What processes have kept of each batch, in the order of the examples. One may have kept more,
+    of the batches before a run was resumed."""
+    most = max(map(len, of_ranks))
+    return [
+        part
+        for i in range(-most, 0)
+        for kept in of_ranks
+        for part in kept[len(kept) + i : len(kept) + i + 1]
+        if len(kept) + i >= 0
+    ]

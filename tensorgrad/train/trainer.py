@@ -13,12 +13,13 @@ import numpy as np
 from .. import cuda, optim
 from ..backend import default, namespace, on_host
 from ..core import Tensor
+from ..distributed import exchange, ranks
 from ..errors import GraphError, user_level
 from ..precision import autocast
 from ..settings import gate
 from ..switches import evaluating, in_mode, restoring
 from ..trees import leaves, refill
-from . import checks
+from . import checks, together
 from .callbacks import Callback
 from .capturing import WORTH, capturing, frozen
 from .checkpoint import Run
@@ -58,6 +59,8 @@ class Trainer:
         self._pending = 0  # batches whose gradients were added up, and not yet used
         self.running = Running(self.plan.names, self.plan.metrics)
         self._parts: dict[Any, Any] = {}  # the losses of several outputs, as they were last
+        self.world = ranks.world()
+        self._share = 1.0  # of this process in the loss and gradients of a batch
 
     # --- what a step is made of ---
 
@@ -91,6 +94,8 @@ class Trainer:
         where `fit` was told to accumulate, and with what it was told of clipping."""
         if not self._pending:
             self.optimizer.zero_grad()
+        if (part := self._share * self.world.size) != 1:  # of the mean over ranks
+            loss = loss * part
         (loss if self.scale is None else self.scale(loss)).backward()
         self._pending += 1
         if self._pending == self.accumulate:
@@ -102,6 +107,8 @@ class Trainer:
         n, self._pending = self._pending, 0
         if not n:
             return
+        if self.world.size > 1:
+            exchange.summed(self.optimizer, 1 / self.world.size)
         if n > 1:
             for p in self.optimizer.params():
                 if p.grad is not None:
@@ -147,10 +154,11 @@ class Trainer:
             self.running.start()
             self._plain(batch)
             self.running.count += batch.size
-            return self.running.read()
+            return self.running.whole(self.world).read()
 
     def _plain(self, batch: Batch) -> None:
         """The step of a batch, and the sums of its scores."""
+        self._share = batch.share
         made = self.step(batch.x, batch.y, batch.weight)
         if isinstance(made, dict):
             self.running.own(made, batch.size)
@@ -161,7 +169,7 @@ class Trainer:
     @restoring
     def epochs(self, feed: Feed, run: Run, begun: list[Callback], options: Any) -> None:
         """The epochs of `fit`, between the `train_begin` of its callbacks and their `train_end`."""
-        callbacks, model, history = run.callbacks, self.model, run.history
+        callbacks, model, history = run.called, self.model, run.history
         with in_mode(model.modules(), True):
             for c in callbacks:
                 c.train_begin(model, options.names)
@@ -180,8 +188,9 @@ class Trainer:
                 self._check_finite(scores, history, epoch)
                 history.add(scores, epoch)
                 stops = [c.epoch_end(model, epoch, scores) for c in callbacks]
-                run.epoch_done(any(stops) or feed.ran_dry)
-                if any(stops) or feed.ran_dry:
+                stopped = together.epoch_done(model, any(stops) or feed.ran_dry)
+                run.epoch_done(stopped)
+                if stopped:
                     break
 
     def _epoch(
@@ -191,9 +200,10 @@ class Trainer:
         running, model = self.running, self.model
         running.start()
         if run.scores is not None:  # of the batches of this epoch before the run was stopped
-            running.load_state_dict(run.scores, default())
+            if not self.world.rank:
+                running.load_state_dict(run.scores, default())
             run.scores = None
-        hooked = [c for c in run.callbacks if type(c).batch_end is not Callback.batch_end]
+        hooked = [c for c in run.called if type(c).batch_end is not Callback.batch_end]
         done = 0
         with Progress(feed, options, f"epoch {epoch + 1}/{options.epochs}", running) as progress:
             for done, batch in enumerate(feed.epoch(), 1):
@@ -203,9 +213,10 @@ class Trainer:
                     run.step_done(running, whole=not self._pending)
                 for c in hooked:
                     c.batch_end(model, done - 1, running.latest)
-                progress.update(batch.size)
+                progress.update(batch.whole)
             self.flush()
-            scores = running.read()
+            exchange.average_buffers(model)
+            scores = running.whole(self.world).read()
             if options.validation is not None and (epoch + 1) % options.validation_freq == 0:
                 tested = self.scores(options.validation)
                 scores.update({f"val_{name}": value for name, value in tested.items()})
@@ -219,7 +230,12 @@ class Trainer:
         return scores
 
     def _check_finite(self, scores: dict[str, float], history: History, epoch: int) -> None:
-        if not math.isfinite(scores.get("loss", 0.0)) and all(map(math.isfinite, history.losses)):
+        first = not self.world.rank
+        if (
+            first
+            and not math.isfinite(scores.get("loss", 0.0))
+            and all(map(math.isfinite, history.losses))
+        ):
             warnings.warn(
                 f"the loss became {scores['loss']} in epoch {epoch + 1}: a lower learning rate, "
                 "clipped gradients or scaled inputs may help",
@@ -230,6 +246,9 @@ class Trainer:
         """The step of a batch, and the sums of its scores; as a CUDA graph where that is safe."""
         plain = self._plain
         home, size, arrays = default(), feed.batch_size, feed.arrays()
+        if self.world.size > 1:
+            together.check_graphed(self.plan)
+            return plain
         graphed = self.plan.graphed and home.kernels == "cuda" and self.accumulate == 1
         if not graphed or arrays is None or size is None:
             return plain
@@ -238,7 +257,7 @@ class Trainer:
             return plain
 
         def step(xb: Tensor, yb: Tensor) -> None:
-            plain(Batch(xb, yb, None, len(xb)))
+            plain(Batch(xb, yb, None, len(xb), len(xb)))
 
         # what an epoch begins with, without going on in the loader
         sample = feed.sample(size)
@@ -252,10 +271,11 @@ class Trainer:
     def add(self, loss: Tensor, output: Any, batch: Batch) -> None:
         """Add the scores of a batch."""
         running, n, xp = self.running, batch.size, namespace(loss._data)
-        running.add("loss", loss, n, xp)
+        counts: Any = n if batch.share == 1 else batch.share * batch.whole
+        running.add("loss", loss, counts, xp)
         for o, p, t in self.plan.parts(output, batch.y):
             if o.key is not None:
-                running.add(f"{o.key}_loss", self._parts[o.key], n, xp)
+                running.add(f"{o.key}_loss", self._parts[o.key], counts, xp)
             for name, metric in o.metrics.items():
                 running.measure(name, metric, p, t, n, xp)
 
@@ -278,7 +298,7 @@ class Trainer:
                 output = checks.call(self.model, batch.x)
                 self.add(self.loss(output, batch.y, batch.weight), output, batch)
                 running.count += batch.size
-            return running.read()
+            return running.whole(self.world).read()
 
 
 @restoring

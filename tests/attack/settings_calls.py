@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import tensorgrad as tg
-from tensorgrad import data, losses, nn, optim
+from tensorgrad import data, distributed, losses, nn, optim
 from tensorgrad.settings import kinds_of
 from tensorgrad.train import callbacks, command, loggers, loop, metrics, sums
 
@@ -166,6 +166,10 @@ CALLS = {
         "prediction": tg.tensor(X),
         "target": tg.tensor(LABELS),
     },
+    "distributed.average": lambda: {"optimizer": optim.SGD([nn.Parameter([1.0])])},
+    "distributed.broadcast": lambda: {"model": nn.Dense(1, 2)},
+    "distributed.init": {},
+    "distributed.shard": lambda: {"loader": [tg.tensor(X)]},
     "loop.fit": lambda: {"model": _model(), "x": X, "y": X[:, :1], "verbose": 0},
     "loop.train_on_batch": lambda: {"model": _model(), "x": X, "y": X[:, :1]},
     "loop.evaluate": lambda: {"model": _model(), "x": X, "y": X[:, :1]},
@@ -426,6 +430,7 @@ def targets():
     add("sums", sums, ["Precision", "Recall", "F1", "TopK"])
     add("loop", loop, ["fit", "evaluate", "predict", "compile", "train_on_batch"])
     add("command", command, ["experiment"])
+    add("distributed", distributed, ["average", "broadcast", "init", "shard"])
     add("losses", losses, [n for n in losses.__all__ if n != "get"])
     return found
 

@@ -1,0 +1,151 @@
+"""The processes that train together, their ranks: which of them this one is, and how it joins."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from typing import Any
+
+from .. import randomness
+from ..errors import BackendError, DistributedError
+from ..settings import gate
+from ..typing import Positive
+
+# What launchers set: the number of processes, where they say it, and a sign that there are several.
+_COUNTS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_NTASKS")
+_SIGNS = (*_COUNTS, "PMI_RANK", "PMIX_RANK")
+_OWNER = "TENSORGRAD_RANK_PROCESS"  # the process that is a rank; those it starts are none
+TIMEOUT = 600.0  # seconds: a first step may compile for a minute
+
+
+class Alone:
+    """A world of one process, and what all worlds have: `rank`, from 0, of `size` processes;
+    `local_rank` of `local_size` on this machine. What they do together (`sum`, `broadcast`,
+    `gather`, `agree`) is done by all, in one order; here nothing is to be done.
+
+    >>> world = tg.distributed.world()
+    >>> world.rank, world.size, world.gather("a", "letters")
+    (0, 1, ['a'])
+    """
+
+    rank, size, local_rank, local_size = 0, 1, 0, 1
+
+    def sum(self, arrays: list[Any], what: str, flags: bytes = b"") -> bool:
+        """Sum each array over the ranks, in place; whether the flags were the same on all."""
+        return True
+
+    def broadcast(self, arrays: list[Any], what: str) -> None:
+        """Copy rank 0's arrays into those of the others."""
+
+    def gather(self, value: Any, what: str) -> list[Any]:
+        """A small value of each rank."""
+        return [value]
+
+    def agree(self, facts: dict[str, Any], what: str) -> None:
+        """DistributedError, raised by rank 0, unless these facts are the same on all ranks."""
+        found = self.gather(facts, what)
+        for rank, theirs in enumerate(found):
+            names = [n for n in {**found[0], **theirs} if found[0].get(n) != theirs.get(n)]
+            if names:
+                name = names[0]
+                self.fail(
+                    f"{name} differs on rank {rank}: rank 0 has {found[0].get(name, 'none')}, "
+                    f"rank {rank} {theirs.get(name, 'none')}. All ranks run the same program on "
+                    "the same data",
+                    speaker=0,
+                )
+
+    def fail(self, text: str, speaker: int) -> None:
+        """End all ranks with this text, which the `speaker` says."""
+        raise DistributedError(text)
+
+
+_world: Alone = Alone()
+
+
+def world() -> Alone:
+    """The ranks that train together; before `init`, and without a launcher, this process alone.
+
+    >>> world().size
+    1
+    """
+    return _world
+
+
+@gate
+def init(timeout: Positive | None = None) -> Alone:
+    """Join the other processes that `mpiexec` or `python -m tensorgrad launch` has started; a
+    process that was started alone stays so, and needs no MPI. Random generators go on as rank 0's,
+    but masks (dropout) are each rank's own. Returns the world.
+
+    Args:
+        timeout: seconds that a rank waits for the others before all end with an error that names
+            those missing; by default TENSORGRAD_TIMEOUT, or 600.
+    Raises: BackendError where mpi4py or MPI is missing, or is another one than the launcher's.
+
+    >>> init().size
+    1
+    """
+    global _world
+    if _world.size > 1 or not any(name in os.environ for name in _SIGNS):
+        return _world
+    owner = os.environ.get(_OWNER, str(os.getpid()))
+    if multiprocessing.parent_process() is not None or owner != str(os.getpid()):
+        return _world  # started by a rank: MPI has no place for it
+    said = timeout or float(os.environ.get("TENSORGRAD_TIMEOUT", TIMEOUT))
+    set_threads()
+    from .mpi import Ranks, library
+
+    found = Ranks(library().COMM_WORLD, said)
+    if (asked := started()) > 1 and found.size == 1:
+        raise BackendError(
+            f"{asked} processes were started, and MPI sees 1: the launcher is of another MPI than "
+            f"the library, {found.name}, which mpi4py has found. `python -m tensorgrad launch -n "
+            f"{asked} program.py` takes its own launcher; under SLURM start with `srun --mpi=pmi2` "
+            "(MPICH) or `--mpi=pmix` (Open MPI)"
+        )
+    os.environ[_OWNER] = str(os.getpid())
+    if found.size > 1:
+        _world = found
+        found.begin()
+        randomness.share(found.gather(randomness.get_state(), "random state")[0], found.rank)
+    return _world
+
+
+def started() -> int:
+    """How many processes a launcher says that it has started; 1 where there is none."""
+    counts = [os.environ.get(name, "") for name in _COUNTS]
+    return max([int(n) for n in counts if n.isdecimal()], default=1)
+
+
+def unjoined() -> int:
+    """How many processes were started of which none has called `init`, so that each trains alone;
+    0 where that is not so."""
+    alone = _world.size == 1 and started() > 1 and _OWNER not in os.environ
+    return started() if alone and multiprocessing.parent_process() is None else 0
+
+
+def set_threads() -> None:
+    """An equal part of the machine's cores for the loops of each rank here, unless the user has
+    said how many threads: ranks of more would wait for each other's."""
+    locals_ = [os.environ.get(n, "") for n in ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")]
+    here = max([int(n) for n in locals_ if n.isdecimal()], default=0)
+    if here > 1 and "numba" not in sys.modules:
+        for name, value in threads(here).items():
+            os.environ.setdefault(name, value)
+
+
+def threads(ranks: int) -> dict[str, str]:
+    """The environment of one of so many ranks on this machine: how many threads it uses."""
+    each = max(1, cores() // ranks)
+    names = ("TENSORGRAD_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    asked = [os.environ[name] for name in names if name in os.environ]
+    return {} if asked else dict.fromkeys((*names, "NUMBA_NUM_THREADS"), str(each))
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,90 @@
+"""`fit` and `evaluate` as one of several processes: what is shared, checked and made equal."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from ..data.sources import Arrays
+from ..distributed import exchange, ranks
+from ..distributed.sharing import Sharing
+from ..errors import GraphError, user_level
+from ..trees import leaves
+from . import checks
+from .feed import Feed
+
+
+def shared(feed: Feed | None, least: int = 1) -> None:
+    """Let each process have a part of each batch; of `least` examples."""
+    world = ranks.world()
+    if feed is not None and world.size > 1:
+        feed.sharing = Sharing(world, least)
+
+
+def begin(trainer: Any, feed: Feed, callbacks: list[Any], options: Any, **more: Any) -> None:
+    """Compare what is to be trained, and how, and give all ranks the parameters of rank 0."""
+    world, plan, model = ranks.world(), trainer.plan, trainer.model
+    if world.size == 1:
+        if n := ranks.unjoined():
+            warnings.warn(
+                f"{n} processes were started, and every one trains alone, on all data: call "
+                "tg.distributed.init() first, or start with `python -m tensorgrad launch`",
+                stacklevel=user_level(),
+            )
+        return
+    check_graphed(plan)
+    exchange.broadcast(model)
+    optimizer = plan.optimizer
+    facts = {
+        "the optimizer": type(optimizer).__name__,
+        "the learning rate": optimizer.lr,
+        **{f"the optimizer's {k}": repr(v) for k, v in optimizer.options.items()},
+        "the list of scores": ", ".join(options.names),
+        "the number of examples": feed.examples,
+        "the batch size": feed.batch_size,
+        "the number of steps": feed.steps,
+        "the number of epochs": options.epochs,
+        "the list of callbacks": ", ".join(type(c).__name__ for c in callbacks),
+        "precision=": trainer.precision,
+        "the data": _sample(feed),
+        **{f"{name}=": value for name, value in more.items()},
+    }
+    world.agree(facts, "the settings of fit")
+    if world.rank:
+        options.verbose = 0
+
+
+def _sample(feed: Feed) -> int | None:
+    """A checksum of the first examples that all ranks have read: of arrays in memory."""
+    source = getattr(feed.loader, "source", None)
+    if not isinstance(source, Arrays):
+        return None
+    return exchange.checksum(leaves(checks.few(source.tree)))
+
+
+def epoch_done(model: Any, stops: bool) -> bool:
+    """Whether any rank stops; DistributedError where their parameters are no longer the same."""
+    world = ranks.world()
+    if world.size == 1:
+        return stops
+    found = world.gather((exchange.checksum(model.parameters()), stops), "the end of an epoch")
+    codes = [code for code, _ in found]
+    if len({*codes}) > 1:
+        apart = next(r for r, code in enumerate(codes) if code != codes[0])
+        world.fail(
+            f"the ranks have drifted apart: the parameters of rank {apart} are not those of rank "
+            "0. A step of your own updates by `self.update(loss)`, or calls "
+            "tg.distributed.average(optimizer) before its optimizer's step; callbacks change "
+            "parameters on all ranks alike",
+            speaker=0,
+        )
+    return any(stop for _, stop in found)
+
+
+def check_graphed(plan: Any) -> None:
+    """GraphError for steps that are to be captured."""
+    if plan.graphed is True:
+        raise GraphError(
+            "fit: graphed=True with several processes has not been run on two GPUs yet: "
+            "compile(..., graphed=False), or leave it out"
+        )

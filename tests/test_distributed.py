@@ -1,0 +1,168 @@
+"""Training by several processes. Each test starts them itself, with a time limit; a world of one
+needs nothing."""
+
+import functools
+import os
+import pickle
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+from tensorgrad.distributed import ranks
+
+pytestmark = pytest.mark.host
+
+ROOT = Path(__file__).parent.parent
+PROGRAMS = ROOT / "tests" / "ranks"
+ONE = dict.fromkeys(("TENSORGRAD_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+LIMIT = 240  # seconds for a start: the machine may be busy
+
+
+def launched(n, program, *arguments, **variables):
+    """A program as n ranks, or by itself for n = 0."""
+    if n:
+        pytest.importorskip("mpi4py")
+    start = ["-m", "tensorgrad", "launch", "-n", str(n)] if n else []
+    return subprocess.run(
+        [sys.executable, *start, str(PROGRAMS / program), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=LIMIT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **ONE, **variables},
+    )
+
+
+# --- a world of one -------------------------------------------------------------------------------
+
+
+def test_a_world_of_one_needs_no_mpi(monkeypatch):
+    for name in ranks._SIGNS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    world = tg.distributed.init(timeout=1)
+    assert world is tg.distributed.world()
+    assert (world.rank, world.size, world.local_rank) == (0, 1, 0)
+    model = tg.nn.Dense(1, 2)
+    tg.distributed.broadcast(model)
+    sgd = tg.optim.SGD(model.parameters())
+    for x in tg.distributed.shard([tg.tensor(np.ones((3, 2)))]):
+        model(x).sum().backward()
+        before = [p.grad for p in model.parameters()]
+        tg.distributed.average(sgd, examples=len(x))
+        assert all(p.grad is g for p, g in zip(model.parameters(), before, strict=True))
+
+
+def test_fit_warns_where_nobody_has_called_init(monkeypatch):
+    monkeypatch.setenv("PMI_SIZE", "4")
+    monkeypatch.delenv(ranks._OWNER, raising=False)
+    model = tg.nn.Sequential(tg.nn.Dense(1, 1)).compile("sgd", "mse")
+    with pytest.warns(UserWarning, match="4 processes were started, and every one trains alone"):
+        model.fit([[0.0], [1.0]], [[0.0], [2.0]])
+
+
+@pytest.mark.parametrize("n", range(1, 11))
+@pytest.mark.parametrize("size", [2, 3, 4])
+@pytest.mark.parametrize("least", [1, 2])
+def test_each_row_is_one_ranks_own(n, size, least):
+    from tensorgrad.distributed.sharing import Sharing
+
+    counted = np.zeros(n, int)
+    for rank in range(size):
+        world = ranks.Alone()
+        world.rank, world.size = rank, size
+        rows, own = Sharing(world, least).rows(n)
+        assert own in (0, len(range(n)[rows]))
+        assert len(range(n)[rows]) >= min(least, n)
+        counted[rows] += own > 0
+    assert (counted == 1).all()
+
+
+def test_ranks_have_masks_of_their_own_and_all_else_alike():
+    from tensorgrad.randomness import Generator
+
+    zero, one = Generator(3), Generator(3)
+    one.rank = 1
+    one.seed(3)
+    assert zero.host.random() == one.host.random()
+    state = [g.state("numpy", 4) for g in (zero, one)]
+    assert state[0][0] != state[1][0]
+    one.set_state(zero.get_state())  # as from a checkpoint of rank 0
+    assert one.state("numpy", 4)[0] == state[1][0]
+
+
+# --- the same as one process ----------------------------------------------------------------------
+
+
+@functools.cache
+def results(n):
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "results.pickle"
+        done = launched(n, "cases.py", out)
+        assert done.returncode == 0, done.stderr[-4000:]
+        return pickle.loads(out.read_bytes())
+
+
+def table(name):
+    """The names that a decorator of cases.py marks, with its tolerance, without running it."""
+    text = (PROGRAMS / "cases.py").read_text()
+    return re.findall(r"^@case\((.*?)\).*\ndef (\w+)", text, re.M)
+
+
+CASES = [(name, float(t or 1e-12)) for t, name in table("case") if t != "None"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "tolerance"), CASES)
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_several_processes_give_what_one_does(n, name, tolerance):
+    one, several = results(0)[name], results(n)[name]
+    assert one.keys() == several.keys()
+    for key, value in one.items():
+        scale = max(np.linalg.norm(value), 1e-300)
+        assert np.linalg.norm(several[key] - value) <= tolerance * scale, key
+
+
+# --- what goes wrong ------------------------------------------------------------------------------
+
+FAILURES = {  # what one rank does -> what is said, once
+    "raises": "tensorgrad: rank 1 of 3 ended with ValueError; all ranks stop",
+    "is killed": "tensorgrad: rank 1 of 3 .* ended without a word",
+    "leaves at once": "tensorgrad: rank 1 of 3 .* ended without a word",
+    "hangs": "DistributedError: after 3 s rank 1 of 3 had not come to the gradients of a step",
+    "exits with 0": "DistributedError: rank 1 of 3 ended early, while others wait for the grad",
+    "exits with 3": "DistributedError: rank 1 of 3 ended early, while others wait for the grad",
+    "layer": r"DistributedError: the model's layers\[0\].weight differs on rank 1: .*\(3, 4\)",
+    "dtype": "DistributedError: the model's .* differs on rank 1: .*float32.*float64",
+    "optimizer": "DistributedError: the optimizer differs on rank 1: rank 0 has Adam, rank 1 SGD",
+    "metric": "DistributedError: the list of scores differs on rank 1: rank 0 has loss, mae,",
+    "batch size": "DistributedError: the batch size differs on rank 1: rank 0 has 5, rank 1 6",
+    "examples": "DistributedError: the number of examples differs on rank 1",
+    "epochs": "DistributedError: the number of epochs differs on rank 1: rank 0 has 2, rank 1 3",
+    "data": "DistributedError: the data differs on rank 1",
+    "batches": "DistributedError: the ranks are at different places of the program: .*rank 1 is at",
+    "alone": "DistributedError: the ranks are at different places of the program: .*rank 1 is at",
+    "lengths": "DistributedError: the gradients of a step: the ranks exchange different numbers",
+    "drift": "DistributedError: the ranks have drifted apart",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", FAILURES)
+def test_a_failure_of_one_rank_ends_all_with_one_message(what):
+    begun = time.monotonic()
+    done = launched(3, "failing.py", what, 1, TENSORGRAD_TIMEOUT="3")
+    took = time.monotonic() - begun
+    assert done.returncode != 0, done.stdout
+    assert "is through" not in done.stdout
+    said = re.findall(r"^(?:tensorgrad: |tensorgrad\.errors\.).*", done.stderr, re.M)
+    assert len(said) == 1, "\n".join(said) + done.stderr[-3000:]
+    assert re.search(FAILURES[what], said[0]), said[0]
+    assert took < 3 + 5 + float(os.environ.get("TENSORGRAD_TEST_START", "30"))  # which starts take
