@@ -107,6 +107,14 @@ def adam(p, g, m, v, top, *, lr, t, beta1, beta2, eps, amsgrad):
 
 
 @formula()
+def sparse_adam(p, g, m, v, *, lr, t, beta1, beta2, eps):
+    """Adam of the rows that have a gradient, with eps beside the root of v as it is kept."""
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g * g
+    return p - lr * sqrt(1 - beta2**t) / (1 - beta1**t) * m / (sqrt(v) + eps), m, v
+
+
+@formula()
 def adamax(p, g, m, u, *, lr, t, beta1, beta2, eps):
     """Adamax (Kingma & Ba 2015, section 7.1)."""
     m = beta1 * m + (1 - beta1) * g

@@ -52,6 +52,7 @@ CASES = {
         case(5, 3, padding_idx=-1, scale_grad_by_freq=True, on=IDS),
         case(5, 3, max_norm=1.0, on=IDS),
         case(5, 3, None, 0.8, 1.0, True, on=IDS),
+        case(5, 3, 2, sparse=True, on=IDS),
     ],
     "EmbeddingBag": [
         *[case(5, 3, mode=m, on=IDS) for m in ("mean", "sum", "max")],
@@ -59,6 +60,7 @@ CASES = {
         case(5, 3, 0.8, 1.0, False, "sum", on=IDS),
         case(5, 3, mode="sum", include_last_offset=True, on=["flat ids", "offsets", "shares"]),
         case(5, 3, mode="mean", padding_idx=1, on=["flat ids", "offsets"]),
+        case(5, 3, None, 2.0, False, "sum", True, on=IDS),
     ],
     "PixelShuffle": [case(2, on=(2, 8, 3, 2))],
     "PixelUnshuffle": [case(2, on=(2, 3, 6, 4))],

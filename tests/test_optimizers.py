@@ -48,9 +48,9 @@ CONFIGS = {
             {**LOOKING_BACK, "dampening": 0.5}, {**LOOKING_BACK, **DECAY},
             {**LOOKING_BACK, "nesterov": True, **DECAY}],
 }  # fmt: skip
-OURS = {"Lion": [{}, {**DECAY, "lr": 0.01}], "SGD": [{"l1": 0.1}], "AdamW": [{"l1": 0.1}]}
-# In none of our optimizers: sparse gradients have a step of their own, and a closure is called
-# several times, in test_lbfgs.py.
+OURS = {"Lion": [{}, {**DECAY, "lr": 0.01}], "SGD": [{"l1": 0.1}], "AdamW": [{"l1": 0.1}],
+        "SparseAdam": [{}, {"maximize": True}]}  # fmt: skip
+# In none of these: gradients are of rows, in test_rows.py, and a closure is called several times.
 ELSEWHERE = {"SparseAdam", "LBFGS"}
 CASES = [pytest.param(name, options, id=f"{name}-{i}")
          for name, several in CONFIGS.items() for i, options in enumerate(several)]  # fmt: skip

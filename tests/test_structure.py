@@ -18,7 +18,7 @@ LAYERS = [
     {"switches", "typing"},
     {"rules", "dispatch", "promotion"},
     {"core"},
-    {"trees"},
+    {"trees", "rows"},
     {"ownership"},
     {"backward"},
     {"ops"},

@@ -174,6 +174,8 @@ def embedding_bag(
     mode: Literal["mean", "sum", "max"] = "mean",
     per_sample_weights: ArrayLike | None = None,
     padding_idx: int | None = None,
+    *,
+    sparse: bool = False,
 ) -> Tensor:
     """The mean, sum or largest elements of the rows of each bag: weight (count, features), ids
     (bags, size) -> (bags, features).
@@ -183,6 +185,7 @@ def embedding_bag(
         offsets: where each begins, from 0 and not falling; a bag of no ids gives zeros.
         per_sample_weights: by which rows are multiplied, of the shape of ids; for "sum" alone.
         padding_idx: an id that counts in no bag, and whose row gets no gradient.
+        sparse: whether the table's gradient holds the rows looked up alone, as in `embedding`.
     Raises: as `embedding`; ShapeError for other shapes, IndexingError for offsets that fall, or end
     beyond the ids (a GPU would have to be waited for, and is not), ArgumentError for weights of
     another mode.
@@ -203,7 +206,7 @@ def embedding_bag(
             f'embedding_bag: per_sample_weights of shape {shares.shape} are for mode "sum" and '
             f"of the shape of ids, {at.shape}; got {mode=}"
         )
-    rows = embedding(table, reshape(at, -1))
+    rows = embedding(table, reshape(at, -1), sparse=sparse)
     rows = rows if shares is None else rows * reshape(shares, (-1, 1))
     xp = namespace(rows._data)
     if offsets is None:

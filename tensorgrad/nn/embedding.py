@@ -30,6 +30,11 @@ class _Table(Module):
         super().__init__()
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         vars(self).update(options)
+        if self.sparse and self.scale_grad_by_freq:
+            raise ArgumentError(
+                f"{type(self).__name__}: scale_grad_by_freq makes whole gradients of tables, with "
+                "sparse=True they are of rows: leave out one"
+            )
         init = host_generator().standard_normal if weight_init is None else weight_init
         values = initial(init, (num_embeddings, embedding_dim), dtype)
         self.padding_idx = padding_idx
@@ -47,6 +52,7 @@ class _Table(Module):
     max_norm: float | None
     norm_type: float
     scale_grad_by_freq: bool
+    sparse: bool
 
     def _ids(self, ids: ArrayLike) -> Tensor:
         ids = beside(ids, self.weight)
@@ -96,6 +102,8 @@ class Embedding(_Table):
         max_norm: rows that are looked up and longer are divided to this length, in place, by their
             `norm_type`-norm.
         scale_grad_by_freq: whether the gradient of a row is divided by how often it is looked up.
+        sparse: whether the weight's gradient holds the rows looked up alone, for large tables: see
+            `tg.embedding`. SGD, Adagrad and SparseAdam update these.
     Floating ids are accepted where all of them are whole numbers.
     Raises: DTypeError for other ids; IndexingError for ids on the host outside that range, which
         give NaN on a GPU, and the error within `detect_anomaly`.
@@ -112,6 +120,7 @@ class Embedding(_Table):
         max_norm: Positive | None = None,
         norm_type: Positive = 2.0,
         scale_grad_by_freq: bool = False,
+        sparse: bool = False,
         *,
         weight_init: Initializer | None = None,
         dtype: DType = "float32",
@@ -125,13 +134,14 @@ class Embedding(_Table):
             max_norm=max_norm,
             norm_type=norm_type,
             scale_grad_by_freq=scale_grad_by_freq,
+            sparse=sparse,
         )
 
     def forward(self, ids: ArrayLike) -> Tensor:
         ids = self._ids(ids)
-        y = embedding.embedding(self._table(ids), ids)
+        y = functions.embedding(self._table(ids), ids, sparse=self.sparse)
         if self.padding_idx is None:
-            return y  # type: ignore[no-any-return]
+            return y
         return functions.where((ids == self.padding_idx)[..., None], y.detach(), y)
 
 
@@ -160,6 +170,7 @@ class EmbeddingBag(_Table):
         norm_type: Positive = 2.0,
         scale_grad_by_freq: bool = False,
         mode: Literal["mean", "sum", "max"] = "mean",
+        sparse: bool = False,
         *,
         include_last_offset: bool = False,
         padding_idx: int | None = None,
@@ -178,6 +189,7 @@ class EmbeddingBag(_Table):
             max_norm=max_norm,
             norm_type=norm_type,
             scale_grad_by_freq=scale_grad_by_freq,
+            sparse=sparse,
         )
 
     def forward(
@@ -192,4 +204,4 @@ class EmbeddingBag(_Table):
             starts = starts[:-1]
         table = self._table(ids)
         how = (starts, self.mode, per_sample_weights, self.padding_idx)
-        return functions.embedding_bag(table, ids, *how)
+        return functions.embedding_bag(table, ids, *how, sparse=self.sparse)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from ..errors import ArgumentError, suggest
 from ..words import no_other_names
 from . import schedules
-from .adaptive import Adam, Adamax, AdamW, NAdam, RAdam
+from .adaptive import Adam, Adamax, AdamW, NAdam, RAdam, SparseAdam
 from .averaging import EMA, Lookahead
 from .base import Optimizer
 from .clipping import clip_grad_norm_, clip_grad_value_
@@ -15,7 +15,7 @@ from .scale import LossScale
 from .structured import LAMB, Adafactor, Muon
 
 _CLASSES = (SGD, ASGD, Rprop, Lion, Adagrad, Adadelta, RMSprop, Adam, AdamW, Adamax, NAdam, RAdam,
-            Adafactor, LAMB, Muon)  # fmt: skip
+            SparseAdam, Adafactor, LAMB, Muon)  # fmt: skip
 OPTIMIZERS: dict[str, type[Optimizer]] = {cls.__name__.lower(): cls for cls in _CLASSES}
 
 
@@ -58,6 +58,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rprop",
+    "SparseAdam",
     "clip_grad_norm_",
     "clip_grad_value_",
     "get",

@@ -87,6 +87,41 @@ class AdamW(Adam):
         )  # fmt: skip
 
 
+class SparseAdam(Elementwise):
+    """Adam of tables with gradients of rows, as of `Embedding(..., sparse=True)`: a step moves the
+    rows that have one, and their m and v, and no others (PyTorch's "lazy" Adam):
+
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        p = p - lr * sqrt(1 - beta2**t) / (1 - beta1**t) * m / (sqrt(v) + eps)
+
+    t counts the steps of the parameter. Gradients of other parameters move all of them.
+
+    >>> from ..nn import Embedding
+    >>> table = Embedding(3, 1, weight_init="zeros", sparse=True)
+    >>> table([2, 2]).sum().backward(); SparseAdam(table.parameters(), lr=0.5).step()
+    >>> table.weight.tolist()
+    [[0.0], [0.0], [-0.5]]
+    """
+
+    formula, by_rows = "sparse_adam", ()
+
+    @gate
+    def __init__(
+        self,
+        params: Parameters | None = None,
+        lr: NonNegative | Schedule = 1e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: NonNegative = 1e-8,
+        maximize: bool = False,
+        *,
+        learning_rate: NonNegative | Schedule | None = None,
+    ):
+        super().__init__(
+            params, lr, learning_rate=learning_rate, betas=betas, eps=eps, maximize=maximize
+        )
+
+
 class Adamax(Elementwise):
     """Adam by the largest gradient (Kingma & Ba 2015, section 7.1): u takes the place of sqrt(v),
 

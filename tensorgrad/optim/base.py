@@ -13,10 +13,11 @@ from ..errors import ArgumentError, GraphError, ShapeError
 from ..kernels.interrupts import uninterrupted
 from ..ops.update import advance_step, undone_unless
 from ..ownership import gradient_of
+from ..rows import Rows
 from ..settings import Own, Real, gate, kinds_of, take
 from ..switches import each_time, recording, switches
 from ..typing import ArrayLike, NonNegative, Positive
-from . import clocks
+from . import clocks, rows
 from .clipping import Norm, clip_grad_norm_, clip_grad_value_
 from .clocks import Clock
 from .kinds import Schedule
@@ -52,8 +53,10 @@ class Optimizer:
     """
 
     defaults: dict[str, Any] = {}
+    by_rows: tuple[str, ...] | None = None  # options without which only rows with gradients move
     conditional = False  # whether the op of `update` itself does nothing where the flag is 0
     clock: tuple[float, ...] = ()  # what else `hyper` holds at first
+    has_rows = False  # whether there was a gradient of rows
 
     @gate
     def __init__(
@@ -197,6 +200,9 @@ class Optimizer:
                                 "in the captured step: the steps before it must be like it"
                             )
                         self.state[index] = self.init_state(a, group)
+                    if type(g) is not type(a) and isinstance(g, Rows):
+                        rows.refuse(self, group, a.shape)
+                        self.has_rows = True
                     taken.append(p)
                     arrays.append(a)
                     given.append(g if g.dtype == a.dtype else g.astype(a.dtype))
@@ -230,7 +236,10 @@ class Optimizer:
                 advance_step(hyper)
             else:
                 advance_step(hyper, apply_if)
-            if apply_if is None or self.conditional:
+            if self.has_rows:
+                with rows.taken_out(arrays, given, states) as parts:
+                    self.update(*parts, group)
+            elif apply_if is None or self.conditional:
                 self.update(arrays, given, states, group)
             else:
                 buffers = [a for state in states for a in state if a is not None]

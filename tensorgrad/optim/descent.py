@@ -28,7 +28,7 @@ class SGD(Elementwise):
     [0.5]
     """
 
-    formula = "sgd"
+    formula, by_rows = "sgd", ("momentum", "weight_decay", "l1")
 
     @gate
     def __init__(
@@ -173,7 +173,7 @@ class Adagrad(Elementwise):
     [0.75]
     """
 
-    formula = "adagrad"
+    formula, by_rows = "adagrad", ("weight_decay", "l1")
 
     @gate
     def __init__(
