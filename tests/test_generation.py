@@ -52,6 +52,62 @@ def test_a_cache_changes_nothing(name):
     np.testing.assert_array_equal(again, uncached)
 
 
+def test_a_token_more_goes_through_plain_blocks_in_one_op(monkeypatch):
+    """And not where a hook, an option or another batch would be passed over."""
+    model, ids = language_model(), rng.integers(0, CLASSES, (2, 5))
+    block, steps = model.stack[1], []
+    plain = nn.cache.block_step
+    monkeypatch.setattr(nn.cache, "block_step", lambda *a, **k: steps.append(1) or plain(*a, **k))
+    with tg.no_grad():
+        whole = model(ids).numpy()
+
+        def again(**options):
+            steps.clear()
+            cache = nn.KeyValueCache(5)
+            parts = [ids[:, :2], *(ids[:, i : i + 1] for i in range(2, 5))]
+            found = [model(part, cache=cache, **options).numpy() for part in parts]
+            np.testing.assert_allclose(np.concatenate(found, 1), whole, rtol=1e-10, atol=1e-12)
+            return len(steps)
+
+        assert again() == 3
+        seen = []
+        for part in (block.mlp, block.attention, block.mlp_norm, block.mlp[1]):
+            with part.register_forward_hook(lambda *a: seen.append(1)):
+                assert again() == 0
+        assert len(seen) == 16
+        steps.clear()
+        block.mlp.stack[0].activation = "relu"
+        cache = nn.KeyValueCache(5)
+        model(ids[:, :2], cache=cache), model(ids[:, 2:3], cache=cache)
+        assert not steps
+    with pytest.raises(tg.GraphError, match="keeps no gradients"):
+        model(ids[:, 3:4], cache=cache)
+
+
+def test_attention_to_an_encoders_output_projects_it_once():
+    layer = nn.MultiHeadAttention(2, 4, dtype="float64")
+    x, memory = tg.asarray(rng.normal(size=(3, 2, 4))), tg.asarray(rng.normal(size=(3, 5, 4)))
+    cache = nn.KeyValueCache(2)
+    with tg.no_grad():
+        whole = layer(x, memory).numpy()
+        steps = [layer(x[:, i : i + 1], memory, cache=cache).numpy() for i in range(2)]
+        np.testing.assert_allclose(np.concatenate(steps, 1), whole, rtol=1e-12)
+        layer.weight.data = layer.weight.numpy() * 2  # the kept ones are of the old weight
+        kept = [a[3][0].numpy().copy() for a in cache._beside.values()]
+        layer(x, memory, cache=cache)
+        np.testing.assert_array_equal([a[3][0].numpy() for a in cache._beside.values()], kept)
+        cache.reset()
+        other = tg.asarray(rng.normal(size=(3, 4, 4)))
+        for given in (memory, other):  # another output is projected anew
+            np.testing.assert_allclose(
+                layer(x, given, cache=cache).numpy(), layer(x, given).numpy(), rtol=1e-12
+            )
+    with pytest.raises(tg.GraphError, match="keeps no gradients"):
+        layer(x, memory, cache=nn.KeyValueCache(2))
+    with pytest.raises(tg.ArgumentError, match="an encoder's output"):
+        layer(x, cache=cache)
+
+
 class Constant(nn.Module):
     """The same logits for every token, and no cache."""
 

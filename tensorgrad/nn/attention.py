@@ -111,7 +111,8 @@ class MultiHeadAttention(LazyLayer):
             all examples, (n, T, S) for each (a padding mask is (n, 1, S)) or (n, heads, T, S).
         lengths: (n,), where the keys of an example end.
         need_weights: return (output, the probabilities (..., heads, T, S)).
-        cache: a KeyValueCache, for tokens that follow those of earlier calls.
+        cache: a KeyValueCache, for tokens that follow those of earlier calls. Where a key is given,
+            the encoder's output, its projections are made at the first call and kept.
     `weight` (width, width + 2 * num_kv_heads * width / heads) is the concatenated projections of
     query, key and value.
 
@@ -211,12 +212,18 @@ class MultiHeadAttention(LazyLayer):
             key = query if key is None else self._checked("key", key)
             value = key if value is None else self._checked("value", value)
             biases = self._split(self.bias) if self.bias is not None else (None,) * 3
-            projected = map(dense, (query, key, value), self._split(self.weight), biases)
+            asked, *known = zip((query, key, value), self._split(self.weight), biases, strict=True)
+
+            def project() -> list[Tensor]:
+                return [dense(*part) for part in known]
+
+            kept = project() if cache is None else cache.kept_of(self, key, value, project)
+            projected = [dense(*asked), *kept]
         q, k, v = [self._by_head(x) for x in projected]
         start = self._start_of(cache, own)
         if self.positions == "rotary":
             q, k = rotary(q, start), rotary(k, start)
-        if cache is not None:
+        if cache is not None and own:
             k, v = cache.append(self, k, v)
         seen = None if mask is None else _mask_of_scores(mask, q)
         if lengths is not None:
@@ -246,12 +253,13 @@ class MultiHeadAttention(LazyLayer):
         """The position of the first query."""
         if cache is None:
             return 0
-        if not (own and self.causal):
+        if own != self.causal or (not own and self.positions is not None):
             raise ArgumentError(
                 "MultiHeadAttention: a cache is for causal self-attention, where later tokens "
-                "change nothing of earlier ones: give causal=True, and no key"
+                "change nothing of earlier ones: give causal=True, and no key; or for attention to "
+                "an encoder's output, that is neither causal nor of positions"
             )
-        return cache.used(self)
+        return cache.used(self) if own else 0
 
     def _checked(self, name: str, x: Any) -> Tensor:
         """x as a floating tensor (..., T, width); the first one sets the width."""

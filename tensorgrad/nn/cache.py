@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..backend import namespace
 from ..core import Tensor
 from ..errors import ArgumentError, GraphError, ShapeError
+from ..ops.decoding import block_step
 from ..settings import gate
+from ..switches import switches
 from ..typing import Count
+
+_RECORDED = (
+    "a KeyValueCache keeps no gradients, and these keys are recorded: call the model within "
+    "tg.no_grad(), or in training without the cache"
+)
 
 
 class KeyValueCache:
@@ -35,6 +43,7 @@ class KeyValueCache:
         self.length = length
         self._used: dict[int, tuple[Any, int]] = {}  # by id: the layer, tokens so far
         self._kept: dict[int, tuple[Any, Any]] = {}
+        self._beside: dict[int, tuple[Any, ...]] = {}  # by id: the layer, what it attends to
 
     def __len__(self) -> int:
         return max([used for _, used in self._used.values()], default=0)
@@ -45,6 +54,7 @@ class KeyValueCache:
     def reset(self) -> None:
         """Forget all tokens; the memory is kept."""
         self._used.clear()
+        self._beside.clear()
 
     def used(self, layer: Any) -> int:
         """How many tokens this layer has seen."""
@@ -57,10 +67,7 @@ class KeyValueCache:
     def append(self, layer: Any, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """All keys and values so far, with those of the new tokens, (..., T, D), at the end."""
         if k.node is not None or v.node is not None:
-            raise GraphError(
-                "a KeyValueCache keeps no gradients, and these keys are recorded: call the model "
-                "within tg.no_grad(), or in training without the cache"
-            )
+            raise GraphError(_RECORDED)
         start = self.used(layer)
         end = start + k.shape[-2]
         if end > self.length:
@@ -85,6 +92,34 @@ class KeyValueCache:
         self.advance(layer, end)
         k, v = [Tensor(array[..., :end, :]) for array in arrays]
         return k, v
+
+    def step(self, layer: Any, x: Tensor, weights: list[Any], eps: float) -> Tensor | None:
+        """One token (n, 1, width) more through a whole block, whose attention this layer is; None
+        where it is the first one, or of another batch, or recorded."""
+        kept, start = self._kept.get(id(layer)), self.used(layer)
+        if (
+            not 0 < start < self.length
+            or kept is None
+            or switches.recording
+            or x.ndim != 3
+            or type(x._data) is not type(kept[0])
+            or (x.shape[0], x.dtype) != (kept[0].shape[0], kept[0].dtype)
+        ):
+            return None
+        y = block_step(x._data[:, 0], *kept, *weights, start=start, eps=eps)
+        self.advance(layer, start + 1)
+        return Tensor(y[:, None])
+
+    def kept_of(self, layer: Any, key: Tensor, value: Tensor, project: Callable) -> list[Tensor]:
+        """What `project` makes of keys and values that stay, as an encoder's output: made once for
+        these arrays."""
+        kept = self._beside.get(id(layer))
+        if kept is None or not (kept[1] is key._data and kept[2] is value._data):
+            made = project()
+            if any(x.node is not None for x in made):
+                raise GraphError(_RECORDED)
+            kept = self._beside[id(layer)] = layer, key._data, value._data, made
+        return kept[3]  # type: ignore[no-any-return]
 
     def _made(self, x: Tensor) -> Any:
         shape = (*x.shape[:-2], self.length, x.shape[-1])

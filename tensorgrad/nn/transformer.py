@@ -14,6 +14,7 @@ from ..core import Tensor
 from ..creation import asarray
 from ..errors import ShapeError
 from ..settings import Whole, take
+from ..switches import switches
 from ..typing import ActivationLike, ArrayLike, Count, DType, NonNegative, Probability
 from . import activation as activations
 from .attention import MultiHeadAttention
@@ -120,6 +121,12 @@ class TransformerBlock(Module):
         if self.mlp is None:
             self.build(x.shape[-1])
         x = in_dtype_of(self.attention_norm.weight, x)
+        if cache is not None and x.shape[-2] == 1 and mask is None and lengths is None:
+            weights = self._step_weights()
+            if weights is not None and x.dtype == weights[0].dtype:
+                y = cache.step(self.attention, x, weights, self.attention_norm.eps)
+                if y is not None:
+                    return y
 
         def attention(x: Tensor) -> Tensor:
             return self.attention(x, mask=mask, lengths=lengths, cache=cache)
@@ -128,6 +135,23 @@ class TransformerBlock(Module):
             self.mlp_norm, self.mlp, self._around(self.attention_norm, attention, x)
         )
 
+    def _step_weights(self) -> list[Any] | None:
+        """The arrays of all weights as `block_step` takes them, None where it is another block."""
+        own: Any = self.attention
+        parts = [self.attention_norm, own, own.output, self.mlp_norm, *self.mlp]
+        if (
+            not (self.norm_first and self.use_bias)
+            or [type(part) for part in parts] != _STEPPED
+            or [part.activation for part in self.mlp] != ["gelu", "none"]
+            or not (own.causal and own.kv_heads == own.heads and own.positions is None)
+            or (self.training and self.dropout.p)
+            or switches.autocast is not None
+            or any("forward" in vars(part) for part in (*parts, self.mlp, self.dropout))  # hooks
+            or self.attention_norm.eps != self.mlp_norm.eps
+        ):
+            return None
+        return [a._data for part in parts for a in (part.weight, part.bias)]
+
     def _around(self, norm: Module, branch: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """The residual branch of x."""
         if self.norm_first:
@@ -135,6 +159,7 @@ class TransformerBlock(Module):
         return norm(x + self.dropout(branch(x)))
 
 
+_STEPPED = [LayerNorm, MultiHeadAttention, Dense, LayerNorm, Dense, Dense]
 # --- PyTorch's ------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from . import (
     attention,
     conv,
+    decoding,
     discrete,
     elementwise,
     embedding,
@@ -21,6 +22,7 @@ from . import (
 __all__ = [
     "attention",
     "conv",
+    "decoding",
     "discrete",
     "elementwise",
     "embedding",
