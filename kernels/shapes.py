@@ -193,6 +193,22 @@ def ids_fit(weight: Array, ids: Array) -> bool:
     return weight.ndim == 2 and weight.size > 0 and ids.size > 0 and ids.dtype.kind in "iu"
 
 
+def edges_fit(
+    x: Array, sources: Array, targets: Array, w: Array | None = None, *, count: int
+) -> bool:
+    """Rows, and a source, a target and a weight for each edge."""
+    ids = sources.dtype.kind in "iu" and targets.dtype.kind in "iu"
+    alike = sources.ndim == 1 and sources.shape == targets.shape
+    return alike and ids and x.ndim == 2 and x.size > 0 and (w is None or w.shape == sources.shape)
+
+
+def pairs_fit(a: Array, b: Array, at: Array, bt: Array) -> bool:
+    """Rows of one length, and one of each for every pair."""
+    ids = at.dtype.kind in "iu" and bt.dtype.kind in "iu"
+    rows = a.ndim == b.ndim == 2 and a.shape[1] == b.shape[1] and a.size > 0 and b.size > 0
+    return ids and rows and at.ndim == 1 and at.shape == bt.shape
+
+
 def ids_grad_fit(g: Array, ids: Array, count: int) -> bool:
     """A row for each id."""
     fits = g.ndim > 0 and g.size > 0 and count > 0 and ids.dtype.kind in "iu"

@@ -429,6 +429,11 @@ def _embedding_grad(run: Run, args: Sequence[Any], params: Any, level: Level) ->
     return OPS["scatter_add"](g, ids, shape=shape, template=(ARRAY,)).batch
 
 
+def _by_reference(name: str) -> Callable[..., Any]:
+    """An op with gradient rules that is made of other ops."""
+    return lambda run, args, params, level: OPS[name].ref(*args, **params).batch
+
+
 def _of_whole_batches(run: Run, args: Sequence[Any], params: Any, level: Level) -> Any:
     return run(*[a if a is None else batch_of(a, level) for a in args], **params)
 
@@ -487,6 +492,8 @@ RULES: dict[str, Callable[..., Any]] = {
     "attention_grad": _attention_grad,
     "embedding": _embedding,
     "embedding_grad": _embedding_grad,
+    "gather_sum": _by_reference("gather_sum"),
+    "gather_dot": _by_reference("gather_dot"),
     "getitem": getitem,
     "scatter_add": scatter_add,
 }

@@ -19,7 +19,7 @@ from ..core import Tensor
 from ..creation import beside, owned
 from ..errors import ArgumentError, DTypeError, IndexingError, ShapeError
 from ..ops import elementwise as el
-from ..ops.embedding import embedding_grad
+from ..ops.embedding import embedding_grad, gather_sum
 from ..ops.gather import counts, last_writer, segment_extreme
 from ..ops.gather import segment_ids as checked
 from ..ops.index import ARRAY, scatter_add
@@ -206,25 +206,33 @@ def embedding_bag(
             f'embedding_bag: per_sample_weights of shape {shares.shape} are for mode "sum" and '
             f"of the shape of ids, {at.shape}; got {mode=}"
         )
-    rows = embedding(table, reshape(at, -1), sparse=sparse)
-    rows = rows if shares is None else rows * reshape(shares, (-1, 1))
-    xp = namespace(rows._data)
+    flat, xp = reshape(at, -1), namespace(table._data)
+    shares = None if shares is None else reshape(shares, -1)
     if offsets is None:
         bags, size = at.shape
         bag = xp.arange(bags * size) // max(size, 1)
     else:
         starts = beside(offsets, table)._data
-        _check_offsets(starts, len(rows))
-        bags, bag = len(starts), xp.searchsorted(starts, xp.arange(len(rows)), side="right") - 1
+        _check_offsets(starts, len(flat))
+        bags, bag = len(starts), xp.searchsorted(starts, xp.arange(len(flat)), side="right") - 1
     count = bags
     if padding_idx is not None:  # into a bag more, which is left out
         padding = padding_idx % max(len(table), 1)  # as an index, which may count from the last
-        bag, count = xp.where(at._data.reshape(-1) == padding, bags, bag), bags + 1
+        bag, count = xp.where(flat._data == padding, bags, bag), bags + 1
     if mode == "max":
-        some = Tensor((counts(bag, count) > 0)[:, None])
+        rows, some = (
+            embedding(table, flat, sparse=sparse),
+            Tensor((counts(bag, count) > 0)[:, None]),
+        )
         y: Tensor = el.where(some, segment_max(rows, bag, count), 0.0)
-    else:
+    elif sparse:
+        rows = embedding(table, flat, sparse=True)
+        rows = rows if shares is None else rows * reshape(shares, (-1, 1))
         y = (segment_sum if mode == "sum" else segment_mean)(rows, bag, count)
+    else:
+        y = gather_sum(table, flat, bag, shares, count=count)
+        if mode == "mean":
+            y = y / _column(xp.maximum(counts(bag, count), 1), y)
     return y if count == bags else y[:bags]
 
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any, TypeAlias
 from ..core import Tensor
 from ..creation import beside, owned
 from ..errors import ArgumentError, ShapeError
+from ..ops.embedding import gather_sum
 from ..settings import Own, gate
 from ..typing import ArrayLike
-from .segments import segment_sum
 from .shape import reshape
 
 __all__ = ["sparse_matmul"]
@@ -28,8 +28,8 @@ def sparse_matmul(a: Sparse, x: ArrayLike, values: ArrayLike | None = None) -> T
     Raises: ArgumentError for an `a` that is not sparse; ShapeError where m or the number of values
         does not fit.
 
-    It is `segment_sum(values * x[columns], rows)`: k numbers for each stored one are in memory, and
-    nothing of shape (n, m). The same bits every time, on a GPU, too.
+    Nothing of shape (n, m) is in memory, nor on a CPU what would be k numbers for each stored one.
+    The sums are taken in the order of `a`: the same bits every time, on a GPU, too.
 
     >>> from scipy.sparse import csr_array
     >>> sparse_matmul(csr_array([[0.0, 2.0], [3.0, 0.0]]), [1.0, 10.0]).tolist()
@@ -48,6 +48,7 @@ def sparse_matmul(a: Sparse, x: ArrayLike, values: ArrayLike | None = None) -> T
         raise ShapeError(
             f"sparse_matmul: values of shape {stored.shape}, but a stores {a.data.size} numbers"
         )
-    stored = stored if x.ndim == 1 else reshape(stored, (-1, 1))
+    columns, rows, table = beside(a.col, x), beside(a.row, x), reshape(x, (x.shape[0], -1))
     stored = stored._data if values is None else stored  # raw: x decides the dtype
-    return segment_sum(stored * x[beside(a.col, x)], beside(a.row, x), a.shape[0])
+    y: Tensor = gather_sum(table, columns, rows, stored, count=a.shape[0])
+    return reshape(y, (a.shape[0], *x.shape[1:]))

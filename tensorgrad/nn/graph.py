@@ -21,6 +21,8 @@ from ..functions.segments import segment_max, segment_mean, segment_softmax, seg
 from ..functions.shape import concatenate, reshape
 from ..ops import elementwise as el
 from ..ops import matmul, reduce
+from ..ops.embedding import gather_sum
+from ..ops.gather import counts
 from ..settings import Own, gate
 from ..typing import ArrayLike, Count, DType, Fraction, Natural
 from .lazy import LazyLayer
@@ -43,7 +45,6 @@ Graphs: TypeAlias = Annotated[
     "Sequence[tuple[ArrayLike, ArrayLike]]", Own("graphs, [(x, edge_index), ...]")
 ]
 Weights: TypeAlias = ArrayLike | None
-_AGGREGATE = {"sum": segment_sum, "mean": segment_mean}
 
 
 @gate
@@ -60,13 +61,16 @@ def propagate(
     """
     x = _nodes("propagate", asarray(x))
     sources, targets = _edges("propagate", edge_index, x)
-    rows = embedding(x, sources)
-    if edge_weight is not None:
-        rows = rows * _of_edges("propagate", edge_weight, x, sources).reshape(-1, 1)
-    if aggregate != "max":
-        return _AGGREGATE[aggregate](rows, targets, len(x))
-    y = segment_max(rows, targets, len(x))
-    return el.where(y == float("-inf"), 0.0, y)  # type: ignore[no-any-return]
+    w = None if edge_weight is None else _of_edges("propagate", edge_weight, x, sources)
+    if aggregate == "max":
+        rows = embedding(x, sources)
+        y = segment_max(rows if w is None else rows * w.reshape(-1, 1), targets, len(x))
+        return el.where(y == float("-inf"), 0.0, y)  # type: ignore[no-any-return]
+    y = gather_sum(x, sources, targets, w, count=len(x))
+    if aggregate == "sum":
+        return y
+    n = Tensor(counts(targets._data, len(x))).astype(y.dtype)
+    return y / reshape(el.maximum(n, 1.0), (-1, 1))
 
 
 def _nodes(name: str, x: Tensor) -> Tensor:
@@ -152,8 +156,7 @@ class GCNConv(LazyLayer):
         sources, targets, w = self.normalized(x, edge_index, edge_weight)
         narrow = self.out_channels <= x.shape[1]  # fewer numbers are moved
         rows = matmul.matmul(x, self.weight) if narrow else x
-        rows = embedding(rows, sources)
-        y = segment_sum(rows if w is None else rows * w.reshape(-1, 1), targets, len(x))
+        y = gather_sum(rows, sources, targets, w, count=len(x))
         y = y if narrow else matmul.matmul(y, self.weight)
         return y if self.bias is None else y + self.bias
 
