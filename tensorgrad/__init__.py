@@ -147,6 +147,7 @@ _MODULES = (
     "data",
     "distributed",
     "fft",
+    "keras",  # Keras 3 itself, on tensorgrad
     "linalg",
     "losses",
     "nn",
@@ -154,6 +155,7 @@ _MODULES = (
     "optim",
     "random",
     "testing",
+    "tf",
     "train",
 )
 _OF_DTYPES = """__array_namespace_info__ astype bool_ broadcast_shapes can_cast complex64 complex128

@@ -1,0 +1,125 @@
+"""How Keras finds this backend: six of its modules are imported with one branch more.
+
+Keras up to 3.15 chooses its backend in `elif` chains. A finder on `sys.meta_path` compiles those
+modules with a branch inserted before a line that occurs once in each; where one does not, this is
+a version of Keras that nobody has looked at, and the import ends in an ImportError. Nothing is
+written to disk, and Keras's other backends work as before.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import sys
+from types import ModuleType
+from typing import Any
+
+from ..errors import BackendError
+
+NAME, HERE = "tensorgrad", __package__
+VERSIONS = "3.12 to 3.15"
+_CHAIN = '\nelif backend.backend() == "numpy":'
+_OURS = f'\nelif backend.backend() == "{NAME}":'
+
+# Module of Keras -> the line before which the branch goes, and the branch.
+BRANCHES = {
+    "keras.src.backend": (
+        '\nelif backend() == "numpy":',
+        f'\nelif backend() == "{NAME}": from {HERE}.legacy import *; distribution_lib = None; '
+        f"from {HERE}.ops.core import Variable as BackendVariable",
+    ),
+    "keras.src.layers.layer": (_CHAIN, f"{_OURS} from {HERE}.layer import Layer as BackendLayer"),
+    "keras.src.models.model": (_CHAIN, f"{_OURS} from {HERE}.trainer import Trainer"),
+    "keras.src.export.saved_model": (
+        _CHAIN,
+        f"{_OURS} from {HERE}.layer import ExportArchive as BackendSavedModelExportArchive",
+    ),
+    "keras.src.optimizers.optimizer": (
+        '\nelif backend.backend() == "jax":',
+        f"{_OURS} from {HERE}.optimizer import Optimizer as BackendOptimizer",
+    ),
+    "keras.src.utils.backend_utils": (
+        '\n        if self._backend == "numpy":',
+        f'\n        if self._backend == "{NAME}": return getattr(backend_module, name)',
+    ),
+}
+
+
+class _Branched(importlib.machinery.SourceFileLoader):
+    """Loads a module of Keras with its branch; never from, or into, a file of bytecode."""
+
+    def get_code(self, fullname: str) -> Any:
+        path = self.get_filename(fullname)
+        source = importlib.util.decode_source(self.get_data(path))
+        line, branch = BRANCHES[fullname]
+        if source.count(line) != 1:
+            raise ImportError(
+                f"Keras on tensorgrad supports Keras {VERSIONS}; in this one {fullname} chooses "
+                f'its backend in another way: pip install "tensorgrad-cupy[keras]"'
+            )
+        before, _, after = source.partition(line)
+        after = after.replace("\n\n\n", "\n\n", 1)  # tracebacks count lines as in the file
+        return compile(f"{before}{branch}{line}{after}", path, "exec", dont_inherit=True)
+
+
+class _Alias(importlib.abc.Loader):
+    """`tensorgrad.keras.layers` is `keras.layers` itself, not a second copy."""
+
+    def create_module(self, spec: Any) -> ModuleType:
+        module = importlib.import_module(spec.name.partition(".")[2])
+        self.spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self.spec
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name.startswith("tensorgrad.keras."):
+            return importlib.util.spec_from_loader(name, _Alias())
+        if name not in BRANCHES or os.environ.get("KERAS_BACKEND") != NAME:
+            return None
+        found = importlib.machinery.PathFinder.find_spec(name, path)
+        if found is None or not found.origin or not found.origin.endswith(".py"):
+            return found
+        packages = found.submodule_search_locations
+        return importlib.util.spec_from_file_location(
+            name,
+            found.origin,
+            loader=_Branched(name, found.origin),
+            submodule_search_locations=packages,
+        )
+
+
+def install() -> None:
+    """Make `import keras` find this backend where KERAS_BACKEND is "tensorgrad"."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+
+
+def load() -> ModuleType:
+    """The real `keras`, on tensorgrad.
+
+    Raises: BackendError where Keras is not installed, or was imported with another backend.
+    """
+    install()
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = NAME
+    try:
+        keras = importlib.import_module("keras")
+    except ModuleNotFoundError as error:
+        if error.name != "keras":
+            raise
+        raise BackendError(
+            f'Keras is not installed: pip install "tensorgrad-cupy[keras]" (Keras {VERSIONS})'
+        ) from None
+    if (other := keras.config.backend()) != NAME:
+        raise BackendError(
+            f"Keras was imported before, with the backend {other!r}, and keeps it: import it by "
+            "`from tensorgrad import keras` first, or set KERAS_BACKEND=tensorgrad"
+        )
+    return keras

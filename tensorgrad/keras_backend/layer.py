@@ -1,0 +1,26 @@
+"""What Keras asks of a backend's layers, and of a model's export."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Layer:
+    """Keras's layers need nothing of this backend's own."""
+
+
+class ExportArchive:
+    """A SavedModel is a graph of TensorFlow's, which there is none of here."""
+
+    def __init__(self) -> None:
+        pass
+
+    def track(self, resource: Any) -> None:
+        """Nothing: `add_endpoint` is refused."""
+
+    def add_endpoint(self, name: str, fn: Any, input_signature: Any = None, **kwargs: Any) -> None:
+        """NotImplementedError."""
+        raise NotImplementedError(
+            "Keras on tensorgrad exports no SavedModel, which is TensorFlow's format: "
+            "model.save('model.keras') is read by Keras on any backend"
+        )

@@ -1,0 +1,1 @@
+"""Keras's functions, a file a family."""

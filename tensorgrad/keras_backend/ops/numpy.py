@@ -1,0 +1,473 @@
+"""NumPy's vocabulary as Keras means it: tables by rule of dtype, and what is no plain row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from keras.src.backend.common.backend_utils import vectorize_impl
+
+import tensorgrad as tg
+from tensorgrad.backend import is_floating
+
+from .core import (
+    Tensor,
+    cast,
+    common,
+    convert_to_numpy,
+    convert_to_tensor,
+    floating,
+    kind_of,
+    numpy_dtype,
+    together,
+    untracked,
+    vectorized_map,
+)
+from .creation import (  # noqa: F401
+    _shape,
+    arange,
+    array,
+    bartlett,
+    blackman,
+    copy,
+    empty,
+    empty_like,
+    eye,
+    full,
+    full_like,
+    geomspace,
+    hamming,
+    hanning,
+    identity,
+    kaiser,
+    linspace,
+    logspace,
+    meshgrid,
+    ones,
+    ones_like,
+    tri,
+    zeros,
+    zeros_like,
+)
+from .searching import (  # noqa: F401
+    argpartition,
+    bincount,
+    digitize,
+    histogram,
+    isin,
+    nonzero,
+    searchsorted,
+    select,
+    unique,
+    unravel_index,
+)
+from .table import (
+    axes,
+    binary,
+    compared,
+    counted,
+    define,
+    floats,
+    kept,
+    made,
+    promoted,
+    promoted_floats,
+    unary,
+    whole,
+)
+
+_HERE = globals()
+
+
+def _table(rows: str, arrays: int, rule: Any, out: Any = None) -> None:
+    define(_HERE, rows, lambda f: made(f, arrays, rule, out))
+
+
+# --- the tables ---------------------------------------------------------------------------------
+
+define(
+    _HERE,
+    """arccos arccosh arcsin arcsinh arctan arctanh cbrt cos cosh deg2rad exp exp2 expm1 fabs log
+    log10 log1p log2 rad2deg reciprocal sin sinc sinh sqrt tan tanh ceil floor i0""",
+    lambda f: unary(f, floating),
+)
+define(
+    _HERE,
+    "negative sign real imag conjugate conj absolute=abs",
+    lambda f: unary(f, convert_to_tensor),
+)
+define(
+    _HERE,
+    "isfinite isinf isnan isneginf isposinf isreal logical_not signbit",
+    lambda f: unary(f, convert_to_tensor),
+)
+define(
+    _HERE,
+    """add subtract maximum minimum mod floor_divide fmax fmin fmod bitwise_and bitwise_or
+    bitwise_xor bitwise_left_shift bitwise_right_shift left_shift right_shift gcd lcm power""",
+    lambda f: binary(f, promoted),
+)
+define(
+    _HERE,
+    "divide true_divide=divide arctan2 hypot logaddexp logaddexp2 nextafter heaviside",
+    lambda f: binary(f, promoted_floats),
+)
+define(
+    _HERE,
+    "equal not_equal greater greater_equal less less_equal",
+    lambda f: binary(f, compared),
+)
+define(_HERE, "logical_and logical_or logical_xor", lambda f: made(f, 2, kept))
+
+_table(
+    """broadcast_to diag diagflat diagonal diff expand_dims flip fliplr flipud moveaxis
+    ravel_=reshape repeat rot90 split array_split hsplit vsplit dsplit squeeze swapaxes tile
+    transpose tril triu bitwise_invert sort""",
+    1,
+    kept,
+)
+_table("round", 1, lambda x: [convert_to_tensor(x)])
+_table("all any count_nonzero_=count_nonzero", 1, kept)
+_table("max_=max min_=min ptp", 1, kept)
+_table("median nanmedian nanmean nanstd nanvar", 1, floats)
+_table("nanmax nanmin", 1, kept)
+_table("sum prod_=prod nansum nanprod", 1, lambda x: [whole(x)])
+_table("argsort argmax_=argmax argmin_=argmin digitize_=digitize", 1, kept, "int32")
+_table("dot inner kron outer vdot tensordot", 2, promoted)
+_table("concatenate stack hstack vstack dstack", -1, promoted)
+_table("append cross", 2, promoted)
+_table("isclose allclose", 2, promoted)
+
+abs, amax, amin = _HERE["absolute"], _HERE["max_"], _HERE["min_"]
+bitwise_not = _HERE["bitwise_invert"]
+
+
+def max(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -> Tensor:
+    """The largest number; `initial` of no numbers."""
+    return tg.max(convert_to_tensor(x), axes(axis), keepdims=keepdims, initial=initial)
+
+
+def min(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -> Tensor:
+    """The smallest number; `initial` of no numbers."""
+    return tg.min(convert_to_tensor(x), axes(axis), keepdims=keepdims, initial=initial)
+
+
+def multiply(x1: Any, x2: Any) -> Tensor:
+    """x1 * x2."""
+    if type(x1) is Tensor and type(x2) is Tensor and x1.dtype is x2.dtype:
+        return tg.multiply(x1, x2)
+    return tg.multiply(*promoted(x1, x2))
+
+
+def square(x: Any) -> Tensor:
+    """x * x."""
+    return tg.square(counted(x))
+
+
+def matmul(x1: Any, x2: Any) -> Tensor:
+    """The product of matrices; of bytes in 32 bits."""
+    if type(x1) is Tensor and type(x2) is Tensor and x1.dtype is x2.dtype is np.dtype("float32"):
+        return tg.matmul(x1, x2)
+    x1, x2 = convert_to_tensor(x1), convert_to_tensor(x2)
+    if x1.dtype == x2.dtype == np.int8:
+        return tg.matmul(x1.astype("int32"), x2.astype("int32"))
+    return tg.matmul(*together(x1, x2))
+
+
+def einsum(subscripts: str, *operands: Any, **kwargs: Any) -> Tensor:
+    """Einstein's summation; of bytes in 32 bits."""
+    xs = [convert_to_tensor(x) for x in operands]
+    if {x.dtype.name for x in xs} == {"int8"}:
+        xs = [x.astype("int32") for x in xs]
+    return tg.einsum(subscripts, *[convert_to_tensor(x) for x in together(*xs)])
+
+
+def divide_no_nan(x1: Any, x2: Any) -> Tensor:
+    """x1 / x2, and 0 where x2 is 0, with gradients of 0 there."""
+    x1, x2 = (convert_to_tensor(x) for x in promoted_floats(x1, x2))
+    zero = x2 == 0
+    return tg.where(zero, tg.zeros_like(x2), x1 / tg.where(zero, tg.ones_like(x2), x2))
+
+
+def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The mean."""
+    return tg.mean(floating(x), axes(axis), keepdims=keepdims)
+
+
+def std(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The standard deviation."""
+    return tg.std(floating(x), axes(axis), keepdims=keepdims)
+
+
+def var(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The variance, of halves in float32."""
+    x = convert_to_tensor(x)
+    dtype = common(x.dtype, float)
+    return cast(tg.var(floating(x), axes(axis), keepdims=keepdims), dtype)
+
+
+def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
+    """The product."""
+    y = tg.prod(whole(x), axes(axis), keepdims=keepdims)
+    return y if dtype is None else cast(y, dtype)
+
+
+def average(x: Any, axis: Any = None, weights: Any = None) -> Tensor:
+    """The mean, weighted."""
+    if weights is None:
+        return tg.mean(promoted_floats(convert_to_tensor(x))[0], axes(axis))
+    x, weights = promoted_floats(convert_to_tensor(x), convert_to_tensor(weights))
+    return tg.average(x, axes(axis), weights)
+
+
+def count_nonzero(x: Any, axis: Any = None) -> Tensor:
+    """How many are not 0."""
+    return cast(tg.count_nonzero(convert_to_tensor(x), axes(axis)), "int32")
+
+
+def _index(function: Any, x: Any, axis: Any, keepdims: bool) -> Tensor:
+    x = convert_to_tensor(x)
+    y = function(x, axes(axis))
+    if keepdims:
+        y = y.reshape((1,) * x.ndim) if axis is None else tg.expand_dims(y, axes(axis))
+    return cast(y, "int32")
+
+
+def argmax(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """Where the largest number is."""
+    return _index(tg.argmax, x, axis, keepdims)
+
+
+def argmin(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """Where the smallest number is."""
+    return _index(tg.argmin, x, axis, keepdims)
+
+
+def nanargmax(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """Where the largest number is; -1 where all are NaN."""
+    return _nanarg(x, axis, keepdims, argmax, -np.inf)
+
+
+def nanargmin(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """Where the smallest number is; -1 where all are NaN."""
+    return _nanarg(x, axis, keepdims, argmin, np.inf)
+
+
+def _nanarg(x: Any, axis: Any, keepdims: bool, function: Any, worst: float) -> Tensor:
+    x = convert_to_tensor(x)
+    if not is_floating(x.dtype):
+        return function(x, axis, keepdims)
+    nan = tg.isnan(x)
+    found = function(tg.where(nan, worst, x), axis, keepdims)
+    none = tg.all(nan, axes(axis), keepdims=keepdims)
+    return tg.where(none, convert_to_tensor(-1, "int32"), found)
+
+
+def _scan(name: str) -> Any:
+    def call(x: Any, axis: Any = None, dtype: Any = None) -> Tensor:
+        x = counted(x)
+        dtype = x.dtype if dtype is None else dtype
+        return cast(getattr(tg, name)(cast(x, dtype), axes(axis)), dtype)
+
+    return call
+
+
+cumsum, cumprod, nancumsum, nancumprod = map(
+    _scan, ("cumsum", "cumprod", "nancumsum", "nancumprod")
+)
+
+
+# --- quantiles ----------------------------------------------------------------------------------
+
+
+def _quantile(name: str, scale: float) -> Any:
+    def call(x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False):
+        x, function = floating(x), getattr(tg, name)
+        q = np.asarray(convert_to_numpy(q), "float64") * scale
+        y = function(x, q, axis=axes(axis), method=method, keepdims=keepdims)
+        return cast(y, x.dtype)
+
+    return call
+
+
+quantile, percentile = _quantile("quantile", 1.0), _quantile("quantile", 0.01)
+nanquantile, nanpercentile = _quantile("nanquantile", 1.0), _quantile("nanquantile", 0.01)
+
+
+# --- shapes and places --------------------------------------------------------------------------
+
+
+def reshape(x: Any, newshape: Any) -> Tensor:
+    """x in another shape."""
+    return tg.reshape(convert_to_tensor(x), _shape(newshape))
+
+
+def ravel(x: Any) -> Tensor:
+    """All numbers in a row."""
+    return tg.reshape(convert_to_tensor(x), (-1,))
+
+
+def roll(x: Any, shift: Any, axis: Any = None) -> Tensor:
+    """x moved round."""
+    return tg.roll(convert_to_tensor(x), axes(shift), axes(axis))
+
+
+def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = None) -> Tensor:
+    """x with a border."""
+    x = convert_to_tensor(x)
+    width = np.broadcast_to(np.asarray(convert_to_numpy(pad_width)), (x.ndim, 2)).tolist()
+    width = tuple(tuple(w) for w in width)
+    if constant_values is None:
+        return tg.pad(x, width, mode)
+    if mode != "constant":
+        raise ValueError(
+            "Argument `constant_values` can only be provided when `mode == 'constant'`. "
+            f"Received: mode={mode}"
+        )
+    if not isinstance(constant_values, (int, float, bool)):
+        constant_values = convert_to_tensor(constant_values).item()
+    return tg.pad(x, width, mode, constant_values=constant_values)
+
+
+def take(x: Any, indices: Any, axis: Any = None) -> Tensor:
+    """Parts of x; negative indices count from the end."""
+    x, indices = convert_to_tensor(x), convert_to_tensor(indices)
+    if indices.dtype.kind not in "iu":
+        indices = indices.astype("int32")
+    if axis == 0 and x.ndim == 2 and is_floating(x.dtype) and indices.ndim > 0:
+        ids = tg.where(indices < 0, indices + x.shape[0], indices)
+        return tg.embedding(x, ids)
+    return tg.take(x, indices, axes(axis))
+
+
+def take_along_axis(x: Any, indices: Any, axis: Any = None) -> Tensor:
+    """Numbers of x at places along an axis."""
+    x, indices = convert_to_tensor(x), convert_to_tensor(indices)
+    return tg.take_along_axis(x, indices, axes(axis))
+
+
+def where(condition: Any, x1: Any = None, x2: Any = None) -> Any:
+    """x1 where the condition holds, else x2; without them, where it does."""
+    condition = convert_to_tensor(condition)
+    condition = condition if condition.dtype.kind == "b" else condition.astype("bool")
+    if x1 is None and x2 is None:
+        return nonzero(condition)
+    if x1 is None or x2 is None:
+        raise ValueError("`x1` and `x2` either both should be `None` or both should have value.")
+    x1, x2 = together(x1, x2)
+    return tg.where(condition, x1, x2)
+
+
+def clip(x: Any, x_min: Any, x_max: Any) -> Tensor:
+    """x within bounds."""
+    x = counted(x)
+    low, high = (a if a is None or type(a) in (int, float) else convert_to_tensor(a)
+                 for a in (x_min, x_max))  # fmt: skip
+    if x.dtype.kind in "iu" and any(kind_of(a) is float or is_floating(np.dtype(kind_of(a)))
+                                    for a in (low, high) if a is not None):  # fmt: skip
+        x = cast(x, common(x.dtype, *[kind_of(a) for a in (low, high) if a is not None]))
+    return tg.clip(x, low, high)
+
+
+def trunc(x: Any) -> Tensor:
+    """x towards 0."""
+    x = convert_to_tensor(x)
+    return tg.trunc(x) if is_floating(x.dtype) else counted(x)
+
+
+def angle(x: Any) -> Tensor:
+    """The angle of complex numbers."""
+    return tg.angle(floating(x))
+
+
+def ldexp(x1: Any, x2: Any) -> Tensor:
+    """x1 * 2 ** x2."""
+    x1, x2 = convert_to_tensor(x1), convert_to_tensor(x2)
+    if x2.dtype.kind not in "biu":
+        raise TypeError(
+            f"ldexp exponent must be an integer type. Received: x2 dtype={x2.dtype.name}"
+        )
+    x1 = cast(x1, common(x1.dtype, x2.dtype, float))
+    return x1 * tg.exp2(x2.astype(x1.dtype))
+
+
+def nan_to_num(x: Any, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Tensor:
+    """x with numbers for NaN and infinities."""
+    x = convert_to_tensor(x)
+    if not is_floating(x.dtype):
+        return x
+    return tg.nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf)
+
+
+def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """The sum of a diagonal."""
+    return tg.trace(whole(x), offset, axis1, axis2)
+
+
+def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
+    """The integral of numbers along an axis."""
+    x = None if x is None else convert_to_tensor(x)
+    return tg.trapezoid(floating(y), x, dx, axis)
+
+
+def vander(x: Any, N: Any = None, increasing: bool = False) -> Tensor:
+    """Powers of x."""
+    x = counted(x)
+    n = x.shape[0] if N is None else int(N)
+    powers = [tg.power(x, i) for i in range(n)]
+    order = powers if increasing else powers[::-1]
+    return tg.stack(order, axis=1) if order else tg.zeros((x.shape[0], 0), dtype=x.dtype)
+
+
+def corrcoef(x: Any) -> Tensor:
+    """Correlations of rows."""
+    return tg.corrcoef(floating(x))
+
+
+def correlate(x1: Any, x2: Any, mode: str = "valid") -> Tensor:
+    """Products of x1 with x2 moved along it."""
+    return tg.correlate(*[convert_to_tensor(x) for x in together(x1, x2)], mode)
+
+
+def slogdet(x: Any) -> tuple[Tensor, Tensor]:
+    """The sign and logarithm of the determinant."""
+    sign, logdet = tg.linalg.slogdet(floating(x))
+    return sign, logdet
+
+
+def view(x: Any, dtype: Any = None) -> Tensor:
+    """The same bytes as numbers of another dtype, without a gradient."""
+    untracked("view", x)
+    x = convert_to_tensor(x)
+    return x if dtype is None else Tensor(x._data.view(numpy_dtype(dtype)))
+
+
+def vectorize(pyfunc: Any, *, excluded: Any = None, signature: Any = None) -> Any:
+    """A function of numbers, or of parts of arrays, for arrays."""
+
+    def along(function: Any, in_axes: Any) -> Any:
+        def call(*args: Any) -> Any:
+            on = [i for i, axis in enumerate(in_axes) if axis is not None]
+
+            def one(parts: Any) -> Any:
+                given = list(args)
+                for i, part in zip(on, parts, strict=True):
+                    given[i] = part
+                return function(*given)
+
+            return vectorized_map(one, [tg.moveaxis(convert_to_tensor(args[i]), in_axes[i], 0)
+                                        for i in on])  # fmt: skip
+
+        return call
+
+    return vectorize_impl(pyfunc, along, excluded=excluded, signature=signature)
+
+
+def ndim(x: Any) -> int:
+    """The number of axes."""
+    return convert_to_tensor(x).ndim
+
+
+def size(x: Any) -> int:
+    """How many numbers there are."""
+    return convert_to_tensor(x).size

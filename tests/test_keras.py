@@ -1,0 +1,221 @@
+"""The real Keras 3 on tensorgrad, where it is installed: `pip install -e ".[keras]"`."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# Not imported here: that would choose the backend of this process.
+there = importlib.util.find_spec("keras") is not None
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not there, reason="Keras is not installed")]
+
+
+def run(code, backend="tensorgrad", **env):
+    """A program in a process of its own: Keras's backend is the process's."""
+    if backend == "tensorgrad":
+        code = f"import tensorgrad.keras_backend.hook as h; h.install()\n{code}"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1", **env},
+        timeout=300,
+    )
+    assert not done.returncode, done.stdout[-2000:] + done.stderr[-6000:]
+    return done.stdout
+
+
+def test_an_import_line_gives_the_real_keras_on_tensorgrad():
+    out = run(
+        """
+import os, sys
+sys.meta_path.pop(0)
+for m in [m for m in sys.modules if m.startswith("tensorgrad")]: del sys.modules[m]
+del os.environ["KERAS_BACKEND"]
+import tensorgrad
+assert not [m for m in sys.modules if m.startswith(("keras", "tensorgrad.keras"))]
+from tensorgrad import keras
+from tensorgrad.keras.layers import Dense
+import keras as real, tensorgrad as tg
+assert keras is real is tg.keras and Dense is real.layers.Dense
+print(keras.config.backend())
+"""
+    )
+    assert out.strip() == "tensorgrad"
+
+
+@pytest.mark.parametrize("blocked", [True, False])
+def test_nothing_but_keras_is_needed(blocked):
+    """SciPy, JAX, PyTorch and TensorFlow are not imported, be they there or not."""
+    others = ("scipy", "jax", "torch", "tensorflow")
+    block = f"sys.modules.update(dict.fromkeys({others}))" if blocked else ""
+    out = run(
+        f"""
+import sys
+{block}
+from tensorgrad import keras
+import numpy as np
+x, y = np.ones((8, 6, 6, 1)), np.ones((8, 1))
+model = keras.Sequential([keras.layers.Conv2D(2, 3), keras.layers.BatchNormalization(),
+    keras.layers.GlobalAveragePooling2D(), keras.layers.Dropout(0.5), keras.layers.Dense(1)])
+model.compile("adam", "mse", metrics=["mae", "auc"])
+model.fit(x, y, epochs=2, verbose=0, validation_split=0.25)
+keras.layers.LSTM(3)(x[..., 0]), keras.ops.svd(x[0, :, :, 0]), keras.ops.image.resize(x, (3, 3))
+print([m for m in {others} if sys.modules.get(m)])
+"""
+    )
+    assert out.strip().endswith("[]")
+
+
+def test_keras_imported_before_with_another_backend_is_one_error():
+    pytest.importorskip("torch")
+    out = run(
+        """
+import keras
+try:
+    from tensorgrad import keras
+except Exception as error:
+    print(type(error).__name__, error)
+""",
+        backend="torch",
+    )
+    assert re.match("BackendError.*'torch'.*import it by", out), out
+
+
+def test_an_unknown_version_is_refused(tmp_path):
+    """A Keras whose modules choose their backend in another way."""
+    out = run(
+        """
+import sys
+from tensorgrad.keras_backend import hook
+line, branch = hook.BRANCHES["keras.src.layers.layer"]
+hook.BRANCHES["keras.src.layers.layer"] = (line + "another", branch)
+try:
+    from tensorgrad import keras
+except ImportError as error:
+    print(error)
+"""
+    )
+    assert f"supports Keras {_versions()}" in out, out
+
+
+def _versions():
+    from tensorgrad.keras_backend.hook import VERSIONS
+
+    return VERSIONS
+
+
+# --- the programs of articles, with the line of the import changed ------------------------------
+
+ARTICLES = {
+    "functional": """
+from tensorgrad import tf
+import numpy as np
+
+def create_model():
+    input_layer = tf.keras.layers.Input(shape=(2,))
+    hidden_layer = tf.keras.layers.Dense(1, activation='relu')(input_layer)
+    output_layer = tf.keras.layers.Dense(1)(hidden_layer)
+    model = tf.keras.models.Model(input_layer, output_layer)
+    return model
+
+model = create_model()
+model.compile(optimizer=tf.keras.optimizers.SGD(learning_rate=0.01), loss='mse')
+X_train = np.array([[1, 2], [3, 4], [5, 6], [7, 8]])
+y_train = np.array([1, 1, 2, 2])
+model.fit(X_train, y_train, epochs=100, verbose=1)
+for layer in model.layers:
+    print(layer.get_weights())
+""",
+    "sequential": """
+from tensorgrad import tf
+import numpy as np
+
+model = tf.keras.Sequential([
+    tf.keras.layers.Dense(3, activation='sigmoid', input_shape=(2,)),
+    tf.keras.layers.Dense(1, activation='sigmoid')
+])
+model.compile(optimizer='adam', loss='mean_squared_error')
+x_train = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+y_train = np.array([[0], [1], [1], [0]])
+model.fit(x_train, y_train, epochs=1000, verbose=0)  # the article's, but for what it prints
+assert model.predict(x_train).shape == (4, 1)
+""",
+    "tape": """
+from tensorgrad import tf
+
+class NeuralNetwork(tf.keras.Model):
+    def __init__(self, units):
+        super(NeuralNetwork, self).__init__()
+        self.fc1 = tf.keras.layers.Dense(units, activation='relu')
+        self.fc2 = tf.keras.layers.Dense(1, activation='sigmoid')
+
+    def call(self, x):
+        x = self.fc1(x)
+        x = self.fc2(x)
+        return x
+
+def loss_fn(y_true, y_pred):
+    return tf.keras.losses.binary_crossentropy(y_true, y_pred)
+
+optimizer = tf.keras.optimizers.Adam(learning_rate=0.001)
+
+def train_step(x, y):
+    with tf.GradientTape() as tape:
+        y_pred = model(x)
+        loss = loss_fn(y, y_pred)
+    gradients = tape.gradient(loss, model.trainable_variables)
+    optimizer.apply_gradients(zip(gradients, model.trainable_variables))
+
+def evaluate_step(x, y):
+    y_pred = model(x)
+    loss = loss_fn(y, y_pred)
+    return loss
+
+# The article does not say what these are.
+import numpy as np
+rng = np.random.default_rng(0)
+x = rng.standard_normal((64, 4)).astype("float32")
+y = (x.sum(1, keepdims=True) > 0).astype("float32")
+train_dataset = [(x[i : i + 32], y[i : i + 32]) for i in (0, 32)]
+test_dataset = (x, y)
+model = NeuralNetwork(8)
+before = float(tf.reduce_mean(evaluate_step(x, y)))
+
+epochs = 100
+for epoch in range(epochs):
+    for x, y in train_dataset:
+        train_step(x, y)
+try:
+    loss = evaluate_step(test_dataset)  # the article's own mistake
+except TypeError as error:
+    assert "missing 1 required positional argument: 'y'" in str(error), error
+after = float(tf.reduce_mean(evaluate_step(*test_dataset)))
+assert after < 0.8 * before, (before, after)
+""",
+}
+
+
+@pytest.mark.parametrize("name", ARTICLES)
+def test_articles_run_with_the_import_changed(name):
+    run(ARTICLES[name])
+
+
+# --- the same numbers as on other backends ------------------------------------------------------
+
+LOSSES = Path(__file__).parent / "peers" / "keras_losses.py"
+
+
+@pytest.mark.parametrize("other", ["torch", "jax"])
+def test_losses_are_those_of_other_backends(other):
+    """Ten networks, four epochs, from the same weights: each loss to a relative 2e-5."""
+    pytest.importorskip(other)
+    found = {b: json.loads(run(LOSSES.read_text(), b)) for b in ("tensorgrad", other)}
+    for name, losses in found[other].items():
+        np.testing.assert_allclose(found["tensorgrad"][name], losses, rtol=2e-5, err_msg=name)
