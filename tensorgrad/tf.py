@@ -2,10 +2,9 @@
 and TensorFlow's names of functions that Keras has. It is not TensorFlow: `tf.data`, graphs and
 sessions are refused by name.
 
->>> from tensorgrad import tf  # doctest: +SKIP
->>> with tf.GradientTape() as tape:  # doctest: +SKIP
-...     loss = tf.reduce_mean(tf.square(y - model(x)))
->>> tape.gradient(loss, model.trainable_variables)  # doctest: +SKIP
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(y - model(x)))
+    tape.gradient(loss, model.trainable_variables)
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 MODULES = ["tensorgrad"] + [
     m.name
     for m in pkgutil.walk_packages(tg.__path__, "tensorgrad.")
-    if ".kernels" not in m.name and not m.name.endswith("__main__")
+    if not re.search(r"\.kernels|__main__$|^tensorgrad\.(keras|tf)", m.name)
 ]
 
 

@@ -148,6 +148,7 @@ UNPICKLES = {"kernels/cpu/cache.py", "tensorgrad/data/workers.py"}
 # Text becomes code in these: our own rules, signatures and formulas, and this checkout's README.
 COMPILES = {"tensorgrad/rules.py", "tensorgrad/settings.py", "tensorgrad/gpu_check.py"}
 COMPILES |= {"kernels/tracing.py"}
+COMPILES |= {"tensorgrad/keras_backend/hook.py"}  # modules of the Keras that is installed
 
 
 def sources():
