@@ -1,5 +1,6 @@
 """Fixtures of backends: every test that takes `backend` runs on each available one."""
 
+import gc
 import importlib
 import os
 import pkgutil
@@ -122,9 +123,29 @@ def seeds(request):
     print("the last seed was", *last)
 
 
+gc.disable()  # collecting makes many objects and no garbage
+
+
+def pytest_collection_finish():
+    """The tests themselves, tens of thousands, are not looked at by each later collection."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """The tests of a family of ops go to one worker, which compiles its kernels once."""
+def pytest_collection_modifyitems(config, items):
+    """The tests of a family of ops go to one worker, which compiles its kernels once. Without a GPU
+    one test of each file says why those for it are skipped, the others are left out."""
+    if "gpu" not in config.option.markexpr and _missing("cupy"):
+        first, kept, out = set(), [], []
+        for item in items:
+            again = item.get_closest_marker("gpu") and item.path in first
+            (out if again else kept).append(item)
+            if item.get_closest_marker("gpu"):
+                first.add(item.path)
+        items[:] = kept
+        config.hook.pytest_deselected(items=out)
     for item in items:
         if (module := item.path.stem.removeprefix("test_")) in ("attention", "conv", "recurrent"):
             item.add_marker(pytest.mark.xdist_group(module))
