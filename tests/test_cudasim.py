@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -380,12 +379,13 @@ def test_guarded_array_stops_the_process(tmp_path: Path) -> None:
 
 @needs_compiler
 def test_launch_of_a_source() -> None:
-    source = SimpleNamespace(code=WRONG, names=WRONG_NAMES)
+    source = simulated_backend.device.Source("wrong", WRONG_NAMES)
+    source.code = WRONG
     y = xp.zeros(64, dtype=xp.float32)
     rest = (np.float32(1), np.int64(64))
     simulated_backend.launch(source, "fine", (1,), (64,), (y, *rest))
     np.testing.assert_array_equal(y.get(), np.arange(64)[::-1])
-    with pytest.raises(TypeError, match="argument 0 is a NumPy array: it is not on the device"):
+    with pytest.raises(TypeError, match="argument 0 is a ndarray: pass arrays of the device"):
         simulated_backend.launch(source, "fine", (1,), (64,), (y.get(), *rest))
 
 

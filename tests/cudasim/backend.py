@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from tensorgrad.kernels.cuda import device
 
 from . import cuda
 from .array import SimArray, wrap
@@ -20,8 +21,6 @@ _building = threading.Lock()
 
 def install(name: str = "cudasim") -> None:
     """Register the backend. Raises KernelError, with the reason, where kernels cannot run."""
-    from tensorgrad.kernels.cuda import device
-
     from tensorgrad import backend
 
     reason = why_not()
@@ -40,23 +39,35 @@ def install(name: str = "cudasim") -> None:
     )
 
 
-def launch(
-    source: Any,
-    name: str,
-    grid: Sequence[int],
-    block: Sequence[int],
-    args: Sequence[Any],
-    smem: int = 0,
-) -> None:
-    """Run the kernel `name` of `source`, which has `.code` and `.names`, on device arrays."""
-    for i, arg in enumerate(args):
-        if isinstance(arg, np.ndarray):
-            raise TypeError(
-                f"kernel {name!r}, argument {i} is a NumPy array: it is not on the device"
-            )
-    arrays = [arg._array if isinstance(arg, SimArray) else arg for arg in args]
-    module = _module(source)
-    cuda.note(lambda: module.launch(name, grid, block, arrays, smem))
+class Launcher(device.CupyLauncher):
+    """CuPy's, whose kernels are built here and take arguments as CuPy's do."""
+
+    def _compiled(self, source: Any, name: str) -> Any:
+        module = _module(source)
+
+        def function(grid: Any, block: Any, args: Sequence[Any], smem: int = 0) -> None:
+            arrays = [_pointer(arg) for arg in args]
+            cuda.note(lambda: module.launch(name, grid, block, arrays, smem))
+
+        return function
+
+
+def _pointer(arg: Any) -> Any:
+    """An argument as CuPy's function of this name takes it: of NumPy's arrays, which it passes by
+    value, those of one element."""
+    if isinstance(arg, SimArray):
+        return arg._array
+    if not isinstance(arg, np.ndarray):
+        return arg
+    if arg.size != 1:
+        raise TypeError(
+            f"You are trying to pass a numpy.ndarray of shape {arg.shape} as a kernel parameter. "
+            "Only numpy.ndarrays of size one can be passed by value."
+        )
+    return arg.reshape(())[()]
+
+
+launch = Launcher(xp)
 
 
 class Blas:
