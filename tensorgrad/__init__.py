@@ -95,6 +95,7 @@ if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     )
     from .anomaly import detect_anomaly
     from .batching.transform import vmap
+    from .compiling.step import compile
     from .drawing import draw
     from .dtypes import *  # noqa: F403
     from .dtypes import bool_ as bool  # noqa: F401
@@ -169,6 +170,7 @@ _FROM = {
     "binary_cross_entropy_with_logits": "losses",
     "checkpoint": "recompute",
     "compare": "testing",
+    "compile": "compiling.step",
     "cross_entropy": "losses",
     "detect_anomaly": "anomaly",
     "draw": "drawing",
@@ -207,6 +209,7 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "checkpoint",
     "compare",
+    "compile",
     "cross_entropy",
     "cuda",
     "data",

@@ -8,6 +8,8 @@ from contextlib import ContextDecorator
 from functools import wraps
 from typing import Any, TypeVar
 
+from .errors import GraphError
+
 
 class _Switches(threading.local):
     recording = True
@@ -41,6 +43,15 @@ def each_time(effect: Callable[[], None]) -> None:
         effect()
     else:
         switches.each_time.append(effect)
+
+
+def forbid(what: str) -> None:
+    """Say that a step does what no capture can follow: an error within one that has to; another
+    one goes on as an eager step, and is of no use."""
+    if (effects := switches.each_time) is not None:
+        if not hasattr(effects, "forbid"):
+            raise GraphError(what)
+        effects.forbid(what)
 
 
 class recording(ContextDecorator):

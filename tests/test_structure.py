@@ -29,7 +29,7 @@ LAYERS = [
     {"methods", "operators", "numpy_protocol", "hooks", "fft", "linalg", "dtypes", "random"},
     {"tensor_methods"},
     {"autograd", "anomaly", "custom", "drawing", "precision", "memory", "cuda", "recompute"},
-    {"jacobians", "tape", "profiling", "batching"},
+    {"jacobians", "tape", "profiling", "batching", "compiling"},
     {"testing", "nn", "losses", "optim"},
     {"distributed"},
     {"data", "onnx", "train"},

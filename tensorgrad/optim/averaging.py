@@ -11,7 +11,7 @@ from ..backend import BY_TYPE, on_host
 from ..core import Tensor, stamp
 from ..errors import GraphError, ShapeError
 from ..settings import Of, Own, gate
-from ..switches import switches
+from ..switches import each_time, forbid
 from ..typing import Count, Decay, Fraction
 from .base import Optimizer
 from .parameters import plain
@@ -51,10 +51,13 @@ class EMA:
         part = 1 / (self.updates + 1) if self.decay is None else 1 - self.decay
         if not self.updates:
             part = 1.0
-        if switches.each_time is not None and (self.decay is None or not self.updates):
-            raise GraphError("EMA: its first update, and one without decay, cannot be captured")
+        if self.decay is None or not self.updates:
+            forbid("EMA: its first update, and one without decay, cannot be captured")
         for average, p in zip(self.averages, self.params, strict=True):
             average += part * (p._data - average)
+        each_time(self._count)
+
+    def _count(self) -> None:
         self.updates += 1
 
     def __enter__(self) -> EMA:
@@ -132,8 +135,7 @@ class Lookahead(Optimizer):
         self.inner.lr = value
 
     def _apply(self, grads: list, apply_if: Any = None) -> None:
-        if switches.each_time is not None:
-            raise GraphError("Lookahead: its steps differ, so that they cannot be captured as one")
+        forbid("Lookahead: its steps differ, so that they cannot be captured as one")
         params = self.params()
         for i, p in enumerate(params):
             if i not in self.slow:

@@ -15,7 +15,7 @@ from ..ops.update import advance_step, undone_unless
 from ..ownership import gradient_of
 from ..rows import Rows
 from ..settings import Own, Real, gate, kinds_of, take
-from ..switches import each_time, recording, switches
+from ..switches import each_time, forbid, recording, switches
 from ..typing import ArrayLike, NonNegative, Positive
 from . import clocks, rows
 from .clipping import Norm, clip_grad_norm_, clip_grad_value_
@@ -111,8 +111,7 @@ class Optimizer:
 
     @lr.setter
     def lr(self, value: float) -> None:
-        if switches.each_time is not None:
-            raise GraphError(f"{type(self).__name__}: lr is set outside of the captured step")
+        forbid(f"{type(self).__name__}: lr is set outside of the captured step")
         if callable(value):
             raise ArgumentError(
                 f"{type(self).__name__}: lr is set to a number; give a schedule to the constructor"
@@ -194,11 +193,10 @@ class Optimizer:
                             f"{name}: a gradient of shape {g.shape} for one of {a.shape}"
                         )
                     if index not in self.state:
-                        if switches.each_time is not None:
-                            raise GraphError(
-                                f"{name}: a parameter of shape {a.shape} gets its first gradient "
-                                "in the captured step: the steps before it must be like it"
-                            )
+                        forbid(
+                            f"{name}: a parameter of shape {a.shape} gets its first gradient in "
+                            "the captured step: the steps before it must be like it"
+                        )
                         self.state[index] = self.init_state(a, group)
                     if type(g) is not type(a) and isinstance(g, Rows):
                         rows.refuse(self, group, a.shape)
@@ -222,7 +220,7 @@ class Optimizer:
         if not work:
             raise GraphError(f"{name}: no parameter has a gradient; call backward() first")
         if self._rates in (switches.each_time or ()) and any(g["schedule"] for g in self.groups):
-            raise GraphError(f"{name}: two steps by a schedule cannot be captured as one")
+            forbid(f"{name}: two steps by a schedule cannot be captured as one")
         with uninterrupted():  # all checked: from here on parameters are written
             self._write(work, apply_if)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..backend import BY_TYPE, on_host
 from ..errors import GraphError, ShapeError
-from ..switches import switches
+from ..switches import forbid
 
 
 class Clock:
@@ -54,11 +54,10 @@ def running(group: dict[str, Any], taken: list[int]) -> list[tuple[Clock, list[i
         own = [j for j, c in enumerate(clocks) if c is clock]
         still = [j for j in own if j not in now]
         if still and len(still) < len(own):
-            if switches.each_time is not None:
-                raise GraphError(
-                    "another set of parameters has gradients in the captured step than in those "
-                    "before it, which it must be like"
-                )
+            forbid(
+                "another set of parameters has gradients in the captured step than in those "
+                "before it, which it must be like"
+            )
             copy = Clock(clock.conditional.copy())
             for j in still:
                 clocks[j] = copy

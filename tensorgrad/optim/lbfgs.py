@@ -11,7 +11,7 @@ from ..backend import BY_TYPE, namespace, on_host
 from ..core import stamp
 from ..errors import ArgumentError, GraphError
 from ..settings import gate
-from ..switches import recording, switches
+from ..switches import forbid, recording
 from ..typing import Count, NonNegative
 from .base import Optimizer, Parameters
 from .kinds import Schedule
@@ -77,8 +77,7 @@ class LBFGS(Optimizer):
         """Up to `max_iter` iterations. Returns the loss before the first."""
         if closure is None or not self.groups:
             self._apply([])
-        if switches.each_time is not None:
-            raise GraphError("LBFGS: its steps wait for the device, so they cannot be captured")
+        forbid("LBFGS: its steps wait for the device, so they cannot be captured")
         group, memory = self.groups[0], self.memory
         if group["schedule"] is not None:
             group["hyper"][0] = group["schedule"](self.steps)

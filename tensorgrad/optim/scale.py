@@ -11,7 +11,7 @@ from ..core import Tensor
 from ..errors import ArgumentError, GraphError
 from ..ops.update import advance_scale
 from ..settings import gate
-from ..switches import switches
+from ..switches import forbid
 from ..typing import AboveOne, Count, Positive
 from .base import Optimizer
 from .clipping import rescaled
@@ -45,8 +45,7 @@ class LossScale:
     def _beside(self, array: Any) -> Any:
         """The scale and its count of good steps, moved to the device of this array."""
         if type(self._state) is not type(array):
-            if switches.each_time is not None:
-                raise GraphError("LossScale: first used in the captured step, and not before it")
+            forbid("LossScale: first used in the captured step, and not before it")
             host = on_host(self._state)
             self._state = BY_TYPE[type(array)].from_host(host)
         return self._state

@@ -1,0 +1,1 @@
+"""A training step as one flat list of array functions: captured, checked, planned, replayed."""

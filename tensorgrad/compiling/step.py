@@ -1,0 +1,242 @@
+"""tg.compile: a step that is captured once and replayed."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import dispatch
+from ..backend import make, met
+from ..core import Tensor
+from ..errors import ArgumentError, GraphError, user_level
+from ..settings import gate
+from ..switches import switches
+from ..trees import leaves, refill
+from ..typing import Result
+from .capture import Captured, difference
+from .plan import MISS, Plan
+from .traced import known
+
+MOST = 8  # plans of one step
+_TOLD = 4  # plans, from which on it is said that something varies
+
+
+@gate
+def compile(step: Callable[..., Result], *, strict: bool = False) -> Callable[..., Result]:
+    """`step`, a function or a module, to be captured as one flat list of array functions, which is
+    replayed without tape, dispatch and layers.
+
+    Args:
+        step: a function of the batch: forward, backward and update; or without a backward, a
+            model under `no_grad`.
+        strict: whether a step that cannot be captured is an error; else it runs eagerly, and a
+            warning says why, once.
+    Returns: a function of the same arguments. Results are new tensors, off the tape.
+    Raises: GraphError, with the line, where a spot check finds that a replay is not what the step
+        has come to do; with `strict`, for all that cannot be captured.
+
+    The first call runs as it is, two more are captured and compared, and from then on the list is
+    replayed: once for each form of the batch (shapes, dtypes, other arguments), mode and value of
+    what the step's Python reads by name. On a GPU this is `cuda.graphed`.
+
+    >>> import tensorgrad as tg
+    >>> w = tg.Parameter([1.0, 2.0]); sgd = tg.optim.SGD([w], lr=0.5)
+    >>> @tg.compile
+    ... def step(x):
+    ...     sgd.zero_grad()
+    ...     (loss := (w * x).sum()).backward()
+    ...     sgd.step()
+    ...     return loss
+    >>> [step(tg.ones(2)).item() for _ in range(5)]
+    [3.0, 2.0, 1.0, 0.0, -1.0]
+    """
+    if not callable(step):
+        raise ArgumentError(f"compile: a step is a function, got {type(step).__name__}")
+    return Compiled(step, strict)
+
+
+class Compiled:
+    """A step and its plans."""
+
+    def __init__(self, step: Callable, strict: bool = False):
+        self.step, self.strict = step, strict
+        self.plans: dict[Any, list[Plan]] = {}
+        self.pending: dict[Any, Captured] = {}
+        self.warm = self.told = False
+        self.eager: str | None = None  # why nothing more is captured
+        self._lock = threading.RLock()
+        self._graphed: Any = None
+        self.__doc__ = getattr(step, "__doc__", None)
+        self.__name__ = getattr(step, "__name__", type(step).__name__)
+        self.__wrapped__ = step
+        known()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "step":  # not yet there, as in unpickling
+            raise AttributeError(name)
+        return getattr(self.step, name)
+
+    def __reduce__(self) -> tuple:
+        return Compiled, (self.step, self.strict)
+
+    def __repr__(self) -> str:
+        return f"<compiled {self.__name__}>"
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        if self.eager is not None or _aside():
+            return self.step(*args, **named)
+        tree: Any = (args, named)
+        flat = leaves(tree)
+        if any(isinstance(a, np.ndarray) for a in flat):
+            flat = [Tensor(make(a)) if isinstance(a, np.ndarray) else a for a in flat]
+            args, named = tree = refill(tree, iter(flat))
+        given = [a for a in flat if isinstance(a, Tensor)]
+        arrays = [t._data for t in given]
+        key = _key(tree, flat)
+        for plan in self.plans.get(key, ()):
+            if plan.reads.hold():
+                plan.calls_made += 1
+                if (n := plan.calls_made) >= 64 and not n & (n - 1):
+                    return self._checked(plan, args, named, given)
+                if (y := plan(arrays)) is not MISS:
+                    return _filled(plan.captured, y, given)
+        return self._first(key, args, named, given)
+
+    def _first(self, key: Any, args: tuple, named: dict[str, Any], given: list[Tensor]) -> Any:
+        """A call for which there is no plan."""
+        if (why := _unfit(given)) is not None:
+            self._refuse(why)
+            return self.step(*args, **named)
+        if not self.warm:
+            self.warm = True
+            result = self.step(*args, **named)
+            return refill(result, iter([_detached(part) for part in leaves(result)]))
+        with self._lock:
+            captured = Captured(self.step, args, named, given)
+            if captured.tape.refused:
+                self._refuse(captured.tape.refused)
+                return captured.value
+            before = self.pending.pop(key, None)
+            if before is None:
+                self.pending[key] = captured
+                return captured.value
+            if (why := difference(before, captured)) is not None:
+                self._refuse(why)
+                return captured.value
+            plan = Plan(captured, before)
+            if (why := plan.stale()) is not None:
+                self._refuse(why)
+                return captured.value
+            value, captured.value = captured.value, None
+            self.plans.setdefault(key, []).insert(0, plan)
+            self._count()
+        return value
+
+    def _count(self) -> None:
+        many = [p for plans in self.plans.values() for p in plans]
+        if len(many) >= MOST:
+            self._refuse(f"it was captured {len(many)} times, for {self._varying()}")
+        elif len(many) == _TOLD:
+            warnings.warn(
+                f"compile: {self.__name__} is captured for the {len(many)}th time: "
+                f"{self._varying()}; after {MOST} it runs eagerly. Pad batches to one shape, and "
+                "pass numbers that change as tensors",
+                stacklevel=user_level(),
+            )
+
+    def _varying(self) -> str:
+        forms = [key[-1] for key in self.plans]
+        shapes = {tuple([a[0] for a in form if type(a) is tuple]) for form in forms}
+        if len(shapes) > 1:
+            return f"batches of the shapes {sorted(map(str, shapes))[:3]}"
+        return "other arguments" if len(forms) > 1 else "values that its Python reads by name"
+
+    def _checked(self, plan: Plan, args: tuple, named: dict[str, Any], given: list) -> Any:
+        """Every now and then the step itself is run, and compared with what is replayed."""
+        captured = Captured(self.step, args, named, given)
+        why = captured.tape.refused or difference(plan.captured, captured)
+        if why:
+            self.eager = why
+            raise GraphError(
+                f"compile: {self.__name__} is not what was captured any more, for up to "
+                f"{plan.calls_made // 2} calls: {why}"
+            )
+        return captured.value
+
+    def _refuse(self, why: str) -> None:
+        self.eager = why
+        self.plans.clear()
+        self.pending.clear()
+        if self.strict:
+            raise GraphError(f"compile: {self.__name__} cannot be captured: {why}")
+        warnings.warn(
+            f"compile: {self.__name__} runs eagerly: {why}",
+            RuntimeWarning,
+            stacklevel=user_level(),
+        )
+
+
+def _aside() -> bool:
+    """Whether this is no time to capture or replay: within a capture, a recomputation, ..."""
+    s = switches
+    return (s.each_time is not None or s.anomaly is not None or s.recomputing or s.differentiating
+            or s.autocast is not None)  # fmt: skip
+
+
+def _unfit(given: list[Tensor]) -> str | None:
+    """Why this batch cannot be captured."""
+    for t in given:
+        if t.node is not None:
+            return "an argument requires gradients: let the step use it without passing it in"
+        if type(t._data) is not np.ndarray:
+            return "the batch is on another device"
+    return None
+
+
+def _key(tree: Any, flat: list) -> Any:
+    """What all calls of one plan have in common."""
+    form = tuple(
+        [
+            (a._data.shape, a._data.dtype) if isinstance(a, Tensor) else (type(a), _hashable(a))
+            for a in flat
+        ]
+    )
+    modes = tuple([(k, v[1]) for k, v in switches.training.items()]) if switches.training else ()
+    shape = _structure(tree) if len(flat) != len(tree[0]) else len(flat)
+    return switches.recording, dispatch._mode, len(met), modes, shape, form
+
+
+def _structure(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return tuple([(k, _structure(v)) for k, v in tree.items()])
+    if isinstance(tree, (list, tuple)):
+        return (type(tree), *[_structure(v) for v in tree])
+    return tree is None
+
+
+def _hashable(a: Any) -> Any:
+    try:
+        hash(a)
+    except TypeError:
+        return id(a)
+    return a
+
+
+def _detached(part: Any) -> Any:
+    if isinstance(part, Tensor) and part.node is not None and type(part) is Tensor:
+        node = part.node if part.node.op is not None or not part.node.parents else part.node.parents[0]  # fmt: skip
+        return part.detach() if node.saved is None else part
+    return part
+
+
+def _filled(captured: Captured, y: tuple, given: list[Tensor]) -> Any:
+    """The result in its structure."""
+    parts = [
+        given[v] if kind == "given" else part
+        for part, (kind, v) in zip(y, captured.results, strict=True)
+    ]
+    return parts[0] if captured.form is ... else refill(captured.form, iter(parts))
