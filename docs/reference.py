@@ -31,7 +31,7 @@ PAGES = {  # page -> the modules, below tensorgrad/, whose public names stand on
     functions.recurrent functions.embedding losses nn""",
     "autograd": "autograd jacobians batching.transform tape custom recompute",
     "inside": "drawing profiling anomaly memory testing",
-    "running": "backend dispatch precision files errors",
+    "running": "backend dispatch precision files errors compiling.step",
 }
 HOME = {module: page for page, modules in PAGES.items() for module in modules.split()}
 SPACES = ("linalg", "fft", "random")

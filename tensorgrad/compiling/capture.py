@@ -15,8 +15,10 @@ from .tape import Call, Lifted, Ref, Tape, lock, noted, unwrap
 from .traced import Traced
 
 KEPT = "a tensor that the step computes is kept outside of it: return it"
-GRAPH = """it returns a tensor whose graph is still to be differentiated: have backward() in the step
-that is compiled, or return t.detach()""".replace("\n", " ")
+GRAPH = (
+    "it returns a tensor whose graph is still to be differentiated: have backward() in the step "
+    "that is compiled, or return t.detach()"
+)
 
 
 class Captured:
@@ -38,7 +40,9 @@ class Captured:
                     result = step(*inner, **options)
                 del inner, options, tree, own
                 self._outcome(result, lifted, mine, given)
-                self.value = self._plain(result, {id(m): t for m, t in zip(mine, given, strict=True)})
+                self.value = self._plain(
+                    result, {id(m): t for m, t in zip(mine, given, strict=True)}
+                )
             except BaseException:
                 tape.open = False
                 lifted.restore()
@@ -66,6 +70,7 @@ class Captured:
         self.stamped: list[Leaf] = []
         places = {id(t): i for t, i in zip(mine, self.inputs, strict=True)}
         self.results = [self._leaf(part, known, places) for part in leaves(result)]
+        self.tracked = [t for t in leaves(result) if isinstance(t, Tensor) and _recorded(t)]
         self.form = refill(result, iter([...] * len(self.results)))
         for t, a, node, grad in sorted(lifted.tensors, key=lambda entry: id(entry[0])):
             now, after = t._data, t._grad
@@ -85,6 +90,17 @@ class Captured:
                 self.grads.append((t, None if after is None else tape.place_of(after._data)))
                 if grad is None and after is not None:
                     self.fresh.append(t)
+        if (
+            self.tracked
+            and not self.stamped
+            and not self.grads
+            and not any(
+                kind == "tensor" and t.node is None and t.dtype.kind in "fc"
+                for t, (kind, _) in zip(leaves(result), self.results, strict=True)
+            )
+        ):  # nothing was differentiated: a model by itself
+            tape.refuse(GRAPH)
+        self.tracked.clear()
         for t, _ in self.grads:
             if t._grad is not None and type(t._grad._data) is Traced:
                 t._grad._data = t._grad._data.value
@@ -96,10 +112,6 @@ class Captured:
                 return "same", part
             if id(part) in places:
                 return "given", self.inputs.index(places[id(part)])
-            if (node := part.node) is not None and type(node) is not Leaf:
-                node = node if node.op is not None else node.parents[0]
-                if node.saved is not None:
-                    self.tape.refuse(GRAPH)
             return "tensor", self.tape.place_of(part._data)
         if type(part) in (Traced, np.ndarray):
             return "array", self.tape.place_of(part)
@@ -146,6 +158,14 @@ class Captured:
         tape.refused = tape.refused or why or ""
 
 
+def _recorded(t: Tensor) -> bool:
+    """Whether a result can still be differentiated."""
+    node = t.node
+    if node is None or type(node) is Leaf:
+        return False
+    return (node if node.op is not None else node.parents[0]).saved is not None
+
+
 def _value(a: Any) -> Any:
     return a.value if type(a) is Traced else a
 
@@ -163,7 +183,9 @@ def difference(a: Captured, b: Captured) -> str | None:
         if old.outs != new.outs or old.writes != new.writes:
             return f"{place}{new.name} gives other results than in the step before"
     if len(a.tape.calls) != len(b.tape.calls):
-        return f"it makes {len(b.tape.calls)} calls, and made {len(a.tape.calls)} in the step before"
+        return (
+            f"it makes {len(b.tape.calls)} calls, and made {len(a.tape.calls)} in the step before"
+        )
     for i, (x, y) in enumerate(zip(a.tape.values, b.tape.values, strict=True)):
         if x.shape != y.shape or x.dtype != y.dtype:
             return f"shapes differ between steps, {x.shape} and {y.shape}"
@@ -177,8 +199,8 @@ def difference(a: Captured, b: Captured) -> str | None:
             continue
         if place in b.owners or old.tobytes() != array.tobytes():
             line = next((c.line for c in b.tape.calls if place in c.inputs()), "")
-            return f"{line}: an array of shape {array.shape} is another one than in the step before: "\
-                "pass it in"  # fmt: skip
+            was = f"an array of shape {array.shape} is another one than in the step before"
+            return f"{line}: {was}: pass it in"
     for what in ("inputs", "results", "grads", "running", "fresh", "data", "stamped"):
         if not _alike(getattr(a, what), getattr(b, what)):
             return f"the {what} of two steps differ"

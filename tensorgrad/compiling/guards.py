@@ -70,7 +70,9 @@ class Reads:
         self._generator("random", random.getstate)
         self._generator("np.random", lambda: np.random.get_state(legacy=False))  # noqa: NPY002
         host = current().host.bit_generator
-        self._generator("tensorgrad's generator on the host (tg.randn, tg.rand)", lambda: host.state)
+        self._generator(
+            "tensorgrad's generator on the host (tg.randn, tg.rand)", lambda: host.state
+        )
         self._split: tuple[list, list] = ([d for d, _ in self.at], [k for _, k in self.at])
 
     def _generator(self, what: str, state: Any) -> None:
@@ -174,7 +176,7 @@ class Reads:
                 all(map(eq, self.live, self.copies))
                 and all(map(is_, map(getitem, *self._split), self.values))
                 and all(map(is_, map(_cell, self.cells), self.contents))
-                and all(a.tobytes() == b for _, a, b in self.arrays)
+                and all(a.tobytes() == b.tobytes() for _, a, b in self.arrays)
             ) or self._hold_by_value()
         except Exception:  # a key is gone, or arrays were compared
             return False
@@ -188,7 +190,7 @@ class Reads:
             return False
         self.values, self.contents = now, cells
         return all(map(eq, self.live, self.copies)) and all(
-            a.tobytes() == b for _, a, b in self.arrays
+            a.tobytes() == b.tobytes() for _, a, b in self.arrays
         )
 
     def changed(self) -> str | None:
@@ -205,7 +207,7 @@ class Reads:
         for cell, before in zip(self.cells, self.contents, strict=True):
             if not _alike(_cell(cell), before):
                 return "it changes a variable of its closure, and a replay would not"
-        for what, a, _ in self.arrays:
+        for _, a, _ in self.arrays:
             if (why := self.written(a)) is not None:
                 return why
         return None
@@ -231,12 +233,8 @@ class Reads:
         for i, (live, old) in enumerate(zip(self.live, before, strict=True)):
             if _differs(live, old) is None:
                 continue
-            changed = [k for k in {*live, *old} if not _same_at(live, old, k)] if isinstance(live, dict) else None  # fmt: skip
-            if changed is None:
-                self.copies[i] = _Any()
-                continue
-            for key in live.keys() - changed:
-                if not isinstance(self.copies[i], _Any) and key in self.copies[i]:
+            if isinstance(live, dict) and not isinstance(self.copies[i], _Any):
+                for key in [k for k in live if _same_at(live, old, k) and k in self.copies[i]]:
                     self.at.append((live, key))
                     self.values.append(self.copies[i][key])
             self.copies[i] = _Any()
@@ -249,10 +247,12 @@ class Reads:
         for what, a, _ in self.arrays:
             if id(a) not in used:
                 if a.nbytes > _BYTES:
-                    return f"it names the NumPy array {what}, too large to compare in each call: "\
-                        "make it a tensor, or pass it in"  # fmt: skip
-                arrays.append((what, a, a.tobytes()))
-        self.arrays = arrays  # type: ignore[assignment]
+                    return (
+                        f"it names the NumPy array {what}, too large to compare in each call: make "
+                        "it a tensor, or pass it in"
+                    )
+                arrays.append((what, a, a.copy()))
+        self.arrays = arrays
         pairs = [(a, b) for a, b in zip(self.live, self.copies, strict=True)
                  if not isinstance(b, _Any)]  # fmt: skip
         self.live, self.copies = [a for a, _ in pairs], [b for _, b in pairs]
@@ -306,4 +306,3 @@ def _differs(live: Any, copy: Any) -> str | None:
     if len(live) != len(copy) or not all(map(_alike, live, copy)):
         return "an element"
     return None
-

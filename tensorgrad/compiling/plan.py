@@ -43,8 +43,10 @@ class Plan:
             owner = c.owners.get(place)
             if place in running:
                 kinds[place] = "gradient"
-            elif owner is not None and (id(owner) in moving or before.owners.get(place) is owner
-                                        and before.tape.externals[place] is not array):  # fmt: skip
+            elif owner is not None and (
+                id(owner) in moving
+                or (before.owners.get(place) is owner and before.tape.externals[place] is not array)
+            ):
                 kinds[place] = "moving"
             else:
                 kinds[place] = "held" if owner is not None else "array"
@@ -195,7 +197,9 @@ def made(call: Call) -> list[int]:
 def live(captured: Captured) -> list[Call]:
     """The calls of a step without those whose results nobody asks for."""
     c = captured
-    needed = {p for _, p in (*c.grads, *c.data)} | {v for k, v in c.results if k in ("tensor", "array")}
+    needed = {p for _, p in (*c.grads, *c.data)} | {
+        v for k, v in c.results if k in ("tensor", "array")
+    }
     found = []
     for call in reversed(c.tape.calls):
         if call.writes or call.name == "effect" or not needed.isdisjoint(made(call)):

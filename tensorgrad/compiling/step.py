@@ -65,8 +65,8 @@ class Compiled:
     def __init__(self, step: Callable, strict: bool = False):
         self.step, self.strict = step, strict
         self.plans: dict[Any, list[Plan]] = {}
-        self.pending: dict[Any, Captured] = {}
-        self.warm = self.told = False
+        self.pending: dict[Any, list[Captured]] = {}  # captured once
+        self.warm: set[Any] = set()  # keys of which there was an eager step
         self.eager: str | None = None  # why nothing more is captured
         self._lock = threading.RLock()
         self._graphed: Any = None
@@ -111,22 +111,26 @@ class Compiled:
         if (why := _unfit(given)) is not None:
             self._refuse(why)
             return self.step(*args, **named)
-        if not self.warm:
-            self.warm = True
+        if key not in self.warm:  # lazy layers and states of optimizers are made by an eager step
+            self.warm.add(key)
             result = self.step(*args, **named)
             return refill(result, iter([_detached(part) for part in leaves(result)]))
         with self._lock:
+            waiting = self.pending.setdefault(key, [])
+            before = next((c for c in waiting if c.tape.reads.hold()), None)
             captured = Captured(self.step, args, named, given)
             if captured.tape.refused:
                 self._refuse(captured.tape.refused)
                 return captured.value
-            before = self.pending.pop(key, None)
             if before is None:
-                self.pending[key] = captured
+                waiting[MOST:] = []
+                waiting.insert(0, captured)
                 return captured.value
+            waiting.remove(before)
             if (why := difference(before, captured)) is not None:
                 self._refuse(why)
                 return captured.value
+            self.warm.discard(key)
             plan = Plan(captured, before)
             if (why := plan.stale()) is not None:
                 self._refuse(why)
@@ -228,7 +232,8 @@ def _hashable(a: Any) -> Any:
 
 def _detached(part: Any) -> Any:
     if isinstance(part, Tensor) and part.node is not None and type(part) is Tensor:
-        node = part.node if part.node.op is not None or not part.node.parents else part.node.parents[0]  # fmt: skip
+        node = part.node
+        node = node if node.op is not None or not node.parents else node.parents[0]
         return part.detach() if node.saved is None else part
     return part
 

@@ -24,7 +24,7 @@ from ..dispatch import resolve, watched
 from ..errors import user_line
 from ..switches import switches
 from .guards import Reads
-from .traced import Traced, plain
+from .traced import READ, Traced, plain
 
 lock = threading.RLock()  # one capture at a time: it lifts the tensors of all threads
 _STORES = ("Optimizer", "Clock", "LossScale")  # classes of optim/ that keep arrays
@@ -198,7 +198,7 @@ class Tape:
             return same
         scalar = isinstance(v, np.generic)
         if not scalar and type(v) is not np.ndarray:
-            self.refuse(f"{made.name} gives a {type(v).__name__}, which is no array")
+            self.refuse(f"{READ} ({made.name})")
             made.outs.append((None, False))
             return v
         a = np.asarray(v)

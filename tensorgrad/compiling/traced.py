@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 
 # Functions of NumPy by what they do: tell a fact that the key of a plan fixes, give a shape that
 # depends on the numbers, draw them, write to their first argument.
-_FACTS = {*"""shape ndim size result_type can_cast broadcast_shapes iscomplexobj isrealobj min_scalar_type
-may_share_memory shares_memory common_type isscalar""".split()}  # fmt: skip
-_BY_NUMBERS = {*"""nonzero flatnonzero argwhere unique unique_all unique_counts unique_inverse
-unique_values compress extract delete bincount repeat trim_zeros union1d intersect1d setdiff1d
-setxor1d histogram histogram2d histogramdd array_split split_into allclose array_equal
-array_equiv""".split()} - {"array_split", "repeat", "delete"}  # fmt: skip
+_FACTS = {
+    *"""shape ndim size result_type can_cast broadcast_shapes iscomplexobj isrealobj common_type
+    min_scalar_type may_share_memory shares_memory isscalar""".split()
+}
+_BY_NUMBERS = {
+    *"""nonzero flatnonzero argwhere unique unique_all unique_counts unique_inverse unique_values
+    compress extract bincount trim_zeros union1d intersect1d setdiff1d setxor1d histogram
+    histogram2d histogramdd allclose array_equal array_equiv""".split()
+}
 _WRITING = {*"copyto put place putmask fill_diagonal put_along_axis fill sort partition at".split()}
 _NUMBERS = "the numbers of the batch decide the shape of what follows"
 READ = "it reads a number that the step computes"
@@ -114,7 +117,7 @@ def _tape_of(value: Any) -> Tape | None:
 
 
 def plain(value: Any) -> Any:
-    """Arguments with real arrays in the place of traced ones, in lists, tuples, dicts and slices."""
+    """Arguments with real arrays in the place of traced ones, in nested containers."""
     kind = type(value)
     if kind is Traced:
         return value.value
@@ -141,25 +144,42 @@ def _methods() -> None:
     for name in "T mT real imag flat".split():
         get = operator.attrgetter(name)
         setattr(Traced, name, property(lambda self, g=get, n=name: noted(g, n, (self,), {})))
-    symbols = """add:add sub:subtract mul:multiply truediv:divide floordiv:floor_divide mod:remainder
-    pow:power matmul:matmul and:bitwise_and or:bitwise_or xor:bitwise_xor lshift:left_shift
-    rshift:right_shift""".split()
-    for short, name in [pair.split(":") for pair in symbols]:
-        for prefix in ("", "r", "i"):
+    for short, name in _OPERATORS.items():
+        compares = short in ("eq", "ne", "lt", "le", "gt", "ge")
+        for prefix in ("",) if compares else ("", "r", "i"):
             setattr(Traced, f"__{prefix}{short}__", _operator(short, name, prefix))
-    for short, name in zip(
-        "eq ne lt le gt ge".split(),
-        "equal not_equal less less_equal greater greater_equal".split(),
-        strict=True,
-    ):
-        setattr(Traced, f"__{short}__", _operator(short, name, ""))
-    for short, name in (("neg", "negative"), ("abs", "absolute"), ("invert", "invert"), ("pos", "positive")):  # fmt: skip
-        setattr(
-            Traced,
-            f"__{short}__",
-            lambda self, f=getattr(operator, short), n=name: noted(f, n, (self,), {}),
-        )
+    for short, name in _UNARY.items():
+        setattr(Traced, f"__{short}__", _unary(short, name))
     Traced.__hash__ = object.__hash__  # type: ignore[method-assign]
+
+
+_UNARY = {"neg": "negative", "abs": "absolute", "invert": "invert", "pos": "positive"}
+_OPERATORS = {
+    "add": "add",
+    "sub": "subtract",
+    "mul": "multiply",
+    "truediv": "divide",
+    "floordiv": "floor_divide",
+    "mod": "remainder",
+    "pow": "power",
+    "matmul": "matmul",
+    "and": "bitwise_and",
+    "or": "bitwise_or",
+    "xor": "bitwise_xor",
+    "lshift": "left_shift",
+    "rshift": "right_shift",
+    "eq": "equal",
+    "ne": "not_equal",
+    "lt": "less",
+    "le": "less_equal",
+    "gt": "greater",
+    "ge": "greater_equal",
+}
+
+
+def _unary(short: str, name: str) -> Callable[..., Any]:
+    run = getattr(operator, short)
+    return lambda self: noted(run, name, (self,), {})
 
 
 def _method(name: str) -> Callable[..., Any]:

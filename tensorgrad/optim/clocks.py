@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import BY_TYPE, on_host
-from ..errors import GraphError, ShapeError
+from ..errors import ShapeError
 from ..switches import forbid
 
 
