@@ -191,14 +191,14 @@ def difference(a: Captured, b: Captured) -> str | None:
             return f"shapes differ between steps, {x.shape} and {y.shape}"
         if (i in a.tape.externals) != (i in b.tape.externals):
             return "an array is from outside, and was computed in the step before"
-    for place, array in b.tape.externals.items():
-        old = a.tape.externals[place]
-        if old is array or a.owners.get(place) is b.owners.get(place, 0):
+    for at, array in b.tape.externals.items():
+        first = a.tape.externals[at]
+        if first is array or a.owners.get(at) is b.owners.get(at, 0):
             continue
-        if {place for _, place in a.running} & {place} and {p for _, p in b.running} & {place}:
+        if {place for _, place in a.running} & {at} and {p for _, p in b.running} & {at}:
             continue
-        if place in b.owners or old.tobytes() != array.tobytes():
-            line = next((c.line for c in b.tape.calls if place in c.inputs()), "")
+        if at in b.owners or first.tobytes() != array.tobytes():
+            line = next((c.line for c in b.tape.calls if at in c.inputs()), "")
             was = f"an array of shape {array.shape} is another one than in the step before"
             return f"{line}: {was}: pass it in"
     for what in ("inputs", "results", "grads", "running", "fresh", "data", "stamped"):

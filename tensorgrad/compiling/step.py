@@ -187,8 +187,8 @@ class Compiled:
 def _aside() -> bool:
     """Whether this is no time to capture or replay: within a capture, a recomputation, ..."""
     s = switches
-    return (s.each_time is not None or s.anomaly is not None or s.recomputing or s.differentiating
-            or s.autocast is not None)  # fmt: skip
+    busy = s.each_time is not None or s.anomaly is not None or s.autocast is not None
+    return bool(busy or s.recomputing or s.differentiating)
 
 
 def _unfit(given: list[Tensor]) -> str | None:

@@ -142,8 +142,7 @@ def _methods() -> None:
     for name in pure:
         setattr(Traced, name, _method(name))
     for name in "T mT real imag flat".split():
-        get = operator.attrgetter(name)
-        setattr(Traced, name, property(lambda self, g=get, n=name: noted(g, n, (self,), {})))
+        setattr(Traced, name, property(_unary(name, name, operator.attrgetter(name))))
     for short, name in _OPERATORS.items():
         compares = short in ("eq", "ne", "lt", "le", "gt", "ge")
         for prefix in ("",) if compares else ("", "r", "i"):
@@ -177,8 +176,8 @@ _OPERATORS = {
 }
 
 
-def _unary(short: str, name: str) -> Callable[..., Any]:
-    run = getattr(operator, short)
+def _unary(short: str, name: str, run: Any = None) -> Callable[..., Any]:
+    run = run or getattr(operator, short)
     return lambda self: noted(run, name, (self,), {})
 
 
@@ -216,7 +215,8 @@ class Namespace:
     def asarray(self, a: Any, dtype: Any = None, **options: Any) -> Any:
         """Traced arrays stay so."""
         if type(a) is Traced:
-            return a if dtype is None or np.dtype(dtype) == a.dtype else a.astype(dtype)
+            same = dtype is None or np.dtype(dtype) == a.dtype
+            return a if same else _method("astype")(a, dtype)
         return np.asarray(a, dtype, **options)
 
     def ascontiguousarray(self, a: Any) -> Any:
@@ -226,7 +226,7 @@ class Namespace:
     def array(self, a: Any, dtype: Any = None, **options: Any) -> Any:
         """A copy; a traced one of traced arrays."""
         if type(a) is Traced:
-            return a.copy() if dtype is None else a.astype(dtype)
+            return _method("astype")(a, a.dtype if dtype is None else dtype)
         return np.array(a, dtype, **options)
 
 
