@@ -14,14 +14,15 @@ from tensorgrad.backend import get
 from .ops.core import Tensor, cast, convert_to_tensor, floating, numpy_dtype
 
 
+def _key(seed: Any) -> int:
+    """The key of a seed: a number, a SeedGenerator, which goes on, or None."""
+    words = draw_seed(seed).detach().numpy()
+    return int(words[0]) << 32 | int(words[1])
+
+
 def stream(seed: Any) -> tg.random.Generator:
-    """A generator whose key is a seed: a number, a SeedGenerator or None."""
-    words = draw_seed(seed).detach().numpy().astype("uint64")
-    generator = object.__new__(tg.random.Generator)
-    generator.key = int(words[0]) << 32 | int(words[1])
-    generator.device, generator._before = {}, []
-    generator.host = np.random.Generator(np.random.Philox(key=generator.key))
-    return generator
+    """A generator that a seed determines."""
+    return tg.random.Generator(_key(seed))
 
 
 def _size(shape: Any) -> tuple[int, ...]:
@@ -100,12 +101,11 @@ def categorical(logits: Any, num_samples: int, dtype: Any = "int64", seed: Any =
 def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Tensor:
     """Numbers zeroed with probability `rate`, the others divided by 1 - rate."""
     x = floating(inputs)
-    generator = stream(seed)
     if noise_shape is None:
-        state = get(x.backend).from_host(np.array([generator.key, 0], dtype=np.uint64))
+        state = get(x.backend).from_host(np.array([_key(seed), 0], dtype=np.uint64))
         return tg.dropout(x, float(rate), state=state)
     shape = [n if m is None else m for n, m in zip(x.shape, noise_shape, strict=True)]
-    keep = tg.random.uniform(size=_size(shape), generator=generator) >= rate
+    keep = tg.random.uniform(size=_size(shape), generator=stream(seed)) >= rate
     return tg.where(keep, x / (1 - rate), tg.zeros_like(x))
 
 
