@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tensorgrad import backend as backends
+
 ROOT = Path(__file__).parent.parent
 THREE = """
 import pytest
@@ -30,7 +32,8 @@ def test_tests_that_are_not_run_for_time_are_a_failure(tmp_path):
     assert session("-m", "gpu", *given).returncode == 0
     done = session(*given, seconds="0")  # among all other tests there is no limit
     assert done.returncode == 0
-    assert "3 passed" in done.stdout
+    here = "3 passed" if backends.why_no_gpu() is None else "1 passed, 2 deselected"
+    assert here in done.stdout
 
 
 def test_compute_sanitizer_runs_on_request():

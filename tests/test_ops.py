@@ -138,7 +138,7 @@ def test_value(op, sample, backend):
         y = op(*args, **sample.params)
         loosest = "float32" if op.name in FIXED_DTYPE else dtype
         n = length(sample.args) * magnitude(op, sample.args) ** 2
-        both = gauged(op.name, y), gauged(op.name, expected)
+        both = gauged(op.name, host(y)), gauged(op.name, expected)
         close(*both, loosest, n, f"{op.name} {dtype}")
         after = [host(a) if not np.isscalar(a) else a for a in args if a is not None]
         for b, a in zip(before, after, strict=True):

@@ -50,15 +50,15 @@ def gauged(name, parts):
         return parts
     parts = [a.numpy() if hasattr(a, "numpy") else np.asarray(a) for a in parts]
     if not parts[1].size:
-        return parts
+        return tuple(parts)
     if name == "eigh":
-        return [parts[0], parts[1] / _phase(parts[1], -2)]
+        return parts[0], parts[1] / _phase(parts[1], -2)
     u, s, vh = parts
     k, phase = s.shape[-1], _phase(u, -2)
     vh = vh.copy()
     vh[..., :k, :] *= np.swapaxes(phase[..., :k], -1, -2)
     vh[..., k:, :] /= _phase(vh[..., k:, :], -1)
-    return [u / phase, s, vh]
+    return u / phase, s, vh
 
 
 ORACLES = {
