@@ -23,7 +23,7 @@ import reference  # noqa: E402
 import site_pages  # noqa: E402
 
 project = "tensorgrad"
-author = "the tensorgrad developers"
+author = "the tensorgrad maintainers"
 copyright = author
 release = version = importlib.metadata.version("tensorgrad-cupy")
 

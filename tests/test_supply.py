@@ -20,6 +20,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 FOLDERS = ("benchmarks", "docs", "examples", "kernels", "tensorgrad", "tests")
+SITE = ("docs/_build/", "docs/gallery/", "docs/project/", "docs/reference/", "docs/benchmarks.md")
 MADE = ("__pycache__", ".code", ".pyc", ".so")  # by running it
 
 
@@ -28,6 +29,7 @@ def files(root):
     found = [p for p in root.iterdir() if p.is_file() and p.suffix in (".md", ".toml")]
     found += [p for folder in FOLDERS for p in (root / folder).rglob("*") if p.is_file()]
     names = {p.relative_to(root).as_posix() for p in found}
+    names = {n for n in names if not n.startswith(SITE)}  # which conf.py writes
     return {n for n in names if not any(made in n for made in MADE) and "/." not in n}
 
 
@@ -104,6 +106,41 @@ def test_the_sdist_runs_its_tests(unpacked, tmp_path):
     where = "import tensorgrad.kernels as k, tensorgrad as t; print(k.__file__, t.__file__)"
     done = subprocess.run([python, "-c", where], cwd="/", env=env, capture_output=True, text=True)
     assert all(p.startswith(str(unpacked)) for p in done.stdout.split()), done.stdout + done.stderr
+
+
+PROGRAM = """
+import numpy as np, tensorgrad as tg, tensorgrad.kernels
+from tensorgrad import nn
+assert "env" in tg.__file__ and tg.kernels.__file__.startswith(tg.__file__[: -len("__init__.py")])
+model = nn.Sequential(nn.Dense(4, activation="tanh"), nn.Dense(1)).compile("adam", "mse")
+past = model.fit(np.ones((8, 2)), np.zeros((8, 1)), epochs=2, verbose=0)
+model.save("model.safetensors")
+again, x = nn.load_model("model.safetensors"), np.ones((1, 2))
+assert (again.predict(x) == model.predict(x)).all()
+x = np.ones((300, 300), "float32")
+tg.grad(lambda x: tg.tanh(x).sum())(x)  # a compiled kernel
+"""
+
+
+def test_the_wheel_works_from_another_folder(unpacked, tmp_path):
+    wheel = build(BUILD.replace("build_sdist", "build_wheel"), unpacked, tmp_path)
+    python = tmp_path / "env" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
+    (site,) = (tmp_path / "env").glob("lib/python*/site-packages")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+        names = archive.namelist()
+        (about,) = (n for n in names if n.endswith(".dist-info/METADATA"))
+        text = archive.read(about).decode()
+    assert {"tensorgrad/py.typed", "tensorgrad/kernels/cuda/scalars.cuh"} <= {*names}
+    assert not [n for n in names if n.startswith(("tests/", "docs/", "examples/"))]
+    assert "License-Expression: MIT" in text
+    assert "Classifier: Programming Language :: Python :: 3.14" in text
+    (site / "others.pth").write_text("\n".join(p for p in sys.path if "site-packages" in p))
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHON"))}
+    for run in (["-c", PROGRAM], ["-m", "tensorgrad", "doctor"]):
+        done = subprocess.run([python, *run], cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
 # --- licences -----------------------------------------------------------------------------------

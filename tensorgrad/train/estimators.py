@@ -12,9 +12,9 @@ from ..errors import ArgumentError, BackendError, ShapeError
 from ..randomness import Generator
 from ..settings import Own, Several, Whole, gate
 from ..typing import Count, Positive, Probability
+from . import plan
 from .history import History
 from .loop import fit, predict
-from .plan import compile
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
@@ -116,7 +116,7 @@ class _Network(BaseEstimator):  # type: ignore[misc]
             if lr is not None:
                 optimizer.lr = lr
             loss = self._loss if self.loss is None else self.loss
-            self.model_ = compile(model, optimizer, loss, (), "auto")
+            self.model_ = plan.compile(model, optimizer, loss, (), "auto")
         how |= {"verbose": self.verbose, "callbacks": copy.deepcopy(self.callbacks) or ()}
         how |= {} if epochs is None else {"epochs": epochs}
         with self._random:
