@@ -147,8 +147,9 @@ def gallery(root: Path, docs: Path) -> dict[str, str]:
             f"```python\n{code}\n```\n"
         )
         shown = f'<img src="{picture.name}" alt="">' if picture else "<span></span>"
+        plain = html.escape(title.replace("`", ""))
         cards.append(
-            f'<a class="card" href="{path.stem}.html">{shown}<b>{html.escape(title)}</b>'
+            f'<a class="card" href="{path.stem}.html">{shown}<b>{plain}</b>'
             f"<i>{html.escape(figures)}</i></a>"
         )
     readme = root / "examples/README.md"

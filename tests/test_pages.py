@@ -109,6 +109,14 @@ def test_the_reference_has_each_public_name_once():
     assert {n for space in spaces for n in reference.names_of(space)} <= set(found)
 
 
+def test_every_page_is_in_the_sites_tree():
+    tree = (DOCS / "index.md").read_text().splitlines()
+    written = ("README", "reference", "project", "gallery", "benchmarks", "index", "_build")
+    for path in DOCS.rglob("*.md"):
+        name = path.relative_to(DOCS).with_suffix("").as_posix()
+        assert name in tree or name.split("/")[0] in written, f"{name}: name it in docs/index.md"
+
+
 EXAMPLES = [f"functions/{page}" for page in PAGES]
 EXAMPLES += [f"layers/{path.stem}" for path in sorted(DOCS.glob("layers/*.md"))]
 EXAMPLES += [f"guide/{path.stem}" for path in sorted(DOCS.glob("guide/*.md"))]
