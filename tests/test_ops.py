@@ -337,7 +337,7 @@ _MATH |= {n: getattr(np, n) for n in "abs power expm1 log1p tan sinh cosh exp2 l
 _MATH |= {n: getattr(np, n) for n in "arcsin arccos arctan arcsinh arccosh arctanh".split()}
 _MATH |= {n: getattr(np, n) for n in "arctan2 cbrt hypot copysign nextafter fmod".split()}
 _MATH |= {n: getattr(special, n) for n in "erf erfc erfcx erfinv ndtri log_ndtr digamma".split()}
-_MATH |= {n: getattr(special, n) for n in "polygamma zeta i0 i0e i1 i1e".split()}
+_MATH |= {n: getattr(special, n) for n in "polygamma zeta i0 i0e i1 i1e j0 j1 y0 y1 k0 k1".split()}
 _MATH["lgamma"] = special.gammaln
 
 

@@ -32,6 +32,8 @@ CASES = {
     "i1": (special.i1, np.concatenate([WIDE, [-700.0]]), 4e-15),
     "i0e": (special.i0e, np.concatenate([WIDE, POSITIVE]), 4e-15),
     "i1e": (special.i1e, np.concatenate([WIDE, -POSITIVE]), 4e-15),
+    "k0": (special.k0, POSITIVE[POSITIVE < 700], 4e-15),
+    "k1": (special.k1, POSITIVE[POSITIVE < 700], 4e-15),
 }
 
 

@@ -292,7 +292,8 @@ LATER = {
     "spaced": "geomspace logspace",
     "sparse": "sparse_matmul",
     "special": """betaln digamma erf erfc erfcx erfinv expit gammainc gammaincc
-    gammaln i0 i0e i1 i1e lgamma log_ndtr multigammaln ndtr ndtri polygamma psi zeta""",
+    gammaln i0 i0e i1 i1e j0 j1 k0 k1 lgamma log_ndtr multigammaln ndtr ndtri polygamma psi y0 y1
+    zeta""",
     "statistics": "average bincount corrcoef count_nonzero cov histogram histogramdd ptp",
     "windows": "convolve correlate fold sliding_window_view unfold",
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from ..core import Tensor
-from ..ops import incomplete
+from ..ops import bessel, incomplete
 from ..ops import special as ops
 from ..settings import gate
 from ..typing import AboveOne, ArrayLike, Count, Natural
@@ -32,6 +32,10 @@ __all__ = [
     "i0e",
     "i1",
     "i1e",
+    "j0",
+    "j1",
+    "k0",
+    "k1",
     "lgamma",
     "log_ndtr",
     "multigammaln",
@@ -39,6 +43,8 @@ __all__ = [
     "ndtri",
     "polygamma",
     "psi",
+    "y0",
+    "y1",
     "zeta",
 ]
 
@@ -268,6 +274,64 @@ def i1e(x: ArrayLike) -> Tensor:
     array([0.    , 0.2079], dtype=float32)
     """
     return ops.i1e.call(as_tensor(x))
+
+
+def j0(x: ArrayLike) -> Tensor:
+    """The Bessel function of the first kind and order 0; its gradient is -j1.
+
+    >>> j0([0.0, 10.0]).numpy().round(4)
+    array([ 1.    , -0.2459], dtype=float32)
+    """
+    return bessel.j0.call(as_tensor(x))
+
+
+def j1(x: ArrayLike) -> Tensor:
+    """The Bessel function of the first kind and order 1; its gradient is j0(x) - j1(x) / x.
+
+    >>> j1([0.0, 10.0]).numpy().round(4)
+    array([0.    , 0.0435], dtype=float32)
+    """
+    return bessel.j1.call(as_tensor(x))
+
+
+def k0(x: ArrayLike) -> Tensor:
+    """The modified Bessel function of the second kind and order 0, for x > 0: infinite at 0, NaN
+    below. Its gradient is -k1.
+
+    >>> k0([1.0, 10.0]).numpy().round(4)
+    array([0.421, 0.   ], dtype=float32)
+    """
+    return bessel.k0.call(as_tensor(x))
+
+
+def k1(x: ArrayLike) -> Tensor:
+    """The modified Bessel function of the second kind and order 1, for x > 0: infinite at 0, NaN
+    below. Its gradient is -k0(x) - k1(x) / x.
+
+    >>> k1([1.0, 10.0]).numpy().round(4)
+    array([0.6019, 0.    ], dtype=float32)
+    """
+    return bessel.k1.call(as_tensor(x))
+
+
+def y0(x: ArrayLike) -> Tensor:
+    """The Bessel function of the second kind and order 0, for x > 0: -infinity at 0, NaN below. Its
+    gradient is -y1.
+
+    >>> y0([1.0, 10.0]).numpy().round(4)
+    array([0.0883, 0.0557], dtype=float32)
+    """
+    return bessel.y0.call(as_tensor(x))
+
+
+def y1(x: ArrayLike) -> Tensor:
+    """The Bessel function of the second kind and order 1, for x > 0: -infinity at 0, NaN below. Its
+    gradient is y0(x) - y1(x) / x.
+
+    >>> y1([1.0, 10.0]).numpy().round(4)
+    array([-0.7812,  0.249 ], dtype=float32)
+    """
+    return bessel.y1.call(as_tensor(x))
 
 
 gammaln, psi = lgamma, digamma

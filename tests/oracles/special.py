@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 ORACLES = {
     **{n: getattr(special, n) for n in "erf erfc erfcx erfinv ndtr log_ndtr ndtri".split()},
-    **{n: getattr(special, n) for n in "digamma i0 i0e i1 i1e".split()},
+    **{n: getattr(special, n) for n in "digamma i0 i0e i1 i1e j0 j1 y0 y1 k0 k1".split()},
     "lgamma": special.gammaln,
     "polygamma": lambda x, n=1: special.polygamma(n, x),
     "zeta": lambda q, s: special.zeta(s, q),
