@@ -21,7 +21,7 @@ PAGES = {  # page -> the modules, below tensorgrad/, whose public names stand on
     "products": "functions.products functions.contraction functions.distance functions.sparse",
     "linalg": "linalg",
     "fft": "fft functions.complex_numbers",
-    "scans": "functions.scan functions.sorting",
+    "scans": "functions.scan functions.sorting functions.sets",
     "indexing": "functions.indexing functions.masks functions.segments functions.diagonals",
     "shape": "functions.shape functions.joining functions.repeating functions.padding",
     "windows": """functions.conv functions.conv_nd functions.pooling functions.adaptive

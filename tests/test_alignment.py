@@ -106,3 +106,22 @@ def test_a_model_learns_to_spell():
         optimizer.step()
         values.append(value.item())
     assert values[-1] < 0.8 * values[0]
+
+
+@pytest.mark.parametrize("axes", [(0, None, None, None), (0, 0, None, None), (0, 0, 0, 0)])
+@pytest.mark.parametrize("loss", ["ctc", "transducer"])
+def test_second_derivatives_of_examples_within_vmap(loss, axes):
+    """Labels and lengths may be those of each example, too."""
+    draws = np.random.default_rng(0)
+    shape = (2, 4, 2, 4) if loss == "ctc" else (2, 2, 4, 3, 4)
+    given = [
+        draws.normal(size=shape), np.array([[[1, 2], [2, 3]], [[3, 3], [2, 1]]]),
+        np.array([[4, 4], [4, 3]]), np.array([[2, 1], [2, 2]]),
+    ]  # fmt: skip
+    args = [tg.asarray(a if at == 0 else a[0]) for a, at in zip(given, axes, strict=True)]
+    f = getattr(tg.losses, loss)
+    twice = tg.grad(lambda *a: (tg.grad(f)(*a) ** 2).sum())
+    ours = tg.vmap(twice, axes)(*args).numpy()
+    for i in range(2):
+        one = twice(*[a[i] if at == 0 else a for a, at in zip(args, axes, strict=True)])
+        np.testing.assert_allclose(ours[i], one.numpy(), rtol=1e-12, atol=1e-14)

@@ -438,6 +438,10 @@ BESIDE = {  # functions of several arrays, of which one is a tensor in double pr
     "einsum": lambda x, a, v: tg.einsum("i,ij,j", x, a, v),
     "solve": lambda x, a, v: tg.linalg.solve(tg.tensor(B) * x, v),
     "loss": lambda x, a, v: tg.mean_squared_error(x, v),
+    "loss of a list": lambda x, a, v: losses.huber(v, x),
+    "ranking": lambda x, a, v: losses.margin_ranking(v, x, [1, -1]),
+    "vectors": lambda x, a, v: losses.cosine_embedding([v], x[None], [1]),
+    "normal": lambda x, a, v: losses.kl_normal(v, x),
 }
 
 

@@ -43,7 +43,7 @@ AXES: dict[str, tuple[str, ...]] = {
 OWN: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(
         """inv cofactor det slogdet matrix_exp cholesky eigh eigvalsh eig eigvals svd svdvals qr
-        """.split(),
+        lu_factor""".split(),
         (2,),
     ),
     "solve": (2, 2),

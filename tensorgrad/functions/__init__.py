@@ -287,6 +287,7 @@ LATER = {
     gradient linear_scan logcumsumexp trapezoid unwrap""",
     "segments": """embedding_bag segment_max segment_mean segment_min segment_prod segment_softmax
     segment_sum""",
+    "sets": "intersect1d setdiff1d setxor1d union1d",
     "sorting": """argpartition argsort digitize isin kthvalue lexsort partition searchsorted sort
     topk unique unique_all unique_counts unique_inverse unique_values""",
     "spaced": "geomspace logspace",
@@ -321,6 +322,7 @@ if TYPE_CHECKING:
     from .resampling import *  # noqa: F403
     from .scan import *  # noqa: F403
     from .segments import *  # noqa: F403
+    from .sets import *  # noqa: F403
     from .sorting import *  # noqa: F403
     from .spaced import *  # noqa: F403
     from .sparse import *  # noqa: F403

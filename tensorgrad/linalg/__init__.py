@@ -15,8 +15,9 @@ norms at 0                       0, the smallest subgradient (PyTorch: 0, JAX: N
 norms 2, -2 of tied values       values that are equally large share it (PyTorch: too)
 det of a singular matrix         the cofactors, exact (PyTorch 2.13: 0); of second order NaN or inf
 cholesky, eigh, eigvalsh         symmetric, although one triangle is read, as in PyTorch and JAX
-qr: columns that depend,         LinAlgError in backward (PyTorch: any number, NaN or infinite)
-slogdet of a singular matrix
+lu of a singular matrix,         LinAlgError in backward (PyTorch: any number, NaN or infinite)
+slogdet of a singular matrix,
+qr: columns that depend
 qr, svd: complete or full        GraphError, as in JAX (PyTorch leaves the other columns out)
 pinv, lstsq                      the rank is taken as constant
 ===============================  ===================================================================
@@ -43,6 +44,7 @@ from .decompositions import (
     svd,
     svdvals,
 )
+from .lu import LUFactorResult, LUResult, lu, lu_factor, lu_solve
 from .norms import cond, matrix_norm, matrix_rank, norm, vector_norm
 from .products import cross, diagonal, outer, trace
 from .solvers import (
@@ -66,6 +68,8 @@ from .solvers import (
 __all__ = [
     "EigResult",
     "EighResult",
+    "LUFactorResult",
+    "LUResult",
     "LinAlgError",
     "LstsqResult",
     "QRResult",
@@ -84,6 +88,9 @@ __all__ = [
     "householder_product",
     "inv",
     "lstsq",
+    "lu",
+    "lu_factor",
+    "lu_solve",
     "matmul",
     "matrix_exp",
     "matrix_norm",

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 from ..core import Tensor
 from ..creation import beside
 from ..errors import DTypeError, ShapeError
+from ..functions.indexing import take_along_axis
 from ..functions.inputs import arrays, floating
 from ..functions.sorting import argsort
-from ..ops import linalg, lu as ops
-from ..ops.gather import take_along_axis
+from ..ops import linalg
+from ..ops import lu as ops
 from ..ops.matmul import conjugated, transposed
 from ..settings import gate
 from ..typing import ArrayLike
@@ -112,4 +113,4 @@ def _adjoint(x: Tensor) -> Tensor:
 
 def _rows(y: Tensor, order: Tensor) -> Tensor:
     """The rows of y (..., n, k) in an order (..., n)."""
-    return take_along_axis(y, order[..., None], axis=-2)  # type: ignore[no-any-return]
+    return take_along_axis(y, order[..., None], axis=-2)

@@ -10,8 +10,9 @@ import numpy as np
 
 from ..backend import is_floating
 from ..core import Tensor
-from ..creation import asarray, beside
+from ..creation import beside
 from ..errors import ArgumentError, ShapeError, user_level
+from ..functions.inputs import tensors
 from ..ops import reduce
 from ..ops.shape import broadcast_to
 from ..settings import Real
@@ -30,7 +31,7 @@ _REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 def both(name: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
     """Both as tensors; ArgumentError where the tape shows that they are exchanged."""
-    p = asarray(prediction)
+    p = tensors(prediction, target)[0]
     t = beside(target, p)
     if t.node is not None and p.node is None and switches.recording:
         raise ArgumentError(
@@ -129,9 +130,9 @@ def one_shape(name: str, **tensors: Tensor) -> None:
         raise ShapeError(f"{name}: {said} differ in shape")
 
 
-def floating(x: Any) -> Tensor:
-    """x as a floating tensor."""
-    made = asarray(x)
+def floating(x: Any, *beside: Any) -> Tensor:
+    """x as a floating tensor; a list of double precision where a tensor beside it is."""
+    made: Tensor = tensors(x, *beside)[0]
     return made if is_floating(made.dtype) else made.astype("float32")
 
 

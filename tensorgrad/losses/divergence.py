@@ -82,7 +82,7 @@ def kl_normal(
     >>> kl_normal([[1.0, 0.0]], [[0.0, 0.0]]).item()
     0.5
     """
-    m = floating(mean)
+    m = floating(mean, log_var)
     s = alike(log_var, m)
     one_shape("kl_normal", mean=m, log_var=s)
     try:

@@ -236,7 +236,7 @@ def margin_ranking(
     >>> margin_ranking([1.0, 1.0], [3.0, 3.0], [1, -1], reduction="none").tolist()
     [2.0, 0.0]
     """
-    a = floating(x1)
+    a = floating(x1, x2)
     b, t = alike(x2, a), signs("margin_ranking", target, a)
     one_shape("margin_ranking", x1=a, x2=b, target=t)
     values = elementwise.relu(margin - t * (a - b))

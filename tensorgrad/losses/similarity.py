@@ -147,7 +147,7 @@ def info_nce(
 
 def _vectors(name: str, x1: ArrayLike, x2: ArrayLike) -> tuple[Tensor, Tensor]:
     """Two arrays of vectors of one shape and dtype."""
-    a = floating(x1)
+    a = floating(x1, x2)
     b = alike(x2, a)
     if not a.ndim or a.shape != b.shape:
         raise ShapeError(f"{name}: vectors {a.shape} and {b.shape}: both (..., d) of one shape")

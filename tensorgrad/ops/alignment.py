@@ -93,10 +93,12 @@ class _Ctc:
         check(steps, self.classes, blank, targets, self.lengths, sizes)
         xp, self.sizes = namespace(targets), sizes
         within = xp.arange(targets.shape[1]) < sizes[:, None]
-        self.labels = xp.full((n, 2 * targets.shape[1] + 1), blank, dtype=np.int64)
-        self.labels[:, 1::2] = xp.where(within, targets, blank)
-        before = xp.full_like(self.labels, blank)
-        before[:, 2:] = self.labels[:, :-2]
+        first = (xp.zeros_like(sizes) + blank)[:, None].astype(np.int64)
+        inner = xp.where(within, targets, blank).astype(np.int64)
+        pairs = xp.stack([inner, xp.zeros_like(inner) + blank], axis=2)
+        pairs = pairs.reshape(n, 2 * targets.shape[1])
+        self.labels = xp.concatenate([first, pairs], axis=1)
+        before = xp.concatenate([first, first, self.labels], axis=1)[:, : self.labels.shape[1]]
         self.skips = (self.labels != blank) & (self.labels != before)  # from two states below
         self.states, self.rows = xp.arange(self.labels.shape[1]), xp.arange(n)[:, None]
         self.emissions = [
@@ -280,9 +282,9 @@ def transducer_grad(g, logits, targets, input_lengths, target_lengths, *, blank)
     blanks, labels = of.arcs(alphas, expand_dims(finite, axis=1))
     scale = where(there, widened(g), 0.0).reshape(-1, 1, 1)
     blanks, labels = blanks * scale, labels * scale
-    xp, n = namespace(of.targets), len(of.rows)
-    chosen = xp.full((n, len(of.j)), -1, dtype=np.int64)
-    chosen[:, :-1] = of.targets
+    xp = namespace(of.targets)
+    last = xp.zeros_like(of.sizes)[:, None] - 1  # after the targets there is no label
+    chosen = xp.concatenate([of.targets.astype(np.int64), last.astype(np.int64)], axis=1)
     hit = _one_hot(chosen[:, None, :], of.classes, _raw(labels))
     none = _one_hot(xp.full((1,), blank), of.classes, _raw(labels))
     blanks, labels = expand_dims(blanks, axis=3), expand_dims(labels, axis=3)

@@ -1,5 +1,7 @@
 """The LU factorisation with partial pivoting."""
 
+import math
+
 import numpy as np
 
 from ..backend import namespace
@@ -16,7 +18,7 @@ _BLOCK = 32  # columns that are eliminated one by one, before the others by a pr
 def permutation(pivots, rows):
     """The rows of a in the order of the factors', (..., rows), from which each step exchanged."""
     xp = namespace(pivots)
-    flat = pivots.reshape(-1, pivots.shape[-1])
+    flat = pivots.reshape(math.prod(pivots.shape[:-1]), pivots.shape[-1])
     order, each = xp.tile(xp.arange(rows), (len(flat), 1)), xp.arange(len(flat))
     for i in range(flat.shape[1]):
         other, first = flat[:, i] - 1, order[:, i].copy()
@@ -81,7 +83,7 @@ def lu_factor(a):
     if len(a.shape) < 2:
         raise ValueError(f"a matrix has two axes, a stack of them more: {a.shape}")
     xp, (m, n) = namespace(a), a.shape[-2:]
-    y = widened(a).reshape(-1, m, n).copy()
+    y = widened(a).reshape(math.prod(a.shape[:-2]), m, n).copy()
     k, each = min(m, n), xp.arange(len(y))
     pivots = xp.zeros((len(y), k), dtype="int32")
     for begin in range(0, k, _BLOCK):

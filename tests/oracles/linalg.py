@@ -61,6 +61,19 @@ def gauged(name, parts):
     return u / phase, s, vh
 
 
+def _lu_factor(a):
+    """A step at a time on each matrix, in the definition's order."""
+    y, pivots = a.copy(), np.zeros((*a.shape[:-2], min(a.shape[-2:])), "int32")
+    for at in np.ndindex(a.shape[:-2]):
+        for i in range(pivots.shape[-1]):
+            j = i + np.argmax(np.abs(y[at][i:, i]))
+            pivots[(*at, i)] = j + 1
+            y[at][[i, j]] = y[at][[j, i]]
+            y[at][i + 1 :, i] /= y[at][i, i]
+            y[at][i + 1 :, i + 1 :] -= np.outer(y[at][i + 1 :, i], y[at][i, i + 1 :])
+    return y, pivots
+
+
 ORACLES = {
     **{n: getattr(np.linalg, n) for n in "solve inv pinv det cholesky".split()},
     "pinv": lambda a, rtol=None: np.linalg.pinv(a, rtol=rtol) if a.size else a.swapaxes(-1, -2),
@@ -71,6 +84,7 @@ ORACLES = {
     "eigvals": lambda a: _eig(a)[0],
     "svd": lambda a: tuple(np.linalg.svd(a, full_matrices=False)),
     "svdvals": lambda a: np.linalg.svd(a, full_matrices=False)[1],
+    "lu_factor": _lu_factor,
     "qr": lambda a: tuple(np.linalg.qr(a)),
     "solve_triangular": lambda a, b, lower=False, unit=False: np.linalg.solve(
         _triangle(a, lower, unit), b

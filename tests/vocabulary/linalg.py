@@ -48,7 +48,29 @@ def _reflected(a, tau):
     return q[:, :m]
 
 
+def _lu_solve(factors, pivots, b, left=True, adjoint=False):
+    n, order = len(factors), np.arange(len(factors))
+    for i, j in enumerate(pivots - 1):
+        order[[i, j]] = order[[j, i]]
+    a = np.zeros((n, n))
+    a[order] = (np.tril(factors, -1) + np.eye(n)) @ np.triu(factors)
+    a = a.T if adjoint else a
+    return np.linalg.solve(a, b) if left else np.linalg.solve(a.T, b.T).T
+
+
+def _lu_factor(a):
+    factors, pivots = scipy.linalg.lu_factor(a)
+    return factors, pivots + 1
+
+
+_PIVOTS = np.array([3, 2, 3], "int32")
 ROWS = [
+    *[linalg("lu", a, truth=lambda a: scipy.linalg.lu(a)) for a in (A, TALL, WIDE)],
+    linalg("lu_factor", WIDE, truth=_lu_factor),
+    linalg("lu_solve", A, _PIVOTS, draw((3, 2)), truth=_lu_solve),
+    linalg("lu_solve", A, _PIVOTS, draw((2, 3)), left=False, truth=_lu_solve),
+    linalg("lu_solve", A, _PIVOTS, draw((3, 2)), adjoint=True, truth=_lu_solve),
+    linalg("lu_solve", A, _PIVOTS, draw((2, 3)), left=False, adjoint=True, truth=_lu_solve),
     linalg("solve", A, draw((3,))),
     linalg("solve", BATCH + 4 * np.eye(3), draw((3, 2))),
     linalg("solve_triangular", A, draw((3,)), upper=True, truth=_triangular),

@@ -30,6 +30,7 @@ def _halves(x, kth):
     return np.sort(x[:kth]), x[kth : kth + 1], np.sort(x[kth:])
 
 
+SETS = "intersect1d setdiff1d setxor1d union1d".split()
 ROWS = [
     Row("sort", np.sort, (X,)),
     Row("sort", np.sort, (X,), {"axis": None}),
@@ -67,6 +68,11 @@ ROWS = [
     Row("digitize", np.digitize, (TIES, np.array([3, 1, 0])), order=0),
     Row("digitize", np.digitize, (TIES, np.array([3, 1, 0])), {"right": True}, order=0),
     Row("isin", np.isin, (TIES, np.array([1, 3])), order=0),
+    *[Row(n, getattr(np, n), (TIES, np.array([3, 1, 5, 1])), order=0) for n in SETS],
+    *[Row(n, getattr(np, n), (NANS, NANS[0]), order=0) for n in SETS],
+    *[Row(n, getattr(np, n), (X, draw((4,), seed=3))) for n in SETS],
+    Row("setdiff1d", np.setdiff1d, (X.ravel(), X[0, 1:3]), {"assume_unique": True}, order=0),
+    Row("intersect1d", np.intersect1d, (TIES, TIES[:2, 5:]), {"return_indices": True}, order=0),
     Row("isin", np.isin, (X, X[0]), {"invert": True}, order=0),
     Row("unique", np.unique, (X,)),
     Row("unique", np.unique, (NANS,), {"return_counts": True, "return_index": True}, order=0),
