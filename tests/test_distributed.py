@@ -2,6 +2,7 @@
 needs nothing."""
 
 import functools
+import importlib.util
 import os
 import pickle
 import re
@@ -128,6 +129,57 @@ def test_several_processes_give_what_one_does(n, name, tolerance):
     for key, value in one.items():
         scale = max(np.linalg.norm(value), 1e-300)
         assert np.linalg.norm(several[key] - value) <= tolerance * scale, key
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharded", [0, 1])
+def test_a_run_goes_on_with_another_number_of_ranks(tmp_path, sharded):
+    whole = launched(0, "resumed.py", tmp_path / "a", 0, 0, tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    for n, stop in ((3, 5), (0, 3), (2, 6), (4, 0)):  # two of them in the middle of an epoch
+        done = launched(n, "resumed.py", tmp_path / "b", stop, sharded, tmp_path / "stopped")
+        assert done.returncode == (9 if stop else 0), done.stderr
+    one, several = [pickle.loads((tmp_path / f).read_bytes()) for f in ("whole", "stopped")]
+    for key, value in one.items():
+        np.testing.assert_allclose(several[key], value, rtol=1e-11, err_msg=key)
+    assert (tmp_path / "b.csv").read_text().count("\n") == 4
+
+
+# --- GPUs -----------------------------------------------------------------------------------------
+
+ON_GPUS = "momentum_and_a_tail_of_five a_loop_that_adds_up_gradients sharded_states float32".split()
+
+
+@pytest.mark.slow
+def test_ranks_with_simulated_gpus_give_what_one_process_does(tmp_path):
+    from tests.cudasim.shim import why_not
+
+    if reason := why_not():
+        pytest.skip(reason)
+    done = launched(2, "cases.py", tmp_path / "out", *ON_GPUS, STAND_IN="1")
+    assert done.returncode == 0, done.stderr[-4000:]
+    found, one = pickle.loads((tmp_path / "out").read_bytes()), results(0)
+    for name in ON_GPUS:
+        for key, value in one[name].items():
+            scale = np.linalg.norm(value) + 1e-300
+            tolerance = 1e-5 if name == "float32" else 1e-11
+            assert np.linalg.norm(found[name][key] - value) <= tolerance * scale, (name, key)
+
+
+def test_the_stand_in_has_the_names_of_the_real_nccl():
+    real = pytest.importorskip("cupy.cuda.nccl")
+    spec = importlib.util.spec_from_file_location("stand_in", PROGRAMS / "stand_in.py")
+    ours = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(ours)
+    for name, value in vars(ours).items():
+        if name.startswith("NCCL_"):
+            assert getattr(real, name) == value, name
+    for name in ("get_unique_id", "get_version", "groupStart", "groupEnd"):
+        assert callable(getattr(real, name)), name
+    for name in vars(ours.NcclCommunicator):
+        if not name.startswith("_"):
+            assert hasattr(real.NcclCommunicator, name), name
+    assert len(real.get_unique_id()) == len(ours.get_unique_id())
 
 
 # --- what goes wrong ------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from .exchange import average, broadcast
 from .ranks import Alone, init, world
+from .sharded import Sharded
 from .sharing import shard
 
-__all__ = ["Alone", "average", "broadcast", "init", "shard", "world"]
+__all__ = ["Alone", "Sharded", "average", "broadcast", "init", "shard", "world"]

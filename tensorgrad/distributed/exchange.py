@@ -24,20 +24,25 @@ Trained: TypeAlias = Annotated[Any, Own("an optimizer, or parameters")]
 
 class Flat:
     """Arrays of these shapes and dtypes, one after the other in a buffer for each dtype that is
-    summed in: float64 for itself, float32 for itself and for halves. `views` are their places.
+    summed in: float64 for itself, float32 for itself and for halves. `views` are their places. With
+    `owners`, the rank of each array, those of rank r are from its buffer's ends[r] to ends[r + 1].
     """
 
-    def __init__(self, arrays: list[Any]):
+    def __init__(self, arrays: list[Any], owners: list[int] | None = None, size: int = 1):
         self.buffers: list[Any] = []
+        self.ends: list[list[int]] = []
         self.views: list[Any] = [None] * len(arrays)
         kinds: dict[Any, list[int]] = {}
-        for i, a in enumerate(arrays):
-            kinds.setdefault((type(a), summed_in(a.dtype)), []).append(i)
+        of = owners or [0] * len(arrays)
+        for i in sorted(range(len(arrays)), key=of.__getitem__):
+            kinds.setdefault((type(arrays[i]), summed_in(arrays[i].dtype)), []).append(i)
         for (_, dtype), places in kinds.items():
             factors = [2 if arrays[i].dtype.kind == "c" else 1 for i in places]
             sizes = [arrays[i].size * f for i, f in zip(places, factors, strict=True)]
             buffer = namespace(arrays[places[0]]).zeros(sum(sizes), dtype)
             self.buffers.append(buffer)
+            pairs = list(zip(places, sizes, strict=True))
+            self.ends.append([sum([n for i, n in pairs if of[i] < r]) for r in range(size + 1)])
             start = 0
             for i, size in zip(places, sizes, strict=True):
                 view = buffer[start : start + size]
@@ -61,15 +66,18 @@ def flat_of(owner: Any, params: list[Any]) -> Flat:
     layout = [(type(p._data), p.dtype, p.shape) for p in params]
     known = _flats.get(owner)
     if known is None or known[0] != layout:
-        known = _flats[owner] = layout, Flat([p._data for p in params])
+        owners, size = getattr(owner, "owners", None), ranks.world().size
+        known = _flats[owner] = layout, Flat([p._data for p in params], owners, size)
     return known[1]
 
 
 def summed(optimizer: Any, factor: float | None = None, total: float = 1.0) -> None:
     """Replace the gradients of an optimizer's parameters by their sum over the ranks, each times
     the rank's own `factor`, divided by `total`. A parameter that has a gradient on no rank stays
-    without; of a factor of 0 nothing is read."""
+    without; of a factor of 0 nothing is read. Where each parameter has an owner (sharded.py), its
+    rank alone has the gradient."""
     world, params = ranks.world(), optimizer.params()
+    owners = getattr(optimizer, "owners", None)
     flat = flat_of(optimizer, params)
     grads = [p._grad if p.node is not None and factor != 0 else None for p in params]
     for g, view in zip(grads, flat.views, strict=True):
@@ -81,13 +89,20 @@ def summed(optimizer: Any, factor: float | None = None, total: float = 1.0) -> N
             namespace(view).multiply(g._data, factor, out=view)
     flags = bytes([g is not None for g in grads])
     there = [g is not None for g in grads]
-    if not world.sum(flat.buffers, "the gradients of a step", flags):
+    what = "the gradients of a step"
+    if owners is None:
+        same = world.sum(flat.buffers, what, flags)
+    else:
+        same = world.scatter(list(zip(flat.buffers, flat.ends, strict=True)), what, flags)
+    if not same:
         found = world.gather(flags, "the list of gradients that are there")
         there = [any(column) for column in zip(*found, strict=True)]
     for buffer in flat.buffers if total != 1 else ():
         buffer /= total
-    for p, view, some in zip(params, flat.views, there, strict=True):
-        if some and p._grad is None:
+    for i, (p, view, some) in enumerate(zip(params, flat.views, there, strict=True)):
+        if owners is not None and owners[i] != world.rank:
+            p._grad = None
+        elif some and p._grad is None:
             p.grad = Tensor(view.astype(p.dtype))  # in memory of its own
         elif some:
             gradient_of(p)[...] = view

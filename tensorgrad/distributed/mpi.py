@@ -113,10 +113,6 @@ class Ranks(Alone):
 
     def sum(self, arrays: list[Any], what: str, flags: bytes = b"") -> bool:
         same = self._meet(what, sum([a.nbytes for a in arrays]), flags)
-        self._exchanged(arrays, what)
-        return same
-
-    def _exchanged(self, arrays: list[Any], what: str) -> None:
         host = [a for a in arrays if type(a) is np.ndarray]
         if len(host) < len(arrays):
             self._on_device().sum([a for a in arrays if type(a) is not np.ndarray])
@@ -128,12 +124,43 @@ class Ranks(Alone):
                 requests.append(self.comm.Iallreduce(self.mpi.IN_PLACE, part, self.mpi.SUM))
         for request in requests:
             self._done(request, what)
+        return same
+
+    def scatter(self, parts: list[tuple[Any, list[int]]], what: str, flags: bytes = b"") -> bool:
+        same = self._meet(what, sum([a.nbytes for a, _ in parts]), flags)
+        for a, ends in parts:
+            if type(a) is not np.ndarray:
+                self._on_device().scatter(a, ends)
+                continue
+            mine = a[ends[self.rank] : ends[self.rank + 1]]
+            into = np.empty_like(mine)
+            self._done(
+                self.comm.Ireduce_scatter(a, into, np.diff(ends).tolist(), self.mpi.SUM), what
+            )
+            mine[...] = into
+        return same
+
+    def collect(self, parts: list[tuple[Any, list[int]]], what: str) -> None:
+        self._meet(what, sum([a.nbytes for a, _ in parts]))
+        for a, ends in parts:
+            if type(a) is not np.ndarray:
+                self._on_device().collect(a, ends)
+                continue
+            sizes = [n * a.itemsize for n in np.diff(ends).tolist()]
+            into = [a.view(np.uint8), sizes, [n * a.itemsize for n in ends[:-1]], self.mpi.BYTE]
+            self._done(self.comm.Iallgatherv(self.mpi.IN_PLACE, into), what)
+
+    def settle(self, what: str) -> None:
+        if self.device is not None:
+            self.device.settle(what)
 
     def broadcast(self, arrays: list[Any], what: str) -> None:
         self._meet(what, sum([a.nbytes for a in arrays]))
+        on_device = [a for a in arrays if type(a) is not np.ndarray]
+        if on_device:
+            self._on_device().broadcast(on_device)
         for a in arrays:
             if type(a) is not np.ndarray:
-                self._on_device().broadcast(a)
                 continue
             whole = np.ascontiguousarray(a)
             raw = [whole.reshape(-1).view(np.uint8), self.mpi.BYTE]
@@ -157,9 +184,9 @@ class Ranks(Alone):
 
     def _on_device(self) -> Any:
         if self.device is None:
-            from .nccl import joined
+            from .nccl import Device
 
-            self.device = joined(self)
+            self.device = Device(self)
         return self.device
 
     # --- the meeting before ---

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from .. import randomness
+from ..backend import default
 from ..errors import BackendError, DistributedError
 from ..settings import gate
 from ..typing import Positive
@@ -37,6 +38,17 @@ class Alone:
 
     def broadcast(self, arrays: list[Any], what: str) -> None:
         """Copy rank 0's arrays into those of the others."""
+
+    def scatter(self, parts: list[tuple[Any, list[int]]], what: str, flags: bytes = b"") -> bool:
+        """`sum` of flat arrays, of which rank r gets what is from ends[r] to ends[r + 1]; the rest
+        is left undefined."""
+        return True
+
+    def collect(self, parts: list[tuple[Any, list[int]]], what: str) -> None:
+        """Give all ranks each rank's part of flat arrays, as `scatter` leaves them."""
+
+    def settle(self, what: str) -> None:
+        """Wait until arrays of GPUs are exchanged, as the host waits for the device next."""
 
     def gather(self, value: Any, what: str) -> list[Any]:
         """A small value of each rank."""
@@ -109,6 +121,10 @@ def init(timeout: Positive | None = None) -> Alone:
     if found.size > 1:
         _world = found
         found.begin()
+        if default().kernels == "cuda":
+            from .nccl import choose
+
+            choose(found)
         randomness.share(found.gather(randomness.get_state(), "random state")[0], found.rank)
     return _world
 

@@ -276,6 +276,10 @@ class Optimizer:
         """Cut all numbers of the gradients to [-clip_value, clip_value]."""
         clip_grad_value_(self.params(), clip_value)
 
+    def _agreed(self, finite: Any) -> Any:
+        """Whether all gradients are finite, on the device, of those that are here."""
+        return finite
+
     def _gradients(self) -> list:
         """The arrays of all gradients, owned by them, to be written in place."""
         return [gradient_of(p) for p in self.params() if p.grad is not None]

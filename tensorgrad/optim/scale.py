@@ -78,7 +78,8 @@ class LossScale:
         if self._unscaled is None:
             if not (grads := optimizer._gradients()):
                 raise GraphError("LossScale: no parameter has a gradient; call backward() first")
-            self._unscaled = optimizer, rescaled(grads, 1 / self._beside(grads[0])[:1])
+            finite = rescaled(grads, 1 / self._beside(grads[0])[:1])
+            self._unscaled = optimizer, optimizer._agreed(finite)
         if self._unscaled[0] is not optimizer:
             raise GraphError("LossScale: one for each optimizer: it counts the steps of one")
         return self._unscaled[1]

@@ -55,6 +55,7 @@ class Running:
         """These scores and those of all other processes, which each have a part of the batches."""
         if ranks.size == 1:
             return self
+        ranks.settle("the scores of an epoch")
         names = sorted(n for n, t in self.totals.items() if t is not None)
         parts = [np.asarray(on_host(self.totals[n])) for n in names]
         flat = np.concatenate([[float(self.count)], *[p.reshape(-1) for p in parts]])

@@ -36,7 +36,7 @@ def begin(trainer: Any, feed: Feed, callbacks: list[Any], options: Any, **more: 
     exchange.broadcast(model)
     optimizer = plan.optimizer
     facts = {
-        "the optimizer": type(optimizer).__name__,
+        "the optimizer": " of ".join(_names(optimizer)),
         "the learning rate": optimizer.lr,
         **{f"the optimizer's {k}": repr(v) for k, v in optimizer.options.items()},
         "the list of scores": ", ".join(options.names),
@@ -52,6 +52,12 @@ def begin(trainer: Any, feed: Feed, callbacks: list[Any], options: Any, **more: 
     world.agree(facts, "the settings of fit")
     if world.rank:
         options.verbose = 0
+
+
+def _names(optimizer: Any) -> list[str]:
+    """The class of an optimizer, and of those within."""
+    inner = vars(optimizer).get("inner")
+    return [type(optimizer).__name__, *([] if inner is None else _names(inner))]
 
 
 def _sample(feed: Feed) -> int | None:

@@ -116,7 +116,7 @@ class Trainer:
         if self.scale is not None and (self.clip_norm or self.clip_value):
             self.scale.unscale(self.optimizer)
         if self.clip_value is not None:
-            optim.clip_grad_value_(self.optimizer.params(), self.clip_value)
+            self.optimizer.clip_grad_value(self.clip_value)
         if self.clip_norm is not None:
             self.optimizer.clip_grad_norm(self.clip_norm)
         if self.scale is None:
@@ -200,8 +200,9 @@ class Trainer:
         running, model = self.running, self.model
         running.start()
         if run.scores is not None:  # of the batches of this epoch before the run was stopped
-            if not self.world.rank:
-                running.load_state_dict(run.scores, default())
+            running.load_state_dict(run.scores, default())
+            if self.world.rank:  # rank 0 goes on with them
+                running.start()
             run.scores = None
         hooked = [c for c in run.called if type(c).batch_end is not Callback.batch_end]
         done = 0

@@ -2,6 +2,7 @@
 
 `python -m tensorgrad launch -n 3 tests/ranks/cases.py OUT.pickle` runs all; rank 0 writes them."""
 
+import os
 import pickle
 import sys
 import warnings
@@ -12,7 +13,12 @@ import tensorgrad as tg
 from tensorgrad import nn, optim, train
 from tensorgrad.data import DataLoader
 
+if "STAND_IN" in os.environ:  # for GPUs and NCCL
+    import stand_in
+
+    stand_in.install()
 world = tg.distributed.init()
+SINGLE = world.size == 1
 RNG = np.random.default_rng(0)
 X, LABELS = RNG.normal(size=(45, 3)), RNG.integers(0, 2, size=45)
 Y = (X[:, :1] * X[:, 1:2] + 0.1 * RNG.normal(size=(45, 1))).astype("float64")
@@ -80,7 +86,7 @@ def halves_with_a_loss_scale():
 
 @case()
 def loss_scale_in_a_loop():
-    model, scale = mlp(), optim.LossScale(start=2.0**1000, interval=2)  # overflows at first
+    model, scale = mlp(), optim.LossScale(start=2.0**131, interval=2)  # overflows at first
     sgd = optim.SGD(model.parameters(), lr=0.1)
     tg.distributed.broadcast(model)
     loader = DataLoader((X, Y), batch_size=8, shuffle=True, seed=1)
@@ -260,6 +266,44 @@ def single_batches():
     return {"scores": scores, **state_of(model), "out": model.predict(X)}
 
 
+def with_state(found, optimizer):
+    saved = optimizer.state_dict()
+    for i, state in enumerate(saved["state"]):
+        found |= {f"state {i} {j}": a for j, a in enumerate(state or ())}
+    vectors = [np.broadcast_to(v, (len(saved["state"]), 2)) for v in saved["hyper"]]
+    return found | {f"hyper {i}": v for i, v in enumerate(vectors)}
+
+
+def plain_or_sharded(optimizer):
+    return optimizer if SINGLE else tg.distributed.Sharded(optimizer)
+
+
+@case()
+def sharded_states():
+    optimizer = plain_or_sharded(optim.Adam(lr=optim.schedules.cosine(0.05, 20)))
+    return with_state(fitted(mlp(), X, Y, optimizer=optimizer, clip_norm=0.3), optimizer)
+
+
+@case()
+def sharded_states_of_whole_matrices():
+    optimizer = plain_or_sharded(optim.LAMB(lr=0.05))
+    options = {"clip_value": 0.02, "accumulate": 2}
+    return with_state(fitted(mlp(), X, Y, optimizer=optimizer, **options), optimizer)
+
+
+@case()
+def sharded_states_with_a_loss_scale():
+    model, scale = Branches().astype("float64"), optim.LossScale(start=2.0**131, interval=2)
+    adam = plain_or_sharded(optim.Adam(model.parameters(), lr=0.1))
+    tg.distributed.broadcast(model)
+    for x, y in tg.distributed.shard(DataLoader((X, Y), batch_size=5)):
+        adam.zero_grad()
+        scale(tg.mean_squared_error(model(x), y)).astype("float64").backward()
+        tg.distributed.average(adam, examples=len(x))
+        scale.step(adam)
+    return with_state({**state_of(model), "scale": scale.value}, adam)
+
+
 @case(None)
 def masks_and_norms():
     """Of which each rank has its own, so that one process gives other numbers."""
@@ -267,9 +311,10 @@ def masks_and_norms():
     return fitted(model, X, Y, batch_size=11)
 
 
-def main(out):
+def main(out, names):
     found = {}
-    for name, run in CASES.items():
+    for name in names or CASES:
+        run = CASES[name]
         tg.seed(7 * world.rank)  # others are to go by rank 0's
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -284,4 +329,4 @@ def main(out):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], sys.argv[2:])
