@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import shutil
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -25,6 +26,7 @@ def report() -> str:
         "backends": _backends(),
         "numpy's BLAS": _blas(),
         "kernels on the CPU": _cpu_kernels(),
+        "several processes": _ranks(),
         "environment": [(v, os.environ[v]) for v in _VARIABLES if v in os.environ],
     }
     lines = []
@@ -138,6 +140,28 @@ def _cudnn() -> str:
     if isinstance(found, str):
         return f"not used: {found}"
     return f"usable, {found.backend_version_string()}, frontend {found.__version__}"
+
+
+def _ranks() -> Iterator[tuple[str, str]]:
+    from .distributed import launch, nccl, ranks
+
+    try:
+        yield "mpi4py", importlib.metadata.version("mpi4py")
+    except importlib.metadata.PackageNotFoundError:
+        yield "mpi4py", 'not installed: pip install "tensorgrad-cupy[mpi]"'
+        return
+    yield "MPI", launch.library_version()
+    path, kind = launch.found()
+    yield "launcher", f"{kind}, {path}"
+    other = shutil.which("mpiexec")
+    if other and os.path.realpath(other) != os.path.realpath(path):
+        yield "WARNING", f"{other} comes first in PATH, and may be of another MPI: use `launch`"
+    cores = ranks.cores()
+    said = ", ".join(f"{n} of {max(1, cores // n)}" for n in (1, 2, 4, 8) if n <= cores)
+    yield "ranks and threads", f"{said}, for {cores} cores; as many ranks as GPUs on those"
+    if (n := ranks.started()) > 1:
+        yield "started as", f"one of {n} processes"
+    yield "NCCL", nccl.status()
 
 
 def _blas() -> Iterator[tuple[str, str]]:

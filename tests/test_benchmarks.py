@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-PARTS = ("chart", "harness", "networks")  # what is no script of measurements
+PARTS = ("chart", "harness", "networks", "distributed")  # no scripts of measurements, or by MPI
 # Scripts that print a table of their own, and what makes them short
 PRINTING = {
     "files": ["1", "1"],

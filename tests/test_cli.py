@@ -1,5 +1,6 @@
 """The commands, as a user types them."""
 
+import re
 import subprocess
 import sys
 
@@ -33,6 +34,7 @@ def test_doctor():
     assert done.returncode == 0
     assert "numpy" in done.stdout
     assert "cupy" in done.stdout
+    assert re.search(r"several processes\n  mpi4py +(\d|not installed: pip install)", done.stdout)
 
 
 def test_unknown_command_lists_the_known():

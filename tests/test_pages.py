@@ -121,7 +121,7 @@ EXAMPLES = [f"functions/{page}" for page in PAGES]
 EXAMPLES += [f"layers/{path.stem}" for path in sorted(DOCS.glob("layers/*.md"))]
 EXAMPLES += [f"guide/{path.stem}" for path in sorted(DOCS.glob("guide/*.md"))]
 EXAMPLES += [f"coming_from/{path.stem}" for path in sorted(DOCS.glob("coming_from/*.md"))]
-EXAMPLES += ["training", "data", "compile", "backpropagation", "backpropagation_zh"]
+EXAMPLES += ["training", "data", "distributed", "compile", "backpropagation", "backpropagation_zh"]
 EXAMPLES.remove("guide/own_op")  # whose pieces belong into files of the package
 
 

@@ -117,6 +117,12 @@ def _set_threads(n: int) -> None:
     getattr(_library(), f"{_PREFIX}openblas_set_num_threads{_SUFFIX}")(n)
 
 
+def limit(n: int) -> None:
+    """Let NumPy's OpenBLAS, where that is the library, use at most so many threads from now on."""
+    if _library() is not None and _get_threads() > n:
+        _set_threads(n)
+
+
 # --- products in compiled loops -----------------------------------------------------------------
 
 

@@ -131,12 +131,14 @@ def average(
     world = ranks.world()
     if world.size == 1:
         return
-    count = np.array([1.0 if examples is None else float(examples)])
-    own = float(count[0])
+    if examples is None:
+        summed(optimizer, 1 / world.size)
+        return
+    count = np.array([float(examples)])
     world.sum([count], "the numbers of examples of a step")
     if not count[0]:
         raise ArgumentError("average: there are no examples on any rank")
-    summed(optimizer, own, float(count[0]))
+    summed(optimizer, float(examples), float(count[0]))
 
 
 @gate

@@ -33,11 +33,11 @@ def launch(n: int, program: list[str]) -> int:
         process = subprocess.Popen(command, env=environment)
         lost = _watched(process, Path(folder))
         code = process.returncode
-        if (code or lost) and not any(Path(folder).glob("*.said")):
-            who = f"rank {lost[0]} of {n} (process {lost[1]})" if lost else "a rank"
+        if lost and not any(Path(folder).glob("*.said")):
             print(
-                f"tensorgrad: {who} ended without a word: killed, by the system where memory runs "
-                f"out, or crashed; all ranks stop (the launcher's exit code is {code})",
+                f"tensorgrad: rank {lost[0]} of {n} (process {lost[1]}) ended without a word: "
+                "killed, by the system where memory runs out, or crashed; all ranks stop (the "
+                f"launcher's exit code is {code})",
                 file=sys.stderr,
             )
     return 128 - code if code < 0 else code or int(lost is not None)
@@ -69,6 +69,13 @@ def found() -> tuple[str, str]:
     said = _run([path, "--version"]).stdout
     kind = next((k for k in ("Open MPI", "OpenRTE", "HYDRA", "Intel") if k in said), "MPI")
     return path, {"OpenRTE": "Open MPI", "HYDRA": "MPICH"}.get(kind, kind)
+
+
+def library_version() -> str:
+    """Name and version of the MPI library that mpi4py loads, or why it does not."""
+    done = _run([sys.executable, "-m", "mpi4py", "--mpi-lib-version"])
+    said = (done.stdout or done.stderr).strip().splitlines() or [""]
+    return " ".join((said[0] if not done.returncode else "NOT usable: " + said[-1]).split())[:100]
 
 
 def _run(command: list[str]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import sys
+import warnings
 from typing import Any
 
 from .. import randomness
@@ -106,7 +106,6 @@ def init(timeout: Positive | None = None) -> Alone:
     if multiprocessing.parent_process() is not None or owner != str(os.getpid()):
         return _world  # started by a rank: MPI has no place for it
     said = timeout or float(os.environ.get("TENSORGRAD_TIMEOUT", TIMEOUT))
-    set_threads()
     from .mpi import Ranks, library
 
     found = Ranks(library().COMM_WORLD, said)
@@ -121,6 +120,7 @@ def init(timeout: Positive | None = None) -> Alone:
     if found.size > 1:
         _world = found
         found.begin()
+        set_threads(found)
         if default().kernels == "cuda":
             from .nccl import choose
 
@@ -142,14 +142,21 @@ def unjoined() -> int:
     return started() if alone and multiprocessing.parent_process() is None else 0
 
 
-def set_threads() -> None:
-    """An equal part of the machine's cores for the loops of each rank here, unless the user has
-    said how many threads: ranks of more would wait for each other's."""
-    locals_ = [os.environ.get(n, "") for n in ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")]
-    here = max([int(n) for n in locals_ if n.isdecimal()], default=0)
-    if here > 1 and "numba" not in sys.modules:
-        for name, value in threads(here).items():
-            os.environ.setdefault(name, value)
+def set_threads(world: Alone) -> None:
+    """An equal part of the machine's cores for each rank here, unless the user has said how many
+    threads: ranks of more would wait for each other's. Of that there is a warning."""
+    from ..kernels.cpu import blas, jit
+
+    asked, here = jit.threads_asked(), world.local_size
+    if asked and asked > 1 and asked * here > cores() and not world.local_rank:
+        warnings.warn(
+            f"{here} ranks with {asked} threads each share {cores()} cores, and wait for each "
+            f"other: TENSORGRAD_NUM_THREADS={max(1, cores() // here)}, or leave it out",
+            stacklevel=3,
+        )
+    if asked is None:
+        os.environ.update(threads(here))  # which Numba reads when it is first used
+        blas.limit(max(1, cores() // here))
 
 
 def threads(ranks: int) -> dict[str, str]:

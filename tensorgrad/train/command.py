@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, randomness
+from ..distributed.ranks import world
 from ..errors import ArgumentError
 from ..settings import gate
 
@@ -76,8 +77,11 @@ def experiment(
         start = time.perf_counter()
         figures = {name: _plain(value) for name, value in run(**given).items()}
         runs.append({"seed": each, **figures, "seconds": round(time.perf_counter() - start, 1)})
-        print(f"seed {each}: {_line(figures)} ({runs[-1]['seconds']} s)", flush=True)
+        if not world().rank:  # of several processes one speaks
+            print(f"seed {each}: {_line(figures)} ({runs[-1]['seconds']} s)", flush=True)
         given.pop("picture", None)
+    if world().rank:
+        return runs
     if output is not None:
         _record(Path(output), runs, argv)
     means = {n: float(np.mean([r[n] for r in runs])) for n, v in figures.items() if _number(v)}
