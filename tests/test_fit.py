@@ -149,6 +149,28 @@ def test_several_inputs_and_outputs(named):
     assert scores[own[0]] == pytest.approx(((values - Y) ** 2).mean(), rel=1e-12)
 
 
+def test_a_loss_of_ones_own_gets_all_outputs():
+    def loss(outputs, target):
+        value, kind = outputs
+        return ((value - target) ** 2).mean() + 0.1 * (kind**2).sum() / len(kind)
+
+    def size(outputs, target):
+        return (outputs[1] ** 2).mean()
+
+    model = TwoInTwoOut(False).compile("sgd", loss, metrics=[size])
+    past = model.fit((X, X), Y, epochs=2, batch_size=8, validation_data=((X, X), Y))
+    assert past.losses[1] < past.losses[0]
+    value, kind = model.predict((X, X))
+    expected = ((value - Y) ** 2).mean() + 0.1 * (kind**2).sum() / len(kind)
+    scores = model.evaluate((X, X), Y, batch_size=8)
+    assert scores["loss"] == pytest.approx(expected, rel=1e-12)
+    assert scores["size"] == pytest.approx((kind**2).mean(), rel=1e-12)
+    for metric in ("mae", train.R2()):
+        model.compile("sgd", loss, metrics=[metric])
+        with pytest.raises(tg.ArgumentError, match="takes one tensor"):
+            model.fit((X, X), Y)
+
+
 def test_a_validation_split_is_the_end_of_the_arrays():
     model, expected = linear(), linear()
     past = model.fit(X, Y, validation_split=0.25, shuffle=False, epochs=2)

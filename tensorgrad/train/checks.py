@@ -13,6 +13,7 @@ from ..switches import evaluating, restoring
 from ..trees import leaves, refill
 from .feed import Batch
 from .plan import Plan
+from .sums import Gathered, Summed
 
 BINARY = (losses.binary_cross_entropy, losses.binary_cross_entropy_with_logits)
 LARGE = 1e3  # inputs beyond are seldom meant
@@ -103,10 +104,11 @@ def trial(trainer: Any, batch: Batch, labels: Any) -> Any:
     batch = Batch(*parts, min(8, batch.size), batch.whole)
     with evaluating(model.modules()):
         output = call(model, batch.x)
-        if plan.single and not isinstance(output, Tensor):
+        if plan.single and not isinstance(output, Tensor) and (ours := _of_one(plan)):
             raise ArgumentError(
-                f"the model gives a {type(output).__name__} and was compiled with one loss: "
-                "compile it with loss=[...] or loss={...}, one for each output"
+                f"the model gives a {type(output).__name__} and {ours} takes one tensor: compile "
+                "with loss=[...] or loss={...}, one for each output, or with functions of your own "
+                "of (outputs, target)"
             )
         if not plan.single and isinstance(output, Tensor):
             raise ArgumentError(
@@ -118,6 +120,15 @@ def trial(trainer: Any, batch: Batch, labels: Any) -> Any:
         with trainer.scoring():
             trainer.add(trainer.loss(output, batch.y, batch.weight), output, batch)
         return output
+
+
+def _of_one(plan: Plan) -> str:
+    """What is compiled and takes a single tensor: a loss or metric of the package; "" for none."""
+    for name, given in [("the loss", plan.loss), *plan.metrics]:
+        module = getattr(getattr(given, "func", given), "__module__", None) or ""
+        if isinstance(given, (Summed, Gathered)) or module.startswith("tensorgrad."):
+            return name
+    return ""
 
 
 def few(tree: Any) -> Any:
