@@ -14,6 +14,7 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 PARTS = ("chart", "harness", "networks", "distributed")  # no scripts of measurements, or by MPI
 # Scripts that print a table of their own, and what makes them short
 PRINTING = {
+    "compiled": ["--rounds", "1", "--only", "64-64-64-10"],
     "files": ["1", "1"],
     "graphs": ["1"],
     "optimizers": ["--numbers", "10000", "--rounds", "1", "--only", "adam"],

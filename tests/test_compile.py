@@ -69,7 +69,7 @@ def agree(make, batch=rows, between=None, steps=STEPS, plans=1, strict=True):
         tg.seed(1)
         m, o, step = make(batches[0])
         tg.seed(3)
-        run = tg.compile(step, strict=strict) if compiled else step
+        run = tg.compile(step, strict=strict, exact=True) if compiled else step
         seen.append([])
         for i, b in enumerate(batches):
             if between:
@@ -510,6 +510,99 @@ def test_a_model_without_its_step():
     with pytest.warns(RuntimeWarning, match="graph is still to be differentiated"):
         run(x).sum().backward()
     assert m.layers[1].bias.grad.tolist() == [2.0]
+
+
+# --- loops of machine code ------------------------------------------------------------------------
+
+
+def test_loops_are_fused_and_explained():
+    a = nn.Parameter(np.linspace(0.5, 1, 16).astype("f"))
+
+    def step(x):
+        y = x
+        for _ in range(6):
+            y = tg.tanh(y * a + 0.1)
+        a.grad = None
+        y.sum().backward()
+        return y
+
+    run, x = tg.compile(step, strict=True), tg.tensor(np.linspace(-1, 1, 16).astype("f"))
+    for _ in range(5):
+        y = run(x)
+        slope = a.grad.numpy().copy()
+    want = step(x)
+    np.testing.assert_allclose(y.numpy(), want.numpy(), rtol=1e-6)
+    np.testing.assert_allclose(slope, a.grad.numpy(), rtol=1e-5)
+    (plan,) = next(iter(run.plans.values()))
+    assert len(plan.calls) < 25
+    assert "loops of machine code" in run.explain()
+    assert "6 tanh" in run.explain() or "tanh" in run.explain()
+    kept = run(x)
+    other = run(tg.zeros(16))
+    assert kept.tolist() == y.tolist() != other.tolist()  # results are memory of their own
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_formulas_of_the_table_as_machine_code(dtype):
+    from tensorgrad.kernels.cpu import llvm
+
+    texts, checks = {}, []
+    for name, op in tg.core.OPS.items():
+        known = op.scalar and op.kind == "map" and llvm.calls_of(op.scalar) is not None
+        sample = op.samples()[0] if known and op.samples else None
+        params = {k: v for k, v in op.params.items() if v is not ...} | (
+            sample[1] if sample else {}
+        )
+        if sample is None or not all(type(v) in (int, float) for v in params.values()):
+            continue
+        arrays = [rng.uniform(0.2, 0.9, 35).astype(dtype) for _ in op.inputs]
+        if op.inputs[0] == "condition":
+            arrays[0] = arrays[0] > 0.5
+        want = op.ref(*arrays, **params)
+        out = np.empty(35, want.dtype)
+        slots = [llvm.Operand(i, "full", a.dtype == bool) for i, a in enumerate([*arrays, out])]
+        inputs = {**{n: (i,) for i, n in enumerate(op.inputs)}, **params}
+        n, table = len(arrays), np.array([a.ctypes.data for a in [*arrays, out]])
+        steps = [llvm.Step(op.scalar, inputs, n)]
+        given = dict(enumerate(slots[:n]))
+        texts[name] = llvm.written(name, steps, given, {n: slots[n]}, 1, 35, dtype)
+        checks.append((name, llvm.Loop(texts[name], table, 32), want, out, arrays))
+    addresses, engine = llvm.compiled(texts)
+    for name, loop, want, out, _ in checks:
+        loop.connect(addresses[name])
+        loop()
+        rtol = 1e-6 if dtype == "float32" else 1e-14
+        np.testing.assert_allclose(out, want, rtol, rtol, err_msg=name)
+    assert len(checks) > 25
+    del engine
+
+
+def test_without_an_llvm_that_serves_nothing_is_fused(monkeypatch):
+    from tensorgrad.kernels.cpu import llvm
+
+    def fails(texts):
+        raise ImportError("llvmlite cannot compile: expected type")
+
+    monkeypatch.setattr(llvm, "compiled", fails)
+    run, x = tg.compile(lambda x: ((x * 2 + 1) * x - 3).detach(), strict=True), tg.ones(3)
+    run(x)
+    run(x)
+    with pytest.warns(RuntimeWarning, match="loops are not fused"):
+        run(x)
+    assert run(x).tolist() == [0.0] * 3
+
+
+def test_fit_replays_its_steps():
+    x = rng.standard_normal((40, 5)).astype("f")
+    y = rng.integers(0, 4, 40)
+    seen = []
+    for compiled in (False, True):
+        tg.seed(0)
+        m = nn.Sequential([nn.Dense(6, activation="relu"), nn.Dropout(0.5), nn.Dense(4)])
+        m.compile("adam", "cross_entropy", metrics=("accuracy",), compiled=compiled)
+        past = m.fit(x, y, epochs=3, batch_size=8, verbose=0)
+        seen.append((past.history, [p.tolist() for p in m.parameters()]))
+    assert seen[0] == seen[1]
 
 
 # --- bad surroundings -----------------------------------------------------------------------------

@@ -114,11 +114,17 @@ class Reads:
                 yield from ((type(c).__name__, c, own) for c in kind.__mro__)
 
     def _fields(self, value: Any) -> Iterator[tuple[str, Any, bool]]:
-        fields = vars(value)
-        self.live.append(fields)
-        self.copies.append(dict(fields))
+        fields, skipped = vars(value), getattr(type(value), "unguarded", ())
+        if not skipped:
+            self.live.append(fields)
+            self.copies.append(dict(fields))
         for key, part in fields.items():
-            self._single(fields, key, part)
+            if key in skipped:
+                continue
+            if skipped:
+                self._note(fields, key)
+            else:
+                self._single(fields, key, part)
             yield f".{key}", part, True
 
     def _container(self, what: str, value: Any, own: bool) -> Iterator[tuple[str, Any, bool]]:

@@ -4,8 +4,10 @@ and tensors, for arrays of the shapes that were captured."""
 from __future__ import annotations
 
 import linecache
+import threading
 from collections.abc import Callable
 from itertools import count
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from ..core import Tensor, next_seq
 from ..dispatch import COMPLAINTS, explain
 from ..randomness import current
 from .capture import Captured
+from .fuse import Group, escaping, fused
 from .tape import Call, Ref
 
 _numbers = count()
@@ -23,15 +26,20 @@ MISS: Any = object()  # what a plan returns that does not fit any more
 class Plan:
     """The function of a captured step, and when it may be called."""
 
-    def __init__(self, captured: Captured, before: Captured):
-        self.captured, self.calls_made = captured, 0
+    def __init__(self, captured: Captured, before: Captured, exact: bool | None = None):
+        self.captured, self.calls_made, start = captured, 0, perf_counter()
+        self.loops: dict[str, Any] = {}  # of machine code, by name
+        self.lock = threading.Lock()  # they have memory of their own
         self.file = f"<compiled step {next(_numbers)}>"
         self.scope: dict[str, Any] = {"Tensor": Tensor, "next_seq": next_seq, "asarray": np.asarray}
         self.lines: dict[int, Call] = {}
-        self.calls = live(captured)
+        self.calls: list[Any] = live(captured)
+        if exact is not None:
+            self.calls = fused(captured, self.calls, exact)
         self.kept = self._kinds(before)
         self.reads = captured.tape.reads
         self.run: Callable = self._compiled()
+        self.seconds = perf_counter() - start
 
     def _kinds(self, before: Captured) -> dict[int, str]:
         """Where the arrays from outside are at each call: the same object, a tensor's own, or read
@@ -140,10 +148,20 @@ class Plan:
             names = [self.name(leaf) for leaf in c.stamped]
             body.append(" " + " = ".join(f"{n}.written" for n in names) + " = next_seq()")
         kept = {p for _, p in (*c.grads, *c.data)} | {v for k, v in c.results if type(v) is int}
+        read = {*kept}
+        for part in reversed(self.calls):
+            if isinstance(part, Group):
+                part.settle(read)
+            read.update(part.inputs())
+        seen = escaping(c)
         last = {p: i for i, call in enumerate(self.calls) for p in (*call.inputs(), *made(call))}
         fixed = {p for p, kind in self.kept.items() if kind in ("array", "held")}
         for i, call in enumerate(self.calls):
-            body.append(f" {self._call(call)}")
+            if isinstance(call, Group):
+                lines = call.lines(self, f"group{i}", fixed, seen)
+                body.append(f" {'; '.join(lines)}")
+            else:
+                body.append(f" {self._call(call)}")
             self.lines[len(body)] = call
             done = {p for p in (*call.inputs(), *made(call)) if last[p] == i} - kept - fixed
             if done := done - {*c.inputs}:
@@ -154,6 +172,12 @@ class Plan:
         body.append(f" return ({''.join(self._result(*r) + ', ' for r in c.results)})")
         text = "\n".join(body)
         linecache.cache[self.file] = len(text), None, text.splitlines(keepends=True), self.file
+        if self.loops:
+            from ..kernels.cpu import llvm
+
+            addresses, self.engine = llvm.compiled({n: loop.text for n, loop in self.loops.items()})
+            for name, loop in self.loops.items():
+                loop.connect(addresses[name])
         made_here: dict[str, Any] = {}
         exec(compile(text, self.file, "exec"), self.scope, made_here)
         run: Callable = made_here["run"]
@@ -171,7 +195,10 @@ class Plan:
     def __call__(self, arrays: list) -> Any:
         """The leaves of the result; MISS where an array is not what it was."""
         try:
-            return self.run(*arrays)
+            if not self.loops:
+                return self.run(*arrays)
+            with self.lock:
+                return self.run(*arrays)
         except COMPLAINTS as error:
             call = self._at(error)
             if call is None or call.op is None:

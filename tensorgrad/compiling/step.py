@@ -26,7 +26,9 @@ _TOLD = 4  # plans, from which on it is said that something varies
 
 
 @gate
-def compile(step: Callable[..., Result], *, strict: bool = False) -> Callable[..., Result]:
+def compile(
+    step: Callable[..., Result], *, strict: bool = False, exact: bool = False
+) -> Callable[..., Result]:
     """`step`, a function or a module, to be captured as one flat list of array functions, which is
     replayed without tape, dispatch and layers.
 
@@ -35,6 +37,8 @@ def compile(step: Callable[..., Result], *, strict: bool = False) -> Callable[..
             model under `no_grad`.
         strict: whether a step that cannot be captured is an error; else it runs eagerly, and a
             warning says why, once.
+        exact: whether all numbers have the bits of the eager step; else exponentials within fused
+            loops may differ from NumPy's in the last bit or two.
     Returns: a function of the same arguments. Results are new tensors, off the tape.
     Raises: GraphError, with the line, where a spot check finds that a replay is not what the step
         has come to do; with `strict`, for all that cannot be captured.
@@ -56,17 +60,18 @@ def compile(step: Callable[..., Result], *, strict: bool = False) -> Callable[..
     """
     if not callable(step):
         raise ArgumentError(f"compile: a step is a function, got {type(step).__name__}")
-    return Compiled(step, strict)
+    return Compiled(step, strict, exact)
 
 
 class Compiled:
     """A step and its plans."""
 
-    def __init__(self, step: Callable, strict: bool = False):
-        self.step, self.strict = step, strict
+    def __init__(self, step: Callable, strict: bool = False, exact: bool = False):
+        self.step, self.strict, self.exact = step, strict, exact
         self.plans: dict[Any, list[Plan]] = {}
         self.pending: dict[Any, list[Captured]] = {}  # captured once
         self.warm: set[Any] = set()  # keys of which there was an eager step
+        self.told = False  # that loops cannot be compiled
         self.eager: str | None = None  # why nothing more is captured
         self._lock = threading.RLock()
         self._graphed: Any = None
@@ -81,7 +86,13 @@ class Compiled:
         return getattr(self.step, name)
 
     def __reduce__(self) -> tuple:
-        return Compiled, (self.step, self.strict)
+        return Compiled, (self.step, self.strict, self.exact)
+
+    def explain(self) -> str:
+        """What was captured and how it is replayed: the loops, and the calls between them."""
+        from .explain import explained
+
+        return explained(self.__name__, self.eager, self.plans)
 
     def __repr__(self) -> str:
         return f"<compiled {self.__name__}>"
@@ -131,7 +142,7 @@ class Compiled:
                 self._refuse(why)
                 return captured.value
             self.warm.discard(key)
-            plan = Plan(captured, before)
+            plan = self._planned(captured, before)
             if (why := plan.stale()) is not None:
                 self._refuse(why)
                 return captured.value
@@ -139,6 +150,20 @@ class Compiled:
             self.plans.setdefault(key, []).insert(0, plan)
             self._count()
         return value
+
+    def _planned(self, captured: Captured, before: Captured) -> Plan:
+        """The plan of two runs, with loops of machine code where they can be compiled here."""
+        try:
+            return Plan(captured, before, self.exact)
+        except ImportError as error:
+            if not self.told:
+                self.told = True
+                warnings.warn(
+                    f"compile: {error}; loops are not fused. pip install -U numba llvmlite",
+                    RuntimeWarning,
+                    stacklevel=user_level(),
+                )
+            return Plan(captured, before)
 
     def _count(self) -> None:
         many = [p for plans in self.plans.values() for p in plans]

@@ -405,6 +405,7 @@ class Module(Hookable, Weights):
         metrics: Metrics = (),
         graphed: bool | Literal["auto"] = "auto",
         loss_weights: LossWeights = None,
+        compiled: bool = False,
     ) -> Self:
         """Set what `fit` and `evaluate` use: optimizer, loss and metrics, each by name or object.
         A model with several outputs, a tuple or a dict of them, has a list or a dict of losses, of
@@ -415,10 +416,13 @@ class Module(Hookable, Weights):
         metrics and optimizer are all of this package, as a graph runs their Python once; otherwise
         steps run eagerly, and `fit` says why, once. With True always, and what cannot be captured
         is a GraphError; with False never. On NumPy it is all the same.
+
+        With `compiled=True` the steps of `fit` on NumPy are captured and replayed, as by
+        `tg.compile`.
         """
         from ..train import loop
 
-        loop.compile(self, optimizer, loss, metrics, graphed, loss_weights)
+        loop.compile(self, optimizer, loss, metrics, graphed, loss_weights, compiled)
         return self
 
     @gate

@@ -57,6 +57,7 @@ class Plan:
     optimizer: optim.Optimizer
     outputs: list[Output]
     graphed: bool | Literal["auto"]
+    compiled: bool = False
     told: bool = False
 
     @property
@@ -101,6 +102,7 @@ def compile(
     metrics: Metrics,
     graphed: bool | Literal["auto"],
     loss_weights: Weights = None,
+    compiled: bool = False,
 ) -> Any:
     """Set the model's plan for training. Names are resolved now, so misspelt ones raise here."""
     optimizer = optim.get(optimizer)
@@ -124,7 +126,7 @@ def compile(
             taken.append(f"{key}_loss")
         output.metrics = _named(key, output.loss, chosen.get(key, ()), taken)
         outputs.append(output)
-    model.plan = Plan(optimizer, outputs, graphed)
+    model.plan = Plan(optimizer, outputs, graphed, compiled)
     return model
 
 

@@ -59,8 +59,11 @@ class Trainer:
         self._pending = 0  # batches whose gradients were added up, and not yet used
         self.running = Running(self.plan.names, self.plan.metrics)
         self._parts: dict[Any, Any] = {}  # the losses of several outputs, as they were last
+        self._run = self.step  # as a replay, where the model was compiled so
         self.world = ranks.world()
         self._share = 1.0  # of this process in the loss and gradients of a batch
+
+    unguarded = ("running", "_run")  # attributes that no step reads (compiling/guards.py)
 
     # --- what a step is made of ---
 
@@ -159,7 +162,7 @@ class Trainer:
     def _plain(self, batch: Batch) -> None:
         """The step of a batch, and the sums of its scores."""
         self._share = batch.share
-        made = self.step(batch.x, batch.y, batch.weight)
+        made = self._run(batch.x, batch.y, batch.weight)
         if isinstance(made, dict):
             self.running.own(made, batch.size)
         else:
@@ -170,6 +173,10 @@ class Trainer:
     def epochs(self, feed: Feed, run: Run, begun: list[Callback], options: Any) -> None:
         """The epochs of `fit`, between the `train_begin` of its callbacks and their `train_end`."""
         callbacks, model, history = run.called, self.model, run.history
+        if self.plan.compiled:
+            from ..compiling.step import Compiled
+
+            self._run = Compiled(self.step)
         with in_mode(model.modules(), True):
             for c in callbacks:
                 c.train_begin(model, options.names)
