@@ -69,8 +69,9 @@ class Rows(np.lib.mixins.NDArrayOperatorsMixin):
     def __add__(self, other: Any) -> Any:
         if type(other) is not type(self):
             return self.whole() + other
-        xp, pairs = namespace(self.ids), ((self.ids, other.ids), (self.values, other.values))
-        return type(self)(*[xp.concatenate(pair) for pair in pairs], self.shape[0])
+        join = namespace(self.ids).concatenate
+        ids, values = join((self.ids, other.ids)), join((self.values, other.values))
+        return type(self)(ids, values, self.shape[0])
 
     def __getitem__(self, key: Any) -> Any:
         return self.whole()[key]
@@ -147,7 +148,7 @@ class LookedUp:
 
     def vjp(self, g: Any, saved: Any, params: dict[str, Any], parents: Any) -> Any:
         """The gradients of the table and of the ids."""
-        own = OPS["embedding"].rules
+        own: Any = OPS["embedding"].rules
         if isinstance(g, Tensor):
             return own.vjp(g, saved, params, parents)
         kept = dict(zip(own.slots, saved, strict=True))

@@ -160,7 +160,7 @@ WRONG = {
         lambda x: nn.Conv2d(5, 4, 3)(x),
         "for in_channels = 5, the length of axis 1;",
     ),
-    "axes": (lambda x: nn.Conv2d(3, 4, 3)(x[0]), r"one channel needs its axis: x\[:, None\]"),
+    "axes": (lambda x: nn.Conv2d(3, 4, 3)(x[:, 0]), r"one channel needs its axis: x\[:, None\]"),
     "flat": (lambda x: nn.MaxPool2d(2)(x[0, 0]), r"\(n, channels, height, width\)"),
     "kernel": (lambda x: nn.Conv(4, 0), "kernel_size=.* must be a whole number"),
     "kernel 3": (lambda x: nn.Conv2d(3, 4, (3, 3, 3)), "kernel_size=.* must be a whole number"),
@@ -195,3 +195,26 @@ def test_errors(name):
     call, message = WRONG[name]
     with pytest.raises(tg.TensorgradError, match=message):
         call(draw(2, 3, 6, 7))
+
+
+ONE = {
+    "Conv": (3, 2, 3), "ConvTranspose": (3, 2, 3), "MaxPool": (2,), "AvgPool": (2,),
+    "LPPool": (2, 2), "AdaptiveAvgPool": (2,), "AdaptiveMaxPool": (2, True), "ZeroPad": (1,),
+    "ReflectionPad": (1,), "InstanceNorm": (3,), "Dropout": (0.0,),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ONE)
+def test_one_example_may_come_without_its_axis(name):
+    rng = np.random.default_rng(0)
+    for axes in (1, 2, 3):
+        layer = getattr(nn, f"{name}{axes}d")(*ONE[name])
+        x = rng.normal(size=(2, 3, *(4, 5, 6)[:axes])).astype("float32")
+        many, one = layer(x), layer(x[1])
+        parts = zip(many, one, strict=True) if isinstance(many, tuple) else [(many, one)]
+        for batch, alone in parts:
+            np.testing.assert_allclose(alone.numpy(), batch.numpy()[1], rtol=1e-5, atol=1e-6)
+    if name == "Conv":  # what is rather examples without channels, or says nothing of them
+        for layer in (nn.Conv2d(2, 4, 3), nn.Conv2d(None, 4, 3), nn.Conv(4, (3, 3))):
+            with pytest.raises(tg.ShapeError):
+                layer(x[0, ..., 0])

@@ -18,6 +18,7 @@ from ..typing import ActivationLike, ArrayLike, Borders, Count, DType, Initializ
 from . import activation as activations
 from .init import narrow
 from .lazy import LazyLayer
+from .one_example import or_one
 
 Padding: TypeAlias = Borders | Literal["same", "valid"]
 Beyond: TypeAlias = Literal["zeros", "reflect", "replicate", "circular"]
@@ -176,6 +177,7 @@ class _Conv(_Convolution):
         self._zeros = tuple([before if inside else 0 for before, _ in edges])
         self._edges = () if inside else ((0, 0), (0, 0), *edges)
 
+    @or_one
     def forward(self, x: ArrayLike) -> Tensor:
         x = self.checked(spatial(type(self).__name__, x, self.axes))
         if self._edges:
@@ -354,6 +356,7 @@ class _ConvTranspose(_Convolution):
     def _filters(self, length: int) -> tuple[int, ...]:
         return (length, self.out_channels // self.groups, *self.kernel_size)
 
+    @or_one
     def forward(self, x: ArrayLike, output_size: Sequence[int] | None = None) -> Tensor:
         x = self.checked(spatial(type(self).__name__, x, self.axes))
         more = self.output_padding if output_size is None else self._missing(x, output_size)

@@ -12,6 +12,7 @@ from ..ops import random
 from ..randomness import random_state
 from ..typing import ArrayLike, Probability
 from .module import Module
+from .one_example import or_one
 
 
 class Dropout(Module):
@@ -50,6 +51,7 @@ class Dropout(Module):
 class _ChannelDropout(Dropout):
     axes = 2
 
+    @or_one
     def forward(self, x: ArrayLike) -> Tensor:
         x = asarray(x)
         if len(x.shape) != self.axes + 2:

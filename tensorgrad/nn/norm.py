@@ -19,6 +19,7 @@ from ..typing import ArrayLike, Count, DType, Fraction, NonNegative, Sizes
 from .init import initial
 from .lazy import LazyLayer, in_dtype_of
 from .module import Buffer, Module, Parameter
+from .one_example import or_one
 
 Momentum: TypeAlias = Fraction | None
 _AXES = {
@@ -368,6 +369,8 @@ class BatchNorm3d(_BatchNorm):
 
 
 class _InstanceNorm(_Tracking):
+    axes: int  # behind the channels
+
     def __init__(
         self,
         num_features: Count | None,
@@ -379,6 +382,10 @@ class _InstanceNorm(_Tracking):
         dtype: DType = "float32",
     ):
         self._keep(momentum, track_running_stats, num_features, eps, affine, dtype)
+
+    @or_one
+    def forward(self, x: ArrayLike) -> Tensor:
+        return super().forward(x)
 
     def _count(self, x: Tensor) -> int:
         if len(x.shape) < 3:
@@ -403,6 +410,8 @@ class InstanceNorm1d(_InstanceNorm):
     [[[-1.0, 1.0]]]
     """
 
+    axes = 1
+
 
 class InstanceNorm2d(_InstanceNorm):
     """Instance normalisation (Ulyanov et al. 2016): (x - mean) / sqrt(var + eps), with the
@@ -415,6 +424,8 @@ class InstanceNorm2d(_InstanceNorm):
     [[[[-1.0, 1.0]]]]
     """
 
+    axes = 2
+
 
 class InstanceNorm3d(_InstanceNorm):
     """Instance normalisation of volumes (n, num_features, d, h, w), as `InstanceNorm2d`.
@@ -422,6 +433,8 @@ class InstanceNorm3d(_InstanceNorm):
     >>> InstanceNorm3d(2)(np.ones((1, 2, 3, 4, 4))).shape
     (1, 2, 3, 4, 4)
     """
+
+    axes = 3
 
 
 class LocalResponseNorm(Module):

@@ -13,6 +13,7 @@ from ..settings import Either, Nothing, Several, Whole
 from ..typing import ArrayLike, Borders, Count, Positive, Sizes
 from .conv import along, spatial
 from .module import Module
+from .one_example import or_one
 
 Wanted: TypeAlias = Annotated[
     "int | Sequence[int | None] | None",
@@ -78,6 +79,7 @@ class _MaxPool(_Pool):
 
     dilation: Any
 
+    @or_one
     def forward(self, x: ArrayLike) -> Any:
         x = spatial(type(self).__name__, x, self.axes)
         if self._plain:
@@ -148,6 +150,7 @@ class _AvgPool(_Pool):
         plain = not ceil_mode and count_include_pad and divisor_override is None
         self._plain = self.axes == 2 and plain
 
+    @or_one
     def forward(self, x: ArrayLike) -> Tensor:
         x = spatial(type(self).__name__, x, self.axes)
         if self._plain:
@@ -201,6 +204,7 @@ class _LPPool(_Pool):
         self._start(kernel_size, stride)
         self.norm_type, self.ceil_mode = norm_type, ceil_mode
 
+    @or_one
     def forward(self, x: ArrayLike) -> Tensor:
         x = spatial(type(self).__name__, x, self.axes)
         f = getattr(functions, f"lp_pool{self.axes}d")
@@ -252,6 +256,7 @@ class _AdaptivePool(Module):
         sizes = along(self, "output_size", given, self.axes)
         return tuple([n if s is None else s for n, s in zip(x.shape[2:], sizes, strict=True)])
 
+    @or_one
     def forward(self, x: ArrayLike) -> Any:
         x = spatial(type(self).__name__, x, self.axes)
         return getattr(functions, f"adaptive_{self.kind}_pool{self.axes}d")(x, self._size(x))
@@ -301,6 +306,7 @@ class _AdaptiveMaxPool(_AdaptivePool):
         super().__init__(output_size)
         self.return_indices = return_indices
 
+    @or_one
     def forward(self, x: ArrayLike) -> Any:
         x = spatial(type(self).__name__, x, self.axes)
         pooled = getattr(functions, f"adaptive_max_pool{self.axes}d")

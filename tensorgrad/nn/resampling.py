@@ -13,6 +13,7 @@ from ..settings import Either, Nothing, Real, Several, Whole
 from ..typing import ArrayLike, Count, Number
 from .conv import spatial
 from .module import Module
+from .one_example import or_one
 
 Enlarged: TypeAlias = Annotated[
     "int | tuple[int, ...] | None", Either(Nothing(), Several(Whole(1), says="one for each axis"))
@@ -177,6 +178,7 @@ class _Pad(Module):
         pairs = [edges[i : i + 2] for i in range(0, count, 2)]
         self._widths = ((0, 0), (0, 0), *pairs[::-1])
 
+    @or_one
     def forward(self, x: ArrayLike) -> Tensor:
         x = asarray(x) if self.mode == "constant" else spatial(type(self).__name__, x, self.axes)
         if x.ndim != self.axes + 2:
