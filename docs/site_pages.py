@@ -181,7 +181,7 @@ def record(path: Path) -> tuple[str, str]:
     result = json.loads(path.read_text())
     runs = result["runs"]
     keys = [k for k, v in runs[0].items() if isinstance(v, int | float) and k != "seed"]
-    shown = [k for k in keys if k != "seconds"][:2]
+    shown = [k for k in keys if not k.endswith("seconds")][:2]
     figures = ", ".join(f"{k} {sum(r[k] for r in runs) / len(runs):.4g}" for k in shown)
     rows = [f"| {' | '.join(['seed', *keys])} |", "|" + " --- |" * (len(keys) + 1)]
     rows += ["| " + " | ".join(f"{r.get(k, ''):.4g}" for k in ["seed", *keys]) + " |" for r in runs]

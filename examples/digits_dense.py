@@ -9,15 +9,20 @@ import tensorgrad as tg
 from tensorgrad import nn, train
 
 
-def run(epochs: int = 150, patience: int = 25, seed: int = 0, picture: str | None = None) -> dict:
-    (x, y), (x_test, y_test) = tg.data.load_digits(seed=seed)
-    model = nn.Sequential(
+def network() -> nn.Sequential:
+    """Images (n, 64) -> logits (n, 10)."""
+    return nn.Sequential(
         nn.Dense(256, activation="relu"),
         nn.Dropout(0.5),
         nn.Dense(256, activation="relu"),
         nn.Dropout(0.5),
         nn.Dense(10),
     )
+
+
+def run(epochs: int = 150, patience: int = 25, seed: int = 0, picture: str | None = None) -> dict:
+    (x, y), (x_test, y_test) = tg.data.load_digits(seed=seed)
+    model = network()
     model.compile(tg.optim.AdamW(lr=2e-3), loss="cross_entropy", metrics=["accuracy"])
     past = model.fit(
         x,

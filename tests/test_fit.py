@@ -592,6 +592,19 @@ class Given(nn.Module):
         return x
 
 
+def test_edit_distance():
+    def slowly(a, b):
+        if not a or not b:
+            return len(a) + len(b)
+        same = slowly(a[1:], b[1:]) + (a[0] != b[0])
+        return min(same, slowly(a[1:], b) + 1, slowly(a, b[1:]) + 1)
+
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        a, b = (rng.integers(3, size=n).tolist() for n in rng.integers(6, size=2))
+        assert train.metrics.edit_distance(a, b) == slowly(a, b)
+
+
 def test_confusion_matrix():
     m = pytest.importorskip("sklearn.metrics")
     found = train.metrics.confusion_matrix(tg.tensor(SCORES), tg.tensor(CLASSES))

@@ -49,7 +49,7 @@ def experiment(
         --seed 7        what `tg.seed` gets before the run, and `run` as its `seed` if it takes one
         --seeds 3       a run for each of so many seeds, from `seed` on
         --output FILE   a record of them as JSON: command, date, versions, and of each run its seed,
-                        figures and seconds
+                        figures, seconds, and the processors' seconds
 
     A `picture` is drawn by the first run, to the program's name with .png unless said otherwise;
     without matplotlib it is None. The last line printed is `result: accuracy=0.975 loss=0.09`, the
@@ -66,7 +66,7 @@ def experiment(
     options = _parser(run, quick or {}).parse_args(argv)
     given = vars(options)
     seed, seeds, output = given.pop("seed"), given.pop("seeds"), given.pop("output")
-    defaults = quick if given.pop("quick") else {}
+    defaults = (quick or {}) if given.pop("quick") else {}
     taken = inspect.signature(run).parameters
     given = {n: defaults.get(n, taken[n].default) if v is None else v for n, v in given.items()}
     runs: list[dict[str, Any]] = []
@@ -74,16 +74,18 @@ def experiment(
         randomness.seed(each)
         if "seed" in taken:
             given["seed"] = each
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.process_time()
         figures = {name: _plain(value) for name, value in run(**given).items()}
-        runs.append({"seed": each, **figures, "seconds": round(time.perf_counter() - start, 1)})
-        if not world().rank:  # of several processes one speaks
-            print(f"seed {each}: {_line(figures)} ({runs[-1]['seconds']} s)", flush=True)
+        took = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - busy}
+        runs.append({"seed": each, **figures, **{n: round(t, 1) for n, t in took.items()}})
         given.pop("picture", None)
+        if world().rank:  # of several processes one speaks
+            continue
+        print(f"seed {each}: {_line(figures)} ({runs[-1]['seconds']} s)", flush=True)
+        if output is not None:  # after each run: a stopped program has those before
+            _record(Path(output), runs, argv)
     if world().rank:
         return runs
-    if output is not None:
-        _record(Path(output), runs, argv)
     means = {n: float(np.mean([r[n] for r in runs])) for n, v in figures.items() if _number(v)}
     print(f"result: {_line(means | {n: v for n, v in figures.items() if n not in means})}")
     return runs

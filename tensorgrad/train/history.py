@@ -71,6 +71,7 @@ class History:
                         at = [e + 1 for e in self._at(column)]
                         axes.plot(at, self.history[column], style, color=f"C{i}", label=column)
             axes.set_xlabel("epoch")
+            axes.xaxis.get_major_locator().set_params(integer=True)
             axes.legend(frameon=False)
         if path is not None:
             figure.savefig(path, dpi=150)

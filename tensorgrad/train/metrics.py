@@ -4,7 +4,7 @@ of which over the examples is the score, and those of sums.py."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -16,7 +16,15 @@ from ..words import missing
 from . import sums
 from .sums import confusion_matrix
 
-__all__ = ["METRICS", "accuracy", "accuracy_from_logits", "confusion_matrix", "direction", "get"]
+__all__ = [
+    "METRICS",
+    "accuracy",
+    "accuracy_from_logits",
+    "confusion_matrix",
+    "direction",
+    "edit_distance",
+    "get",
+]
 
 Metric: TypeAlias = "str | Callable[..., Any]"  # by name, or a function of prediction and target
 
@@ -52,6 +60,24 @@ def _accuracy(prediction: Tensor, target: Tensor, threshold: float) -> Any:
             t = t.argmax(axis=-1)
         return (p.argmax(axis=-1) == _shaped(t, p.shape[:-1])).mean()
     return _sides(p, _shaped(t, p.shape), threshold)
+
+
+@gate
+def edit_distance(a: Sequence[Any], b: Sequence[Any]) -> int:
+    """The fewest insertions, deletions and substitutions that make b of a (Levenshtein 1966), of
+    texts, lists or rows. Divided by the length of what is right it is a word or character error
+    rate.
+
+    >>> edit_distance("kitten", "sitting"), edit_distance([1, 2, 3], [1, 3])
+    (3, 1)
+    """
+    row = list(range(len(b) + 1))  # from the empty sequence
+    for i, x in enumerate(a, 1):
+        diagonal, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            changed = diagonal + bool(x != y)
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, changed)
+    return row[-1]
 
 
 def _sides(p: Any, t: Any, threshold: float) -> Any:

@@ -161,6 +161,7 @@ CALLS = {
         "prediction": tg.tensor(X),
         "target": tg.tensor(LABELS),
     },
+    "metrics.edit_distance": {"a": "ab", "b": "b"},
     "metrics.accuracy": lambda: {"prediction": tg.tensor(X), "target": tg.tensor(LABELS)},
     "metrics.accuracy_from_logits": lambda: {
         "prediction": tg.tensor(X),
@@ -426,7 +427,11 @@ def targets():
     add("callbacks", callbacks, ["EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau"])
     add("callbacks", callbacks, ["LearningRateScheduler"])
     add("loggers", loggers, ["CSVLogger", "TensorBoard"])
-    add("metrics", metrics, ["accuracy", "accuracy_from_logits", "confusion_matrix"])
+    add(
+        "metrics",
+        metrics,
+        ["accuracy", "accuracy_from_logits", "confusion_matrix", "edit_distance"],
+    )
     add("sums", sums, ["Precision", "Recall", "F1", "TopK"])
     add("loop", loop, ["fit", "evaluate", "predict", "compile", "train_on_batch"])
     add("command", command, ["experiment"])

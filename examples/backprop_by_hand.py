@@ -41,31 +41,28 @@ def weights(seed: int, hidden: int = 4) -> list[Array]:
     return [rng.standard_normal(shape) for shape in shapes]
 
 
-def largest_difference(seed: int = 0) -> float:
-    """Between the gradients by hand and tensorgrad's, over all weights."""
+def run(steps: int = 10_000, seed: int = 0) -> dict:
     given = weights(seed)
+    tg.gradcheck(loss, given)  # tensorgrad's gradients against differences of the loss
     ours = tg.grad(loss, argnums=(0, 1, 2, 3))(*given)
-    pairs = zip(by_hand(*given)[1], ours, strict=True)
-    return max(float(np.abs(a - b.numpy()).max()) for a, b in pairs)
+    _, hand = by_hand(*given)
+    print("by hand against tensorgrad:", tg.compare(hand, ours), sep="\n")
 
+    square = weights(seed, hidden=2)
+    _, transposed = by_hand(*square)
+    print("the article's update of a square first layer:")
+    print(tg.compare([transposed[0].T], [tg.grad(loss)(*square)]))
+    try:
+        tg.sigmoid(X @ square[0].T + square[1]) @ square[2]
+    except tg.ShapeError as error:
+        print("the article's second layer:", error)
 
-def train(seed: int = 0, steps: int = 10_000, lr: float = 1.0) -> float:
-    """Gradient descent with the hand-written gradients; returns the final loss."""
-    ws = weights(seed)
-    for _ in range(steps):
-        value, gs = by_hand(*ws)
-        ws = [w - lr * g for w, g in zip(ws, gs, strict=True)]
-    return value
+    for _ in range(steps):  # at rate 1, by the gradients written by hand
+        value, gradients = by_hand(*given)
+        given = [w - g for w, g in zip(given, gradients, strict=True)]
+    differences = [np.abs(a - b.numpy()).max() for a, b in zip(hand, ours, strict=True)]
+    return {"loss": value, "difference": max(differences)}
 
 
 if __name__ == "__main__":
-    given = weights(0)
-    tg.gradcheck(loss, given)
-    print("by hand against tensorgrad:")
-    hand = by_hand(*given)[1]
-    print(tg.compare(hand, tg.grad(loss, argnums=(0, 1, 2, 3))(*given)))
-    print("the article's transposed update of a square first layer:")
-    square = weights(1, hidden=2)
-    hand = by_hand(*square)[1]
-    print(tg.compare([hand[0].T], [tg.grad(loss)(*square)]))
-    print(f"loss after 10,000 steps: {train():.1e}")
+    tg.train.experiment(run)
