@@ -226,7 +226,7 @@ def methods(name: str, cls: type) -> Iterator[str]:
         for n, thing in vars(base).items():
             public_name = not n.startswith("_") and n not in seen
             inner = getattr(thing, "__func__", getattr(thing, "fget", thing))
-            if not public_name or not inspect.isfunction(inner) or not inspect.getdoc(inner):
+            if not public_name or not inspect.isfunction(inner) or not inner.__doc__:
                 continue
             seen.add(n)
             what = "property" if isinstance(thing, property) else "method"
