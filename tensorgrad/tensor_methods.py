@@ -7,6 +7,7 @@ call functions and ops, and are therefore added to that class at the end of this
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 import warnings
@@ -474,10 +475,16 @@ def _rebuild(kind: type[Tensor], data: Any, tracked: bool) -> Tensor:
 
 
 def _missing(self: Tensor, name: str) -> Any:
-    known = [n for n in dir(Tensor) if not n.startswith("_")]
-    function = name in F.FAMILY or name in F.__all__
-    hint = f"here it is tg.{name}(x, ...)" if function else missing("Tensor", name, known)
-    raise AttributeError(f"a Tensor has no attribute {name!r}: {hint}", name=name, obj=self)
+    said = f"a Tensor has no attribute {name!r}: {_instead(name)}"
+    raise AttributeError(said, name=name, obj=self)
+
+
+@functools.lru_cache(256)
+def _instead(name: str) -> str:
+    """What to write; remembered, as libraries ask tensors of all kinds for their own attributes."""
+    if name in F.FAMILY or name in F.__all__:
+        return f"here it is tg.{name}(x, ...)"
+    return missing("Tensor", name, [n for n in dir(Tensor) if not n.startswith("_")])
 
 
 for _kind in (Operators, Methods, TensorMethods):

@@ -219,3 +219,115 @@ def test_losses_are_those_of_other_backends(other):
     found = {b: json.loads(run(LOSSES.read_text(), b)) for b in ("tensorgrad", other)}
     for name, losses in found[other].items():
         np.testing.assert_allclose(found["tensorgrad"][name], losses, rtol=2e-5, err_msg=name)
+
+
+GRADIENTS = LOSSES.with_name("keras_gradients.py")
+# Whole numbers, truth values, constants and modules; `eig` is compared beside PyTorch
+# (tests/test_linalg.py), and `jvp` and `custom_gradient` are about gradients themselves.
+WITHOUT = """all allclose any arange argmax argmin argpartition bartlett bitwise_and bitwise_invert
+bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor blackman
+convert_to_numpy count_nonzero custom_gradient digitize dtype eig empty empty_like equal eye
+full_like gcd greater greater_equal hamming hanning histogram identity image in_top_k is_tensor
+isclose isfinite isin isinf isnan isneginf isposinf isreal jvp kaiser lcm left_shift less
+less_equal linalg logical_and logical_not logical_or logical_xor matrix_rank multi_hot nanargmax
+nanargmin ndim nextafter nn nonzero not_equal numpy one_hot ones ones_like right_shift
+searchsorted shape size tri unravel_index view zeros zeros_like""".split()
+REFUSED = {"unique", "lu_factor", "ctc_decode"}
+
+
+def test_no_function_loses_its_gradient_in_silence():
+    """Each of keras.ops gives a gradient, or a NotImplementedError that names it."""
+    ours = json.loads(run(GRADIENTS.read_text()))
+    names = json.loads(run("import json; from keras import ops; print(json.dumps(dir(ops)))"))
+    known = {row.partition("(")[0] for row in ours} | {*WITHOUT}
+    assert {n for n in names if not n.startswith("__")} <= known
+    refused = {row for row, found in ours.items() if str(found).startswith("refused")}
+    assert {row.partition("(")[0] for row in refused} == REFUSED
+    constant = {"argsort(x)", "signbit(x)", "stop_gradient(x)", "image.map_coordinates(x,at,0)"}
+    for row in ours.keys() - refused:
+        assert isinstance(ours[row], list), f"{row}: {ours[row]}"
+        assert "no path" not in ours[row] or row in constant, row
+
+
+def test_files_go_from_backend_to_backend(tmp_path):
+    pytest.importorskip("torch")
+    program = """
+import keras, numpy as np
+x = np.random.default_rng(0).standard_normal((4, 6, 3)).astype("float32")
+if {write}:
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((6, 3)), keras.layers.LSTM(4, return_sequences=True),
+        keras.layers.LayerNormalization(),
+        keras.layers.Conv1D(2, 3), keras.layers.Flatten(), keras.layers.Dense(2)])
+    model.compile("adam", "mse")
+    model.fit(x, x[:, 0, :2], epochs=2, verbose=0)
+    model.save("{path}.keras"), model.save_weights("{path}.weights.h5")
+else:
+    model = keras.saving.load_model("{path}.keras")
+    again = keras.models.clone_model(model)
+    again.load_weights("{path}.weights.h5")
+    assert np.array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+    assert int(model.optimizer.iterations) == 2
+print(model.predict(x, verbose=0).tolist())
+"""
+    for first, second in (("torch", "tensorgrad"), ("tensorgrad", "torch")):
+        path = tmp_path / first
+        wrote, read = (run(program.format(write=w, path=path), b)
+                       for w, b in ((True, first), (False, second)))  # fmt: skip
+        np.testing.assert_allclose(json.loads(wrote), json.loads(read), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_trains(policy):
+    out = run(
+        f"""
+import keras, numpy as np
+keras.mixed_precision.set_global_policy("{policy}")
+keras.utils.set_random_seed(0)
+rng = np.random.default_rng(0)
+x = rng.standard_normal((64, 8)).astype("float32")
+model = keras.Sequential([keras.layers.Dense(16, "gelu"), keras.layers.LayerNormalization(),
+    keras.layers.Dense(1, dtype="float32")])
+model.compile(keras.optimizers.Adam(0.02), "mse")
+losses = model.fit(x, x[:, :1] * x[:, 1:2], epochs=12, verbose=0).history["loss"]
+assert losses[-1] < 0.7 * losses[0], losses
+assert {{v.dtype for v in model.trainable_variables}} == {{"float32"}}
+print(type(model.optimizer).__name__, model.layers[0](x).dtype)
+"""
+    )
+    half = policy.partition("_")[2]
+    assert out.split() == ["LossScaleOptimizer" if half == "float16" else "Adam", half]
+
+
+def test_the_page_runs(tmp_path):
+    text = (Path(__file__).parent.parent / "docs" / "keras.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 3
+    run(f"import os; os.chdir({str(tmp_path)!r})\n" + "\n".join(blocks))
+
+
+def test_what_is_not_there_is_refused_by_name():
+    run(
+        """
+import keras, numpy as np
+model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+x = np.ones((2, 2), "float32")
+for call, said in (
+    (lambda: model.export("x", verbose=0), "SavedModel"),
+    (lambda: keras.ops.convert_to_tensor(x, sparse=True), "sparse"),
+    (lambda: keras.ops.one_hot([1], 2, sparse=True), "sparse"),
+    (lambda: keras.device("tpu:0").__enter__(), "gpu:0"),
+):
+    try:
+        call()
+    except Exception as error:
+        assert said in str(error), error
+    else:
+        raise AssertionError(said)
+from tensorgrad import tf
+try:
+    tf.data.Dataset
+except AttributeError as error:
+    assert "tf.data" in str(error)
+"""
+    )

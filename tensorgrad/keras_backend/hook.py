@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import importlib.abc
 import importlib.machinery
+import importlib.metadata
 import importlib.util
 import os
 import sys
@@ -20,7 +21,7 @@ from typing import Any
 from ..errors import BackendError
 
 NAME, HERE = "tensorgrad", __package__
-VERSIONS = "3.12 to 3.15"
+VERSIONS = "3.15"
 _CHAIN = '\nelif backend.backend() == "numpy":'
 _OURS = f'\nelif backend.backend() == "{NAME}":'
 
@@ -55,10 +56,11 @@ class _Branched(importlib.machinery.SourceFileLoader):
         path = self.get_filename(fullname)
         source = importlib.util.decode_source(self.get_data(path))
         line, branch = BRANCHES[fullname]
-        if source.count(line) != 1:
+        version = importlib.metadata.version("keras")
+        if not version.startswith(f"{VERSIONS}.") or source.count(line) != 1:
             raise ImportError(
-                f"Keras on tensorgrad supports Keras {VERSIONS}; in this one {fullname} chooses "
-                f'its backend in another way: pip install "tensorgrad-cupy[keras]"'
+                f"Keras on tensorgrad supports Keras {VERSIONS}, this is {version}, which may "
+                f'choose its backend in another way: pip install "tensorgrad-cupy[keras]"'
             )
         before, _, after = source.partition(line)
         after = after.replace("\n\n\n", "\n\n", 1)  # tracebacks count lines as in the file

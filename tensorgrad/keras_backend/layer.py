@@ -12,14 +12,7 @@ class Layer:
 class ExportArchive:
     """A SavedModel is a graph of TensorFlow's, which there is none of here."""
 
-    def __init__(self) -> None:
-        pass
-
-    def track(self, resource: Any) -> None:
-        """Nothing: `add_endpoint` is refused."""
-
-    def add_endpoint(self, name: str, fn: Any, input_signature: Any = None, **kwargs: Any) -> None:
-        """NotImplementedError."""
+    def __init__(self, *args: Any) -> None:
         raise NotImplementedError(
             "Keras on tensorgrad exports no SavedModel, which is TensorFlow's format: "
             "model.save('model.keras') is read by Keras on any backend"

@@ -141,18 +141,6 @@ class Variable(KerasVariable):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(convert_to_numpy(self), dtype=dtype)
 
-    def __reduce__(self) -> Any:
-        raise TypeError("a variable of Keras is saved with its model: model.save('model.keras')")
-
-    def __deepcopy__(self, memo: dict) -> Variable:
-        made = object.__new__(type(self))
-        memo[id(self)] = made
-        made.__dict__.update(self.__dict__)
-        if self._value is not None:
-            made._value = Tensor(self._value._data.copy())
-            made._follow()
-        return made
-
 
 def _data(x: Any) -> Any:
     return x._data if isinstance(x, Tensor) else x
