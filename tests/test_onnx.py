@@ -7,6 +7,8 @@ import tensorgrad as tg
 from tensorgrad import nn
 from tensorgrad.trees import leaves
 
+from .layer_cases import CASES
+
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")
 
@@ -62,6 +64,8 @@ LAYERS = {  # a layer, and the shape of its input
     "GRUCell": (lambda: nn.GRUCell(4, 3), ROW),
     "MultiHeadAttention": (lambda: nn.MultiHeadAttention(2, causal=True), SEQ),
     "MultiheadAttention": (lambda: nn.MultiheadAttention(4, 2, batch_first=True), SEQ),
+    "Parallel": (lambda: nn.Parallel(nn.Dense(2), nn.Residual(nn.Dense(4))), ROW),
+    "RNNCell": (lambda: nn.RNNCell(4, 3), ROW),
     "TransformerBlock": (lambda: nn.TransformerBlock(2), SEQ),
     "TransformerEncoderLayer": (
         lambda: nn.TransformerEncoderLayer(4, 2, 8, batch_first=True),
@@ -76,9 +80,6 @@ LAYERS = {  # a layer, and the shape of its input
         IMG,
     ),
 }
-
-# what tg.onnx.load has no form for
-NOT_BACK = ("MaxPool1d", "MaxPool2d", "AdaptiveMaxPool2d", "Sequential")
 
 
 def ran(path, *inputs):
@@ -113,11 +114,76 @@ def test_a_layer_runs_elsewhere(tmp_path, name):
         expected = outputs(model, x)
         for a, b in zip(ran(tmp_path / "m.onnx", x), expected, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
-    if name in NOT_BACK:
-        return
     back = tg.onnx.load(tmp_path / "m.onnx")
     for a, b in zip(leaves(back(x)), expected, strict=True):
         np.testing.assert_allclose(a.numpy(), b, rtol=1e-5, atol=1e-5)
+
+
+FIXED = {"EmbeddingBag"}  # of which bag a row is, is computed outside of ops, from the batch
+NO_GRAPH = {"EmbeddingBag 3", "EmbeddingBag 4", "EmbeddingBag 5", "MaxUnpool1d 0",
+            "MaxUnpool2d 0", "MaxUnpool3d 0"}  # fmt: skip  # or from the data
+
+
+def arguments(name, shapes):
+    if shapes[0] == "pooled":
+        x = given(shapes[1])
+        return leaves(getattr(nn, name.replace("Unp", "P"))(2, return_indices=True)(x))
+    return [np.arange(12).reshape(4, 3) % 5 if shape == "ids" else given(shape) for shape in shapes]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_every_layer_runs_elsewhere_or_is_refused(tmp_path, name):
+    for i, (args, options, shapes) in enumerate(CASES[name]):
+        if "flat ids" in shapes:
+            continue  # offsets
+        tg.seed(0)
+        model, inputs = getattr(nn, name)(*args, **options), arguments(name, shapes)
+        model(*inputs)
+        if name in FIXED or f"{name} {i}" in NO_GRAPH:
+            with pytest.raises(tg.GraphError, match=r"outside of ops.*dynamic_batch=False"):
+                tg.onnx.export(model, tmp_path / "m", tuple(inputs))
+        if f"{name} {i}" in NO_GRAPH:
+            with pytest.raises(tg.GraphError, match="outside of ops"):
+                tg.onnx.export(model, tmp_path / "m", tuple(inputs), dynamic_batch=False)
+            continue
+        tg.onnx.export(model, tmp_path / "m", tuple(inputs), dynamic_batch=name not in FIXED)
+        model.eval()
+        inputs = [np.flip(x, 0).copy() for x in inputs]
+        expected = [t.numpy() for t in leaves(model(*inputs))]
+        back = leaves(tg.onnx.load(tmp_path / "m")(*inputs))
+        for a, b, c in zip(ran(tmp_path / "m", *inputs), back, expected, strict=True):
+            np.testing.assert_allclose(a, c, rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(b.numpy(), c, rtol=1e-5, atol=1e-5)
+
+
+GRAPHS = {"GCNConv": nn.GCNConv, "GATConv": nn.GATConv, "GATv2Conv": nn.GATv2Conv,
+          "GINConv": lambda m, n: nn.GINConv(nn.Dense(n, m)), "SAGEConv": nn.SAGEConv}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_graph_layers_for_a_number_of_edges(tmp_path, name):
+    """The edges are an input: those of the example are not held as constants."""
+    layer, x = GRAPHS[name](4, 3), given(ROW)
+    layer(x, np.array([[0, 1], [1, 2]]))
+    how = {"example": (x, np.array([[0, 1, 2, 2], [1, 2, 0, 1]])), "dynamic_batch": False}
+    if name == "SAGEConv":
+        with pytest.raises(tg.GraphError, match="divide was computed from the data outside"):
+            tg.onnx.export(layer, tmp_path / "m", **how)
+        return
+    tg.onnx.export(layer, tmp_path / "m", **how)
+    x, edges = given(ROW), np.array([[1, 1, 1, 0], [0, 2, 0, 0]])
+    (found,) = ran(tmp_path / "m", x, edges)
+    np.testing.assert_allclose(found, layer(x, edges).numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_several_inputs_of_a_transformer(tmp_path):
+    layer, x, y = nn.Transformer(4, 2, 1, 1, 8, batch_first=True), given(SEQ), given((3, 6, 4))
+    tg.onnx.export(layer, tmp_path / "m", (x, y))
+    x, y = given(SEQ, 2), given((3, 6, 4), 2)
+    layer.eval()
+    expected = layer(x, y).numpy()
+    np.testing.assert_allclose(ran(tmp_path / "m", x, y)[0], expected, rtol=1e-5, atol=1e-5)
 
 
 class Strange(nn.Module):
@@ -129,6 +195,8 @@ class Strange(nn.Module):
             return x * float(x.numpy().sum())
         if self.way == "other steps":
             return x if len(x) % 2 else x + 1
+        if self.way == "by data":
+            return x if x.numpy()[0, 0] > 0 else x + 1
         if self.way == "a slice":
             return x[: len(x) - 1]
         return tg.linalg.inv(x.T @ x)
@@ -160,6 +228,15 @@ def test_several_inputs_and_outputs_and_a_fixed_batch(tmp_path):
     tg.onnx.export(Strange("other steps"), tmp_path / "s", given(ROW), dynamic_batch=False)
     x = given(ROW)
     np.testing.assert_array_equal(ran(tmp_path / "s", x)[0], x)
+
+
+@pytest.mark.parametrize(
+    ("way", "says"), [("outside", "outside of ops"), ("by data", "depends on the data")]
+)
+def test_a_fixed_batch_holds_nothing_of_the_example_either(tmp_path, way, says):
+    x = np.array([[1, 2], [-1, 3], [0, -1]], "float32")
+    with pytest.raises(tg.GraphError, match=says):
+        tg.onnx.export(Strange(way), tmp_path / "m", x, dynamic_batch=False)
 
 
 def test_what_is_no_onnx_file(tmp_path):

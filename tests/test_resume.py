@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -67,14 +68,14 @@ class Halve(Callback):
         self.seen = state["seen"]
 
 
-def program(folder, optimizer="adam", stop=None, epochs=4, every=None, seed=3):
+def program(folder, optimizer="adam", stop=None, epochs=4, every=None, seed=3, later=False):
     """The user's program: the same text each time."""
     tg.seed(seed)
     model = nn.Sequential(nn.Dense(4), nn.BatchNorm(), nn.Dropout(0.3), nn.Dense(1))
     model.compile(OPTIMIZERS[optimizer](), "mse", metrics=["mae"])
     callbacks = [Halve(), EarlyStopping("loss", patience=9)]
     if folder is not None:
-        callbacks.insert(0, Checkpoint(folder, keep=2, every=every))
+        callbacks.insert(0, Checkpoint(folder, keep=2, every=every, asynchronous=later))
     if stop is not None:
         callbacks.append(StopAt(stop))
     else:
@@ -183,6 +184,66 @@ def test_a_loop_of_ones_own(tmp_path):
     again = run(tmp_path / "parts", None)
     np.testing.assert_array_equal(again[0], whole[0])
     assert again[1:] == whole[1:]
+
+
+# --- asynchronous ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("every", [None, 1])
+def test_an_asynchronous_one_goes_on_as_well(tmp_path, every):
+    whole = program(None)
+    for stop in (0, 7, 5):
+        with pytest.raises(Stop):
+            program(tmp_path, stop=stop, every=every, later=True)
+    same(program(tmp_path, every=every, later=True), whole)
+    assert len(Checkpoint(tmp_path).checkpoints()) == 2  # older ones are removed
+
+
+def test_what_is_saved_is_that_of_the_call(tmp_path, monkeypatch):
+    """Training goes on while the file is written, and a second save waits."""
+    began, go, save = threading.Event(), threading.Event(), tg.files.save
+
+    def slowly(*args):
+        began.set()
+        assert go.wait(60)
+        save(*args)
+
+    monkeypatch.setattr(tg.files, "save", slowly)
+    model, seen = nn.Dense(1, 3), [1]
+    keep = Checkpoint(tmp_path, asynchronous=True, model=model)
+    before = model.weight.numpy().copy()
+    path = keep.save(seen=seen)
+    assert began.wait(60)
+    model.weight.data = model.weight.data * 0
+    seen.append(2)
+    assert not path.exists()
+    threading.Timer(0.05, go.set).start()
+    assert keep.save(seen=seen) != path
+    assert path.exists()  # the last one was waited for
+    keep.close()
+    first = tg.load(path)
+    np.testing.assert_array_equal(first["parts"]["model"]["weights"]["weight"], before)
+    assert first["values"] == {"seen": [1]}
+    assert Checkpoint(tmp_path, model=model).restore() == {"seen": [1, 2]}
+
+
+def test_an_error_of_the_thread_reaches_the_user(tmp_path, monkeypatch):
+    def full(*args):
+        raise tg.FileError("the disk is full")
+
+    keep = Checkpoint(tmp_path / "mine", asynchronous=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(tg.files, "save", full)
+        for end in (keep.save, keep.checkpoints, keep.close):
+            keep.save()
+            with pytest.raises(tg.FileError, match="disk is full"):
+                end()
+        with pytest.raises(tg.FileError, match="disk is full"):  # at the end of training
+            program(tmp_path / "run", epochs=1, later=True)
+    assert keep.save() in keep.checkpoints()  # and it can be used again
+    keep.close()
+    whole = program(None)
+    same(program(tmp_path / "run", later=True), whole)
 
 
 # --- what cannot go on ----------------------------------------------------------------------------
@@ -295,7 +356,8 @@ rng = np.random.default_rng(0)
 x, y = rng.normal(size=(40, 30)), rng.normal(size=(40, 1))
 model = nn.Sequential(nn.Dense(300), nn.Dropout(0.2), nn.Dense(1)).compile("adam", "mse")
 print("ready", flush=True)
-calls = [tg.train.Checkpoint(sys.argv[1], keep=3, every=1)] if sys.argv[1] else []
+how = {"keep": 3, "every": 1, "asynchronous": sys.argv[3] == "later"}
+calls = [tg.train.Checkpoint(sys.argv[1], **how)] if sys.argv[1] else []
 model.fit(x, y, epochs=12, batch_size=10, callbacks=calls, resume="auto" if calls else False)
 tg.save(model.state_dict(), sys.argv[2])
 """
@@ -305,17 +367,18 @@ tg.save(model.state_dict(), sys.argv[2])
 @pytest.mark.host
 def test_killed_at_any_moment_it_goes_on(tmp_path):
     run, rng, kills = tmp_path / "run", random.Random(0), 0
-    with child(TRAINS, "", tmp_path / "whole"):
+    with child(TRAINS, "", tmp_path / "whole", "now"):
         pass
     while kills < 20:
-        with child(TRAINS, run, tmp_path / "end", stdout=subprocess.PIPE) as process:
+        how = "later" if kills % 2 else "now"  # in a thread, and not
+        with child(TRAINS, run, tmp_path / "end", how, stdout=subprocess.PIPE) as process:
             process.stdout.readline()
             time.sleep(rng.random() * 0.25)
             process.send_signal(signal.SIGKILL)
         kills += 1
         for path in Checkpoint(run).checkpoints():
             tg.load(path)  # whole
-    with child(TRAINS, run, tmp_path / "end"):
+    with child(TRAINS, run, tmp_path / "end", "later"):
         pass
     whole, end = tg.load(tmp_path / "whole"), tg.load(tmp_path / "end")
     assert all((whole[name] == end[name]).all() for name in whole)

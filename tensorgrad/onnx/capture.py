@@ -1,8 +1,9 @@
 """A model as an ONNX graph: the ops of one forward call, each as the nodes of table.py.
 
-What depends on no input is a constant. The call is made twice, with batches of two sizes: what
-differs in the ops' options is the batch, and is computed from the input in the graph; what differs
-elsewhere was computed outside of ops, which no graph can hold.
+What depends on no input is a constant. The call is made twice, with batches of two sizes, or with
+other numbers where the batch is fixed: what differs in the ops' options is the batch, and is
+computed from the input in the graph; what differs elsewhere was computed outside of ops, which no
+graph can hold.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
-from ..backend import on_host
+from ..backend import is_floating, on_host
 from ..core import Op, Tensor
 from ..creation import asarray
 from ..dispatch import watched
@@ -23,6 +24,7 @@ from ..switches import evaluating
 from ..trees import leaves
 from ..typing import PathLike
 from . import layers as _layers  # noqa: F401  (their entries in the table)
+from . import places as _places  # noqa: F401
 from .graph import OPSET, Graph, imported
 from .table import TABLE
 
@@ -58,27 +60,37 @@ def export(model: Model, path: PathLike, example: Example, dynamic_batch: bool =
     if not inputs or (dynamic_batch and any(not t.shape for t in inputs)):
         raise ArgumentError("export: the example is a tensor with a first axis, or a tuple of them")
     first, out = _run(model, inputs)
-    second = None
-    if dynamic_batch:
-        more = [asarray(np.concatenate([t.numpy(), t.numpy()[:1]])) for t in inputs]
-        second, _ = _run(model, more)
-        if [c.op for c in first] != [c.op for c in second]:
-            raise GraphError(
-                "export: the model takes other steps for a batch of another size: "
-                "dynamic_batch=False exports it for this one"
-            )
-    sizes = (inputs[0].shape[0], inputs[0].shape[0] + 1) if second is not None else (0, 0)
+    other = _larger if dynamic_batch else _other
+    second, _ = _run(model, [asarray(other(t.numpy())) for t in inputs])
+    if [c.op for c in first] != [c.op for c in second]:
+        raise GraphError(
+            "export: the model takes other steps for a batch of another size: "
+            "dynamic_batch=False exports it for this one"
+            if dynamic_batch
+            else "export: which steps the model takes depends on the data"
+        )
+    sizes = (inputs[0].shape[0], inputs[0].shape[0] + 1) if dynamic_batch else (0, 0)
     graph = Graph(onnx, sizes)
     for i, t in enumerate(inputs):
-        graph.input(f"input{i}" if i else "input", t._data, second is not None)
-    for i, call in enumerate(first):
-        _put(graph, call, None if second is None else second[i])
+        graph.input(f"input{i}" if i else "input", t._data, dynamic_batch)
+    for pair in zip(first, second, strict=True):
+        _put(graph, *pair, dynamic_batch)
     for i, t in enumerate(out):
-        graph.output(f"output{i}" if i else "output", t._data, second is not None)
+        graph.output(f"output{i}" if i else "output", t._data, dynamic_batch)
     made = graph.model(OPSET)
     onnx.checker.check_model(made, full_check=True)
     with replacing(path) as temporary:
         temporary.write_bytes(made.SerializeToString())
+
+
+def _larger(a: np.ndarray) -> np.ndarray:
+    return np.concatenate([a, a[:1]])
+
+
+def _other(a: np.ndarray) -> np.ndarray:
+    """Other numbers that the model takes: indices stay such."""
+    turned = np.roll(a, 1)
+    return (turned * 0.75).astype(a.dtype) if is_floating(a.dtype) else turned
 
 
 def _run(model: Any, inputs: list[Tensor]) -> tuple[list[Call], list[Tensor]]:
@@ -110,7 +122,7 @@ def _run(model: Any, inputs: list[Tensor]) -> tuple[list[Call], list[Tensor]]:
     return calls, out
 
 
-def _put(graph: Graph, call: Call, other: Call | None) -> None:
+def _put(graph: Graph, call: Call, other: Call, dynamic: bool) -> None:
     """The nodes of a call, or nothing where all it depends on is constant."""
     if not any(graph.depends(a) for a in call.arrays):
         return
@@ -119,14 +131,14 @@ def _put(graph: Graph, call: Call, other: Call | None) -> None:
         raise GraphError(
             f"export: the op {name} has no counterpart in ONNX: {suggest(name, TABLE)}"
         )
-    if other is not None:
-        for a, b in zip(call.arrays, other.arrays, strict=True):
-            if not graph.depends(a) and not _alike(a, b):
-                raise GraphError(
-                    f"export: an input of {name} was computed from the data outside of ops, so the "
-                    "graph would hold it as a constant"
-                )
-    graph.other = None if other is None else other.params
+    for a, b in zip(call.arrays, other.arrays, strict=True):
+        if not graph.depends(a) and not _alike(a, b):
+            raise GraphError(
+                f"export: an input of {name} was computed from the data outside of ops, so the "
+                "graph would hold it as a constant"
+                + ("; of the batch alone: dynamic_batch=False" if dynamic else "")
+            )
+    graph.other = other.params if dynamic else None
     names = TABLE[name](graph, call)
     for made, of in zip(call.made, names if isinstance(names, tuple) else (names,), strict=False):
         graph.call(made, of)

@@ -94,7 +94,9 @@ class Graph:
         """A shape among a call's options as a tensor; what follows the batch is computed from the
         input, or is -1 where one may be `free`."""
         shape = [int(n) for n in shape]
-        others = shape if self.other is None else [int(n) for n in self.other[param]]
+        others = shape
+        if self.other is not None:
+            others = [int(n) for n in np.atleast_1d(self.other[param])]
         differ = [i for i, (a, b) in enumerate(zip(shape, others, strict=True)) if a != b]
         if not differ:
             return self.constant(shape, "int64")

@@ -107,6 +107,19 @@ def _rms_norm(g: Graph, call: Any) -> Any:
     return (_scaled(g, y, x, weight, None, None), None)
 
 
+@writes("batch_norm")
+def _batch_norm(g: Graph, call: Any) -> Any:
+    """With the statistics of the batch, as a layer that tracks none has them."""
+    x, weight, bias = (*call.arrays, None, None)[:3]
+    name, axes = g.name(x), g.constant([0, *range(2, x.ndim)], "int64")
+    mean = g.node("ReduceMean", name, axes, keepdims=1)
+    d = g.node("Sub", name, mean)
+    var = g.node("ReduceMean", g.node("Mul", d, d), axes, keepdims=1)
+    eps = g.constant(call.params.get("eps", 1e-5), x.dtype)
+    y = g.node("Div", d, g.node("Sqrt", g.node("Add", var, eps)))
+    return (_scaled(g, y, x, weight, bias, [*range(1, x.ndim - 1)]), None, None)
+
+
 @writes("group_norm")
 def _group_norm(g: Graph, call: Any) -> Any:
     x, weight, bias = (*call.arrays, None, None)[:3]

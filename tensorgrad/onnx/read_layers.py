@@ -65,25 +65,34 @@ def _conv_transpose(node: Node, x: Any, w: Any, b: Any = None) -> Any:
 
 @reads("MaxPool", "AveragePool")
 def _pool(node: Node, x: Any) -> Any:
-    axes, largest = x.ndim - 2, node.kind == "MaxPool"
-    size = node.get("kernel_shape")
-    if len(node.outputs) > 1 or node.get("ceil_mode", 0) or (max(node.get("dilations", [1])) > 1):
-        raise GraphError(f"onnx.load: {node.kind} with places, ceil_mode or dilations is not known")
-    edges = _edges(node, x, size)
-    around = [(0, 0), (0, 0), *edges]
-    stride = tuple(node.get("strides", [1] * axes))
-    runs: Any = {1: (tg.max_pool1d, tg.avg_pool1d), 2: (tg.max_pool2d, tg.avg_pool2d),
-                 3: (tg.max_pool3d, tg.avg_pool3d)}[axes]  # fmt: skip
+    axes, largest, places = x.ndim - 2, node.kind == "MaxPool", len(node.outputs) > 1
+    size, edges = tuple(node.get("kernel_shape")), _edges(node, x, node.get("kernel_shape"))
+    how: dict[str, Any] = {"ceil_mode": bool(node.get("ceil_mode", 0))}
+    dilation = tuple(node.get("dilations", [1] * axes))
+    run: Any = getattr(tg, f"{'max' if largest else 'avg'}_pool{axes}d")
+    pads = all(a == b and 2 * a <= k for (a, b), k in zip(edges, size, strict=True))
+    if (not largest and max(dilation) > 1) or node.get("storage_order", 0):
+        raise GraphError(f"onnx.load: {node.kind} with dilations or columns first is not known")
+    if not pads and (places or how["ceil_mode"]):
+        raise GraphError(f"onnx.load: {node.kind} with pads={node.get('pads')} is not known here")
+    stride, around = tuple(node.get("strides", [1] * axes)), [(0, 0), (0, 0), *edges]
     if largest:
-        low = -math.inf if is_floating(x.dtype) else np.iinfo(x.dtype).min
-        x = tg.pad(x, around, constant_values=low) if any(map(any, edges)) else x
-        return runs[0](x, tuple(size), stride)
-    if not any(map(any, edges)):
-        return runs[1](x, tuple(size), stride)
-    y = runs[1](tg.pad(x, around), tuple(size), stride)
-    if node.get("count_include_pad", 0):
-        return y
-    return y / runs[1](tg.pad(tg.ones_like(x), around), tuple(size), stride)
+        if pads:
+            how["padding"] = tuple([a for a, _ in edges])
+        else:
+            low = -math.inf if is_floating(x.dtype) else np.iinfo(x.dtype).min
+            x = tg.pad(x, around, constant_values=low)
+        found = run(x, size, stride, dilation=dilation, return_indices=places, **how)
+        if not places:
+            return found
+        planes = np.arange(math.prod(x.shape[:2])).reshape(*x.shape[:2], *[1] * axes)
+        return found[0], found[1] + planes * math.prod(x.shape[2:])
+    within = bool(node.get("count_include_pad", 0))
+    if pads:
+        padding = tuple([a for a, _ in edges])
+        return run(x, size, stride, padding=padding, count_include_pad=within, **how)
+    y = run(tg.pad(x, around), size, stride)
+    return y if within else y / run(tg.pad(tg.ones_like(x), around), size, stride)
 
 
 @reads("GlobalAveragePool", "GlobalMaxPool")

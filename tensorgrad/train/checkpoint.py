@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import copy
 import re
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +37,10 @@ class Checkpoint(Callback):
         folder: of the run, which one process writes to at a time.
         keep: how many checkpoints stay there, the newest ones.
         every: steps from one to the next; None: one after each epoch.
+        asynchronous: whether a thread writes the file while training goes on. What is saved is
+            copied before, so that it takes that much memory more; a next save waits for the last
+            one. An error of a write is raised by the next save, or at the end of training. Killed
+            at any moment, the run goes on from the last whole file.
         parts: what a loop of your own saves, by name, and `restore` restores: anything with
             `state_dict` and `load_state_dict`, such as a model, an optimizer, a DataLoader, a
             LossScale. (`fit` gives its own, and saves these besides.)
@@ -47,8 +55,16 @@ class Checkpoint(Callback):
     """
 
     @gate
-    def __init__(self, folder: PathLike, keep: Count = 3, every: Count | None = None, **parts: Any):
+    def __init__(
+        self,
+        folder: PathLike,
+        keep: Count = 3,
+        every: Count | None = None,
+        asynchronous: bool = False,
+        **parts: Any,
+    ):
         self.folder, self.keep, self.every = Path(folder), keep, every
+        self._writer = _Writer() if asynchronous else None
         for name, part in parts.items():
             _check_part(name, part)
         self.parts = parts
@@ -58,7 +74,8 @@ class Checkpoint(Callback):
 
     def save(self, **values: Any) -> Path:
         """Write a checkpoint of the parts, the random generators, and of values (numbers, text,
-        tensors) that `restore` returns; the oldest ones are removed. Returns its path.
+        tensors) that `restore` returns; the oldest ones are removed. Returns its path, which an
+        asynchronous one has once `checkpoints` or `close` returns.
 
         >>> w = tg.Parameter([3.0]); sgd = tg.optim.SGD([w], lr=0.5)
         >>> Checkpoint("mine", optimizer=sgd).save(epoch=7).name
@@ -78,16 +95,23 @@ class Checkpoint(Callback):
         return self._read(found[-1], self.parts)
 
     def checkpoints(self) -> list[Path]:
-        """The files in the folder, the oldest first."""
+        """The files in the folder, the oldest first, after what is still being written."""
+        if self._writer is not None:
+            self._writer.wait()
         if not self.folder.is_dir():
             return []
         return sorted(p for p in self.folder.iterdir() if _NAME.fullmatch(p.name))
 
     def close(self) -> None:
-        """Let other processes write to the folder; the end of the process does, too."""
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        """Let other processes write to the folder; the end of the process does, too. Raises what
+        went wrong with the last asynchronous save."""
+        try:
+            if self._writer is not None:
+                self._writer.close()
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+                self._lock = None
 
     def _locked(self) -> None:
         if self._lock is None and not world().rank:
@@ -102,9 +126,16 @@ class Checkpoint(Callback):
         number = int(_NAME.fullmatch(old[-1].name)[1]) + 1 if old else 1  # type: ignore[index]
         path = self.folder / f"checkpoint-{number:08}.safetensors"
         head = {"checkpoint": VERSION, "random": get_state()}
-        files.save({**head, "parts": states, "values": values}, path)
-        for left in old[: len(old) + 1 - self.keep]:
-            left.unlink(missing_ok=True)
+
+        def write(values: dict[str, Any]) -> None:
+            files.save({**head, "parts": states, "values": values}, path)
+            for left in old[: len(old) + 1 - self.keep]:
+                left.unlink(missing_ok=True)
+
+        if self._writer is None:
+            write(values)
+        else:
+            self._writer.start(write, copy.deepcopy(values))
         return path
 
     def _read(self, path: Path, parts: dict[str, Any]) -> dict[str, Any]:
@@ -158,6 +189,41 @@ def _listed(names: Any) -> str:
     return ", ".join(sorted(names)) or "nothing"
 
 
+class _Writer:
+    """Writes one thing after the other in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._thread: ThreadPoolExecutor | None = None
+        self._last: Future[None] | None = None
+
+    def start(self, write: Callable[[Any], None], given: Any) -> None:
+        """Call write(given) there, after what it does now."""
+        self.wait()
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "checkpoint")
+            atexit.register(self.close)  # so that no error is lost
+        self._last = self._thread.submit(write, given)
+
+    def wait(self) -> None:
+        """Wait until it is done, and raise what went wrong."""
+        if self._last is not None:
+            try:
+                self._last.result()
+            finally:  # after Ctrl-C it may go on
+                if self._last.done():
+                    self._last = None
+
+    def close(self) -> None:
+        """Wait, and end the thread."""
+        try:
+            self.wait()
+        finally:
+            if self._thread is not None:
+                self._thread.shutdown()
+                self._thread = None
+                atexit.unregister(self.close)
+
+
 def _state(part: Any) -> Any:
     """What a checkpoint holds of a part, in memory of its own."""
     state = part.state_dict()
@@ -167,7 +233,7 @@ def _state(part: Any) -> Any:
     if hasattr(part, "groups") and hasattr(part, "schedule"):  # an optimizer
         ended = part.schedule is None and all(g["schedule"] is None for g in part.groups)
         return {"optimizer": state, "fixed_lr": ended}
-    return state
+    return copy.deepcopy(state)  # as it may go on changing
 
 
 def _restored(part: Any, state: Any) -> None:
