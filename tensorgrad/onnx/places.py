@@ -74,3 +74,15 @@ def _segments(g: Graph, call: Any) -> Any:
     largest = call.params["largest"]
     start = least_of(rows.dtype, largest)
     return _by_rows(g, call, g.name(rows), ids, sizes, start, "max" if largest else "min")
+
+
+@writes("gather_sum")
+def _gather_sum(g: Graph, call: Any) -> Any:
+    x, sources, targets, w = (*call.arrays, None)[:4]
+    rows = g.node("Gather", g.name(x), g.name(sources, "int64"), axis=0)
+    if w is not None:
+        weights = g.node("Unsqueeze", g.name(w, x.dtype), g.constant([1], "int64"))
+        rows = g.node("Mul", rows, weights)
+    features = g.constant(call.made[0].shape[1:], "int64")
+    sizes = g.node("Concat", g.sizes([call.params["count"]], "count"), features, axis=0)
+    return _by_rows(g, call, rows, targets, sizes, 0, "add")
