@@ -2,7 +2,7 @@
 
 from . import transforms
 from .collate import Pad, collate
-from .datasets import load_digits
+from .datasets import load_digits, split
 from .files import ImageFolder, Table, encode
 from .loader import DataLoader
 from .randomness import rng
@@ -21,5 +21,6 @@ __all__ = [
     "encode",
     "load_digits",
     "rng",
+    "split",
     "transforms",
 ]
