@@ -172,7 +172,7 @@ CALLS = {
     "distributed.init": {},
     "distributed.shard": lambda: {"loader": [tg.tensor(X)]},
     "loop.fit": lambda: {"model": _model(), "x": X, "y": X[:, :1], "verbose": 0},
-    "data.split": lambda: {"dataset": X},
+    "data.split": lambda: {"dataset": X, "shares": (0.5, 0.5)},
     "loop.train_on_batch": lambda: {"model": _model(), "x": X, "y": X[:, :1]},
     "loop.evaluate": lambda: {"model": _model(), "x": X, "y": X[:, :1]},
     "loop.predict": lambda: {"model": _model(), "x": X},
