@@ -218,3 +218,12 @@ def test_a_failure_of_one_rank_ends_all_with_one_message(what):
     assert len(said) == 1, "\n".join(said) + done.stderr[-3000:]
     assert re.search(FAILURES[what], said[0]), said[0]
     assert took < 3 + 5 + float(os.environ.get("TENSORGRAD_TEST_START", "30"))  # which starts take
+
+
+@pytest.mark.parametrize("option", ["graphed", "compiled"])
+def test_steps_that_do_not_run_each_time_are_refused(option, monkeypatch):
+    monkeypatch.setattr(ranks, "_world", two := ranks.Alone())
+    two.size = 2
+    model = tg.nn.Sequential(tg.nn.Dense(1, 1)).compile("sgd", "mse", **{option: True})
+    with pytest.raises(tg.GraphError, match=f"fit: {option}=True"):
+        model.fit([[0.0], [1.0]], [[0.0], [2.0]])

@@ -35,6 +35,7 @@ GALLERY = {
     "translation": ("letters > 0.3", "exact >= 0.99"),
     "speech": ("ctc_error < 1", "ctc_error <= 0.02 and transducer_error <= 0.02"),
     "graph_networks": ("club_gcn > 0.9 and blocks_gcn > 0.9", "blocks_gcn >= 0.95 <= blocks_gat"),
+    "distributed_digits": ("accuracy >= 0.9", "accuracy >= 0.95"),
     "compression": ("pruned > whole - 0.04 and int8 > whole - 0.02 and zeros > 0.89", ""),
     "denoising": ("network_db > noisy_db + 3", ""),
     "diffusion": ("wanted >= 0.9 and distance < 1.5", ""),
@@ -50,7 +51,8 @@ GALLERY = {
     "xor_without_bias": ("loss < 1e-3", "loss < 1e-3 and articles_loss > 0.01"),
 }
 RECORDED = [name for name in GALLERY if (FOLDER / "results" / f"{name}.json").exists()]
-NEEDS = {"gradient_tape": "sklearn", "graph_networks": "networkx", "tuning": "optuna sklearn"}
+NEEDS = {"distributed_digits": "sklearn", "gradient_tape": "sklearn"}
+NEEDS |= {"graph_networks": "networkx", "tuning": "optuna sklearn"}
 NEEDS |= dict.fromkeys(("compression", "denoising", "diffusion", "vae"), "sklearn")
 NEEDS |= {name: "sklearn" for name in GALLERY if name.startswith("digits")}
 

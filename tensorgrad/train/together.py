@@ -88,7 +88,12 @@ def epoch_done(model: Any, stops: bool) -> bool:
 
 
 def check_graphed(plan: Any) -> None:
-    """GraphError for steps that are to be captured."""
+    """GraphError for steps that are to be captured, or replayed."""
+    if plan.compiled:
+        raise GraphError(
+            "fit: compiled=True replays a step without what processes exchange in it: leave it out "
+            "with several of them"
+        )
     if plan.graphed is True:
         raise GraphError(
             "fit: graphed=True with several processes has not been run on two GPUs yet: "
