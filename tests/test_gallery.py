@@ -33,7 +33,7 @@ GALLERY = {
         "masked_loss < unigram_entropy and fine_tuned > from_scratch + 0.1",
     ),
     "translation": ("letters > 0.3", "exact >= 0.99"),
-    "speech": ("ctc_error < 1", "ctc_error <= 0.02 and transducer_error <= 0.02"),
+    "speech": ("ctc_error <= 1", "ctc_error <= 0.02 and transducer_error <= 0.02"),
     "graph_networks": ("club_gcn > 0.9 and blocks_gcn > 0.9", "blocks_gcn >= 0.95 <= blocks_gat"),
     "distributed_digits": ("accuracy >= 0.9", "accuracy >= 0.95"),
     "compression": ("pruned > whole - 0.04 and int8 > whole - 0.02 and zeros > 0.89", ""),
