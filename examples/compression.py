@@ -9,6 +9,7 @@ those of compressed files, in which zeros take no space.
 
 import copy
 import io
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def distilled(logits: tg.Tensor, target: tuple[tg.Tensor, tg.Tensor]) -> tg.Tens
     return 0.1 * losses.cross_entropy(logits, labels) + 0.9 * 16 * soft
 
 
-def trained(model: nn.Module, x: np.ndarray, y: object, loss: object, epochs: int) -> nn.Module:
+def trained(model: nn.Module, x: np.ndarray, y: Any, loss: Any, epochs: int) -> nn.Module:
     rate = optim.schedules.cosine(3e-3, epochs * (len(x) // 64 + 1))
     model.compile(optim.Adam(lr=rate), loss=loss)
     model.fit(x, y, epochs=epochs, batch_size=64)
@@ -73,7 +74,7 @@ def restored(small: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {n: w * small.get(f"{n} scale", 1) for n, w in small.items() if "scale" not in n}
 
 
-def kilobytes(state: dict[str, np.ndarray]) -> float:
+def kilobytes(state: dict[str, Any]) -> float:
     file = io.BytesIO()
     np.savez_compressed(file, **state)
     return file.tell() / 1000
@@ -84,8 +85,8 @@ def run(epochs: int = 12, picture: str | None = None) -> dict:
     whole = trained(network(16, 128), x, y, "cross_entropy", epochs)
     small = trained(network(8, 60), x, (y, whole.predict(x)), distilled, 2 * epochs)
     sparse = pruned(whole, x, y, epochs // 2)
-    states = {"whole": whole.state_dict(), "student": small.state_dict()}
-    states["pruned"] = sparse.state_dict()
+    models = {"whole": whole, "student": small, "pruned": sparse}
+    states = {name: model.state_dict() for name, model in models.items()}
     states["int8"] = quantised(states["whole"])
     states["pruned_int8"] = quantised(states["pruned"])
 
@@ -108,10 +109,9 @@ def draw(path: str, figures: dict[str, float], names: list[str]) -> None:
     figure = Figure(figsize=(5.5, 3.6), layout="constrained")
     axes = figure.subplots()
     for name in names:
-        axes.plot(figures[f"{name}_kb"], figures[name], "o")
-        axes.annotate(
-            name, (figures[f"{name}_kb"], figures[name]), (5, 5), textcoords="offset points"
-        )
+        at = figures[f"{name}_kb"], figures[name]
+        axes.annotate(name, at, (5, 5), textcoords="offset points")
+        axes.plot(*at, "o")
     axes.set(xlabel="kilobytes", ylabel="test accuracy", xscale="log", ylim=(0.94, 1))
     figure.savefig(path, dpi=110)
 

@@ -54,7 +54,7 @@ def images(model: Diffusion, label: np.ndarray, steps: int = 40) -> np.ndarray:
     seen = [x.numpy()]
     for i in range(steps, 0, -1):
         now, then = share(tg.tensor(i / steps)), share(tg.tensor((i - 1) / steps))
-        clean = model.clean(x, tg.full((len(label), 1), i / steps), label)
+        clean = model.clean(x, tg.full((len(label), 1), i / steps), tg.tensor(label))
         noise = (x - tg.sqrt(now) * clean) / tg.sqrt(1 - now)
         x = tg.sqrt(then) * clean + tg.sqrt(1 - then) * noise
         seen.append(x.numpy())

@@ -71,10 +71,10 @@ def solved(values: nn.Module, seed: int, rounds: int = 500) -> float:
 
 
 def run(updates: int = 3000, batch: int = 128, seed: int = 0, picture: str | None = None) -> dict:
-    rng, game, memory = np.random.default_rng(seed), Rooms(32, seed), []
+    rng, game = np.random.default_rng(seed), Rooms(32, seed)
     values, older = network(), network()
     optimizer = optim.Adam(values.parameters(), lr=optim.schedules.cosine(3e-3, updates))
-    curve = {}
+    curve, memory = {}, list[np.ndarray]()
     for update in range(updates):
         if update % 100 == 0:
             older.set_weights(values.get_weights())
@@ -89,7 +89,6 @@ def run(updates: int = 3000, batch: int = 128, seed: int = 0, picture: str | Non
         at = np.arange(update * 32, update * 32 + 32) % len(memory[0])
         for kept, part in zip(memory, step, strict=True):
             kept[at] = part
-
         drawn = rng.integers(0, min(update * 32 + 32, len(memory[0])), batch)
         seen, moves, rewards, over, after = (kept[drawn] for kept in memory)
         with tg.no_grad():

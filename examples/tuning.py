@@ -7,6 +7,8 @@ ends. The best is trained on all images but the test's, beside the defaults from
 started. The picture shows the curves of all trials.
 """
 
+from typing import Any
+
 import optuna
 
 import tensorgrad as tg
@@ -33,7 +35,7 @@ def network(lr: float, width: int, dropout: float, weight_decay: float) -> nn.Se
     return model.compile(optimizer, loss="cross_entropy", metrics=["accuracy"])
 
 
-def drawn(trial: optuna.Trial) -> dict[str, float]:
+def drawn(trial: optuna.Trial) -> dict[str, Any]:
     return {
         "lr": trial.suggest_float("lr", 1e-4, 1e-1, log=True),
         "width": trial.suggest_int("width", 16, 256, log=True),

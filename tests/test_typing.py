@@ -13,6 +13,7 @@ pytestmark = pytest.mark.host
 
 ROOT = Path(__file__).parent.parent
 TYPED = ROOT / "tests" / "typed"
+LOOSE = ("[type-arg]", "[no-any-return]")  # for brevity, `-> dict` in the examples
 WRONG = TYPED / "wrong_programs.py"
 
 
@@ -37,6 +38,8 @@ def complaints(tmp_path_factory):
     assert run.returncode in (0, 1), run.stdout + run.stderr
     found = {}
     for path, line, what in re.findall(r"^(.*?\.py):(\d+): error: (.*)$", run.stdout, re.M):
+        if what.endswith(LOOSE) and path.startswith("examples"):
+            continue
         found.setdefault(Path(path).name, {}).setdefault(int(line), what)
     assert found or run.returncode == 0, run.stdout
     return found
