@@ -9,7 +9,7 @@ import numpy as np
 
 from ..backend import on_host
 from ..core import Tensor
-from ..errors import ShapeError
+from ..errors import ArgumentError, ShapeError
 from ..settings import Own, gate
 from ..trees import leaves, refill
 from . import ranks
@@ -79,11 +79,15 @@ def shard(loader: Batches) -> Iterator[Any]:
     >>> [x.tolist() for x in shard(tg.data.DataLoader(np.arange(3), batch_size=2))]
     [[0, 1], [2]]
     """
+    if not isinstance(loader, Iterable) or isinstance(loader, (str, np.ndarray, Tensor)):
+        raise ArgumentError(
+            f"shard: a loader is a DataLoader or another iterable of batches, not {loader!r:.80}"
+        )
     world = ranks.world()
-    if world.size == 1:
-        yield from loader
-        return
-    sharing = Sharing(world)
+    return iter(loader) if world.size == 1 else _shares(loader, Sharing(world))
+
+
+def _shares(loader: Any, sharing: Any) -> Iterator[Any]:
     own_way = getattr(loader, "shared", None)
     parts = map(sharing.cut, loader) if own_way is None else own_way(sharing)
     for batch, _, own in parts:

@@ -8,7 +8,7 @@ from ..core import Tensor
 from ..creation import beside
 from ..errors import DTypeError, ShapeError
 from ..functions.indexing import take_along_axis
-from ..functions.inputs import arrays, floating
+from ..functions.inputs import arrays
 from ..functions.sorting import argsort
 from ..ops import linalg
 from ..ops import lu as ops
@@ -84,15 +84,15 @@ def lu_solve(
     >>> lu_solve(*lu_factor([[1.0, 2.0], [4.0, 4.0]]), [[3.0], [8.0]]).tolist()
     [[1.0], [1.0]]
     """
-    x, y = [floating(z) for z in arrays(LU, B)]
+    x, y = [matrices("lu_solve", z) for z in arrays(LU, B)]
     if not left:  # a^H x^H = B^H
         turned = lu_solve(x, pivots, _adjoint(y), adjoint=not adjoint)
         return _adjoint(turned)
     at: Any = beside(pivots, x)._data
     if at.dtype.kind not in "iu":
         raise DTypeError(f"lu_solve: pivots are integers, as lu_factor gives them, not {at.dtype}")
-    n = x.shape[-1] if x.ndim > 1 else 0
-    if x.ndim < 2 or y.ndim < 2 or not x.shape[-2] == y.shape[-2] == n or at.shape != x.shape[:-1]:
+    n = x.shape[-1]
+    if not x.shape[-2] == y.shape[-2] == n or at.shape != x.shape[:-1]:
         raise ShapeError(
             f"lu_solve of LU {x.shape}, pivots {at.shape} and B {y.shape}: it takes (..., n, n), "
             "(..., n) and (..., n, k)"

@@ -63,6 +63,8 @@ def experiment(
     >>> [one["seed"] for one in done]
     [0, 1]
     """
+    if argv is not None and not (isinstance(argv, list) and all(type(a) is str for a in argv)):
+        raise ArgumentError(f"experiment: argv is a list of words, or None, not {argv!r:.80}")
     options = _parser(run, quick or {}).parse_args(argv)
     given = vars(options)
     seed, seeds, output = given.pop("seed"), given.pop("seeds"), given.pop("output")
