@@ -709,6 +709,10 @@ def test_other_arguments_and_results():
             assert y["y"][0].tolist() == [factor] * 2
             assert (y["y"][1], y["name"], y["n"], how) == (None, "b", 2, {"k": 1})
     assert len(run.plans) == 2
+    run = tg.compile(lambda *parts: [type(p).__name__ for p in parts], strict=True)
+    for _ in range(4):
+        assert run(tg.ones(2), tg.ones(2)) == ["Tensor", "Tensor"]
+        assert run([tg.ones(2)], tg.ones(2)) == ["list", "Tensor"]
 
 
 def test_a_spot_check_finds_what_no_guard_sees(monkeypatch):

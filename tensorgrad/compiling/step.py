@@ -21,6 +21,7 @@ from .capture import Captured, difference
 from .plan import MISS, Plan
 from .traced import known
 
+_TENSOR = {Tensor}
 MOST = 8  # plans of one step
 _TOLD = 4  # plans, from which on it is said that something varies
 
@@ -45,7 +46,7 @@ def compile(
 
     The first call runs as it is, two more are captured and compared, and from then on the list is
     replayed: once for each form of the batch (shapes, dtypes, other arguments), mode and value of
-    what the step's Python reads by name. On a GPU this is `cuda.graphed`.
+    what the step's Python reads by name. Steps on a GPU run eagerly: `cuda.graphed` captures those.
 
     >>> import tensorgrad as tg
     >>> w = tg.Parameter([1.0, 2.0]); sgd = tg.optim.SGD([w], lr=0.5)
@@ -100,14 +101,19 @@ class Compiled:
     def __call__(self, *args: Any, **named: Any) -> Any:
         if self.eager is not None or _aside():
             return self.step(*args, **named)
-        tree: Any = (args, named)
-        flat = leaves(tree)
-        if any(isinstance(a, np.ndarray) for a in flat):
-            flat = [Tensor(make(a)) if isinstance(a, np.ndarray) else a for a in flat]
-            args, named = tree = refill(tree, iter(flat))
-        given = [a for a in flat if isinstance(a, Tensor)]
-        arrays = [t._data for t in given]
-        key = _key(tree, flat)
+        if not named and {*map(type, args)} <= _TENSOR:  # nearly always
+            given: Any = args
+            arrays = [t._data for t in args]
+            key: Any = _modes(len(args), tuple([(a.shape, a.dtype) for a in arrays]))
+        else:
+            tree: Any = (args, named)
+            flat = leaves(tree)
+            if any(isinstance(a, np.ndarray) for a in flat):
+                flat = [Tensor(make(a)) if isinstance(a, np.ndarray) else a for a in flat]
+                args, named = tree = refill(tree, iter(flat))
+            given = [a for a in flat if isinstance(a, Tensor)]
+            arrays = [t._data for t in given]
+            key = _key(tree, flat)
         for plan in self.plans.get(key, ()):
             if plan.reads.hold():
                 plan.calls_made += 1
@@ -222,7 +228,7 @@ def _unfit(given: list[Tensor]) -> str | None:
         if t.node is not None:
             return "an argument requires gradients: let the step use it without passing it in"
         if type(t._data) is not np.ndarray:
-            return "the batch is on another device"
+            return "the batch is on another device: tg.cuda.graphed captures steps on a GPU"
     return None
 
 
@@ -234,9 +240,15 @@ def _key(tree: Any, flat: list) -> Any:
             for a in flat
         ]
     )
-    modes = tuple([(k, v[1]) for k, v in switches.training.items()]) if switches.training else ()
-    shape = _structure(tree) if len(flat) != len(tree[0]) else len(flat)
-    return switches.recording, dispatch._mode, len(met), modes, shape, form
+    plain = not tree[1] and {*map(type, tree[0])} <= _TENSOR
+    return _modes(len(flat) if plain else _structure(tree), form)
+
+
+def _modes(shape: Any, form: tuple) -> Any:
+    """What calls have in common besides their arguments, of that structure and form."""
+    s = switches
+    modes = tuple([(k, v[1]) for k, v in s.training.items()]) if s.training else ()
+    return s.recording, dispatch._mode, len(met), modes, shape, form
 
 
 def _structure(tree: Any) -> Any:
@@ -265,6 +277,8 @@ def _detached(part: Any) -> Any:
 
 def _filled(captured: Captured, y: tuple, given: list[Tensor]) -> Any:
     """The result in its structure."""
+    if captured.form is ... and captured.results[0][0] != "given":
+        return y[0]
     parts = [
         given[v] if kind == "given" else part
         for part, (kind, v) in zip(y, captured.results, strict=True)
