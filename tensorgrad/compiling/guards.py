@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Tensor
+from ..core import Op, Tensor
 from ..randomness import current
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, np.dtype)
@@ -80,7 +80,7 @@ class Reads:
 
     def _visit(self, what: str, value: Any, own: bool) -> Iterator[tuple[str, Any, bool]]:
         """Note a value; what can be reached from it. `own`: by the user's names, and not ours."""
-        if isinstance(value, (PLAIN, Tensor)) or id(value) in self._seen:
+        if isinstance(value, (*PLAIN, Tensor, Op)) or id(value) in self._seen:
             return
         kind = type(value)
         self._seen[id(value)] = value
