@@ -41,6 +41,7 @@ GALLERY = {
     "diffusion": ("wanted >= 0.9 and distance < 1.5", ""),
     "dqn": ("solved > untrained + 0.2", ""),
     "recommender": ("rmse < 0.35", "rmse < 1.1 * noise and movielens_rmse < 0.89"),
+    "reinforce": ("steps > 60", ""),
     "tuning": ("best > default", ""),
     "vae": ("elbo > -28", ""),
     # the articles' programs, and what is wrong with them
