@@ -31,8 +31,8 @@ class Optimizer(BaseOptimizer):
         self, grads: Any, trainable_variables: Any, learning_rate: Any
     ) -> None:
         rule = _rules().get(type(self).update_step)
-        plain = rule and not in_stateless_scope() and not getattr(self, "amsgrad", False)
-        if not plain or not all(map(_float32, trainable_variables)):
+        special = in_stateless_scope() or getattr(self, "amsgrad", False)
+        if rule is None or special or not all(map(_float32, trainable_variables)):
             super()._backend_update_step(grads, trainable_variables, learning_rate)
             return
         lr = np.float32(getattr(learning_rate, "value", learning_rate))

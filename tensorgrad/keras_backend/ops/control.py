@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from keras.src import tree
@@ -138,7 +138,11 @@ def scatter(indices: Any, values: Any, shape: Any) -> Tensor:
     return scatter_update(zeros, indices, values, "add")
 
 
-_REDUCTIONS = {"max": "amax", "min": "amin", "mul": "prod"}
+_REDUCTIONS: dict[str, Literal["amax", "amin", "prod"]] = {
+    "max": "amax",
+    "min": "amin",
+    "mul": "prod",
+}
 
 
 def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: Any = None) -> Tensor:

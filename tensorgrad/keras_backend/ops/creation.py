@@ -130,8 +130,8 @@ def geomspace(
     start, stop = (convert_to_tensor(x) for x in promoted_floats(start, stop))
     made = start.dtype
     sign = tg.sign(start)
-    ends = [tg.log(tg.abs(x.astype("float64"))) for x in (start, stop)]
-    y = tg.exp(linspace(*ends, num, endpoint, axis=axis))
+    first, last = (tg.log(tg.abs(x.astype("float64"))) for x in (start, stop))
+    y = tg.exp(linspace(first, last, num, endpoint, axis=axis))
     return cast(y * tg.expand_dims(sign, axis), dtype or made)
 
 
@@ -160,6 +160,6 @@ def copy(x: Any) -> Tensor:
     return +convert_to_tensor(x)
 
 
-def meshgrid(*x: Any, indexing: str = "xy") -> list[Tensor]:
+def meshgrid(*x: Any, indexing: Any = "xy") -> list[Tensor]:
     """Coordinates of a grid."""
     return list(tg.meshgrid(*[convert_to_tensor(a) for a in x], indexing=indexing))

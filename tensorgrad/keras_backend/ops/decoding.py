@@ -12,6 +12,11 @@ def _log_softmax(x: np.ndarray) -> np.ndarray:
     return x - np.log(np.exp(x).sum(-1, keepdims=True))
 
 
+def _likeliest(beams: dict[tuple, list[float]], n: int) -> list[tuple[tuple, list[float]]]:
+    """The n most probable of labels -> log p of ending in a blank, and in the last label."""
+    return sorted(beams.items(), key=lambda kv: -np.logaddexp(kv[1][0], kv[1][1]))[:n]
+
+
 def greedy(
     x: np.ndarray, lengths: np.ndarray, merge: bool, blank: Any
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -40,7 +45,7 @@ def beam_search(
     logs = _log_softmax(x)
     made, scores = np.full((paths, n, steps), -1), np.full((n, paths), -np.inf, x.dtype)
     for i in range(n):
-        beams = {(): (0.0, -np.inf)}  # labels -> log p of ending in a blank, and in the last label
+        beams: dict[tuple, list[float]] = {(): [0.0, -np.inf]}
         for row in logs[i, : lengths[i]]:
             new: dict[tuple, list[float]] = {}
 
@@ -59,10 +64,8 @@ def beam_search(
                         add((*key, label), 1, ended + row[label])
                     else:
                         add((*key, label), 1, total + row[label])
-            ranked = sorted(new.items(), key=lambda kv: -np.logaddexp(*kv[1]))[:width]
-            beams = {key: tuple(pair) for key, pair in ranked}
-        ranked = sorted(beams.items(), key=lambda kv: -np.logaddexp(*kv[1]))[:paths]
-        for j, (key, pair) in enumerate(ranked):
+            beams = dict(_likeliest(new, width))
+        for j, (key, (ended, open_)) in enumerate(_likeliest(beams, paths)):
             made[j, i, : len(key)] = key
-            scores[i, j] = np.logaddexp(*pair)
+            scores[i, j] = np.logaddexp(ended, open_)
     return made, scores

@@ -240,7 +240,7 @@ def map_coordinates(
             f"Invalid value for argument `order`. Expected one of [0, 1]. Received: {order}"
         )
     values, places = floating(x), floating(places)
-    ends = []
+    ends: list[list[tuple[Tensor, Tensor | None]]] = []  # an axis's places, and their weights
     for c in tg.unstack(places):
         if order == 0:
             low = tg.floor(c.detach() + 0.5)  # the nearest, upwards halfway
@@ -254,7 +254,7 @@ def map_coordinates(
         keys = [_within(i, n, fill_mode) for (i, _), n in zip(corner, x.shape, strict=True)]
         picked = values[tuple(keys)]
         if fill_mode == "constant":
-            valid = True
+            valid: Any = True
             for (i, _), n in zip(corner, x.shape, strict=True):
                 valid = tg.logical_and(tg.logical_and(i >= 0, i < n), valid)
             picked = tg.where(valid, picked, float(fill_value))

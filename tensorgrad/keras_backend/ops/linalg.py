@@ -40,12 +40,14 @@ def inv(a: Any) -> Tensor:
 
 def eig(a: Any) -> tuple[Tensor, Tensor]:
     """Eigenvalues and eigenvectors."""
-    return tuple(tg.linalg.eig(floating(a)))
+    w, v = tg.linalg.eig(floating(a))
+    return w, v
 
 
 def eigh(a: Any) -> tuple[Tensor, Tensor]:
     """Those of a symmetric matrix."""
-    return tuple(tg.linalg.eigh(floating(a)))
+    w, v = tg.linalg.eigh(floating(a))
+    return w, v
 
 
 def lu_factor(a: Any) -> tuple[Tensor, Tensor]:
@@ -73,14 +75,15 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> T
     return tg.linalg.norm(floating(x), ord, axes(axis), keepdims)
 
 
-def qr(x: Any, mode: str = "reduced") -> tuple[Tensor, Tensor]:
+def qr(x: Any, mode: Any = "reduced") -> tuple[Tensor, Tensor]:
     """x = q @ r."""
     if mode not in ("reduced", "complete"):
         raise ValueError(
             "`mode` argument value not supported. Expected one of {'reduced', 'complete'}. "
             f"Received: mode={mode}"
         )
-    return tuple(tg.linalg.qr(floating(x), mode))
+    q, r = tg.linalg.qr(floating(x), mode)
+    return q, r
 
 
 def solve(a: Any, b: Any) -> Tensor:
@@ -102,8 +105,9 @@ def solve_triangular(a: Any, b: Any, lower: bool = False) -> Tensor:
 
 def svd(x: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
     """Singular values, and vectors."""
-    made = tg.linalg.svd(floating(x), full_matrices, compute_uv)
-    return tuple(made) if compute_uv else made
+    if not compute_uv:
+        return tg.linalg.svd(floating(x), full_matrices, compute_uv=False)
+    return tuple(tg.linalg.svd(floating(x), full_matrices))
 
 
 def lstsq(a: Any, b: Any, rcond: Any = None) -> Tensor:
@@ -127,4 +131,4 @@ def matrix_rank(x: Any, tol: Any = None) -> Tensor:
 def jvp(fun: Any, primals: Any, tangents: Any, has_aux: bool = False) -> Any:
     """fun(*primals), and its derivative along the tangents."""
     xs, vs = ([convert_to_tensor(a) for a in given] for given in (primals, tangents))
-    return tg.jvp(fun, xs, vs, has_aux=has_aux)
+    return tg.jvp(fun, xs, vs, has_aux=True) if has_aux else tg.jvp(fun, xs, vs)

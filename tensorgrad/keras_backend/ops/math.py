@@ -29,7 +29,8 @@ def logdet(x: Any) -> Tensor:
 
 def cdist(x: Any, y: Any) -> Tensor:
     """Euclidean distances of rows."""
-    return tg.cdist(*[floating(a) for a in together(convert_to_tensor(x), convert_to_tensor(y))])
+    a, b = (floating(p) for p in together(convert_to_tensor(x), convert_to_tensor(y)))
+    return tg.cdist(a, b)
 
 
 # --- segments -----------------------------------------------------------------------------------

@@ -180,9 +180,9 @@ def ctc_loss(
 ) -> Tensor:
     """-log of the probability of the labels (Graves et al. 2006)."""
     target = convert_to_tensor(target, "int32")
-    lengths = [convert_to_tensor(a, "int32") for a in (output_length, target_length)]
+    steps, labels = (convert_to_tensor(a, "int32") for a in (output_length, target_length))
     x = tg.swapaxes(cast(output, common(inputs_dtype(output), "float32")), 0, 1)
-    return tg.losses.ctc(x, target, *lengths, blank=int(mask_index), reduction="none")
+    return tg.losses.ctc(x, target, steps, labels, int(mask_index), reduction="none")
 
 
 def ctc_decode(
@@ -258,15 +258,15 @@ def batch_normalization(
 ) -> Tensor:
     """(x - mean) / sqrt(variance + epsilon) * scale + offset (Ioffe & Szegedy 2015)."""
     x = floating(x)
-    shape = [1] * x.ndim
-    shape[axis] = convert_to_tensor(mean).shape[0]
+    sizes = [1] * x.ndim
+    sizes[axis] = convert_to_tensor(mean).shape[0]
     inverse = tg.rsqrt(convert_to_tensor(variance) + epsilon)
     if scale is not None:
         inverse = inverse * convert_to_tensor(scale)
     shift = -convert_to_tensor(mean) * inverse
     if offset is not None:
         shift = shift + convert_to_tensor(offset)
-    shape = tuple(shape)
+    shape = tuple(sizes)
     y = x * cast(tg.reshape(inverse, shape), x.dtype)
     return y + cast(tg.reshape(shift, shape), x.dtype)
 

@@ -217,7 +217,8 @@ def average(x: Any, axis: Any = None, weights: Any = None) -> Tensor:
     if weights is None:
         return tg.mean(promoted_floats(convert_to_tensor(x))[0], axes(axis))
     x, weights = promoted_floats(convert_to_tensor(x), convert_to_tensor(weights))
-    return tg.average(x, axes(axis), weights)
+    y: Any = tg.average(x, axes(axis), weights)
+    return y
 
 
 def count_nonzero(x: Any, axis: Any = None) -> Tensor:
@@ -312,7 +313,7 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Tensor:
     return tg.roll(convert_to_tensor(x), axes(shift), axes(axis))
 
 
-def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = None) -> Tensor:
+def pad(x: Any, pad_width: Any, mode: Any = "constant", constant_values: Any = None) -> Tensor:
     """x with a border."""
     x = convert_to_tensor(x)
     width = np.broadcast_to(np.asarray(convert_to_numpy(pad_width)), (x.ndim, 2)).tolist()
@@ -424,9 +425,10 @@ def corrcoef(x: Any) -> Tensor:
     return tg.corrcoef(floating(x))
 
 
-def correlate(x1: Any, x2: Any, mode: str = "valid") -> Tensor:
+def correlate(x1: Any, x2: Any, mode: Any = "valid") -> Tensor:
     """Products of x1 with x2 moved along it."""
-    return tg.correlate(*[convert_to_tensor(x) for x in together(x1, x2)], mode)
+    x, v = (convert_to_tensor(a) for a in together(x1, x2))
+    return tg.correlate(x, v, mode)
 
 
 def slogdet(x: Any) -> tuple[Tensor, Tensor]:

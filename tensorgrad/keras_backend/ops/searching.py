@@ -18,7 +18,7 @@ def nonzero(x: Any) -> tuple[Tensor, ...]:
     return tuple(cast(i, "int32") for i in tg.nonzero(convert_to_tensor(x)))
 
 
-def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Tensor:
+def searchsorted(sorted_sequence: Any, values: Any, side: Any = "left") -> Tensor:
     """Where values belong."""
     if convert_to_tensor(sorted_sequence).ndim != 1:
         raise ValueError(
@@ -38,7 +38,8 @@ def digitize(x: Any, bins: Any) -> Tensor:
 
 def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """Whether each is among others."""
-    return tg.isin(*[convert_to_tensor(x) for x in together(x1, x2)], assume_unique, invert)
+    x, among = (convert_to_tensor(a) for a in together(x1, x2))
+    return tg.isin(x, among, assume_unique, invert)
 
 
 def argpartition(x: Any, kth: Any, axis: Any = -1) -> Tensor:

@@ -227,10 +227,9 @@ def unfold(
     input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Tensor:
     """The windows of images, channels first, as columns."""
-    size, how = several(kernel_size, 2), (several(a, 2) for a in (dilation, padding, stride))
-    dilation, padding, stride = how
-    x = floating(input)
-    return tg.unfold(x, size, dilation=dilation, padding=padding, stride=stride)
+    sizes: Any = (several(a, 2) for a in (kernel_size, dilation, padding, stride))
+    size, dilation, padding, stride = sizes
+    return tg.unfold(floating(input), size, dilation=dilation, padding=padding, stride=stride)
 
 
 def fold(
@@ -242,10 +241,9 @@ def fold(
     stride: Any = 1,
 ) -> Tensor:
     """Images of the sums of columns, the adjoint of `unfold`."""
-    size, shape = several(kernel_size, 2), several(output_size, 2)
-    dilation, padding, stride = (several(a, 2) for a in (dilation, padding, stride))
-    y = floating(x)
-    return tg.fold(y, shape, size, dilation=dilation, padding=padding, stride=stride)
+    sizes: Any = (several(a, 2) for a in (output_size, kernel_size, dilation, padding, stride))
+    shape, size, dilation, padding, stride = sizes
+    return tg.fold(floating(x), shape, size, dilation=dilation, padding=padding, stride=stride)
 
 
 def depth_to_space(x: Any, block_size: int, data_format: Any = "channels_last") -> Tensor:
