@@ -249,6 +249,16 @@ def test_no_function_loses_its_gradient_in_silence():
         assert "no path" not in ours[row] or row in constant, row
 
 
+def test_correlate_has_the_dtype_that_keras_infers():
+    run("""
+from keras import KerasTensor, ops
+for kind in ("bool", "uint8", "int32", "float16", "float32"):
+    x, v = ops.ones(3, kind), ops.ones(2, kind)
+    inferred = ops.correlate(KerasTensor((3,), kind), KerasTensor((2,), kind)).dtype
+    assert ops.correlate(x, v).dtype.name == inferred, (kind, inferred)
+""")
+
+
 def test_files_go_from_backend_to_backend(tmp_path):
     pytest.importorskip("torch")
     program = """

@@ -427,7 +427,7 @@ def corrcoef(x: Any) -> Tensor:
 
 def correlate(x1: Any, x2: Any, mode: Any = "valid") -> Tensor:
     """Products of x1 with x2 moved along it."""
-    x, v = (convert_to_tensor(a) for a in together(x1, x2))
+    x, v = (floating(a) for a in together(x1, x2))
     return tg.correlate(x, v, mode)
 
 
