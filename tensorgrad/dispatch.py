@@ -87,8 +87,8 @@ def resolve(op: Op, kind: type) -> tuple[Callable, Callable, int]:
         raise BackendError(f"TENSORGRAD_KERNELS={_mode!r}: {suggest(_mode, MODES)}")
     folder = BY_TYPE[kind].kernels
     if callable(folder):  # of examples within vmap, or of rows
-        run = folder(op)
-        return run, run, sys.maxsize
+        found = folder(op)
+        return found, found, sys.maxsize
     off = _mode == "reference" or folder in _unusable
     module = None if off else kernel_module(folder, op.family)
     kernel = getattr(module, op.name, None)

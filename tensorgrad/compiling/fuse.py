@@ -61,7 +61,7 @@ class Group:
         read = dict.fromkeys(i for call in self.calls for i in call.inputs())
         return [i for i in read if i not in made]
 
-    def settle(self, read: set[int]) -> None:
+    def settle(self, read: set[int | None]) -> None:
         """Keep what is read outside."""
         self.outs = [(m.place, False) for m in self.maps if m.place in read]
 
