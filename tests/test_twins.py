@@ -94,5 +94,5 @@ def test_same_losses(program, monkeypatch):
     first, second = np.array(losses).T
     a, b = np.median(seconds[10:], axis=0) * 1e3
     print(f"\n{program}: {a:.2f} ms a step, PyTorch {b:.2f} ms, ratio {a / b:.2f}")
-    assert second[-5:].mean() < second[:5].mean() / 2  # something is learned
+    assert second[-5:].mean() < second[:5].mean() - 1  # something is learned
     np.testing.assert_allclose(first, second, rtol=5e-3, atol=2e-3)
