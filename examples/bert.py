@@ -107,7 +107,8 @@ def draw(path: str, vectors: np.ndarray) -> None:
     for topic in range(TOPICS):
         for kind, marker in zip(KINDS.values(), "o^s", strict=True):
             start = (topic * len(KINDS) + kind) * each
-            axes.scatter(*plane[start : start + each].T, color=f"C{topic}", marker=marker, s=18)
+            x, y = plane[start : start + each].T
+            axes.scatter(x, y, color=f"C{topic}", marker=marker, s=18)
     axes.set_title("words in the plane: topics (colours), kinds (shapes)", fontsize=10)
     figure.savefig(path, dpi=110)
 

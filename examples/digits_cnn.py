@@ -51,7 +51,7 @@ def draw(path: str, seen: np.ndarray, x: np.ndarray, y: np.ndarray, logits: np.n
     p = tg.softmax(logits, axis=1).numpy()
     doubtful = np.argsort(p[np.arange(len(y)), y])[:24]  # the right class is least likely here
     figure = Figure(figsize=(10, 4.4), layout="constrained")
-    left, right = figure.subfigures(1, 2)
+    left, right = np.asarray(figure.subfigures(1, 2))
     left.suptitle("read in training")
     right.suptitle("the hardest test images")
     for cell, image in zip(left.subplots(4, 6).flat, seen, strict=False):

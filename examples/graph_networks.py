@@ -7,6 +7,8 @@ convolution (GCN) averages the neighbours; graph attention (GAT, Velickovic et a
 much each of them counts. Nodes have no features but their names.
 """
 
+from typing import Any
+
 import networkx as nx
 import numpy as np
 
@@ -44,7 +46,7 @@ def edges_of(graph: nx.Graph) -> np.ndarray:
     return np.concatenate([one_way, one_way[::-1]], axis=1)
 
 
-def fit(model: nn.Module, edges: np.ndarray, labels: np.ndarray, known: np.ndarray, steps: int):
+def fit(model: nn.Module, edges: Any, labels: Any, known: Any, steps: int) -> tuple[Any, float]:
     """Train on the known labels; returns the class of each node, and the share that is right of
     those whose labels were not known."""
     x = tg.eye(len(labels))

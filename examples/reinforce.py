@@ -38,7 +38,8 @@ class CartPole:
 def play(policy: nn.Module, carts: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     """Games until all poles have fallen: what was seen, what was done, and whether the pole still
     stood, all (steps, carts, ...)."""
-    game, stands, steps = CartPole(carts, rng), np.ones(carts, bool), []
+    game, stands = CartPole(carts, rng), np.ones(carts, bool)
+    steps: list[tuple] = []
     while stands.any() and len(steps) < game.steps:
         seen = game.state.astype("float32")
         with tg.no_grad():

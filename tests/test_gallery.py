@@ -29,7 +29,7 @@ GALLERY = {
     "digits_transformer": ("accuracy >= 0.9", "accuracy >= 0.955"),
     "language_model": ("bits < gram_1", "bits < gram_3"),
     "bert": (
-        "masked_loss < unigram_entropy",
+        "masked_loss < 1.02 * unigram_entropy and fine_tuned > from_scratch",
         "masked_loss < unigram_entropy and fine_tuned > from_scratch + 0.1",
     ),
     "translation": ("letters > 0.3", "exact >= 0.99"),

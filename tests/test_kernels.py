@@ -36,6 +36,7 @@ HELPERS = {
     "forks",
     "gather_gemm",
     "jit",
+    "llvm",
     "panels",
     "products",
     "scalars",

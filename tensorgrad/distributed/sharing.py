@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, TypeAlias
 
 import numpy as np
@@ -79,7 +79,7 @@ def shard(loader: Batches) -> Iterator[Any]:
     >>> [x.tolist() for x in shard(tg.data.DataLoader(np.arange(3), batch_size=2))]
     [[0, 1], [2]]
     """
-    if not isinstance(loader, Iterable) or isinstance(loader, (str, np.ndarray, Tensor)):
+    if not isinstance(loader, Iterable) or isinstance(loader, (str, Mapping, np.ndarray, Tensor)):
         raise ArgumentError(
             f"shard: a loader is a DataLoader or another iterable of batches, not {loader!r:.80}"
         )

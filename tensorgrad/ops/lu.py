@@ -18,13 +18,13 @@ _BLOCK = 32  # columns that are eliminated one by one, before the others by a pr
 def permutation(pivots, rows):
     """The rows of a in the order of the factors', (..., rows), from which each step exchanged."""
     xp = namespace(pivots)
-    flat = pivots.reshape(math.prod(pivots.shape[:-1]), pivots.shape[-1])
-    order, each = xp.tile(xp.arange(rows), (len(flat), 1)), xp.arange(len(flat))
-    for i in range(flat.shape[1]):
-        other, first = flat[:, i] - 1, order[:, i].copy()
-        order[:, i] = order[each, other]
-        order[each, other] = first
-    return order.reshape(*pivots.shape[:-1], rows)
+    place = xp.arange(rows)
+    order = xp.broadcast_to(place, (*pivots.shape[:-1], rows))
+    for i in range(pivots.shape[-1]):  # without writing into arrays, which vmap cannot
+        other = place == pivots[..., i : i + 1] - 1
+        there = xp.where(other, order, 0).sum(-1)[..., None]
+        order = xp.where(place == i, there, xp.where(other, order[..., i : i + 1], order))
+    return order
 
 
 def permuting(pivots, like):

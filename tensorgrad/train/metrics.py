@@ -71,6 +71,10 @@ def edit_distance(a: Sequence[Any], b: Sequence[Any]) -> int:
     >>> edit_distance("kitten", "sitting"), edit_distance([1, 2, 3], [1, 3])
     (3, 1)
     """
+    for given in (a, b):
+        plain = isinstance(given, str | Sequence) or getattr(given, "ndim", 0) > 0
+        if not plain or getattr(getattr(given, "dtype", None), "kind", "") == "O":
+            raise ArgumentError(f"edit_distance: texts, lists or rows, not {given!r:.80}")
     row = list(range(len(b) + 1))  # from the empty sequence
     for i, x in enumerate(a, 1):
         diagonal, row[0] = row[0], i
