@@ -15,8 +15,10 @@ PARTS = ("chart", "harness", "networks", "distributed")  # no scripts of measure
 # Scripts that print a table of their own, and what makes them short
 PRINTING = {
     "compiled": ["--rounds", "1", "--only", "64-64-64-10"],
+    "embeddings": ["1"],
     "files": ["1", "1"],
     "graphs": ["1"],
+    "keras_training": ["1"],
     "optimizers": ["--numbers", "10000", "--rounds", "1", "--only", "adam"],
 }
 # That of the GPU has a test file of its own.
@@ -130,7 +132,8 @@ def test_scripts_run(script, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("script", PRINTING)
 def test_scripts_print(script, tmp_path):
-    pytest.importorskip("torch")
+    for peer in ("torch", *(("keras", "jax") if script == "keras_training" else ())):
+        pytest.importorskip(peer)
     run = [sys.executable, str(BENCHMARKS / f"{script}.py"), *PRINTING[script]]
     done = subprocess.run(run, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

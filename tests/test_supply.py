@@ -180,11 +180,11 @@ def test_licences_are_as_the_installed_packages_say():
 
 CONNECTS = "urllib http socket ssl ftplib requests httpx smtplib xmlrpc huggingface_hub".split()
 # A pickle is code. The cache's entries are read after their owner and digest; workers send their
-# exceptions to the process that forked them.
-UNPICKLES = {"kernels/cpu/cache.py", "tensorgrad/data/workers.py"}
+# exceptions to the process that forked them, ranks their facts to the others of one program.
+UNPICKLES = {"kernels/cpu/cache.py", "tensorgrad/data/workers.py", "tensorgrad/distributed/mpi.py"}
 # Text becomes code in these: our own rules, signatures and formulas, and this checkout's README.
 COMPILES = {"tensorgrad/rules.py", "tensorgrad/settings.py", "tensorgrad/gpu_check.py"}
-COMPILES |= {"kernels/tracing.py"}
+COMPILES |= {"kernels/tracing.py", "tensorgrad/compiling/plan.py"}
 COMPILES |= {"tensorgrad/keras_backend/hook.py"}  # modules of the Keras that is installed
 
 

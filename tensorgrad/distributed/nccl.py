@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
-import socket
+import platform
 import time
 from typing import Any
 
@@ -56,7 +56,7 @@ class Device:
     def __init__(self, world: Any):
         self.world, self.nccl = world, bindings()
         self.cuda = default().xp.cuda
-        here = socket.gethostname(), self.cuda.Device().pci_bus_id
+        here = platform.node(), self.cuda.Device().pci_bus_id
         places = world.gather(here, "the list of GPUs")
         for rank, place in enumerate(places):
             if (first := places.index(place)) != rank:
