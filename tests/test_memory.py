@@ -90,7 +90,8 @@ def test_200_training_steps_have_flat_memory():
             nodes.append(live_nodes())
     tracemalloc.stop()
     assert nodes[0] == nodes[1]
-    assert sizes[1] - sizes[0] < 20_000, f"grew from {sizes[0]} to {sizes[1]} bytes"
+    # An array a step would be 2.6 MB; pytest's own threads keep some
+    assert sizes[1] - sizes[0] < 200_000, f"grew from {sizes[0]} to {sizes[1]} bytes"
 
 
 @pytest.mark.host

@@ -72,8 +72,9 @@ def edit_distance(a: Sequence[Any], b: Sequence[Any]) -> int:
     (3, 1)
     """
     for given in (a, b):
-        plain = isinstance(given, str | Sequence) or getattr(given, "ndim", 0) > 0
-        if not plain or getattr(getattr(given, "dtype", None), "kind", "") == "O":
+        listed = isinstance(given, str | Sequence)
+        rows = getattr(given, "ndim", 0) > 0 and given.dtype.kind != "O"
+        if not (listed or rows) or hasattr(given, "mask"):
             raise ArgumentError(f"edit_distance: texts, lists or rows, not {given!r:.80}")
     row = list(range(len(b) + 1))  # from the empty sequence
     for i, x in enumerate(a, 1):

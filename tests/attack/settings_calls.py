@@ -21,7 +21,7 @@ import numpy as np
 import tensorgrad as tg
 from tensorgrad import data, distributed, losses, nn, optim
 from tensorgrad.settings import kinds_of
-from tensorgrad.train import callbacks, command, loggers, loop, metrics, sums
+from tensorgrad.train import callbacks, loggers, loop, metrics, sums
 
 from .. import loss_cases
 from ..vocabulary import ROWS
@@ -177,7 +177,6 @@ CALLS = {
     "loop.train_on_batch": lambda: {"model": _model(), "x": X, "y": X[:, :1]},
     "loop.evaluate": lambda: {"model": _model(), "x": X, "y": X[:, :1]},
     "loop.predict": lambda: {"model": _model(), "x": X},
-    "command.experiment": lambda: {"run": lambda: {"loss": 1.0}, "argv": []},
     "loop.compile": lambda: {
         "model": _model(),
         "optimizer": "sgd",
@@ -436,7 +435,6 @@ def targets():
     )
     add("sums", sums, ["Precision", "Recall", "F1", "TopK"])
     add("loop", loop, ["fit", "evaluate", "predict", "compile", "train_on_batch"])
-    add("command", command, ["experiment"])
     add("distributed", distributed, ["average", "broadcast", "init", "shard"])
     add("losses", losses, [n for n in losses.__all__ if n != "get"])
     return found

@@ -44,6 +44,8 @@ ACCEPTED = {
     ("loop.fit.callbacks", "{}"): "there are none",
     ("loop.fit.callbacks", "function"): "a callback may be a function of epoch and scores",
     ("loop.compile.loss", "function"): "a loss is a function of prediction and target",
+    ("metrics.edit_distance.a", "text"): "of letters",
+    ("metrics.edit_distance.b", "text"): "of letters",
     ("data.encode.texts", "text"): "a text is one of several",
     ("transforms.OnInput.transform", "function"): "a transform is a function of an image",
     ("tg.vmap.out_axes", "{}"): "f may return an empty dict",
