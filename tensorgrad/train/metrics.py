@@ -71,7 +71,8 @@ def edit_distance(a: Sequence[Any], b: Sequence[Any]) -> int:
     >>> edit_distance("kitten", "sitting"), edit_distance([1, 2, 3], [1, 3])
     (3, 1)
     """
-    for given in (a, b):
+    both: tuple[Any, ...] = (a, b)
+    for given in both:
         listed = isinstance(given, str | Sequence)
         rows = getattr(given, "ndim", 0) > 0 and given.dtype.kind != "O"
         if not (listed or rows) or hasattr(given, "mask"):
