@@ -53,7 +53,6 @@ OTHERS = {  # page -> the namespaces whose names stand on it
     "Optimizers": "optim optim.schedules",
     "Data": "data data.transforms",
     "Training": "train train.metrics",
-    "TensorFlow's words": "tf",
     "CUDA graphs, several processes, ONNX, tests of ops": "cuda distributed onnx testing",
 }
 
