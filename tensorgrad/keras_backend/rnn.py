@@ -85,9 +85,7 @@ def _right_padded(mask: Any) -> bool:
     return bool((on[:, :-1] >= on[:, 1:]).all())
 
 
-def _plain(
-    activation: Any, recurrent_activation: Any, unroll: bool, x: Tensor, mask: Any, backwards: bool
-) -> None:
+def _plain(activation: Any, recurrent_activation: Any, unroll: bool, x: Tensor, mask: Any) -> None:
     """NotImplementedError, by which Keras takes the loop, where the fused op is another layer."""
     usual = activation is activations.tanh and recurrent_activation is activations.sigmoid
     if not usual or unroll or mask is not None or x.ndim != 3 or x.dtype.itemsize == 2:
@@ -115,7 +113,7 @@ def lstm(
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """An LSTM over whole sequences, as one op."""
     x = convert_to_tensor(inputs)
-    _plain(activation, recurrent_activation, unroll, x, mask, go_backwards)
+    _plain(activation, recurrent_activation, unroll, x, mask)
     given = (initial_state_h, initial_state_c, kernel, recurrent_kernel)
     h, c, w, u = (convert_to_tensor(a) for a in given)
     b = None if bias is None else convert_to_tensor(bias)
@@ -140,7 +138,7 @@ def gru(
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """A GRU over whole sequences, as one op. Keras's gates are z, r, n; ours r, z, n."""
     x = convert_to_tensor(inputs)
-    _plain(activation, recurrent_activation, unroll, x, mask, go_backwards)
+    _plain(activation, recurrent_activation, unroll, x, mask)
     if not reset_after:
         raise NotImplementedError
     w, u = (_gates(convert_to_tensor(a)) for a in (kernel, recurrent_kernel))
