@@ -98,6 +98,7 @@ def generation(framework: str, width: int, heads: int, blocks: int, steps: int) 
 
     run = ours
     if framework == "torch":
+        pytorch()  # ImportError, where it is missing
         run = partial(pytorchs_generation, model, width, heads, steps)
 
     def start() -> tuple:

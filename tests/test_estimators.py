@@ -1,5 +1,6 @@
 """Networks as estimators of scikit-learn."""
 
+import importlib.util
 import pickle
 import subprocess
 import sys
@@ -31,8 +32,10 @@ HOW = {"hidden": 8, "lr": 0.05, "epochs": 12, "random_state": 0}
 def test_the_checks_of_scikit_learn(kind):
     made = kind(epochs=25, lr=0.02, hidden=16, random_state=0)
     found = check_estimator(made, on_fail=None, on_skip=None)
-    bad = {c["check_name"]: c["exception"] for c in found if c["status"] not in ("passed",)}
+    bad = {c["check_name"]: c["exception"] for c in found if c["status"] != "passed"}
     bad.pop("check_array_api_input", None)  # skipped, unless an environment variable is set
+    if importlib.util.find_spec("pandas") is None:
+        bad = {name: why for name, why in bad.items() if "pandas is not" not in str(why)}
     assert not bad
     assert len(found) > 50
 
