@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, overload
 import numpy as np
 
 from .backend import NUMBERS
-from .core import Node, Tensor, next_seq, record
+from .core import Leaf, Node, Tensor, next_seq, record
 from .creation import asarray, owned, zeros_like
 from .errors import ArgumentError, DTypeError, GraphError, ShapeError
 from .hooks import gradients
@@ -101,7 +101,11 @@ class Primals:
         self.modules: list[tuple[Any, int]] = []  # and how many parameters each has
         self.tracked = False  # whether gradients of what was given will be asked for
         self.inner, self.shapes = list(args), list[Any]()  # for f; trees of what was given
-        for n in _positions(argnums, len(args), name):
+        with _modules:  # no other thread's call has a module's parameters under nodes of its own
+            self._enter(args)
+
+    def _enter(self, args: Sequence[Any]) -> None:
+        for n in _positions(self.argnums, len(args), self.name):
             inner: list[Any] = []
             given: list[Any] = []
             for leaf in leaves(args[n]):
@@ -179,6 +183,24 @@ class Primals:
         """Whether a result was recorded by f."""
         return y.node is not None and y.node.seq >= self.oldest
 
+    def outlive(self, ys: Sequence[Any]) -> bool:
+        """Whether somebody may differentiate what f and its gradients return: an enclosing
+        derivative, or one by tensors that require gradients, given or closed over."""
+        if switches.differentiating or self.tracked:
+            return True
+        if not switches.recording:
+            return False
+        seen: set[Any] = {t.node for _, t in self.flat}  # where f begins
+        left = [y.node for y in ys if isinstance(y, Tensor) and y.node is not None]
+        while left:
+            if (node := left.pop()) in seen:
+                continue
+            if type(node) is Leaf:
+                return True
+            seen.add(node)
+            left += [p for p in node.parents if p is not None]
+        return False
+
     def gradients(
         self, ys: list[Tensor], cotangents: Sequence[Any], create_graph: bool, retain: bool
     ) -> list[Tensor]:
@@ -250,13 +272,13 @@ def value_and_grad(
 
     def value_and_gradient(*args: Any, create_graph: bool | None = None, **kwargs: Any) -> Any:
         primals = Primals("grad", args, argnums)
-        if create_graph is None:
-            create_graph = switches.differentiating > 0 or primals.tracked
         y, aux = primals.value(f, kwargs, has_aux)
         if not isinstance(y, Tensor):
             raise GraphError(f"grad: the function returned {type(y).__name__}, not a tensor")
         if not primals.depends(y) and y.size != 1:
             raise ShapeError(f"grad: the function returned shape {y.shape}, not a single number")
+        if create_graph is None:
+            create_graph = primals.outlive([y])
         found = primals.filled(primals.gradients([y], [None], create_graph, create_graph))
         value = y if create_graph else y.detach()
         if not has_aux:
@@ -293,8 +315,9 @@ def grad(
         has_aux: whether f returns (y, aux), y to be differentiated and aux anything; the result is
             then (gradient, aux).
     Returns: a function; its result has the structure of the argument, with zeros for what f does
-        not use, and is itself differentiable if called with `create_graph=True`, inside another
-        `grad`, or on tracked tensors. `.grad` is not written.
+        not use. It is itself differentiable if called with `create_graph=True`, inside another
+        `grad`, on tensors that require gradients, or if f uses such tensors besides, as weights
+        are (not under `no_grad`, which saves that). `.grad` is not written.
     Raises: ShapeError where f returns more than one number; DTypeError for integer arguments;
         GraphError where f returns no tensor.
 
@@ -344,15 +367,12 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     def pull(cotangent: Any, create_graph: bool | None = None) -> tuple[Any, ...]:
         gs = [asarray(g) for g in alike(y, cotangent, "vjp: the cotangent")]
         if create_graph is None:
-            create_graph = switches.differentiating > 0 or any(g.node is not None for g in gs)
+            create_graph = inputs.outlive([*ys, *gs])
         found: tuple[Any, ...] = inputs.filled(inputs.gradients(ys, gs, create_graph, True))
         return found
 
-    outside = switches.differentiating == 0
-    value = inputs.off_tape(y) if outside else y
-    if not has_aux:
-        return value, pull
-    return value, pull, inputs.off_tape(aux) if outside else aux
+    off_tape = (lambda value: value) if inputs.outlive([*ys, *leaves(aux)]) else inputs.off_tape
+    return (off_tape(y), pull, off_tape(aux)) if has_aux else (off_tape(y), pull)
 
 
 @overload

@@ -12,8 +12,7 @@ from .creation import zeros_like
 from .errors import DTypeError
 from .functions import broadcast_to, stack
 from .settings import gate
-from .switches import switches
-from .trees import refill
+from .trees import leaves, refill
 from .typing import ArrayLike, Result
 
 
@@ -57,14 +56,14 @@ def jacobian(
         found = refill(y, iter([primals.filled(_rows(primals, ys, i)) for i in range(len(ys))]))
         if not has_aux:
             return found
-        return found, aux if switches.differentiating else primals.off_tape(aux)
+        return found, aux if primals.outlive([*ys, *leaves(aux)]) else primals.off_tape(aux)
 
     return jac
 
 
 def _rows(primals: Primals, ys: list[Tensor], i: int) -> list[Tensor]:
     """The Jacobians of result i, one for each primal."""
-    y, create = ys[i], switches.differentiating > 0
+    y, create = ys[i], primals.outlive(ys)
     for x, _ in primals.flat:
         if (y.dtype.kind == "c") != (x.dtype.kind == "c"):
             raise DTypeError(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tensorgrad as tg
+from tensorgrad import nn
 from tensorgrad.core import OPS, Leaf, Tensor, stamp
 from tensorgrad.ops.update import _SGD
 from tensorgrad.testing import GradientError
@@ -52,8 +53,11 @@ def test_grad_gives_zeros_for_what_is_not_used_and_leaves_grad_alone():
 def test_grad_result_is_tracked_only_when_someone_needs_it():
     p = leaf(2.0)
     f = lambda x: (x * x * p).sum()  # noqa: E731
-    assert not tg.grad(f)(np.ones(1)).requires_grad  # a closed-over parameter does not imply it
-    assert tg.grad(f)(np.ones(1), create_graph=True).requires_grad
+    assert not tg.grad(lambda x: (x * x).sum())(np.ones(1)).requires_grad
+    assert tg.grad(f)(np.ones(1)).requires_grad  # a closed-over parameter does
+    with tg.no_grad():
+        assert not tg.grad(f)(np.ones(1)).requires_grad
+        assert tg.grad(f)(np.ones(1), create_graph=True).requires_grad
     assert tg.grad(f)(leaf(1.0)).requires_grad  # a tracked argument does
     with tg.GradientTape() as tape:
         g = tg.grad(f)(np.ones(1))
@@ -67,6 +71,47 @@ def test_grad_inside_no_grad_records_what_it_needs():
         g = tg.grad(lambda x: (x**3).sum())(np.array([2.0]))
         assert not (leaf(1.0) * 2).requires_grad
     assert g.item() == 12
+
+
+def by_input(f, x):
+    """The derivative of f at x, a single number, in each way that there is."""
+    one = tg.ones_like(x)
+    return {
+        "grad": tg.grad(f)(x),
+        "value_and_grad": tg.value_and_grad(f)(x)[1],
+        "has_aux": tg.value_and_grad(lambda x: (f(x), f(x)), has_aux=True)(x)[1],
+        "vjp": tg.vjp(f, x)[1](1.0)[0],
+        "jvp": tg.jvp(f, [x], [one])[1],
+        "linearize": tg.linearize(f, x)[1](one),
+        "jacobian": tg.jacobian(f)(x),
+        "hessian": tg.hessian(f)(x),
+        "hvp": tg.hvp(f, [x], [one])[0],
+    }
+
+
+@pytest.mark.parametrize("way", by_input(lambda x: x**3, tg.tensor(2.0)))
+def test_what_f_closes_over_gets_its_gradient(way):
+    """Gradient penalties and physics-informed losses: the weights are not arguments of f."""
+    p, x = leaf(2.0), tg.tensor(3.0)
+    by_input(lambda x: (x**3 * p**2).sum(), x)[way].backward(tg.ones(()))
+    slope = 6 * 3 if way in ("hessian", "hvp") else 3 * 3**2
+    assert p.grad.item() == slope * 2 * 2
+    with tg.no_grad():
+        assert not by_input(lambda x: (x**3 * p**2).sum(), x)[way].requires_grad
+    model = nn.Dense(1)
+    model(tg.ones((1, 1)))
+    by_input(lambda x: (model(x.reshape(1, 1)) ** 3).sum(), x)[way].backward(tg.ones(()))
+    assert model.weight.grad.item() != 0
+
+
+def test_values_of_f_stay_on_the_tape_of_what_it_closes_over():
+    p, x = leaf(2.0), tg.tensor(3.0)
+    f = lambda x: ((x * p).sum(), p * 5)  # noqa: E731
+    values = (*tg.value_and_grad(f, has_aux=True)(x)[0], *tg.vjp(f, x, has_aux=True)[::2])
+    for value, slope in zip(values, [3, 5, 3, 5], strict=True):
+        p.grad = None
+        value.backward(tg.ones_like(value))
+        assert p.grad.item() == slope
 
 
 def test_meta_gradient_through_a_gradient_step():
