@@ -25,7 +25,7 @@ PAGES = {  # page -> the modules, below tensorgrad/, whose public names stand on
     "indexing": "functions.indexing functions.masks functions.segments functions.diagonals",
     "shape": "functions.shape functions.joining functions.repeating functions.padding",
     "windows": """functions.conv functions.conv_nd functions.pooling functions.adaptive
-    functions.resampling functions.windows""",
+    functions.fractional functions.resampling functions.windows""",
     "random": "random randomness functions.random",
     "networks": """functions.activation functions.nonlinearity functions.norm functions.attention
     functions.recurrent functions.embedding losses nn""",
@@ -37,7 +37,7 @@ HOME = {module: page for page, modules in PAGES.items() for module in modules.sp
 SPACES = ("linalg", "fft", "random")
 LAYERS = {  # page -> the modules of tensorgrad/nn whose names stand on it
     "Modules and containers": "module container collections config called dense lengths shape",
-    "Convolution and pooling layers": "conv pooling resampling",
+    "Convolution and pooling layers": "conv pooling fractional resampling",
     "Normalisation, dropout": "norm dropout",
     "Recurrent layers": "recurrent simple_recurrent",
     "Attention, Transformers, embeddings": """attention multihead transformer embedding positions

@@ -1,6 +1,8 @@
 """Layers that PyTorch has, too: how each is made, the same way in both, and what it is called with.
 Every option at least once."""
 
+import numpy as np
+
 SEQUENCE, IMAGE, VOLUME = (2, 4, 7), (2, 4, 6, 7), (2, 4, 5, 6, 4)
 SPACES = {1: SEQUENCE, 2: IMAGE, 3: VOLUME}
 IDS, ROWS, WIDE = "ids", (4, 6), (2, 3, 6)
@@ -89,6 +91,12 @@ CASES = {
     "AlphaDropout": [case(0.4)],
     "FeatureAlphaDropout": [case(0.4, on=IMAGE)],
 }
+for n, space in ((2, IMAGE), (3, VOLUME)):
+    drawn = np.random.default_rng(n).random((*space[:2], n))
+    CASES[f"FractionalMaxPool{n}d"] = [
+        case(2, 2, random_samples=drawn, on=space),
+        case((1, 2, 3)[:n], None, (0.6, 0.5, 0.3)[:n], True, random_samples=drawn, on=space),
+    ]
 RANDOM = {"RReLU", "Dropout", "AlphaDropout", "FeatureAlphaDropout"}
 for n, space in SPACES.items():
     on, modes = {"on": space}, ("zeros", "reflect", "replicate", "circular")

@@ -204,6 +204,25 @@ ONE = {
 }  # fmt: skip
 
 
+def test_what_undoes_windows_takes_one_example_as_well():
+    rng = np.random.default_rng(0)
+    for axes in (1, 2, 3):
+        layer = getattr(nn, f"MaxUnpool{axes}d")(2)
+        x = rng.integers(0, 99, (2, 3, *(4, 6, 8)[:axes])) * 1.0
+        pooled, at = getattr(tg, f"max_pool{axes}d")(x, 2, return_indices=True)
+        many = layer(pooled, at)
+        np.testing.assert_array_equal(layer(pooled[1], at[1]).numpy(), many.numpy()[1])
+        np.testing.assert_array_equal(
+            layer(pooled.tolist()[1], at.tolist()[1], x.shape[1:]).numpy(), many.numpy()[1]
+        )
+        with pytest.raises(tg.ShapeError, match=r"max_unpool.*indices of shape"):
+            layer(pooled[1], at)
+    columns = nn.Unfold(2)(x := rng.normal(size=(2, 3, 4, 5)))
+    np.testing.assert_array_equal(nn.Unfold(2)(x[1]).numpy(), columns.numpy()[1])
+    fold = nn.Fold((4, 5), 2)
+    np.testing.assert_array_equal(fold(columns[1]).numpy(), fold(columns).numpy()[1])
+
+
 @pytest.mark.parametrize("name", ONE)
 def test_one_example_may_come_without_its_axis(name):
     rng = np.random.default_rng(0)

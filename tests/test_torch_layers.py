@@ -23,7 +23,10 @@ GIVEN = {
 
 def made(name, args, options, backend):
     """The layer and PyTorch's, with the same weights."""
-    theirs = getattr(torch.nn, name)(*args, **options).double()
+    named = dict(options)
+    if "random_samples" in options:
+        named["_random_samples"] = torch.tensor(named.pop("random_samples"))
+    theirs = getattr(torch.nn, name)(*args, **named).double()
     kind = getattr(nn, name)
     tg.seed(0)
     takes = inspect.signature(kind.__init__).parameters

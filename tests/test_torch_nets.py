@@ -205,6 +205,7 @@ def test_no_examples():
         (tg.adaptive_avg_pool2d(x, 3), (0, 2, 3, 3)),
         (tg.adaptive_max_pool3d(v, 3), (0, 2, 3, 3, 3)),
         (tg.max_unpool2d(x, at, 2), (0, 2, 8, 8)),
+        (tg.fractional_max_pool2d(x, 2, 3), (0, 2, 3, 3)),
         (tg.interpolate(x, 7, mode="bicubic"), (0, 2, 7, 7)),
         (tg.grid_sample(x, grid), (0, 2, 3, 5)),
         (tg.pixel_unshuffle(x, 2), (0, 8, 2, 2)),

@@ -110,7 +110,9 @@ TABLE = {
     "einsum": lambda xs, rule: tg.einsum(rule, *xs), "unfold": None, "equal": None,
     "polygamma": lambda x, n: tg.polygamma(n, x), "special.polygamma": None, "histc": None,
     "tensordot": lambda a, b, axis=2: tg.tensordot(a, b, axis), "rsub": None,
-    "ldexp": None, "nn.functional.rrelu": None, "empty_like": None, "empty": None,
+    "ldexp": None, "nn.functional.rrelu": None,
+    **{f"nn.functional.fractional_max_pool{d}d": None for d in (2, 3)},
+    "empty_like": None, "empty": None,
     "nn.functional.linear": None, "linalg.tensorsolve": lambda a, b, axis=None:
         tg.linalg.tensorsolve(a, b, axis),
     "diagflat": lambda x, offset=0: tg.diagflat(x, offset), "normal": None, "randn": None,

@@ -263,6 +263,7 @@ LATER = {
     "diagonals": """diag diag_embed diagflat diagonal fill_diagonal tril tril_indices triu
     triu_indices""",
     "distance": "cdist cosine_similarity normalize",
+    "fractional": "fractional_max_pool2d fractional_max_pool3d",
     "indexing": """gather index_add index_copy index_fill index_put index_select put_along_axis
     scatter scatter_reduce take take_along_axis""",
     "interpolation": "addcdiv addcmul interp lerp polyval vander",
@@ -309,6 +310,7 @@ if TYPE_CHECKING:
     from .conv_nd import *  # noqa: F403
     from .diagonals import *  # noqa: F403
     from .distance import *  # noqa: F403
+    from .fractional import *  # noqa: F403
     from .indexing import *  # noqa: F403
     from .interpolation import *  # noqa: F403
     from .joining import *  # noqa: F403

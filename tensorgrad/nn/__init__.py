@@ -101,6 +101,7 @@ if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     from . import parametrize
     from .called import *  # noqa: F403
     from .collections import *  # noqa: F403
+    from .fractional import *  # noqa: F403
     from .generation import *  # noqa: F403
     from .graph import *  # noqa: F403
     from .loss import *  # noqa: F403
@@ -210,6 +211,7 @@ _LATER = {
     LPPool2d LPPool3d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d
     AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d MaxUnpool1d MaxUnpool2d
     MaxUnpool3d GlobalAvgPool GlobalMaxPool""",
+    "fractional": "FractionalMaxPool2d FractionalMaxPool3d",
     "collections": """ModuleList ParameterList ModuleDict ParameterDict Residual Parallel""",
     "loss": """BCELoss BCEWithLogitsLoss CTCLoss CosineEmbeddingLoss CrossEntropyLoss
     GaussianNLLLoss HingeEmbeddingLoss HuberLoss KLDivLoss L1Loss MSELoss MarginRankingLoss

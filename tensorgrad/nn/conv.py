@@ -43,13 +43,15 @@ def spatial(name: str, x: Any, axes: int | None) -> Tensor:
     return x if is_floating(x.dtype) else x.astype("float32")
 
 
-def along(layer: Any, name: str, value: Any, axes: int) -> tuple[int, ...]:
+def along(
+    layer: Any, name: str, value: Any, axes: int, what: str = "a whole number"
+) -> tuple[Any, ...]:
     """A setting along each axis: one number stands for all."""
-    each = (value,) * axes if isinstance(value, int) else tuple(value)
+    each = (value,) * axes if isinstance(value, (int, float)) else tuple(value)
     if len(each) != axes:
         raise ArgumentError(
-            f"{type(layer).__name__}: {name}={value!r} must be a whole number, or {axes} of them, "
-            "one for each axis"
+            f"{type(layer).__name__}: {name}={value!r} must be {what}, or {axes} of them, one for "
+            "each axis"
         )
     return each
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from .. import functions
 from ..core import Tensor
+from ..creation import asarray, beside
 from ..ops import pool
 from ..settings import Either, Nothing, Several, Whole
 from ..typing import ArrayLike, Borders, Count, Positive, Sizes
@@ -354,6 +355,9 @@ class _MaxUnpool(_Pool):
     def forward(
         self, x: ArrayLike, indices: ArrayLike, output_size: Sequence[int] | None = None
     ) -> Tensor:
+        x = asarray(x)
+        if len(x.shape) == self.axes + 1:  # of one example, as its places
+            return self.forward(x[None], beside(indices, x)[None], output_size)[0]
         x = spatial(type(self).__name__, x, self.axes)
         size = None if output_size is None else tuple(output_size)[-self.axes :]
         how = (self.kernel_size, self.stride, self.padding)

@@ -13,6 +13,7 @@ from ..errors import ArgumentError, ShapeError
 from ..functions.inputs import several
 from ..typing import ArrayLike, Border, Shape, Size
 from .module import Module
+from .one_example import or_one
 
 
 class Identity(Module):
@@ -174,6 +175,8 @@ class Fold(Module):
     (1, 1, 2, 2)
     """
 
+    axes = 1
+
     def __init__(
         self,
         output_size: Size,
@@ -186,6 +189,7 @@ class Fold(Module):
         self.output_size, self.kernel_size = output_size, kernel_size
         self.options: Any = {"dilation": dilation, "padding": padding, "stride": stride}
 
+    @or_one
     def forward(self, x: ArrayLike) -> Tensor:
         return functions.fold(x, self.output_size, self.kernel_size, **self.options)
 
@@ -198,6 +202,8 @@ class Unfold(Module):
     (1, 2, 2)
     """
 
+    axes = 2
+
     def __init__(
         self, kernel_size: Size, dilation: Size = 1, padding: Border = 0, stride: Size = 1
     ):
@@ -205,5 +211,6 @@ class Unfold(Module):
         self.kernel_size = kernel_size
         self.options: Any = {"dilation": dilation, "padding": padding, "stride": stride}
 
+    @or_one
     def forward(self, x: ArrayLike) -> Tensor:
         return functions.unfold(x, self.kernel_size, **self.options)

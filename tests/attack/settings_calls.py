@@ -218,6 +218,10 @@ CALLS = {
         for n in (1, 2, 3)
     },
     **{f"nn.{kind}{n}d": {"kernel_size": 2} for kind in POOLS for n in (1, 2, 3)},
+    **{
+        f"nn.FractionalMaxPool{n}d": {"kernel_size": 2, "output_size": 2, "output_ratio": None}
+        for n in (2, 3)
+    },
     **{f"nn.LPPool{n}d": {"norm_type": 2.0, "kernel_size": 2} for n in (1, 2, 3)},
     **{
         f"nn.Adaptive{kind}Pool{n}d": {"output_size": 2}

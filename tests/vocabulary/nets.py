@@ -127,6 +127,26 @@ _ADAPTIVE = {
 }
 
 
+def _fractional(
+    x, size, output_size=None, output_ratio=None, return_indices=False, *, random_samples
+):
+    """Each plane has windows of its own."""
+    lengths, (n, c) = x.shape[2:], x.shape[:2]
+    counts = output_size or [int(m * output_ratio) for m in lengths]
+    parts = [[], []]
+    for plane in np.ndindex(n, c):
+        along, u = [], random_samples[plane]
+        for m, count, share in zip(lengths, counts, u[::-1] if len(u) == 2 else u, strict=True):
+            a = (m - size) / (count - 1)
+            first = [int((i + share) * a) - int(share * a) for i in range(count - 1)]
+            along.append([np.arange(i, i + size) for i in (*first, m - size)])
+        found = _max(x[plane][None, None], None, True, lambda x, size, along=along: along)
+        for part, array in zip(parts, found, strict=True):
+            part.append(array)
+    y, where = [np.concatenate(part).reshape(n, c, *counts) for part in parts]
+    return (y, where) if return_indices else y
+
+
 def _response(x, size, alpha=1e-4, beta=0.75, k=1.0):
     channels = [
         (x[:, max(0, i - size // 2) : i + (size - 1) // 2 + 1] ** 2).sum(1) / size
@@ -160,6 +180,13 @@ POOLS = [
         Row(name.format("max").replace("pool", "unpool"), _unpool, _UNPOOLED[axes]),
     ]
 ]
+_SAMPLES = {n: np.random.default_rng(n).random((*_SHAPES[n][:2], n)) for n in (2, 3)}
+FRACTIONAL = [
+    Row("fractional_max_pool2d", _fractional, (draw(_SHAPES[2]), 2, (4, 3)),
+        {"random_samples": _SAMPLES[2], "return_indices": True}),
+    Row("fractional_max_pool3d", _fractional, (draw(_SHAPES[3]), 1),
+        {"random_samples": _SAMPLES[3], "output_ratio": 0.7}),
+]  # fmt: skip
 
 
 def _each_line(x, sizes, line):
@@ -245,6 +272,7 @@ RESAMPLED = [
 _WIDE = {"stride": 2, "padding": 1, "groups": 2}
 ROWS = [
     *POOLS,
+    *FRACTIONAL,
     Row("local_response_norm", _response, (draw((2, 5, 3)), 4)),
     Row("local_response_norm", _response, (draw((1, 3, 2, 2)), 3, 2.0, 0.5, 1.5)),
     Row("conv1d", _conv, (draw((2, 3, 6)), draw((2, 3, 3)), draw((2,)))),
