@@ -24,6 +24,7 @@ class _Switches(threading.local):
     replayed: Any = None  # the host generator and device states to draw from instead
     each_time: list[Callable[[], None]] | None = None  # host effects of the capture in progress
     training: Modes = {}  # of the modules whose mode is this thread's own
+    part: Any = None  # the part of a batch that other processes share (train/together.py)
     seen: Modes | None = None  # the modes that the function of a checkpoint reads
 
 

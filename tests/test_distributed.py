@@ -99,6 +99,49 @@ def test_ranks_have_masks_of_their_own_and_all_else_alike():
     assert one.state("numpy", 4)[0] == state[1][0]
 
 
+WEIGHED = {
+    "ignore_index": {"ignore_index": 0},
+    "classes": {"weight": [0.5, 2.0, 3.0]},
+    "examples": {"sample_weight": np.array([0.0, 0.0, 1.0, 3.0, 0.5])},
+    "all": {"ignore_index": 0, "weight": [0.5, 2.0, 3.0], "sample_weight": np.arange(5.0)},
+    "sum": {"reduction": "sum"},
+}
+
+
+@pytest.mark.parametrize("options", WEIGHED.values(), ids=WEIGHED)
+def test_parts_of_a_loss_add_up(options):
+    """The first part has no label that counts, the last none of its own rows."""
+    from tensorgrad.train.together import Part
+
+    x, labels = np.random.default_rng(0).normal(size=(5, 3)), np.array([0, 0, 1, 2, 0])
+    rows, shares = (slice(0, 2), slice(2, 5), slice(0, 2)), (0.4, 0.6, 0.0)
+    own = [np.zeros(1), np.zeros(1), np.zeros(1)]
+
+    def losses(total):
+        found = 0.0
+        for i, (part, share) in enumerate(zip(rows, shares, strict=True)):
+            more = {k: v[part] if k == "sample_weight" else v for k, v in options.items()}
+            world = ranks.Alone()
+            world.size = 3
+            world.sum = lambda arrays, what, i=i: total(i, arrays[0])
+            with Part(world, share):
+                found += share * tg.cross_entropy(x[part], labels[part], **more).item()
+        return found
+
+    def note(i, a):
+        own[i][...] = a
+        a[...] = 1.0
+
+    losses(note)
+    found = losses(lambda i, a: a.__setitem__(..., sum(own)))
+    assert found == pytest.approx(tg.cross_entropy(x, labels, **options).item(), rel=1e-14)
+    world = ranks.Alone()
+    world.size = 2
+    learned = tg.Parameter(np.ones(5))
+    with Part(world, 0.5), pytest.raises(tg.GraphError, match="weights of a loss require a grad"):
+        tg.cross_entropy(x, labels, sample_weight=learned)
+
+
 # --- the same as one process ----------------------------------------------------------------------
 
 

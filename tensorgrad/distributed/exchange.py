@@ -16,7 +16,7 @@ from ..nn import Module, Parameter
 from ..optim import Optimizer
 from ..ownership import gradient_of
 from ..settings import Of, Own, gate
-from ..typing import Natural
+from ..typing import NonNegative
 from . import ranks
 
 Trained: TypeAlias = Annotated[Any, Own("an optimizer, or parameters")]
@@ -111,14 +111,15 @@ def summed(optimizer: Any, factor: float | None = None, total: float = 1.0) -> N
 @gate
 def average(
     optimizer: Annotated[Optimizer, Of(Optimizer, "an optimizer")],
-    examples: Natural | None = None,
+    examples: NonNegative | None = None,
 ) -> None:
     """Replace the gradients of an optimizer's parameters, before its step, by their mean over the
     ranks: what `backward` of the whole batch would have given.
 
     Args:
-        examples: of this rank, of which its loss was a mean; it counts as much as them, with 0 not
-            at all. Left out, all ranks count alike.
+        examples: of this rank, of which its loss was a mean, or the sum of their weights, where it
+            was a weighted mean; the rank counts as much as them, with 0 not at all. Left out, all
+            ranks count alike.
     Raises: DistributedError where the ranks are at different places, or do not come.
 
     `backward` may have been called any number of times before; nothing is sent until then.
@@ -137,7 +138,7 @@ def average(
     count = np.array([float(examples)])
     world.sum([count], "the numbers of examples of a step")
     if not count[0]:
-        raise ArgumentError("average: there are no examples on any rank")
+        raise ArgumentError("average: there are no examples on any rank, and so nothing to step by")
     summed(optimizer, float(examples), float(count[0]))
 
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
-from ..backend import on_host
 from ..core import Tensor
 from ..errors import ArgumentError, ShapeError
 from ..settings import Own, gate
@@ -38,14 +37,6 @@ class Sharing:
         """Rank 0's numbers: a seed, or an order."""
         found: np.ndarray = self.world.gather(np.asarray(numbers), "the order of the examples")[0]
         return found
-
-    def share(self, weights: Any, own: int, whole: int) -> float:
-        """For how much of the batch the rank's rows count: by their weights, where there are."""
-        if weights is None:
-            return own / whole
-        mine = float(on_host(weights._data).sum(dtype="float64")) if own else 0.0
-        self.world.sum([total := np.array([mine])], "the weights of a batch")
-        return mine / float(total[0]) if total[0] else own / whole
 
     def cut(self, batch: Any) -> tuple[Any, int, int]:
         """The rows of a batch that each rank has read whole, with their number and the rank's."""

@@ -26,6 +26,7 @@ from .common import (
     given,
     log_probabilities,
     maker,
+    mean_of,
     one_hot,
     reduced,
     warn,
@@ -411,7 +412,7 @@ def _of_rows(
     if reduction != "mean" or of_row is None:
         return reduced(name, rows, reduction, sample_weight)
     over = reduced(name, of_row, "none", sample_weight)
-    return reduce.mean(reduced(name, rows, "none", sample_weight)) / reduce.mean(over)
+    return mean_of(reduced(name, rows, "none", sample_weight), over)
 
 
 def _probabilities(x: Tensor, t: Tensor, ignored: int | None) -> Tensor:

@@ -87,10 +87,22 @@ def reduced(
             )
         w = broadcast_to(w.reshape(*w.shape, *[1] * (values.ndim - w.ndim)), shape=values.shape)
         weights = w if weights is None else w * weights
-    if weights is None:
-        return _REDUCTIONS[reduction](values)
-    total = _REDUCTIONS[reduction](values * weights)
-    return total / reduce.mean(weights) if reduction == "mean" else total
+    if weights is not None:
+        values = values * weights
+        if reduction == "mean":
+            return mean_of(values, weights)
+    total = _REDUCTIONS[reduction](values)
+    return (
+        total / switches.part.share if reduction == "sum" and switches.part is not None else total
+    )
+
+
+def mean_of(values: Tensor, weights: Tensor) -> Tensor:
+    """sum(values) / sum(weights) of weighted losses; of a batch that processes share, by the
+    weights of all of it."""
+    if switches.part is None:
+        return reduce.mean(values) / reduce.mean(weights)
+    return reduce.sum_(values) / switches.part.total(reduce.sum_(weights))
 
 
 def alike(values: Any, x: Tensor) -> Tensor:

@@ -27,7 +27,11 @@ class Batch(NamedTuple):
     weight: Any
     size: int
     whole: int
-    share: float = 1.0
+
+    @property
+    def share(self) -> float:
+        """The part of the whole batch, 0 for rows that another process counts."""
+        return self.size / self.whole
 
 
 class Feed:
@@ -158,9 +162,7 @@ class Feed:
     def _made(self, batch: Any) -> Batch:
         if self.sharing is not None:
             part, whole, own = batch
-            made = self._parted(part)
-            share = self.sharing.share(made.weight, own, whole)
-            return made._replace(size=own, whole=whole, share=share)
+            return self._parted(part)._replace(size=own, whole=whole)
         return self._parted(batch)
 
     def _parted(self, batch: Any) -> Batch:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from ..core import Tensor
 from ..data.sources import Arrays
 from ..distributed import exchange, ranks
 from ..distributed.sharing import Sharing
 from ..errors import GraphError, user_level
+from ..switches import switches
 from ..trees import leaves
 from . import checks
 from .feed import Feed
@@ -19,6 +21,34 @@ def shared(feed: Feed | None, least: int = 1) -> None:
     world = ranks.world()
     if feed is not None and world.size > 1:
         feed.sharing = Sharing(world, least)
+
+
+class Part:
+    """A block in which losses are of a process's part of a batch: those that divide by a sum of
+    weights (of examples, of classes, of labels that are not ignored) divide by that of the whole
+    batch, and sums are scaled, so that the mean of all by their shares is the loss of the batch."""
+
+    def __init__(self, world: Any, share: float):
+        self.world, self.counts = world, share > 0
+        self.share = share or 1.0  # what has none is multiplied by 0 later
+
+    def __enter__(self) -> None:
+        self.before = switches.part
+        switches.part = self if self.world.size > 1 else None
+
+    def __exit__(self, *error: object) -> None:
+        switches.part = self.before
+
+    def total(self, weights: Tensor) -> Tensor:
+        """By what the part's weighted sum is divided, whose own weights these are."""
+        if weights.node is not None and switches.recording:
+            raise GraphError(
+                "the weights of a loss require a gradient, which with several processes would "
+                "lack a part: give weights.detach(), or train with one"
+            )
+        whole = weights.detach().astype("float64")._data.reshape(1) * float(self.counts)
+        self.world.sum([whole], "the weights of a loss")
+        return Tensor((whole * self.share).reshape(())).astype(weights.dtype)
 
 
 def begin(trainer: Any, feed: Feed, callbacks: list[Any], options: Any, **more: Any) -> None:

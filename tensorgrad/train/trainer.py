@@ -162,7 +162,8 @@ class Trainer:
     def _plain(self, batch: Batch) -> None:
         """The step of a batch, and the sums of its scores."""
         self._share = batch.share
-        made = self._run(batch.x, batch.y, batch.weight)
+        with together.Part(self.world, batch.share):
+            made = self._run(batch.x, batch.y, batch.weight)
         if isinstance(made, dict):
             self.running.own(made, batch.size)
         else:
@@ -279,11 +280,10 @@ class Trainer:
     def add(self, loss: Tensor, output: Any, batch: Batch) -> None:
         """Add the scores of a batch."""
         running, n, xp = self.running, batch.size, namespace(loss._data)
-        counts: Any = n if batch.share == 1 else batch.share * batch.whole
-        running.add("loss", loss, counts, xp)
+        running.add("loss", loss, n, xp)
         for o, p, t in self.plan.parts(output, batch.y):
             if o.key is not None:
-                running.add(f"{o.key}_loss", self._parts[o.key], counts, xp)
+                running.add(f"{o.key}_loss", self._parts[o.key], n, xp)
             for name, metric in o.metrics.items():
                 running.measure(name, metric, p, t, n, xp)
 
@@ -304,7 +304,9 @@ class Trainer:
         with self.scoring() as running, evaluating(self.model.modules()):
             for batch in feed.epoch():
                 output = checks.call(self.model, batch.x)
-                self.add(self.loss(output, batch.y, batch.weight), output, batch)
+                with together.Part(self.world, batch.share):
+                    loss = self.loss(output, batch.y, batch.weight)
+                self.add(loss, output, batch)
                 running.count += batch.size
             return running.whole(self.world).read()
 

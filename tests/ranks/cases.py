@@ -145,6 +145,50 @@ def weights_of_classes_and_examples():
     return fitted(mlp(outputs=2), X, LABELS, loss="cross_entropy", metrics=["accuracy"], **weights)
 
 
+LABELED = np.where(RNG.random((45, 4)) < 0.6, -1, RNG.integers(0, 2, (45, 4)))  # some rows all -1
+LABELED[::4] = np.abs(LABELED[::4])
+
+
+def ignoring(p, t, **more):
+    """A loss of two parts, each with a mean of its own: over labels, and over rows."""
+    rows = {"weight": [0.3, 2.0], "ignore_index": -1, **more}
+    logits = tg.reshape(p, (-1, 4, 2))
+    return tg.cross_entropy(logits, t, **rows) + 0.1 * tg.mean_squared_error(p, p * 0)
+
+
+@case()
+def labels_that_are_ignored():
+    x, labels = X[:42], LABELED[:42]
+    found = fitted(mlp(outputs=8), x, labels, loss=ignoring, metrics=(), accumulate=2)
+    model = mlp(outputs=2)
+    more = {"sample_weight": np.arange(42) % 3 * 1.0, "batch_size": 4}  # 0 for all of some ranks
+    loss = nn.CrossEntropyLoss(weight=[1.0, 3.0])
+    other = fitted(model, x, LABELS[:42], loss=loss, metrics=(), **more)
+    found |= {f"e_{k}": v for k, v in model.evaluate(x, LABELS[:42], batch_size=5).items()}
+    return found | {f"w_{k}": v for k, v in other.items()}
+
+
+@case()
+def labels_that_are_ignored_in_a_loop():
+    model = mlp(outputs=2)
+    sgd = optim.SGD(model.parameters(), lr=0.1)
+    tg.distributed.broadcast(model)
+    for x, y in tg.distributed.shard(DataLoader((X, LABELED[:, 0]), batch_size=4)):
+        sgd.zero_grad()
+        kept = (y.numpy() >= 0).sum() / 2
+        if kept:
+            tg.cross_entropy(model(x), y, ignore_index=-1).backward()
+        tg.distributed.average(sgd, examples=kept)
+        sgd.step()
+    return state_of(model)
+
+
+@case()
+def sums():
+    loss = nn.MSELoss(reduction="sum")
+    return fitted(mlp(), X, Y, optimizer=optim.SGD(lr=0.01), loss=loss)
+
+
 class InOrder(train.Gathered):
     """A metric that depends on the order of the examples."""
 
