@@ -209,6 +209,33 @@ def test_running_statistics_follow_momentum_in_place():
     np.testing.assert_allclose(layer.running_var.numpy(), [0.75 + 0.25 * 8, 0.75], atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", ["BatchNorm1d", "InstanceNorm1d"])
+def test_each_feature_may_have_a_momentum_of_its_own(kind):
+    momenta = (0.1, 0.0, 1.0)
+    made = {"affine": False, "track_running_stats": True, "dtype": "float64"}
+    layer = getattr(nn, kind)(3, momentum=np.array(momenta), **made)
+    again = nn.from_config(layer.to_config())
+    assert [name for name, _ in again.named_state()] == ["running_mean", "running_var"]
+    alike = [getattr(nn, kind)(3, momentum=m, **made) for m in momenta]
+
+    def step(x):
+        with tg.no_grad():
+            return layer(x)
+
+    compiled = tg.compile(step)
+    for x in rng.normal(2, 3, size=(4, 5, 3, 4)):
+        for run in (compiled, again, *alike):
+            run(tg.asarray(x))
+    for found in (layer, again):
+        for name in ("running_mean", "running_var"):
+            wanted = [getattr(one, name).numpy()[i] for i, one in enumerate(alike)]
+            np.testing.assert_allclose(getattr(found, name).numpy(), wanted, rtol=1e-12)
+    layer.momentum = (0.0, 0.0, 0.0)  # read in each call
+    before = layer.running_mean.numpy().copy()
+    layer(x)
+    np.testing.assert_array_equal(layer.running_mean.numpy(), before)
+
+
 @pytest.mark.host
 def test_evaluation_may_be_differentiated_after_the_statistics_moved():
     layer = nn.BatchNorm1d(3, dtype="float64").eval()
@@ -329,6 +356,16 @@ MISTAKES = {
     ),
     "other rows": (lambda: nn.RMSNorm(5)(X), tg.ShapeError, r"made for rows of shape \(5,\)"),
     "momentum": (lambda: nn.BatchNorm1d(2, momentum=1.5), tg.ArgumentError, "from 0 to 1"),
+    "momenta": (
+        lambda: nn.BatchNorm(momentum=[0.1, 0.2])(np.ones((4, 3))),
+        tg.ArgumentError,
+        "momentum has 2 numbers, and there are 3 features",
+    ),
+    "Keras's momenta": (
+        lambda: nn.BatchNorm(momentum=[0.1, 0.9]),
+        tg.ArgumentError,
+        r"is \[0.9, 0.1\] here",
+    ),
     "Keras's momentum": (
         lambda: nn.BatchNorm(momentum=0.99),
         tg.ArgumentError,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
@@ -13,15 +14,18 @@ from ..core import Tensor
 from ..creation import asarray
 from ..errors import ArgumentError, ShapeError
 from ..ops import norm
-from ..settings import Several, Whole
+from ..settings import Either, Nothing, Real, Several, Whole
 from ..switches import recording, switches
-from ..typing import ArrayLike, Count, DType, Fraction, NonNegative, Sizes
+from ..typing import ArrayLike, Count, DType, NonNegative, Sizes
 from .init import initial
 from .lazy import LazyLayer, in_dtype_of
 from .module import Buffer, Module, Parameter
 from .one_example import or_one
 
-Momentum: TypeAlias = Fraction | None
+Momentum: TypeAlias = Annotated[
+    "float | Sequence[float] | None",
+    Either(Nothing(), Several(Real(0, 1), says="one for each feature")),
+]
 _AXES = {
     "1d": ((2, 3), "(n, features) or (n, channels, length)"),
     "2d": ((4,), "(n, channels, height, width)"),
@@ -227,12 +231,18 @@ class _Tracking(_ChannelNorm):
     running_mean: Buffer = None  # type: ignore[assignment]
     running_var: Buffer = None  # type: ignore[assignment]
     num_batches_tracked: Buffer = None  # type: ignore[assignment]
+    _kept: Any = ()  # the momenta of the features, and these on their device
 
-    def _keep(self, momentum: float | None, track: bool, *rest: Any) -> None:
+    def _keep(self, momentum: Any, track: bool, *rest: Any) -> None:
         self.momentum, self.track_running_stats = momentum, track
         self._start(*rest)
 
     def make(self, length: int) -> None:
+        if isinstance(self.momentum, tuple) and len(self.momentum) != length:
+            raise ArgumentError(
+                f"{type(self).__name__}: momentum has {len(self.momentum)} numbers, and there are "
+                f"{length} features: one number for all, or one for each"
+            )
         super().make(length)
         if self.track_running_stats:
             self.running_mean = Buffer(initial("zeros", (length,), self.dtype))
@@ -265,14 +275,24 @@ class _Tracking(_ChannelNorm):
         return norm.batch_norm(x, self.weight, self.bias, eps=self.eps)  # type: ignore[no-any-return]
 
     def _track(self, mean: Tensor, rstd: Tensor, count: int) -> None:
-        if self.momentum is not None:
+        if not (self.momentum is None or isinstance(self.momentum, tuple)):
             how = {"count": count, "momentum": self.momentum, "eps": self.eps}
             norm.update_running(self.running_mean, self.running_var, mean, rstd, **how)
             return
         var = (rstd**-2 - self.eps) * (count / (count - 1))
-        self.num_batches_tracked += 1
+        if self.momentum is None:
+            self.num_batches_tracked += 1
+            share = 1 / self.num_batches_tracked
+        else:
+            share = self._shares(mean.backend)
         for running, batch in ((self.running_mean, mean), (self.running_var, var)):
-            running += (batch.reshape(running.shape) - running) / self.num_batches_tracked
+            running += (batch.reshape(running.shape) - running) * share
+
+    def _shares(self, home: str) -> Tensor:
+        """The momenta of the features, an option and no state, on a backend."""
+        if not self._kept or self._kept[0] is not self.momentum or self._kept[1].backend != home:
+            self._kept = self.momentum, asarray(np.array(self.momentum), backend=home)
+        return self._kept[1]  # type: ignore[no-any-return]
 
     def _evaluate(self, x: Tensor) -> Tensor:
         # Computed copies: the graph must not depend on buffers that are updated in place later.
@@ -280,6 +300,11 @@ class _Tracking(_ChannelNorm):
         scale = rstd if self.weight is None else self.weight * rstd
         shift = -self.running_mean * scale
         return norm.channel_affine(x, scale, shift if self.bias is None else self.bias + shift)  # type: ignore[no-any-return]
+
+
+def _flipped(momentum: Any) -> Any:
+    """Keras's momentum as ours."""
+    return np.round(1 - np.asarray(momentum), 12).tolist()
 
 
 class BatchNorm(_Tracking):
@@ -294,7 +319,8 @@ class BatchNorm(_Tracking):
     `running_var`.
 
     Args:
-        momentum: the share of the new batch; None for the mean of all batches.
+        momentum: the share of the new batch, one number, or one for each feature; None for the
+            mean of all batches.
         affine: whether there are a weight and a bias.
         track_running_stats: False for no buffers: evaluation, too, takes the batch's statistics.
     Raises: ShapeError in training for a batch with fewer than two values of each feature;
@@ -315,10 +341,10 @@ class BatchNorm(_Tracking):
         track_running_stats: bool = True,
         dtype: DType = "float32",
     ):
-        if momentum is not None and momentum > 0.5:
+        if momentum is not None and np.max(momentum) > 0.5:
             raise ArgumentError(
                 f"BatchNorm: momentum={momentum} is the share of the new batch, as in PyTorch: "
-                f"Keras's momentum={momentum} is {round(1 - momentum, 12)} here. If it is meant, "
+                f"Keras's momentum={momentum} is {_flipped(momentum)} here. If it is meant, "
                 "take BatchNorm1d, 2d or 3d"
             )
         self._keep(momentum, track_running_stats, None, eps, affine, dtype)
