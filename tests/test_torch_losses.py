@@ -1,5 +1,6 @@
-"""Every loss beside PyTorch's in float64: each option, each reduction, values and gradients; the
-modules of PyTorch's names by the same calls."""
+"""Every loss beside PyTorch's: each option, each reduction, values and gradients; the modules of
+PyTorch's names by the same calls. In float64 to 1e-10, and in float32 to 1e-5 of the largest, where
+PyTorch computes with the same numbers in float64."""
 
 import inspect
 
@@ -100,26 +101,60 @@ CASES = [
 ]
 
 
-def beside(ours, theirs, inputs, count, rtol=1e-10):
+def rounded(x, dtype):
+    """The numbers that a dtype holds, in that dtype and in float64."""
+    x = np.asarray(x)
+    if x.dtype.kind != "f":
+        return x, x
+    return x.astype(dtype), x.astype(dtype).astype("float64")
+
+
+def beside(ours, theirs, inputs, count, dtype="float64"):
     """Values and gradients of the first `count` inputs."""
-    a = [tg.tensor(x, requires_grad=i < count) for i, x in enumerate(inputs)]
-    b = [torch.tensor(x, requires_grad=i < count) for i, x in enumerate(inputs)]
+    both = [rounded(x, dtype) for x in inputs]
+    a = [tg.tensor(x, requires_grad=i < count) for i, (x, _) in enumerate(both)]
+    b = [torch.tensor(x, requires_grad=i < count) for i, (_, x) in enumerate(both)]
     y, z = ours(*a), theirs(*b)
-    assert y.dtype == np.float64
-    np.testing.assert_allclose(y.numpy(), z.detach().numpy(), rtol=rtol, atol=1e-13)
-    g = rng.normal(size=y.shape)
-    y.backward(g)
+    assert y.dtype == dtype
+    near(y, z.detach().numpy())
+    own, g = rounded(rng.normal(size=y.shape), dtype)
+    y.backward(own)
     z.backward(torch.tensor(g))
     for t, u in list(zip(a, b, strict=True))[:count]:
-        np.testing.assert_allclose(t.grad.numpy(), u.grad.numpy(), rtol=rtol, atol=1e-13)
+        near(t.grad, u.grad.numpy())
+
+
+def near(ours, theirs):
+    close = {"rtol": 1e-10, "atol": 1e-13}
+    if ours.dtype == np.float32:
+        close = {"rtol": 0, "atol": 1e-5 * np.abs(theirs).max(initial=0)}
+    np.testing.assert_allclose(ours.numpy(), theirs, **close)
+
+
+def held(name, inputs, options, count, reduction, dtype="float64"):
+    both = {
+        k: rounded(v, dtype) if isinstance(v, np.ndarray) else (v, v) for k, v in options.items()
+    }
+    given = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, (_, v) in both.items()}
+    theirs = getattr(torch.nn, name)(**given, reduction=reduction)
+    ours = getattr(nn, name)(**{k: v for k, (v, _) in both.items()}, reduction=reduction)
+    beside(ours, theirs, inputs, count, dtype)
 
 
 @pytest.mark.filterwarnings("ignore:reduction. 'mean' divides:UserWarning")
 @pytest.mark.parametrize(("name", "inputs", "options", "count", "reduction"), CASES)
 def test_a_module_is_pytorchs(name, inputs, options, count, reduction):
-    given = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
-    theirs = getattr(torch.nn, name)(**given, reduction=reduction)
-    beside(getattr(nn, name)(**options, reduction=reduction), theirs, inputs, count)
+    held(name, inputs, options, count, reduction)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:reduction. 'mean' divides:UserWarning")
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_is_pytorchs_in_each_dtype_on_each_backend(name, backend):
+    for case in MODULES[name]:
+        for reduction in ("mean", "sum", "none"):
+            for dtype in ("float64", "float32"):
+                held(name, *case, reduction, dtype)
 
 
 DEPRECATED = ("size_average", "reduce")
@@ -168,6 +203,19 @@ SPELT, LENGTHS, SIZES = np.array([[1, 1, 3], [2, 1, 0], [3, 3, 3]]), [7, 6, 4], 
 @pytest.mark.parametrize("zero_infinity", [False, True])
 def test_ctc_is_pytorchs(reduction, zero_infinity):
     """The third sequence has no alignment: its loss is infinite."""
+    held_ctc(reduction, zero_infinity, "float64")
+    infinite = losses.ctc(STEPS, SPELT, LENGTHS, SIZES, reduction="none").numpy()
+    assert np.isinf(infinite).tolist() == [False, False, True]
+
+
+@pytest.mark.slow
+def test_ctc_is_pytorchs_in_each_dtype_on_each_backend(backend):
+    for reduction in ("mean", "sum", "none"):
+        for dtype in ("float64", "float32"):
+            held_ctc(reduction, True, dtype)
+
+
+def held_ctc(reduction, zero_infinity, dtype):
     some = slice(None) if zero_infinity else slice(2)
     theirs = torch.nn.CTCLoss(reduction=reduction, zero_infinity=zero_infinity)
     ours = nn.CTCLoss(reduction=reduction, zero_infinity=zero_infinity)
@@ -177,9 +225,7 @@ def test_ctc_is_pytorchs(reduction, zero_infinity):
         log_p = torch.log_softmax(x, -1)
         return theirs(log_p, torch.tensor(SPELT[some]), torch.tensor(lengths), torch.tensor(sizes))
 
-    beside(lambda x: ours(x, SPELT[some], lengths, sizes), of_theirs, (STEPS[:, some],), 1)
-    infinite = losses.ctc(STEPS, SPELT, LENGTHS, SIZES, reduction="none").numpy()
-    assert np.isinf(infinite).tolist() == [False, False, True]
+    beside(lambda x: ours(x, SPELT[some], lengths, sizes), of_theirs, (STEPS[:, some],), 1, dtype)
 
 
 def test_ctc_takes_pytorchs_targets_in_one_row_and_another_blank():

@@ -9,6 +9,8 @@ import pytest
 import tensorgrad as tg
 from tensorgrad import nn
 
+from .conftest import BACKENDS
+
 torch = pytest.importorskip("torch")
 N, T, S, F, H = 2, 4, 3, 4, 6
 LENGTHS = [4, 2]
@@ -189,6 +191,18 @@ def theirs_of(layer, inputs, call):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", CASES)
 def test_values_and_gradients_are_pytorchs(name, dtype):
+    held(name, dtype)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS[1:], indirect=True)
+@pytest.mark.parametrize("name", CASES)
+def test_values_and_gradients_on_a_gpu_are_pytorchs(name, backend):
+    for dtype in ("float64", "float32"):
+        held(name, dtype)
+
+
+def held(name, dtype):
     kind, args, options, inputs, call = CASES[name]
     ours = made(nn, kind, args, options, dtype)
     theirs = made(torch.nn, kind, args, options, getattr(torch, dtype))
