@@ -1,6 +1,8 @@
 """DataLoader over arrays, data sets and streams, and its worker processes."""
 
+import itertools
 import os
+import random
 import signal
 import time
 from dataclasses import dataclass
@@ -124,15 +126,6 @@ def test_large_batches_come_through_shared_memory_and_leave_nothing():
     assert before == (set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set())
 
 
-def test_the_global_generators_go_on_where_they_were():
-    legacy.seed(5)
-    expected = legacy.rand(2).tolist()
-    legacy.seed(5)
-    found = [legacy.rand()]
-    list(DataLoader(Set(4)))
-    assert [*found, legacy.rand()] == expected
-
-
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("at", [0, 1, 3, 6, 7])
 def test_resumes_in_the_middle_of_an_epoch(at, workers):
@@ -252,6 +245,84 @@ def test_transforms_draw_by_sample():
     assert [row for batch in by_three[0] for row in batch] == flat  # whatever the batch
 
 
+DRAWS = {
+    "data.rng": lambda: data.rng().random(),
+    "tensorgrad": lambda: tg.random.uniform().item(),
+    "python": random.random,
+    "numpy": legacy.rand,
+    "torch": lambda: __import__("torch").rand(()).item(),
+}
+
+
+class Drawn(Set):
+    """Samples of one random number. `at`: where they are drawn."""
+
+    def __init__(self, draw, at="sample"):
+        super().__init__(9)
+        self.draw, self.at = draw, at
+
+    def __getitem__(self, i):
+        return self.draw()
+
+    def stream(self):
+        order = sorted(range(9), key=lambda i: self.draw())
+        for i in order:
+            yield i + self.draw() / 2
+
+
+@pytest.mark.parametrize("how", DRAWS)
+def test_seed_epoch_and_index_decide_what_a_sample_draws(how):
+    if how == "torch":
+        pytest.importorskip("torch")
+    draw = DRAWS[how]
+
+    def read(loader):
+        return [row for batch in loader for row in batch.tolist()]
+
+    for made in (Drawn(draw), Drawn(draw).stream):
+        loader = DataLoader(made, batch_size=4, seed=0)
+        expected = [read(loader), read(loader)]
+        assert len({*expected[0], *expected[1]}) == 18  # of each sample and epoch its own
+        if how != "data.rng":
+            draw()  # the program's own numbers change nothing
+        for options in ({"workers": 2}, {"batch_size": 2}, {"prefetch": 1, "workers": 1}):
+            other = DataLoader(made, **{"batch_size": 4, "seed": 0, **options})
+            assert [read(other), read(other)] == expected, options
+        for at in (1, 2):
+            resumed = DataLoader(made, batch_size=4, seed=0)
+            resumed.load_state_dict({"seed": 0, "epoch": 1, "batch": at})
+            assert read(resumed) == expected[1][4 * at :]
+
+
+@pytest.mark.parametrize("how", DRAWS)
+def test_generators_of_the_program_go_on_where_they_were(how):
+    torch = pytest.importorskip("torch") if how == "torch" else None
+    found = []
+    for reads in (False, True):
+        tg.seed(5), random.seed(5), legacy.seed(5)
+        if torch:
+            torch.manual_seed(5)
+        DRAWS[how]()
+        if reads:
+            list(DataLoader(Drawn(DRAWS[how]), seed=0))
+        found.append(DRAWS[how]())
+    assert found[0] == found[1]
+
+
+def test_a_sampler_that_draws_from_a_global_generator():
+    class Shuffled:
+        def __iter__(self):
+            return iter(sorted(range(50), key=lambda i: legacy.rand()))
+
+        def __len__(self):
+            return 50
+
+    first, second = epochs(np.arange(50), sampler=Shuffled(), seed=1)
+    legacy.rand()
+    assert epochs(np.arange(50), sampler=Shuffled(), seed=1) == [first, second]
+    assert first != second
+
+
 def test_samplers():
     rare = np.array([0] * 90 + [1] * 10)
     even = data.Weighted(np.where(rare == 1, 9.0, 1.0), count=1000)
@@ -292,6 +363,10 @@ REFUSED = {
     "two orders": (lambda: DataLoader(Set(), shuffle=True, sampler=[1]), "leave out shuffle"),
     "a sampler beyond": (lambda: DataLoader(Set(), sampler=[50]), "from 50 to 50, .* 50 examples"),
     "a sampler of lists": (lambda: DataLoader(Set(), sampler=[[1, 2]]), "one an example"),
+    "a sampler without end": (
+        lambda: DataLoader(Set(), sampler=itertools.cycle([1, 2])),
+        "gives more than 5,000 indices",
+    ),
     "a state of another": (lambda: DataLoader(Set()).load_state_dict({"x": 1}), "state_dict"),
     "negative weights": (lambda: data.Weighted([1.0, -1.0]), "numbers >= 0"),
     "rank": (lambda: data.Shard(4, 2, 2), "numbered from 0"),
@@ -299,8 +374,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refused(case):
+def test_refused(case, monkeypatch):
     made, says = REFUSED[case]
+    monkeypatch.setattr(data.sources, "LONGEST", 1000)
 
     def read():
         found = made()

@@ -136,6 +136,35 @@ def test_a_loader_goes_on_in_the_middle_of_an_epoch(tmp_path, workers):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("drawn", ["python", "numpy", "torch"])
+def test_what_draws_from_global_generators_goes_on_too(tmp_path, drawn):
+    torch = pytest.importorskip("torch") if drawn == "torch" else None
+    legacy = np.random
+
+    def batches():
+        shuffled = {"python": random.random, "numpy": legacy.rand}[drawn]
+        order = sorted(range(len(X)), key=lambda i: shuffled())
+        for i in range(0, len(X), 5):
+            yield X[order[i : i + 5]], Y[order[i : i + 5]]
+
+    def run(folder, stop, seed=3):
+        tg.seed(3), random.seed(seed), legacy.seed(seed)
+        given = batches
+        if torch:
+            torch.manual_seed(seed)
+            pairs = [(x, y) for x, y in zip(X, Y, strict=True)]
+            given = torch.utils.data.DataLoader(pairs, 5, shuffle=True)
+        model = nn.Sequential(nn.Dense(1)).compile("adam", "mse")
+        calls = [StopAt(stop), *([Checkpoint(folder)] if folder else [])]
+        past = model.fit(given, epochs=4, callbacks=calls, resume="auto" if folder else False)
+        return past.losses
+
+    whole = run(None, 10**9)
+    with pytest.raises(Stop):
+        run(tmp_path, 12)
+    assert run(tmp_path, 10**9, seed=11) == whole
+
+
 def test_a_finished_run_goes_on_for_more_epochs(tmp_path, backend):
     whole = program(None, epochs=3)
     program(tmp_path / "run", epochs=1)

@@ -60,8 +60,9 @@ class DataLoader(Generic[Batch]):
     (on the stream that was current when it came), and is the caller's to keep. Arrays that are on
     the GPU already stay there, and are cut there.
 
-    (seed, epoch, index) decides the random numbers of a sample: `data.rng()` is seeded so. Python's
-    and NumPy's global generators are seeded for each batch while it is read.
+    (seed, epoch, index) decides the random numbers of a sample, whoever reads it: `data.rng()`, which
+    is the one to draw from, `tg.random`, and the global generators of Python, NumPy and PyTorch are
+    seeded so while it is read.
 
     >>> [x.tolist() for x in DataLoader(np.arange(5), batch_size=2)]
     [[0, 1], [2, 3], [4]]
@@ -287,7 +288,7 @@ class DataLoader(Generic[Batch]):
             return
         where = np.arange(n) if order is None else order
         tasks = ((epoch, i, where[span]) for i, span in enumerate(spans, start))
-        run = self._reader(seed, sharing).batch
+        run = self._reader(seed).batch
         if self.workers:
             made = computed(lambda: run, tasks, self.workers, self.prefetch)
         else:
@@ -303,15 +304,15 @@ class DataLoader(Generic[Batch]):
             return np.random.default_rng((seed, epoch)).permutation(n)
         return None
 
-    def _reader(self, seed: int, sharing: Any) -> Reader:
-        rank = 0 if sharing is None else sharing.world.rank
-        asked = self.transform, self.collate, self.dtype
-        return Reader(self.source, *asked, seed, self.batch_size, rank)
+    def _reader(self, seed: int) -> Reader:
+        return Reader(
+            self.source, self.transform, self.collate, self.dtype, seed, self.batch_size
+        )
 
     def _streamed(self, seed: int, epoch: int, start: int, sharing: Any) -> Iterator[Any]:
         """The batches of a stream: read by one process, however many workers there are."""
         rows = None if sharing is None else sharing.rows
-        begin = partial(self._reader(seed, sharing).stream, epoch, start, self.drop_last, rows)
+        begin = partial(self._reader(seed).stream, epoch, start, self.drop_last, rows)
         if not self.workers:
             return begin()
         return computed(partial(_reading, begin), repeat(None), 1, self.prefetch * self.workers)

@@ -1,29 +1,52 @@
 """The random numbers of samples: (seed, epoch, index) decides them, whoever computes the sample.
 
 So an epoch is the same with no worker process and with several, and when it is resumed in the
-middle.
+middle. That holds for `rng`, for `tg.random`, and for the global generators of Python, NumPy and
+PyTorch, from which the data sets and transforms of others draw.
 """
 
 from __future__ import annotations
 
 import random
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
 from ..randomness import Generator, host_generator
 
-
-class _Place(threading.local):
-    """The sample that this thread computes, and its generator once something was drawn."""
-
-    key: tuple[int, ...] | None = None
-    generator: np.random.Generator | None = None
+Key = tuple[int, ...]  # seed, epoch, index, and what else tells apart what is drawn
 
 
-_place = _Place()
+class _OfSample(Generator):
+    """The generator of the sample that is being computed, seeded when something is drawn."""
+
+    def __init__(self) -> None:
+        self._before: list[Any] = []
+
+    def enter(self, key: Key) -> None:
+        before = self._before
+        vars(self).clear()
+        self._before, self.place = before, key
+
+    def __getattr__(self, name: str) -> Any:  # of what is not there yet
+        if name not in ("host", "key", "device", "rank"):
+            raise AttributeError(name)
+        self.device, self.rank = {}, 0
+        self._start(np.random.SeedSequence(self.place))
+        return getattr(self, name)
+
+
+class _Current(threading.local):
+    """What this thread reads a batch with; None outside of one."""
+
+    generator: _OfSample | None = None
+
+
+_current = _Current()
 
 
 def rng() -> np.random.Generator:
@@ -39,32 +62,70 @@ def rng() -> np.random.Generator:
     >>> a == [x.tolist() for x in DataLoader(Noise(), batch_size=2, seed=0)]
     True
     """
-    if _place.key is None:
-        return host_generator()
-    if _place.generator is None:
-        _place.generator = np.random.default_rng(_place.key)
-    return _place.generator
+    return host_generator()
 
 
-def enter(key: tuple[int, ...] | None) -> None:
-    """From here on `rng` is that of the sample with this key: seed, epoch, index."""
-    _place.key, _place.generator = key, None
+def enter(key: Key) -> None:
+    """From here on, within `seeded`, all generators are those of the sample with this key."""
+    assert _current.generator is not None
+    _current.generator.enter(key)
+    word = _mixed(key)
+    random.seed(word)
+    np.random.seed(word & 0xFFFFFFFF)  # noqa: NPY002  # what users draw from
+    if (theirs := _torch()) is not None:
+        theirs.manual_seed(word)
 
 
 @contextmanager
-def seeded(seed: int, epoch: int, batch: int, rank: int = 0) -> Iterator[None]:
-    """A block in which Python's, NumPy's global and tensorgrad's generators are seeded for a batch,
-    or a process's part of it, for data sets that draw from those; afterwards they go on where they
-    were."""
-    key = (seed, epoch, batch, rank) if rank else (seed, epoch, batch)
-    words = np.random.SeedSequence(key).generate_state(4)
-    before = random.getstate(), np.random.get_state()  # noqa: NPY002  # what users draw from
-    random.seed(int(words[0]))
-    np.random.seed(words[1:])  # noqa: NPY002
+def seeded() -> Iterator[None]:
+    """A block in which `enter` seeds the generators that samples draw from; afterwards Python's,
+    NumPy's and PyTorch's go on where they were."""
+    before, outer = of_others(), _current.generator
+    own = _current.generator = _OfSample()
     try:
-        with Generator(int(words[0])):
+        with own:
             yield
     finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])  # noqa: NPY002
-        enter(None)
+        _current.generator = outer
+        set_others(before)
+
+
+def of_others() -> dict[str, Any]:
+    """Where the global generators of Python, NumPy and, if it is loaded, PyTorch are: numbers, text
+    and arrays."""
+    version, words, gauss = random.getstate()
+    kind, keys, at, has_gauss, cached = np.random.get_state()  # noqa: NPY002
+    state: dict[str, Any] = {
+        "python": [version, np.array(words, np.uint32), gauss],
+        "numpy": [kind, keys, at, has_gauss, cached],
+    }
+    if (theirs := _torch()) is not None:
+        state["torch"] = theirs.get_state().numpy()
+    return state
+
+
+def set_others(state: dict[str, Any]) -> None:
+    """Go to where the generators were at `of_others`."""
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(np.asarray(words).tolist()), gauss))
+    kind, keys, *rest = state["numpy"]
+    np.random.set_state((kind, np.asarray(keys), *rest))  # noqa: NPY002
+    if "torch" in state and (theirs := _torch()) is not None:
+        theirs.set_state(sys.modules["torch"].tensor(np.asarray(state["torch"])))
+
+
+def _torch() -> Any:
+    """PyTorch's generator of the CPU, where PyTorch is loaded."""
+    return getattr(sys.modules.get("torch"), "default_generator", None)
+
+
+def _mixed(key: Key) -> int:
+    """63 bits of a key: SplitMix64 (Steele et al. 2014), a word at a time, as it is done for each
+    sample and NumPy's SeedSequence takes longer than reading many of them."""
+    z = 0
+    for part in key:
+        z = (z + part + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+        z ^= z >> 31
+    return z >> 1

@@ -17,6 +17,9 @@ from ..trees import leaves, opened, refill
 from .collate import stacked
 from .randomness import enter, seeded
 
+LONGEST = 10_000_000  # indices of a sampler without end, or nearly so
+END: Any = object()
+
 
 def several(data: Any) -> bool:
     """Whether this is several arrays, a tuple or a list of arrays; a list of numbers is one."""
@@ -151,18 +154,17 @@ class Reader:
     dtype: Any
     seed: int
     size: int
-    rank: int = 0  # of several processes that share each batch
 
     def batch(self, task: tuple[int, int, Any]) -> Any:
         """The batch of the samples at some indices: (epoch, number of the batch, indices)."""
-        epoch, number, indices = task
-        with seeded(self.seed, epoch, number, self.rank):
-            return self._collated(list(self._read(epoch, number, indices)), indices, epoch)
+        epoch, _, indices = task
+        with seeded():
+            return self._collated(list(self._read(epoch, indices)), indices, epoch)
 
-    def _read(self, epoch: int, number: int, indices: Any) -> Iterator[Any]:
+    def _read(self, epoch: int, indices: Any) -> Iterator[Any]:
         at_once = getattr(getattr(self.source, "dataset", None), "__getitems__", None)
         if at_once is not None:  # of PyTorch and Hugging Face
-            enter((self.seed, epoch, number, 1))
+            enter((self.seed, epoch, int(indices[0]), 1))
             with _noting(f"the batch that starts with sample {indices[0]}"):
                 samples = list(at_once([int(i) for i in indices]))
             yield from (self._transformed(s, epoch, i) for s, i in zip(samples, indices))  # noqa: B905
@@ -201,21 +203,22 @@ class Reader:
     ) -> Iterator[Any]:
         """The batches of an epoch of a Stream, from the `start`-th; with `rows` one process's part
         of each, of which alone samples are transformed, and (examples of all, its own)."""
-        samples = enumerate(self.source)
-        skipped = sum(1 for _ in itertools.islice(samples, start * self.size))
-        if skipped < start * self.size:
-            return
+        samples = iter(self.source)
+        with seeded():  # what a stream draws before the `start`-th batch decides what comes then
+            for at in range(start * self.size):
+                enter((self.seed, epoch, at))
+                if next(samples, END) is END:
+                    return
         for number in itertools.count(start):
-            with seeded(self.seed, epoch, number, self.rank):
+            with seeded():
                 found: list[tuple[int, Any]] = []
                 while len(found) < self.size:
                     at = number * self.size + len(found)
                     enter((self.seed, epoch, at))
                     with _noting(f"sample {at}, which comes next,"):
-                        item = next(samples, None)
-                    if item is None:
+                        sample = next(samples, END)
+                    if sample is END:
                         break
-                    sample = item[1]
                     if rows is None:
                         sample = self._transformed(sample, epoch, at, entered=True)
                     found.append((at, sample))
@@ -252,8 +255,16 @@ class _noting:
 
 def positions(sampler: Any, n: int, seed: int, epoch: int) -> np.ndarray:
     """An epoch's order by a sampler: a function of a generator, or an iterable of indices."""
-    generator = np.random.default_rng((seed, epoch))
-    order = np.asarray(sampler(generator) if callable(sampler) else list(sampler))
+    if callable(sampler):
+        found = sampler(np.random.default_rng((seed, epoch)))
+    else:
+        most = max(LONGEST, 100 * n)
+        with seeded():  # those of others draw from global generators
+            enter((seed, epoch, n, 3))
+            found = list(itertools.islice(sampler, most + 1))
+        if len(found) > most:
+            raise ArgumentError(f"DataLoader: the sampler gives more than {most:,} indices")
+    order = np.asarray(found)
     if order.ndim != 1 or (order.size and order.dtype.kind not in "iu"):
         raise ArgumentError(
             f"DataLoader: the sampler gives indices, one an example, got {order.dtype} of shape "

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
+from ..data.randomness import of_others, set_others
 from ..distributed.exchange import average_buffers
 from ..distributed.ranks import world
 from ..errors import ArgumentError, FileError, TensorgradError
@@ -30,8 +31,9 @@ class Checkpoint(Callback):
     there, and its parameters are, bit for bit, those of a run that was never stopped.
 
     Each is one file, `checkpoint-00000001.safetensors`, that is written whole or not at all: the
-    parameters and buffers, the optimizer, the random generators, the place in the data, what other
-    callbacks have counted (their `state_dict`), the scores so far. No file can run code.
+    parameters and buffers, the optimizer, the random generators (ours, and the global ones of
+    Python, NumPy and PyTorch), the place in the data, what other callbacks have counted (their
+    `state_dict`), the scores so far. No file can run code.
 
     Args:
         folder: of the run, which one process writes to at a time.
@@ -125,7 +127,7 @@ class Checkpoint(Callback):
             return self.folder
         number = int(_NAME.fullmatch(old[-1].name)[1]) + 1 if old else 1  # type: ignore[index]
         path = self.folder / f"checkpoint-{number:08}.safetensors"
-        head = {"checkpoint": VERSION, "random": get_state()}
+        head = {"checkpoint": VERSION, "random": get_state(), "others": of_others()}
 
         def write(values: dict[str, Any]) -> None:
             files.save({**head, "parts": states, "values": values}, path)
@@ -154,13 +156,15 @@ class Checkpoint(Callback):
                 "it is of another run"
             )
         before = {name: _state(part) for name, part in parts.items()}
-        done = ""
+        drawn, done = of_others(), ""
         try:
             for name, part in parts.items():
                 done = name
                 _restored(part, saved["parts"][name])
+            set_others(saved.get("others", drawn))
             set_state(saved["random"])
         except (TensorgradError, KeyError, TypeError, ValueError, AttributeError) as error:
+            set_others(drawn)
             for name, state in before.items():
                 _restored(parts[name], state)
                 if name == done:
