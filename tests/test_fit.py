@@ -2,7 +2,11 @@
 options of the loop, callbacks and metrics."""
 
 import csv
+import io
 import itertools
+import re
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -491,8 +495,15 @@ def test_rates():
 
 def test_tensorboard_is_read_back(tmp_path):
     pytest.importorskip("tensorboardX")
-    board = train.TensorBoard(tmp_path / "tb", histograms=1, every=2)
-    past = linear().fit(X, Y, epochs=2, validation_data=(X, Y), batch_size=10, callbacks=board)
+    pixels = np.arange(48).reshape(3, 4, 4)  # as bytes
+
+    def pictures(model):
+        assert not model.training
+        return {"one": tg.tensor(pixels / 255), "several": np.stack([pixels] * 3).astype("uint8")}
+
+    board = train.TensorBoard(tmp_path / "tb", histograms=1, every=2, images=pictures)
+    model = linear(optimizer=tg.optim.SGD(lr=0.01))
+    past = model.fit(X, Y, epochs=2, validation_data=(X, Y), batch_size=10, callbacks=board)
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     found = events.EventAccumulator(str(tmp_path / "tb"))
     found.Reload()
@@ -503,6 +514,134 @@ def test_tensorboard_is_read_back(tmp_path):
     tags = found.Tags()["histograms"]
     assert any(t.startswith("weights/") for t in tags)
     assert any(t.startswith("gradients/") for t in tags)
+    images = pytest.importorskip("PIL.Image")
+    assert found.Tags()["images"] == ["one", "several"]
+    first, last = found.Images("one")
+    assert (first.step, last.step) == (1, 2)
+    one = np.asarray(images.open(io.BytesIO(last.encoded_image_string)))
+    np.testing.assert_array_equal(np.moveaxis(one, -1, 0), pixels)
+    several = np.asarray(images.open(io.BytesIO(found.Images("several")[0].encoded_image_string)))
+    np.testing.assert_array_equal(np.moveaxis(several[:4, :4], -1, 0), pixels)
+    with pytest.raises(tg.ShapeError, match=r"image 'x' has shape \(2, 4, 4\).*1 or 3 channels"):
+        board.add_image("x", pixels[:2], 1)
+
+
+@pytest.mark.parametrize("ours", [True, False])
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+def test_scores_go_to_services(name, ours, monkeypatch):
+    """Their packages are stood in for: which of their functions are called, and with what."""
+    calls = []
+
+    def noting(name, result=None):
+        return lambda *args, **options: calls.append((name, args, options)) or result
+
+    class Run:
+        log, finish = map(staticmethod, map(noting, ("log", "finish")))
+
+    package = types.ModuleType(name)
+    active = None if ours else Run
+    package.run, package.active_run = active, lambda: active
+    package.init, package.start_run = noting("begin", Run), noting("begin")
+    package.log_metrics, package.end_run = noting("log"), noting("finish")
+    monkeypatch.setitem(sys.modules, name, package)
+    logger = {"wandb": train.WandB(project="p"), "mlflow": train.MLflow(run_name="p")}[name]
+    past = linear().fit(X, Y, epochs=2, callbacks=logger)
+    if name == "wandb":
+        logs = [("log", ({"epoch": i + 1, "loss": v},), {}) for i, v in enumerate(past.losses)]
+    else:
+        logs = [("log", ({"loss": v},), {"step": i + 1}) for i, v in enumerate(past.losses)]
+    begin = [("begin", (), logger.settings)] if ours else []  # else the run is another's
+    assert calls == [*begin, *logs, *([("finish", (), {})] if ours else [])]
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(tg.BackendError, match=f"needs {name}: pip install {name}"):
+        linear().fit(X, Y, callbacks=type(logger)())
+
+
+@pytest.fixture
+def reference():
+    with tg.use_kernels("reference"):
+        yield
+
+
+# --- units that learn no more ---------------------------------------------------------------------
+
+
+def relu_net(kind):
+    """A net, where the relu units are, and their outputs of a batch; some get no positive input."""
+    tg.seed(0)
+    x, f8 = rng.normal(size=(40, 1, 4, 4)), {"dtype": "float64"}
+    if kind == "dense":
+        net = [nn.Flatten(), nn.Dense(8, 16, activation="relu", **f8), nn.Dense(1, 8, **f8)]
+        path, dead = "layers[1]", net[1].bias
+    elif kind == "no bias":
+        net = [nn.Flatten(), nn.Linear(16, 8, bias=False, **f8), nn.ReLU(), nn.Dense(1, 8, **f8)]
+        path, dead, x = "layers[1]", net[1].weight, abs(x)
+    elif kind == "norm":
+        conv, norm = nn.Conv2d(1, 8, 2, bias=False, **f8), nn.BatchNorm2d(8, **f8)
+        net = [conv, norm, nn.ReLU(), nn.Flatten(), nn.Dense(1, 72, **f8)]
+        path, dead = "layers[1]", norm.bias
+    else:
+        net = [nn.Conv(8, 2, activation="relu", **f8), nn.Flatten(), nn.Dense(1, 72, **f8)]
+        net[0](x)
+        path, dead = "layers[0]", net[0].bias
+    dead.data = tg.concatenate([dead.data[..., :5], dead.data[..., 5:] * 0 - 20.0], axis=-1)
+    model = nn.Sequential(*net)
+    before_last = nn.Sequential(*net[:-1])
+    return model, path, before_last, x
+
+
+@pytest.mark.parametrize("kind", ["dense", "no bias", "norm", "conv"])
+def test_dead_units_are_those_that_never_fire(kind, backend, request):
+    if backend == "numpy":  # nothing is to be compiled
+        request.getfixturevalue("reference")
+    model, path, inner, x = relu_net(kind)
+    inner.train()
+    fired = (inner(x).numpy().reshape(40, 8, -1) > 0).any(axis=(0, 2))
+    assert 0 < fired.sum() <= 5
+    look = train.DeadUnits(share=0.25)
+    model.compile(tg.optim.SGD(lr=1e-9), "mse")
+    with pytest.warns(UserWarning, match=rf"{re.escape(path)} .*: {8 - fired.sum()} of 8 ") as said:
+        model.fit(x, x[:, 0, :1, 0], epochs=3, batch_size=10, callbacks=look)
+    assert len(said) == (2 if kind == "norm" else 1)  # once; and the filters before a norm
+    np.testing.assert_array_equal(look.dead[path], ~fired)
+    assert not look.dead[list(look.dead)[-1]].any()
+    model.fit(x, x[:, 0, :1, 0], callbacks=train.DeadUnits(share=0.9))
+
+
+def test_what_looks_like_dead_units_and_is_none():
+    model = linear(optimizer=tg.optim.SGD(lr=0.0))
+    for p in model.parameters():
+        p.data = p.data * 0
+    model.fit(X, 0 * X[:, :1] + 1e-300, callbacks=train.DeadUnits())  # all gradients are 0: it fits
+    model = nn.Sequential(nn.Dense(4, 4, activation="relu"), nn.Dense(1, 4)).compile("sgd", "mse")
+    model[0].trainable = False  # has no gradients
+    look = train.DeadUnits()
+    model.fit(X, Y, callbacks=look)
+    assert list(look.dead) == ["layers[1]"]
+
+
+def test_a_unit_that_fired_before_a_run_was_stopped_is_alive(tmp_path):
+    x = np.ones((4, 1))
+    x[0] = -1  # the only example for which the unit fires
+
+    def run(stop):
+        model = nn.Sequential(nn.Dense(1, 1, activation="relu"), nn.Dense(1, 1))
+        model[0].weight.data, model[1].weight.data = -tg.ones((1, 1)), tg.ones((1, 1))
+        look = train.DeadUnits()
+
+        class Stop(train.Callback):
+            def batch_end(self, model, batch, loss):
+                if batch == stop:
+                    raise KeyboardInterrupt
+
+        calls = [look, train.Checkpoint(tmp_path, every=1), Stop()]
+        model.compile(tg.optim.SGD(lr=1e-9), "mse")
+        model.fit(x, x, shuffle=False, batch_size=1, callbacks=calls, resume="auto")
+        return look.dead["layers[0]"].tolist()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(2)
+    assert run(None) == [False]
 
 
 def test_history_as_a_table_and_a_picture(tmp_path):

@@ -60,9 +60,8 @@ class DataLoader(Generic[Batch]):
     (on the stream that was current when it came), and is the caller's to keep. Arrays that are on
     the GPU already stay there, and are cut there.
 
-    (seed, epoch, index) decides the random numbers of a sample, whoever reads it: `data.rng()`, which
-    is the one to draw from, `tg.random`, and the global generators of Python, NumPy and PyTorch are
-    seeded so while it is read.
+    (seed, epoch, index) decides the random numbers of a sample, whoever reads it: `data.rng()`,
+    `tg.random`, and the global generators of Python, NumPy and PyTorch are seeded so for each.
 
     >>> [x.tolist() for x in DataLoader(np.arange(5), batch_size=2)]
     [[0, 1], [2, 3], [4]]
@@ -304,10 +303,20 @@ class DataLoader(Generic[Batch]):
             return np.random.default_rng((seed, epoch)).permutation(n)
         return None
 
+    def latest(self) -> np.ndarray | None:
+        """The indices of the samples in the batch that was handed out last, for messages; None
+        where they are not known."""
+        again = self.sampler is None or callable(self.sampler) or hasattr(self.sampler, "__len__")
+        if isinstance(self.source, Stream) or not again or self._seed is None or not self._batch:
+            return None
+        order = self._order(self._seed, self._epoch if self.seed is not None else 0)
+        start = (self._batch - 1) * self.batch_size
+        last = self._batch == len(self) and not self.drop_last
+        which = slice(start, None if last else start + self.batch_size)
+        return (np.arange(len(self.source)) if order is None else order)[which]
+
     def _reader(self, seed: int) -> Reader:
-        return Reader(
-            self.source, self.transform, self.collate, self.dtype, seed, self.batch_size
-        )
+        return Reader(self.source, self.transform, self.collate, self.dtype, seed, self.batch_size)
 
     def _streamed(self, seed: int, epoch: int, start: int, sharing: Any) -> Iterator[Any]:
         """The batches of a stream: read by one process, however many workers there are."""

@@ -222,6 +222,10 @@ class GroupNorm(_ChannelNorm):
         return f"{self.num_groups}, {super().describe()}"
 
 
+class NoVariance(ShapeError):
+    """A batch with one value of each feature."""
+
+
 class _Tracking(_ChannelNorm):
     """A norm that may keep running statistics, to be used in evaluation mode."""
 
@@ -256,7 +260,7 @@ class _Tracking(_ChannelNorm):
             return self._evaluate(x)
         count = self._count(x)
         if self.training and count < 2:
-            raise ShapeError(
+            raise NoVariance(
                 f"{type(self).__name__}({self.num_features}) in training got an input of shape "
                 f"{x.shape}: that is {count} value of each feature, which has no variance. Use "
                 "larger batches (DataLoader's drop_last leaves a small last one out), or .eval()"

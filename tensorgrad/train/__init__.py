@@ -13,6 +13,7 @@ from .callbacks import (
 )
 from .checkpoint import Checkpoint
 from .command import experiment
+from .dead_units import DeadUnits
 from .history import History
 from .loggers import CSVLogger, MLflow, TensorBoard, WandB
 from .loop import evaluate, fit, predict, train_on_batch
@@ -44,6 +45,7 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "CosineSimilarity",
+    "DeadUnits",
     "EarlyStopping",
     "Gathered",
     "History",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
+
+import numpy as np
 
 from .. import losses
 from ..backend import is_floating
@@ -16,7 +19,7 @@ from .plan import Plan
 from .sums import Gathered, Summed
 
 BINARY = (losses.binary_cross_entropy, losses.binary_cross_entropy_with_logits)
-LARGE = 1e3  # inputs beyond are seldom meant
+LARGE = 200.0  # inputs beyond are seldom meant: pixels are up to 255
 
 
 def call(model: Any, x: Any) -> Any:
@@ -28,27 +31,67 @@ def call(model: Any, x: Any) -> Any:
     return model(x)
 
 
-def check_arrays(x: Any, y: Any, plan: Plan, training: bool) -> None:
-    """Errors and warnings about arrays in memory: NaN, targets that do not fit the loss, inputs
-    that are not scaled, targets that are all the same."""
+def check_arrays(x: Any, y: Any, plan: Plan, training: bool, whole: bool = True) -> None:
+    """Errors and warnings about arrays in memory, or a first batch (`whole` False): NaN, targets
+    that do not fit the loss, inputs that are not scaled, targets that are all the same."""
     for name, tree in (("x", x), ("y", y)):
-        for a in leaves(tree):
-            if is_floating(a.dtype) and not bool((a == a).all()):
-                raise ArgumentError(f"{name} holds NaN: remove or fill those values first")
+        for a in _arrays(tree):
+            if not is_floating(a.dtype) or bool((a < math.inf).all()):  # -inf may be of a mask
+                continue
+            found = "infinity" if bool((a == a).all()) else "NaN"
+            raise ArgumentError(f"{name} holds {found}: remove or fill those values first")
     for output in plan.outputs:
         part = output.of(y, "targets")
+        part = getattr(part, "_data", part)
         if hasattr(part, "dtype"):
             _check_target(part, output.loss)
-            if training and part.ndim == 1 and len(part) > 1 and bool((part == part[0]).all()):
-                _warn(f"all {len(part)} targets are {part[0]}: there is nothing to learn")
+            if training and whole:
+                alike = Alike()
+                alike.add(part)
+                alike.warn()
     if training:
-        for a in leaves(x):
-            if is_floating(a.dtype) and a.size and (most := float(abs(a).max())) > LARGE:
-                _warn(
-                    f"inputs reach {most:.3g}: networks learn slowly, or not at all, from numbers "
-                    "far from 1; scale them, (x - x.mean(0)) / x.std(0)"
-                )
-                break
+        for a in _arrays(x):
+            pixels = a.dtype == np.uint8 and a.ndim > 2
+            if (is_floating(a.dtype) or pixels) and a.size:
+                most = float(a.max()) if pixels else float(abs(a).max())
+                if LARGE < most < math.inf:
+                    how = "x / 255" if pixels or most == 255 else "(x - x.mean(0)) / x.std(0)"
+                    _warn(
+                        f"inputs reach {most:.3g}: networks learn slowly, or not at all, from "
+                        f"numbers far from 1; scale them, {how}"
+                    )
+                    break
+
+
+def _arrays(tree: Any) -> list[Any]:
+    return [getattr(a, "_data", a) for a in leaves(tree) if hasattr(a, "dtype")]
+
+
+class Alike:
+    """Whether all targets of an epoch are one number. It looks at batches until two differ."""
+
+    def __init__(self) -> None:
+        self.value: float | None = None
+        self.count, self.differ = 0, False
+
+    def add(self, y: Any) -> None:
+        """Look at the targets of a batch."""
+        if self.differ:
+            return
+        if not hasattr(y, "dtype") or y.ndim < 1 or not y.size or y.size != len(y):
+            self.differ = True  # or no single numbers
+            return
+        low, high = float(y.min()), float(y.max())
+        self.differ = low != high or self.value not in (None, low)
+        self.value, self.count = low, self.count + len(y)
+
+    def warn(self) -> None:
+        """A warning where they were all the same."""
+        said, self.differ = self.differ, True
+        if not said and self.count > 1:
+            _warn(
+                f"all {self.count} targets are {(self.value or 0.0):g}: there is nothing to learn"
+            )
 
 
 def _check_target(y: Any, loss: Any) -> None:

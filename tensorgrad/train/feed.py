@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -12,9 +13,12 @@ from ..backend import BY_TYPE, cast, default, fitting, is_floating, make
 from ..core import Tensor
 from ..data.loader import DataLoader
 from ..data.sources import Arrays, Samples, iterator, source_of
-from ..errors import ArgumentError, ShapeError
+from ..errors import ArgumentError, ShapeError, user_level
 from ..settings import listed, shown
 from ..trees import leaves, refill
+
+LONG = 100_000  # batches of an epoch whose end may never come
+SAID = 8  # samples that a message names
 
 
 class Batch(NamedTuple):
@@ -125,8 +129,10 @@ class Feed:
             made = itertools.chain([ahead], made)
         if self.steps is None:
             empty, self._moved = not self._moved, False  # it may be moved to the end of an epoch
-            for batch in made:
+            for done, batch in enumerate(made, 1):
                 empty = False
+                if done == LONG and self.batches is None:
+                    _warn_endless()
                 yield batch
             if empty:
                 raise ShapeError(
@@ -145,6 +151,15 @@ class Feed:
                 return
             yield found
         self._begun = running if once or not self.same else None
+
+    def latest(self) -> str:
+        """Which samples the batch that was read last is of, for messages; "" where that is not
+        known."""
+        found = self.loader.latest() if isinstance(self.loader, DataLoader) else None
+        if found is None or self.sharing is not None:
+            return ""
+        names = ", ".join(map(str, found[:SAID])) + (", ..." if len(found) > SAID else "")
+        return f", samples {names}"
 
     def _opened(self) -> Iterator[Any]:
         if self.same and isinstance(self.loader, DataLoader):
@@ -237,6 +252,11 @@ def feed(
                 DataLoader(x, batch_size, shuffle, dtype=dtype), dtype, steps, targets, same
             )
         raise ArgumentError("fit and evaluate need targets: fit(x, y)")
+    if isinstance(x, (itertools.cycle, itertools.count)) and steps is None:
+        raise ArgumentError(
+            f"fit and evaluate: {type(x).__name__} has no end: give steps_per_epoch= (steps= in "
+            "evaluate and predict)"
+        )
     if hasattr(x, "__iter__"):
         return Feed(x, dtype, steps, targets, same)
     raise ArgumentError(f"fit and evaluate take arrays, loaders or generators, got {shown(x)}")
@@ -254,6 +274,14 @@ def _length(value: Any) -> int:
     if isinstance(value, (tuple, dict)):
         value = next(iter(leaves(value)), 0)
     return len(value) if listed(value) and hasattr(value, "__len__") else 0
+
+
+def _warn_endless() -> None:
+    warnings.warn(
+        f"an epoch has had {LONG:,} batches, and its data may have no end: give steps_per_epoch= "
+        "(validation_steps= for validation, steps= in evaluate and predict)",
+        stacklevel=user_level(),
+    )
 
 
 class _Again:

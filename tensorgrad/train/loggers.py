@@ -5,11 +5,16 @@ from __future__ import annotations
 import csv
 import importlib
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..errors import ArgumentError, BackendError
+import numpy as np
+
+from ..core import Tensor
+from ..errors import ArgumentError, BackendError, ShapeError
 from ..settings import gate
+from ..switches import evaluating
 from ..typing import Natural, PathLike
 from .callbacks import Callback
 
@@ -95,15 +100,27 @@ class TensorBoard(_Logger):
         histograms: epochs from one histogram of all weights, and of the gradients of the last
             batch, to the next; 0: none.
         every: batches from one loss to the next; 0: none, as reading it waits for the device.
+        images: what to show after each epoch: a function of the model that returns images by name,
+            (channels, height, width) or several in (n, channels, height, width), of numbers in
+            [0, 1] or bytes; channels are 1 or 3.
     Raises: BackendError where tensorboardX is not installed.
 
     >>> TensorBoard("run/tb", histograms=5).folder.name
     'tb'
+    >>> def filters(model): return {"filters": tg.sigmoid(model[0].weight)}  # a Conv2d's
+    >>> board = TensorBoard("run/tb", images=filters)
     """
 
     @gate
-    def __init__(self, folder: PathLike, histograms: Natural = 0, every: Natural = 0):
+    def __init__(
+        self,
+        folder: PathLike,
+        histograms: Natural = 0,
+        every: Natural = 0,
+        images: Callable[[Any], dict[str, Any]] | None = None,
+    ):
         self.folder, self.histograms, self.every = Path(folder), histograms, every
+        self.images = images
         self.writer: Any = None
         self._batches = 0
 
@@ -126,11 +143,24 @@ class TensorBoard(_Logger):
                 self.writer.add_histogram(f"weights/{name}", p.numpy(), epoch + 1)
                 if p.grad is not None:
                     self.writer.add_histogram(f"gradients/{name}", p.grad.numpy(), epoch + 1)
+        if self.images is not None:
+            with evaluating(model.modules()):
+                made = self.images(model)
+            for name, image in made.items():
+                self.add_image(name, image, epoch + 1)
         self.writer.flush()
 
     def add_image(self, name: str, image: Any, epoch: int) -> None:
-        """An image (channels, height, width) of numbers in [0, 1], for callbacks of yours."""
-        self.writer.add_image(name, image.numpy() if hasattr(image, "numpy") else image, epoch)
+        """Write images (channels, height, width) or (n, channels, height, width) of numbers in
+        [0, 1] or bytes: for callbacks of yours."""
+        pixels = image.detach().numpy() if isinstance(image, Tensor) else np.asarray(image)
+        if pixels.ndim not in (3, 4) or pixels.shape[-3] not in (1, 3):
+            raise ShapeError(
+                f"TensorBoard: image {name!r} has shape {pixels.shape}: images are (channels, "
+                "height, width), or several in (n, channels, height, width), of 1 or 3 channels"
+            )
+        add = self.writer.add_image if pixels.ndim == 3 else self.writer.add_images
+        add(name, pixels, epoch)
 
     def train_end(self, model: Any) -> None:
         if self.writer is not None:

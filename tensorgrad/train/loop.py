@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypedDict
 import numpy as np
 
 from .. import optim
-from ..backend import is_floating
+from ..backend import dtype_of, is_floating
 from ..core import Tensor
 from ..data.sources import Arrays
 from ..errors import ArgumentError, DTypeError, ShapeError
+from ..nn.lazy import LazyLayer
 from ..nn.norm import BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d
 from ..settings import Either, Nothing, Own, Real, gate, shown
 from ..typing import ArrayLike, Count, Natural, Positive
@@ -100,8 +101,11 @@ class LoopOptions:
 
 
 def _dtype(model: Any) -> Any:
-    """The dtype of the parameters, to which floating data is cast."""
-    return next((p.dtype for _, p in model.named_parameters()), np.dtype("float32"))
+    """The dtype of the parameters, to which floating data is cast; of layers that have none yet,
+    that which they will have."""
+    found = [p.dtype for _, p in model.named_parameters()]
+    found += [dtype_of(m.dtype) for m in model.modules() if isinstance(m, LazyLayer)]
+    return found[0] if found else np.dtype("float32")
 
 
 @gate
@@ -233,6 +237,7 @@ def _tried(trainer: Any, data: Feed, training: bool) -> Any:
         batch = Batch(xs, ys, ws, 8, 8)
     else:
         batch = data.first()
+        checks.check_arrays(batch.x, batch.y, plan, training, whole=False)
     if batch.y is None:
         raise ArgumentError("fit and evaluate need targets: fit(x, y)")
     return checks.trial(trainer, batch, batch.y if labels is None else labels)

@@ -15,6 +15,7 @@ from ..backend import default, namespace, on_host
 from ..core import Tensor
 from ..distributed import exchange, ranks
 from ..errors import GraphError, user_level
+from ..nn.norm import NoVariance
 from ..precision import autocast
 from ..settings import gate
 from ..switches import evaluating, in_mode, restoring
@@ -61,6 +62,8 @@ class Trainer:
         self._parts: dict[Any, Any] = {}  # the losses of several outputs, as they were last
         self._run = self.step  # as a replay, where the model was compiled so
         self.world = ranks.world()
+        self._size, self._left_out = 0, False  # of the last batch; whether one was, and it was said
+        self._alike = checks.Alike()  # the targets of the first epoch
         self._share = 1.0  # of this process in the loss and gradients of a batch
 
     unguarded = ("running", "_run")  # attributes that no step reads (compiling/guards.py)
@@ -186,6 +189,7 @@ class Trainer:
             if run.resumed:
                 feed.restart()
             first = options.initial_epoch + run.epoch
+            self._alike.differ = run.resumed or not self.plan.single or feed.arrays() is not None
             call, facts = self._captured(feed, options.epochs), frozen(model, self.plan)
             for epoch in range(first, first if run.stopped else options.epochs):
                 for c in callbacks:
@@ -193,7 +197,7 @@ class Trainer:
                 if epoch > first and callbacks and (now := frozen(model, self.plan)) != facts:
                     call, facts = self._captured(feed, options.epochs - epoch), now
                 scores = self._epoch(call, feed, run, options, epoch)
-                self._check_finite(scores, history, epoch)
+                self._check_finite(scores, history, epoch, feed)
                 history.add(scores, epoch)
                 stops = [c.epoch_end(model, epoch, scores) for c in callbacks]
                 stopped = together.epoch_done(model, any(stops) or feed.ran_dry)
@@ -207,6 +211,7 @@ class Trainer:
         """One epoch, and its validation; scores are read from the device at its end only."""
         running, model = self.running, self.model
         running.start()
+        self._size = 0
         if run.scores is not None:  # of the batches of this epoch before the run was stopped
             running.load_state_dict(run.scores, default())
             if self.world.rank:  # rank 0 goes on with them
@@ -216,7 +221,8 @@ class Trainer:
         done = 0
         with Progress(feed, options, f"epoch {epoch + 1}/{options.epochs}", running) as progress:
             for done, batch in enumerate(feed.epoch(), 1):
-                call(batch)
+                if not self._done(call, batch, feed, f"batch {done} of epoch {epoch + 1}"):
+                    continue
                 running.count += batch.size
                 if run.keepers:
                     run.step_done(running, whole=not self._pending)
@@ -224,6 +230,7 @@ class Trainer:
                     c.batch_end(model, done - 1, running.latest)
                 progress.update(batch.whole)
             self.flush()
+            self._alike.warn()
             exchange.average_buffers(model)
             scores = running.whole(self.world).read()
             if options.validation is not None and (epoch + 1) % options.validation_freq == 0:
@@ -238,16 +245,43 @@ class Trainer:
             )
         return scores
 
-    def _check_finite(self, scores: dict[str, float], history: History, epoch: int) -> None:
+    def _done(self, call: Callable[[Batch], None], batch: Batch, feed: Feed, name: str) -> bool:
+        """Train on a batch; False where it is a last one of a single example, of which batch norm
+        has no variance. What goes wrong is said to be of this batch."""
+        try:
+            call(batch)
+        except NoVariance:
+            if batch.size >= self._size or self.world.size > 1:
+                raise
+            if not self._left_out:
+                self._left_out = True
+                warnings.warn(
+                    f"{name} is a single example, of which batch norm has no variance: it is left "
+                    "out. A DataLoader's drop_last=True, or another batch size, leaves out this "
+                    "note",
+                    stacklevel=user_level(),
+                )
+            return False
+        except Exception as error:
+            error.add_note(f"  in {name}{feed.latest()}")
+            raise
+        self._size = batch.size
+        self._alike.add(batch.y)
+        return True
+
+    def _check_finite(
+        self, scores: dict[str, float], history: History, epoch: int, feed: Feed
+    ) -> None:
         first = not self.world.rank
         if (
             first
             and not math.isfinite(scores.get("loss", 0.0))
             and all(map(math.isfinite, history.losses))
         ):
+            unread = "" if feed.arrays() is not None else ", if the data holds no NaN"
             warnings.warn(
                 f"the loss became {scores['loss']} in epoch {epoch + 1}: a lower learning rate, "
-                "clipped gradients or scaled inputs may help",
+                f"clipped gradients or scaled inputs may help{unread}",
                 stacklevel=user_level(),
             )
 
