@@ -21,7 +21,7 @@ import numpy as np
 import tensorgrad as tg
 from tensorgrad import data, distributed, losses, nn, optim
 from tensorgrad.settings import kinds_of
-from tensorgrad.train import callbacks, loggers, loop, metrics, sums
+from tensorgrad.train import callbacks, dead_units, loggers, loop, metrics, sums
 
 from .. import loss_cases
 from ..vocabulary import ROWS
@@ -153,6 +153,7 @@ CALLS = {
     "callbacks.LearningRateScheduler": {"schedule": max},
     "loggers.CSVLogger": {"path": "log.csv"},
     "loggers.TensorBoard": {"folder": "run"},
+    "dead_units.DeadUnits": {},
     "sums.Precision": {},
     "sums.Recall": {},
     "sums.F1": {},
@@ -432,6 +433,7 @@ def targets():
     add("callbacks", callbacks, ["EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau"])
     add("callbacks", callbacks, ["LearningRateScheduler"])
     add("loggers", loggers, ["CSVLogger", "TensorBoard"])
+    add("dead_units", dead_units, ["DeadUnits"])
     add(
         "metrics",
         metrics,
