@@ -108,6 +108,7 @@ if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     from .functions.conv_nd import *  # noqa: F403
     from .functions.diagonals import *  # noqa: F403
     from .functions.distance import *  # noqa: F403
+    from .functions.fractional import *  # noqa: F403
     from .functions.indexing import *  # noqa: F403
     from .functions.interpolation import *  # noqa: F403
     from .functions.joining import *  # noqa: F403
@@ -121,7 +122,9 @@ if TYPE_CHECKING:  # what `__getattr__` loads when it is first named
     from .functions.resampling import *  # noqa: F403
     from .functions.scan import *  # noqa: F403
     from .functions.segments import *  # noqa: F403
+    from .functions.sets import *  # noqa: F403
     from .functions.sorting import *  # noqa: F403
+    from .functions.spaced import *  # noqa: F403
     from .functions.sparse import *  # noqa: F403
     from .functions.special import *  # noqa: F403
     from .functions.statistics import *  # noqa: F403

@@ -16,29 +16,10 @@ from .backend import BY_TYPE
 from .core import Tensor, stamp
 from .errors import ArgumentError, DTypeError, GraphError, IndexingError, ShapeError
 from .operators import check_writable
-from .settings import gate
 from .words import NAMES
 
-_OTHER_NAMES = {
-    "absolute": "abs",
-    "true_divide": "divide",
-    "rint": "round",
-    "around": "round",
-    "amax": "max",
-    "amin": "min",
-    "float_power": "power",
-    "mod": "remainder",
-    "invert": "bitwise_invert",
-    "left_shift": "bitwise_left_shift",
-    "right_shift": "bitwise_right_shift",
-}
 _OTHER_WORDS = {"a_min": "min", "a_max": "max", "a": "x", "arr": "x", "arrays": "arrays"}
 _OTHER_WORDS |= dict.fromkeys("m ar ary f p A filt element sample".split(), "x") | {"obj": "at"}
-
-
-@gate
-def _ravel(x: Tensor) -> Tensor:
-    return x.ravel()
 
 
 # Functions without an op, as they have no gradient.
@@ -51,7 +32,6 @@ _ATTRIBUTES: dict[str, Callable[..., Any]] = {
     "ones_like": creation.ones_like,
     "full_like": creation.full_like,
     "linspace": creation.linspace,
-    "ravel": _ravel,
 }
 _REFUSALS = (ArgumentError, DTypeError, IndexingError, ShapeError)
 # What writes into its first argument.
@@ -62,7 +42,6 @@ def _ours(name: str, module: str = "numpy") -> Callable[..., Any] | None:
     if module in ("numpy.fft", "numpy.linalg"):
         ours = importlib.import_module(module.replace("numpy", __package__ or ""))
         return getattr(ours, name) if name in ours.__all__ else None
-    name = _OTHER_NAMES.get(name, name)
     if name in F.__all__ or name in F.FAMILY:
         return getattr(F, name)
     return _ATTRIBUTES.get(name)

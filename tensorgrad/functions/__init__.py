@@ -24,7 +24,9 @@ from .conv import (
 )
 from .elementwise import (
     abs,
+    absolute,
     add,
+    around,
     ceil,
     clip,
     cos,
@@ -32,6 +34,7 @@ from .elementwise import (
     divmod,
     exp,
     expm1,
+    fix,
     floor,
     floor_divide,
     log,
@@ -45,6 +48,7 @@ from .elementwise import (
     pow,
     power,
     remainder,
+    rint,
     round,
     sign,
     sin,
@@ -52,6 +56,7 @@ from .elementwise import (
     square,
     subtract,
     tanh,
+    true_divide,
     trunc,
     where,
 )
@@ -62,6 +67,7 @@ from .logic import (
     bitwise_and,
     bitwise_invert,
     bitwise_left_shift,
+    bitwise_not,
     bitwise_or,
     bitwise_right_shift,
     bitwise_xor,
@@ -106,6 +112,8 @@ from .recurrent import (
 )
 from .reduce import (
     all,
+    amax,
+    amin,
     any,
     argmax,
     argmin,
@@ -131,6 +139,7 @@ from .shape import (
     moveaxis,
     permute,
     permute_dims,
+    ravel,
     reshape,
     split,
     squeeze,
@@ -141,16 +150,21 @@ from .shape import (
 
 __all__ = [
     "abs",
+    "absolute",
     "add",
     "all",
+    "amax",
+    "amin",
     "any",
     "argmax",
     "argmin",
+    "around",
     "array_split",
     "batch_norm",
     "bitwise_and",
     "bitwise_invert",
     "bitwise_left_shift",
+    "bitwise_not",
     "bitwise_or",
     "bitwise_right_shift",
     "bitwise_xor",
@@ -172,6 +186,7 @@ __all__ = [
     "exp",
     "expand_dims",
     "expm1",
+    "fix",
     "flip",
     "floor",
     "floor_divide",
@@ -217,10 +232,12 @@ __all__ = [
     "pow",
     "power",
     "prod",
+    "ravel",
     "relu",
     "remainder",
     "reshape",
     "right_shift",
+    "rint",
     "rms_norm",
     "rnn",
     "round",
@@ -242,6 +259,7 @@ __all__ = [
     "swapaxes",
     "tanh",
     "transpose",
+    "true_divide",
     "trunc",
     "var",
     "where",
@@ -252,8 +270,8 @@ LATER = {
     "adaptive": """adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
     adaptive_max_pool2d adaptive_max_pool3d max_unpool1d max_unpool2d max_unpool3d""",
     "analytic": """acos acosh arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh
-    atan atan2 atanh cbrt cosh deg2rad degrees entr exp2 hypot log2 log10 logaddexp logaddexp2
-    logit rad2deg radians reciprocal rsqrt sinc sinh tan xlog1py xlogy""",
+    atan atan2 atanh cbrt cosh deg2rad degrees entr exp2 float_power hypot log2 log10 logaddexp
+    logaddexp2 logit rad2deg radians reciprocal rsqrt sinc sinh tan xlog1py xlogy""",
     "comparison": "allclose array_equal array_equiv isclose isneginf isposinf",
     "complex_numbers": """angle complex conj conjugate imag iscomplex isreal polar real
     real_if_close""",

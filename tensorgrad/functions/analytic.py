@@ -11,8 +11,8 @@ from ..core import Tensor
 from ..ops import analytic as ops
 from ..settings import gate
 from ..typing import ArrayLike
-from .elementwise import clip, log, log1p, where
-from .inputs import as_tensor, operands
+from .elementwise import clip, log, log1p, power, where
+from .inputs import as_tensor, floating, operands
 from .logic import equal, less_equal, logical_and, logical_or
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "degrees",
     "entr",
     "exp2",
+    "float_power",
     "hypot",
     "log2",
     "log10",
@@ -334,6 +335,15 @@ def logit(x: ArrayLike, eps: float | None = None) -> Tensor:
     if eps is not None:
         x = clip(x, eps, 1 - eps)
     return ops.logit.call(x)
+
+
+def float_power(a: ArrayLike, b: ArrayLike) -> Tensor:
+    """a to the power b as floating numbers: `power`, of integers to negative powers, too.
+
+    >>> float_power([2, 4], -1).tolist()
+    [0.5, 0.25]
+    """
+    return power(*[floating(t) for t in operands(a, b)])
 
 
 asin, acos, atan, atan2 = arcsin, arccos, arctan, arctan2

@@ -12,7 +12,7 @@ from ..ops import discrete
 from ..ops import elementwise as ops
 from ..settings import gate
 from ..typing import ArrayLike
-from .inputs import as_tensor, operands
+from .inputs import as_tensor, floating, operands
 
 # --- arithmetic ---------------------------------------------------------------------------------
 
@@ -284,6 +284,25 @@ def round(x: ArrayLike, decimals: int = 0) -> Tensor:
     return discrete.round_.call(as_tensor(x), decimals=decimals)
 
 
+@gate
+def fix(x: ArrayLike) -> Tensor:
+    """`trunc`, by NumPy's other name.
+
+    >>> fix([-1.5, 2.7]).tolist()
+    [-1.0, 2.0]
+    """
+    return trunc(x)
+
+
+def rint(x: ArrayLike) -> Tensor:
+    """x to the nearest whole number, a floating one; halves go to the even. The gradient is 0.
+
+    >>> rint([0.5, 1.5, 2.6]).tolist()
+    [0.0, 2.0, 3.0]
+    """
+    return discrete.round_.call(floating(x), decimals=0)
+
+
 # --- functions ----------------------------------------------------------------------------------
 
 
@@ -353,3 +372,4 @@ def tanh(x: ArrayLike) -> Tensor:
 
 
 mod, pow = remainder, power
+absolute, true_divide, around = abs, divide, round  # NumPy's other names

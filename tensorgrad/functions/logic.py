@@ -236,5 +236,5 @@ def bitwise_right_shift(a: ArrayLike, b: ArrayLike) -> Tensor:
     return ops.bitwise_right_shift.call(a, b)
 
 
-invert = bitwise_invert
+invert = bitwise_not = bitwise_invert
 left_shift, right_shift = bitwise_left_shift, bitwise_right_shift

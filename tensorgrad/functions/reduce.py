@@ -494,3 +494,6 @@ def _extreme(
         return of_two(reduce(t, axis=axis, keepdims=keepdims), first)
     none = ops.sum_(t, axis=axis, keepdims=keepdims).astype(t.dtype)  # NumPy refuses max and min
     return elementwise.add(none, first)
+
+
+amax, amin = max, min

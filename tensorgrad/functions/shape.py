@@ -45,6 +45,16 @@ def reshape(x: ArrayLike, shape: Shape, *, copy: bool | None = None) -> Tensor:
 
 
 @gate
+def ravel(x: ArrayLike) -> Tensor:
+    """One axis with all numbers in row-major order, as `reshape(x, -1)`.
+
+    >>> ravel([[1, 2], [3, 4]]).tolist()
+    [1, 2, 3, 4]
+    """
+    return reshape(x, -1)
+
+
+@gate
 def transpose(x: ArrayLike, axes: Axes = None) -> Tensor:
     """A view with the axes permuted; `permute_dims` and `permute` are the same function.
 
