@@ -9,6 +9,7 @@ rank that ends says so to the others. Of what goes wrong one rank speaks: the lo
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import os
 import pickle
 import sys
@@ -29,6 +30,7 @@ _ROLL = 2.0  # seconds in which waiting ranks answer
 _QUIET = 5.0  # seconds in which the others let the speaker end them
 _CHUNK = 1 << 23  # bytes: longer messages are slower in one piece
 _WAITS, _EXPIRED, _ENDED = range(3)  # what a message to the others says
+_RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID")
 _INSTALL = """pip install "tensorgrad-cupy[mpi]" (the wheels of mpi4py and MPICH; or, where an MPI
 is installed, mpi4py alone)"""
 
@@ -43,6 +45,19 @@ def library() -> Any:
             f"several processes need mpi4py and MPI: {why:.300}\n" + _INSTALL.replace("\n", " ")
         ) from error
     return MPI
+
+
+def once_all_processes_have_started(timeout: float) -> Any:
+    """`mpi4py.MPI`, which no process can import before the last has come to it. If one never does,
+    having ended before `init`, the others hold Python's lock meanwhile: what then ends them, after
+    the deadline, prints where they wait, which is why this function is called what it is."""
+    rank = next((os.environ[n] for n in _RANKS if n in os.environ), "0")
+    late = 0.5 * int(rank) if rank.isdecimal() else 0.0  # for one of them to speak
+    faulthandler.dump_traceback_later(timeout + late, exit=True, file=2)
+    try:
+        return library()
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 class Ranks(Alone):
@@ -89,9 +104,10 @@ class Ranks(Alone):
                 self.abort(error)
 
         def end() -> None:
-            if os.getpid() == pid and not self._failing:
+            if os.getpid() == pid:
                 self._note("ended")
-                self._tell(_ENDED)
+                if not self._failing:
+                    self._tell(_ENDED)
 
         sys.excepthook = report
         atexit.register(end)

@@ -106,9 +106,9 @@ def init(timeout: Positive | None = None) -> Alone:
     if multiprocessing.parent_process() is not None or owner != str(os.getpid()):
         return _world  # started by a rank: MPI has no place for it
     said = timeout or float(os.environ.get("TENSORGRAD_TIMEOUT", TIMEOUT))
-    from .mpi import Ranks, library
+    from .mpi import Ranks, once_all_processes_have_started
 
-    found = Ranks(library().COMM_WORLD, said)
+    found = Ranks(once_all_processes_have_started(said).COMM_WORLD, said)
     if (asked := started()) > 1 and found.size == 1:
         raise BackendError(
             f"{asked} processes were started, and MPI sees 1: the launcher is of another MPI than "

@@ -210,7 +210,8 @@ def fit(
     if tested is not None:
         names += [f"val_{name}" for name in names]
     options = LoopOptions(epochs, verbose, resume, names, initial_epoch, tested, validation_freq)
-    together.begin(trainer, train, called, options, accumulate=accumulate, clip_norm=clip_norm)
+    clipping = {"clip_norm": clip_norm, "clip_value": clip_value}
+    together.begin(trainer, train, called, options, accumulate=accumulate, **clipping)
     history = History()
     begun: list[Callback] = []
     try:

@@ -10,6 +10,7 @@ from ..data.sources import Arrays
 from ..distributed import exchange, ranks
 from ..distributed.sharing import Sharing
 from ..errors import GraphError, user_level
+from ..nn import Module
 from ..switches import switches
 from ..trees import leaves
 from . import checks
@@ -69,10 +70,12 @@ def begin(trainer: Any, feed: Feed, callbacks: list[Any], options: Any, **more: 
         "the optimizer": " of ".join(_names(optimizer)),
         "the learning rate": optimizer.lr,
         **{f"the optimizer's {k}": repr(v) for k, v in optimizer.options.items()},
+        "the loss": _loss(plan),
         "the list of scores": ", ".join(options.names),
         "the number of examples": feed.examples,
         "the batch size": feed.batch_size,
         "the number of steps": feed.steps,
+        "shuffle=": getattr(feed.loader, "shuffle", None),
         "the number of epochs": options.epochs,
         "the list of callbacks": ", ".join(type(c).__name__ for c in callbacks),
         "precision=": trainer.precision,
@@ -88,6 +91,19 @@ def _names(optimizer: Any) -> list[str]:
     """The class of an optimizer, and of those within."""
     inner = vars(optimizer).get("inner")
     return [type(optimizer).__name__, *([] if inner is None else _names(inner))]
+
+
+def _loss(plan: Any) -> str:
+    """The losses, with their options where they are modules."""
+    named = [
+        repr(o.loss)
+        if isinstance(o.loss, Module)
+        else getattr(o.loss, "__qualname__", type(o.loss).__name__)
+        for o in plan.outputs
+    ]
+    if plan.single:
+        return str(named[0])
+    return " + ".join(f"{o.weight:g} {n}" for o, n in zip(plan.outputs, named, strict=True))
 
 
 def _sample(feed: Feed) -> int | None:
