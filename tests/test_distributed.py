@@ -26,6 +26,7 @@ ROOT = Path(__file__).parent.parent
 PROGRAMS = ROOT / "tests" / "ranks"
 ONE = dict.fromkeys(("TENSORGRAD_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 LIMIT = 240  # seconds for a start: the machine may be busy
+SLACK = float(os.environ.get("TENSORGRAD_TEST_SLACK", "5"))  # seconds, for the same reason
 
 
 def launched(n, program, *arguments, **variables):
@@ -236,7 +237,7 @@ def test_the_stand_in_has_the_names_of_the_real_nccl():
 
 # --- what goes wrong ------------------------------------------------------------------------------
 
-HUNG = "DistributedError: after 3 s rank {0} of 3 had not come to the gradients of a step"
+HUNG = "DistributedError: after 5 s rank {0} of 3 had not come to the gradients of a step"
 LEFT = "DistributedError: rank {0} of 3 ended early, while others wait for the gradients of a step"
 LOST = "tensorgrad: rank {0} of 3 .* ended without a word"
 ENDS = {  # what one rank does -> what is said, once
@@ -258,26 +259,25 @@ ENDS = {  # what one rank does -> what is said, once
 def ends():
     """What one of several ranks does, of all kinds: the starts wait more than they work."""
     with ThreadPoolExecutor(3) as pool:
-        run = functools.partial(launched, 3, "failing.py", TENSORGRAD_TIMEOUT="3")
-        begun = {case: pool.submit(timed, run, *case) for case in ENDS}
+        begun = {case: pool.submit(timed, *case) for case in ENDS}
         return {case: future.result() for case, future in begun.items()}
 
 
-def timed(run, *arguments):
-    begun = time.monotonic()
-    return run(*arguments), time.monotonic() - begun
+def timed(*case):
+    return launched(3, "failing.py", *case), time.time()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ENDS, ids=lambda case: "-".join(map(str, case)))
 def test_an_end_of_one_rank_ends_all_with_one_message(case):
-    done, took = ends()[case]
+    done, ended = ends()[case]
     assert done.returncode != 0, done.stdout
     assert "is through" not in done.stdout
     said = re.findall(r"^(?:tensorgrad: |tensorgrad\.errors\.).*", done.stderr, re.M)
     assert len(said) == 1, "\n".join(said) + done.stderr[-3000:]
     assert re.search(ENDS[case].format(case[1]), said[0]), said[0]
-    assert took < 3 + 5 + float(os.environ.get("TENSORGRAD_TEST_START", "30"))  # which starts take
+    if left := re.search(r"leaves at ([\d.]+)", done.stdout):
+        assert ended - float(left[1]) < 5 + 5 + SLACK
 
 
 DIFFERENCES = {  # what rank 1 has otherwise -> what is said
@@ -348,7 +348,8 @@ def test_a_bare_mpiexec_does_and_a_rank_that_never_joins_is_missed(missing):
             done.stderr.count("\ntensorgrad.errors.DistributedError: the ranks have drifted") == 1
         )
     else:
-        assert "once_all_processes_have_started" in done.stderr
+        ours, theirs = "once_all_processes_have_started", "process rank 1"  # Open MPI may notice
+        assert ours in done.stderr or theirs in done.stderr
 
 
 @pytest.mark.parametrize("option", ["graphed", "compiled"])
