@@ -7,10 +7,12 @@ import json
 import os
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -219,20 +221,58 @@ def test_ranks_with_simulated_gpus_give_what_one_process_does(tmp_path):
         alike(found[name], one[name], 1e-5 if name == "float32" else 1e-11)
 
 
-def test_the_stand_in_has_the_names_of_the_real_nccl():
-    real = pytest.importorskip("cupy.cuda.nccl")
+def test_an_nccl_that_is_missing_is_an_error_with_the_remedy(monkeypatch):
+    from tensorgrad.distributed import nccl
+
+    without = types.ModuleType("nccl")  # as CuPy's is then
+    without.available = False
+    monkeypatch.setitem(sys.modules, "cupy.cuda.nccl", without)
+    with pytest.raises(tg.BackendError, match=r"NCCL, which is missing: .*\[nccl\]"):
+        nccl.bindings()
+    assert nccl.status().startswith("not usable: ")
+
+
+CALLS = [  # of exchanges of float32 a (6,) and float64 b (4,), as NCCL's C functions take them
+    ["AllReduce", "a0", "a0", 6, 7, 0, "comm", "stream"],
+    ["AllReduce", "b", "b", 4, 8, 0, "comm", "stream"],
+    ["Bcast", "b", 32, 1, 0, "comm", "stream"],
+    ["Reduce", "a0", "a0", 2, 7, 0, 0, "comm", "stream"],  # to rank 0; rank 1 has no part
+    ["Reduce", "a2", "a2", 4, 7, 0, 2, "comm", "stream"],
+    ["Bcast", "a0", 2, 7, 0, "comm", "stream"],
+    ["Bcast", "a2", 4, 7, 2, "comm", "stream"],
+    ["CommGetAsyncError", "comm"],
+    ["CommAbort", "comm"],
+]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="a library for Linux")
+def test_the_stand_in_is_like_the_real_nccl_which_gets_what_we_mean():
+    pytest.importorskip("cupy")
+    if shutil.which("gcc") is None:
+        pytest.skip("no gcc")
+    found = subprocess.run(
+        [sys.executable, str(PROGRAMS / "bindings.py")],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+    )
+    assert found.returncode == 0, found.stderr[-3000:]
+    real = json.loads(found.stdout)
     spec = importlib.util.spec_from_file_location("stand_in", PROGRAMS / "stand_in.py")
     ours = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(ours)
     for name, value in vars(ours).items():
         if name.startswith("NCCL_"):
-            assert getattr(real, name) == value, name
-    for name in ("get_unique_id", "get_version", "groupStart", "groupEnd"):
-        assert callable(getattr(real, name)), name
-    for name in vars(ours.NcclCommunicator):
-        if not name.startswith("_"):
-            assert hasattr(real.NcclCommunicator, name), name
-    assert len(real.get_unique_id()) == len(ours.get_unique_id())
+            assert real["constants"][name] == value, name
+    assert {"get_unique_id", "get_version", "groupStart", "groupEnd"} <= {*real["names"]}
+    own = {name for name in vars(ours.NcclCommunicator) if not name.startswith("_")}
+    assert own <= {*real["methods"]}
+    assert real["id"] == len(ours.get_unique_id())
+    called = [call for call in real["calls"] if not call[0].startswith("Group")]
+    assert [call[: len(c)] for call, c in zip(called, CALLS, strict=True)] == CALLS
+    assert sum(call[0] == "GroupEnd" for call in real["calls"]) == 4
 
 
 # --- what goes wrong ------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import importlib
 import itertools
 import platform
 import time
+import warnings
 from typing import Any
 
 from ..backend import default
@@ -29,14 +30,20 @@ TYPES = {
 
 def bindings() -> Any:
     """CuPy's module of NCCL; BackendError with the remedy where there is none."""
-    try:
-        found = importlib.import_module("cupy.cuda.nccl")
-    except ImportError as error:
-        raise BackendError(
-            f"arrays of several GPUs are exchanged by NCCL, which is missing: {error}. "
-            'pip install "tensorgrad-cupy[nccl]"'
-        ) from error
-    return found
+    with warnings.catch_warnings(record=True) as said:  # CuPy's, where the library is missing
+        warnings.simplefilter("always")
+        try:
+            found = importlib.import_module("cupy.cuda.nccl")
+            why: Any = None if getattr(found, "available", True) else (said or ["no libnccl"])[-1]
+        except ImportError as error:
+            why = error
+    if why is None:
+        return found
+    raise BackendError(
+        "arrays of several GPUs are exchanged by NCCL, which is missing: "
+        f"{' '.join(str(getattr(why, 'message', why)).split()):.300}. "
+        'pip install "tensorgrad-cupy[nccl]"'
+    )
 
 
 def choose(world: Any) -> None:
