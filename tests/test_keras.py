@@ -53,7 +53,9 @@ print(keras.config.backend())
 @pytest.mark.parametrize("blocked", [True, False])
 def test_nothing_but_keras_is_needed(blocked):
     """SciPy, JAX, PyTorch and TensorFlow are not imported, be they there or not."""
-    others = ("scipy", "jax", "torch", "tensorflow")
+    others = ("torch", "tensorflow")
+    if blocked:  # Keras itself tries JAX (for Orbax) and scikit-learn
+        others += ("scipy", "jax")
     block = f"sys.modules.update(dict.fromkeys({others}))" if blocked else ""
     out = run(
         f"""
@@ -307,6 +309,42 @@ print(type(model.optimizer).__name__, model.layers[0](x).dtype)
     )
     half = policy.partition("_")[2]
     assert out.split() == ["LossScaleOptimizer" if half == "float16" else "Adam", half]
+
+
+def test_jit_compile_captures_the_step_or_says_why():
+    """Losses to a relative 1e-6: fused loops have exponentials of their own."""
+    run(f"""
+import sys, warnings
+sys.path[:0] = [{str(LOSSES.parent)!r}]
+import keras, keras_losses as k, numpy as np
+
+def dropped():
+    model = k.sequential(k.layers.Dense(8, "relu"), k.layers.Dropout(0.5), k.layers.Dense(1))
+    return model, k.random(48, 6), k.random(48, 1, seed=1), "adamw", "mse"
+
+def losses(network, jit):
+    keras.utils.set_random_seed(0)
+    model, x, y, optimizer, loss = network()
+    model.compile(optimizer, loss, jit_compile=jit)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = model.fit(x, y, 16, epochs=3, shuffle=False, verbose=0).history["loss"]
+    return found, [str(w.message) for w in told], model.compiled_step
+
+for network in (dropped, k.masked, k.images, k.transformer, k.accumulated):
+    eager, none, _ = losses(network, False)
+    found, told, step = losses(network, True)
+    np.testing.assert_allclose(found, eager, rtol=1e-6, err_msg=network.__name__)
+    assert not none
+    if network is k.accumulated:  # `keras.ops.cond` chooses by a number
+        assert len(told) == 1 and "jit_compile=True" in told[0] and "reads a number" in told[0]
+    else:
+        assert not told and sum(p.calls_made for p in sum(step.plans.values(), [])) >= 3, told
+model, x, y, *_ = dropped()
+model.compile("sgd", "mse")
+model.fit(x, y, verbose=0)
+assert model.compiled_step is None  # "auto"
+""")
 
 
 def test_the_page_runs(tmp_path):

@@ -11,7 +11,10 @@ from keras.src.backend.common.stateless_scope import in_stateless_scope
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 
 import tensorgrad as tg
+from tensorgrad.backend import BY_TYPE
 from tensorgrad.core import stamp
+
+from .ops.core import convert_to_tensor
 
 
 class Optimizer(BaseOptimizer):
@@ -35,7 +38,7 @@ class Optimizer(BaseOptimizer):
         if rule is None or special or not all(map(_float32, trainable_variables)):
             super()._backend_update_step(grads, trainable_variables, learning_rate)
             return
-        lr = np.float32(getattr(learning_rate, "value", learning_rate))
+        lr = convert_to_tensor(learning_rate, "float32")._data
         step = rule(self, lr)
         for g, v in zip(grads, trainable_variables, strict=True):
             t = v._value
@@ -48,7 +51,7 @@ class Optimizer(BaseOptimizer):
 def _float32(v: Any) -> bool:
     """Whether a variable is a NumPy array of float32."""
     a = v._value._data
-    return type(a) is np.ndarray and a.dtype == np.float32
+    return BY_TYPE[type(a)].name == "numpy" and a.dtype == np.float32
 
 
 def _rules() -> dict[Any, Callable]:
@@ -66,7 +69,7 @@ _found: dict[Any, Callable] | None = None
 
 def _adam(opt: Any, lr: Any) -> Callable:
     """Adam (Kingma & Ba 2015), as Keras has it: epsilon outside the bias correction."""
-    one, t = np.float32(1), np.float32(int(tg.asarray(_value(opt.iterations)).item()) + 1)
+    one, t = np.float32(1), (convert_to_tensor(opt.iterations)._data + 1).astype(np.float32)
     first, second = (np.power(np.float32(b), t) for b in (opt.beta_1, opt.beta_2))
     alpha = lr * np.sqrt(one - second) / (one - first)
 
@@ -94,7 +97,3 @@ def _sgd(opt: Any, lr: Any) -> Callable:
         return p + (m * mu - g * lr if opt.nesterov else m)
 
     return step
-
-
-def _value(x: Any) -> Any:
-    return getattr(x, "value", x)

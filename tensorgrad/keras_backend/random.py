@@ -9,20 +9,23 @@ from keras.src.backend.config import floatx
 from keras.src.random.seed_generator import SeedGenerator, draw_seed, make_default_seed
 
 import tensorgrad as tg
-from tensorgrad.backend import get
+from tensorgrad.backend import BY_TYPE
 
 from .ops.core import Tensor, cast, convert_to_tensor, floating, numpy_dtype
 
 
-def _key(seed: Any) -> int:
-    """The key of a seed: a number, a SeedGenerator, which goes on, or None."""
-    words = draw_seed(seed).detach().numpy()
-    return int(words[0]) << 32 | int(words[1])
+class _Stream(tg.random.Generator):
+    """Numbers that a seed determines: its two words are the key of Philox, and stay on the device.
 
+    It draws on one backend, that of the seed: a number, a SeedGenerator, which goes on, or None.
+    """
 
-def stream(seed: Any) -> tg.random.Generator:
-    """A generator that a seed determines."""
-    return tg.random.Generator(_key(seed))
+    def __init__(self, seed: Any):
+        words = draw_seed(seed)
+        xp = BY_TYPE[type(words._data)].xp
+        key = words._data.astype(np.uint64) * xp.asarray([2**32, 1], dtype=np.uint64)
+        self.start = xp.stack([key.sum(), key[0] * 0])
+        self.device, self.key, self.rank = {words.backend: self.start}, 0, 0
 
 
 def _size(shape: Any) -> tuple[int, ...]:
@@ -66,7 +69,7 @@ def binomial(
 ) -> Tensor:
     """How many of `counts` trials succeed."""
     counts, p = convert_to_tensor(counts).astype("int64"), _number(probabilities)
-    y = tg.random.binomial(counts, p, _size(shape), generator=stream(seed))
+    y = tg.random.binomial(counts, p, _size(shape), generator=_Stream(seed))
     return cast(y, dtype or floatx())
 
 
@@ -79,21 +82,21 @@ def _drawn(function: Any, given: tuple, shape: Any, dtype: Any, seed: Any) -> Te
     dtype = numpy_dtype(dtype or floatx())
     wide = dtype if dtype.itemsize > 2 else np.dtype("float32")
     given = tuple(x if isinstance(x, (int, float)) else cast(x, wide) for x in given)
-    return cast(function(*given, size=_size(shape), dtype=wide, generator=stream(seed)), dtype)
+    return cast(function(*given, size=_size(shape), dtype=wide, generator=_Stream(seed)), dtype)
 
 
 def randint(shape: Any, minval: Any, maxval: Any, dtype: Any = "int32", seed: Any = None) -> Tensor:
     """Whole numbers of [minval, maxval)."""
     low, high = (x if isinstance(x, int) else convert_to_tensor(x).item() for x in (minval, maxval))
     low, high = int(low), int(high)
-    return cast(tg.random.randint(low, high, _size(shape), generator=stream(seed)), dtype)
+    return cast(tg.random.randint(low, high, _size(shape), generator=_Stream(seed)), dtype)
 
 
 def categorical(logits: Any, num_samples: int, dtype: Any = "int64", seed: Any = None) -> Tensor:
     """Classes (n, num_samples), each as likely as its logit says."""
     logits = floating(logits).detach()
     drawn = tg.random.categorical(
-        tg.expand_dims(logits, 1), size=(logits.shape[0], int(num_samples)), generator=stream(seed)
+        tg.expand_dims(logits, 1), size=(logits.shape[0], int(num_samples)), generator=_Stream(seed)
     )
     return cast(drawn, dtype)
 
@@ -102,16 +105,15 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None)
     """Numbers zeroed with probability `rate`, the others divided by 1 - rate."""
     x = floating(inputs)
     if noise_shape is None:
-        state = get(x.backend).from_host(np.array([_key(seed), 0], dtype=np.uint64))
-        return tg.dropout(x, float(rate), state=state)
+        return tg.dropout(x, float(rate), state=_Stream(seed).start)
     shape = [n if m is None else m for n, m in zip(x.shape, noise_shape, strict=True)]
-    keep = tg.random.uniform(size=_size(shape), generator=stream(seed)) >= rate
+    keep = tg.random.uniform(size=_size(shape), generator=_Stream(seed)) >= rate
     return tg.where(keep, x / (1 - rate), tg.zeros_like(x))
 
 
 def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Tensor:
     """x with its parts along an axis in random order."""
-    return tg.random.permutation(convert_to_tensor(x), axis=axis, generator=stream(seed))
+    return tg.random.permutation(convert_to_tensor(x), axis=axis, generator=_Stream(seed))
 
 
 __all__ = ["SeedGenerator", "make_default_seed"]  # which Keras looks for here, too

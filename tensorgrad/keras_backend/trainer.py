@@ -17,6 +17,7 @@ from keras.src.utils import traceback_utils
 from keras.src.utils.python_utils import pythonify_logs
 
 import tensorgrad as tg
+from tensorgrad.backend import BY_TYPE
 from tensorgrad.hooks import gradients
 
 from .ops.core import Tensor, convert_to_tensor
@@ -45,8 +46,7 @@ def taken(loss: Tensor, variables: Iterable[Any]) -> list[Tensor | None]:
     if loss.node is None:
         return [None] * len(leaves)
     wanted = [node for node in leaves if node is not None]
-    ones = type(loss._data)(loss.shape, loss.dtype)
-    ones[...] = 1
+    ones = BY_TYPE[type(loss._data)].xp.ones_like(loss._data)
     found = iter(gradients([(loss.node, ones)], wanted, 0, False, False))
     made = [None if node is None else next(found) for node in leaves]
     return [None if g is None else Tensor(g) for g in made]
@@ -60,6 +60,7 @@ class Trainer(base.Trainer):
         self.train_function: Any = None
         self.test_function: Any = None
         self.predict_function: Any = None
+        self.compiled_step: Any = None  # with jit_compile=True; its explain() says what is replayed
 
     # --- steps ---
 
@@ -106,7 +107,8 @@ class Trainer(base.Trainer):
         if self.train_function is None or force:
             from .compiling import compiled
 
-            step = compiled(self) if self.jit_compile else self.train_step
+            self.compiled_step = compiled(self) if self.jit_compile else None
+            step = self.compiled_step or self.train_step
 
             def train(batches: Any) -> Any:
                 for data in batches:

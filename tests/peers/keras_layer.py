@@ -1,6 +1,8 @@
 """A pytest plugin: Keras's own tests on this backend. It is loaded before Keras is."""
 
+import collections
 import os
+import re
 import sys
 import types
 from pathlib import Path
@@ -44,3 +46,29 @@ def pytest_collection_modifyitems(items):
                 unused.discard(key)
     if unused and os.environ.get("PEERS_WHOLE"):
         raise pytest.UsageError(f"skips of tests that are not there: {sorted(unused)}")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A test that imports a package that is not installed is skipped, and says which."""
+    report = (yield).get_result()
+    error = call.excinfo and call.excinfo.value
+    missing = isinstance(error, ModuleNotFoundError) and error.name
+    if not missing and isinstance(error, ImportError):
+        missing = next(iter(re.findall(r"(?:pip install|requires the) ([\w-]+)", str(error))), None)
+    if missing:
+        report.outcome = "skipped"
+        report.longrepr = (str(item.path), 0, f"Skipped: {missing} is not installed")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """How many passed, failed and were skipped in each folder of keras/src."""
+    areas = collections.defaultdict(collections.Counter)
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.stats.get(outcome, ()):
+            areas[report.nodeid.partition("::")[0].rpartition("/")[0]][outcome] += 1
+    for area, counts in sorted(areas.items()):
+        ran = counts["passed"] + counts["failed"] + counts["error"]
+        share = f"{counts['passed'] / ran:.2%}" if ran else ""
+        said = " ".join(f"{k} {n}" for k, n in counts.items())
+        terminalreporter.write_line(f"{area or 'keras/src'}: {share} {said}")

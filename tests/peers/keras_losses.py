@@ -70,7 +70,7 @@ def transformer():
     h = layers.LayerNormalization()(h)
     h = layers.LayerNormalization()(h + layers.Dense(8)(layers.Dense(16, "gelu")(h)))
     model = keras.Model(x, layers.Dense(20)(h))
-    ids = words(24, 6) + 0
+    ids = words(32, 6)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     return model, ids, np.roll(ids, -1, 1), keras.optimizers.AdamW(0.01), loss
 
@@ -90,8 +90,8 @@ def volumes():
     model = sequential(layers.Conv3D(4, 2, activation="relu"), layers.MaxPooling3D(2),
                        layers.Conv3DTranspose(2, 2), layers.GlobalMaxPooling3D(),
                        layers.Dense(1))  # fmt: skip
-    x = random(12, 6, 6, 6, 2)
-    return model, x, random(12, 1, seed=1), keras.optimizers.Nadam(0.01), "mae"
+    x = random(16, 6, 6, 6, 2)
+    return model, x, random(16, 1, seed=1), keras.optimizers.Nadam(0.01), "mae"
 
 
 def signals():
@@ -128,7 +128,7 @@ NETWORKS = (mlp, recurrent, masked, images, transformer, residual, volumes, sign
 def losses(network):
     model, x, y, optimizer, loss = network()
     model.compile(optimizer, loss)
-    model.train_on_batch(x[:1] * 0, y[:1])  # builds all variables
+    model.train_on_batch(x[:16] * 0, y[:16])  # builds all variables
     for i, v in enumerate(model.variables):
         if "seed" not in v.path:
             value = random(*v.shape, seed=i) * 0.2
