@@ -1,6 +1,7 @@
-"""Steps of Keras's `fit` on tensorgrad beside Keras on PyTorch (eager) and JAX (jit): a process for
-each backend, all alive at once, which take turns. Run as `python benchmarks/keras_training.py
-[rounds]`; it needs the extras [keras] and [bench], and JAX. Figures are of one thread.
+"""Steps of Keras's `fit` on tensorgrad, as they are and with `jit_compile=True`, beside Keras on
+PyTorch (eager) and JAX (jit): a process for each, all alive at once, which take turns. Run as
+`python benchmarks/keras_training.py [rounds]`; it needs the extras [keras] and [bench], and JAX.
+Figures are of one thread.
 """
 
 import json
@@ -10,7 +11,8 @@ import subprocess
 import sys
 import time
 
-BACKENDS = ("tensorgrad", "torch", "jax")
+BACKENDS = ("tensorgrad", "compiled", "torch", "jax")
+RATIOS = (("torch", "tensorgrad"), ("jax", "tensorgrad"), ("jax", "compiled"))
 STEPS = 10
 
 
@@ -51,14 +53,14 @@ def networks():
     }  # fmt: skip
 
 
-def work():
+def work(jit="auto"):
     """The process of a backend: a line of input names a network; the answer is ms a step."""
     made = networks()
     for model, *_, loss in made.values():
-        model.compile("adam", loss)
+        model.compile("adam", loss, jit_compile=jit)
     for line in sys.stdin:
         model, x, y, size, _ = made[line.strip()]
-        model.fit(x, y, size, verbose=0, shuffle=False) if not model.built else None
+        model.fit(x, y, size, verbose=0, shuffle=False) if not model.optimizer.built else None
         start = time.perf_counter()
         model.fit(x, y, size, verbose=0, shuffle=False)
         print(json.dumps((time.perf_counter() - start) * 1e3 / STEPS), flush=True)
@@ -68,23 +70,22 @@ def main(rounds):
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
     threads["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     code = "import tensorgrad.keras_backend.hook as h; h.install(); import sys; sys.path[:0] = "
-    code += (
-        f"[{os.path.dirname(os.path.abspath(__file__))!r}]; import keras_training as k; k.work()"
-    )
+    code += f"[{os.path.dirname(os.path.abspath(__file__))!r}]; import keras_training as k; k.work("
     workers = {
         name: subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", code],
+            [sys.executable, "-c", code + ("True)" if name == "compiled" else ")")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **threads, "KERAS_BACKEND": name},
+            env={**os.environ, **threads, "KERAS_BACKEND": name.replace("compiled", "tensorgrad")},
         )
         for name in BACKENDS
     }
     names = ["tiny 2-8-1, batch 16", "MLP 784-256-128-10, batch 64", "CNN 28x28, batch 64",
              "LSTM 32 steps of 32, batch 64", "Transformer block, batch 64"]  # fmt: skip
-    print("| ms a step, median | " + " | ".join(BACKENDS) + " | torch / ours | jax / ours |")
-    print("| --- " * (len(BACKENDS) + 3) + "|")
+    heads = [*BACKENDS, *(f"{theirs} / {ours}" for theirs, ours in RATIOS)]
+    print("| ms a step, median | " + " | ".join(heads) + " |")
+    print("| --- " * (len(heads) + 1) + "|")
     try:
         for name in names:
             times = {b: [] for b in BACKENDS}
@@ -97,8 +98,8 @@ def main(rounds):
                         times[backend].append(took)
             medians = [statistics.median(times[b]) for b in BACKENDS]
             ratios = [
-                statistics.median(a / b for a, b in zip(times[o], times["tensorgrad"], strict=True))
-                for o in ("torch", "jax")
+                statistics.median(a / b for a, b in zip(times[theirs], times[ours], strict=True))
+                for theirs, ours in RATIOS
             ]
             print(f"| {name} | " + " | ".join(f"{m:.2f}" for m in medians)
                   + " | " + " | ".join(f"{r:.2f}" for r in ratios) + " |", flush=True)  # fmt: skip

@@ -166,7 +166,12 @@ def gradients(row):
         def plain(*xs):
             return jnp.asarray(f(*xs), "float32")
 
-        found = jax.grad(plain, tuple(range(len(arrays))))(*[jnp.asarray(a) for a in arrays])
+        gradient = jax.grad(plain, tuple(range(len(arrays))))
+        given = [jnp.asarray(a) for a in arrays]
+        try:
+            found = jax.jit(gradient)(*given)  # compiled once, not for each function within
+        except jax.errors.JAXTypeError:  # what needs numbers as they are
+            found = gradient(*given)
     else:
         import tensorgrad as tg
 
