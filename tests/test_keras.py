@@ -408,6 +408,36 @@ assert model.compiled_step is None  # "auto"
 """)
 
 
+def test_tensorboard_needs_no_tensorflow(tmp_path):
+    pytest.importorskip("tensorboardX")
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    losses = json.loads(
+        run(f"""
+import json, keras, numpy as np
+from tensorgrad.keras_backend.tensorboard import TensorBoard
+x = np.arange(12, dtype="float32").reshape(6, 2) / 12
+model = keras.Sequential([keras.layers.Dense(1)])
+model.compile(keras.optimizers.SGD(0.25), "mse")
+told = TensorBoard({str(tmp_path)!r}, histogram_freq=1, update_freq="batch")
+held = (x, x[:, 1:])
+made = model.fit(x, x[:, :1], 3, epochs=2, validation_data=held, callbacks=[told], verbose=0)
+print(json.dumps(made.history))
+try:
+    TensorBoard("x", update_freq="step")
+except ValueError as error:
+    assert "'step'" in str(error)
+""")
+    )
+    for name, key in (("train", "loss"), ("validation", "val_loss")):
+        read = events.EventAccumulator(str(tmp_path / name)).Reload()
+        found = [e.value for e in read.Scalars("epoch_loss")]
+        np.testing.assert_allclose(found, losses[key], rtol=1e-6)
+        if name == "train":
+            assert [e.value for e in read.Scalars("epoch_learning_rate")] == [0.25, 0.25]
+            assert len(read.Scalars("batch_loss")) == 4
+            assert len(read.Tags()["histograms"]) == 2
+
+
 def test_the_page_runs(tmp_path):
     text = (Path(__file__).parent.parent / "docs" / "keras.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
