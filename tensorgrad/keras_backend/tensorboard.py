@@ -28,11 +28,13 @@ class TensorBoard(Callback):
     ):
         super().__init__()
         self.folder, self.histograms = Path(log_dir), histogram_freq
-        self.every = {"epoch": 0, "batch": 1}.get(update_freq, update_freq)  # type: ignore[call-overload]
-        if not isinstance(self.every, int):
+        names: dict[str | int, str | int] = {"epoch": 0, "batch": 1}
+        every = names.get(update_freq, update_freq)
+        if not isinstance(every, int):
             raise ValueError(
                 f'update_freq is "epoch", "batch" or a number of batches, got {update_freq!r}'
             )
+        self.every = every
         self._writers: dict[str, Any] = {}
         self._batches = 0
 
