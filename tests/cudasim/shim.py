@@ -7,6 +7,7 @@ memory, and `Module.launch` for arguments.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -20,7 +21,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ _HEADERS = ("cuda_cpu.h", "cuda_builtins.h", "cuda_mma.h", "cuda_sanitize.h", *(
 ))  # fmt: skip
 _FLAGS = (
     "-std=c++17",
-    "-O1",
+    "-Og",  # half the time that -O1 takes
     "-march=native",
     "-ffp-contract=fast",  # nvcc and NVRTC contract to FMA, too
     "-fno-strict-aliasing",  # kernels read float arrays through float4 pointers
@@ -199,16 +201,22 @@ def build(code: str, names: Sequence[str], sanitize: bool = False) -> Path:
 def built(text: str, more: Sequence[str] = ()) -> Path:
     """The shared library of a C++ text, from the cache folder or made there."""
     flags = (*_FLAGS, *more)
+    header = _kept("", flags, "h.gch", partial(_compile_header, flags))
+    return _kept(text, flags, "so", partial(_compile, text, (*flags, f"-I{header}")))
+
+
+def _kept(text: str, flags: Sequence[str], end: str, make: Callable[[Path], None]) -> Path:
+    """What the compiler makes of a text, from the cache folder or made there."""
     key = hashlib.sha256("\0".join((text, *flags, _fingerprint(), _headers())).encode()).hexdigest()
-    library = cache_folder() / f"{key[:40]}.so"
-    if not library.exists():
-        turns.take(library, patience=300)  # other workers need the same
+    path = cache_folder() / f"{key[:40]}.{end}"
+    if not path.exists():
+        turns.take(path, patience=300)  # other workers need the same
         try:
-            if not library.exists():
-                _compile(text, flags, library)
+            if not path.exists():
+                make(path)
         finally:
-            turns.give_back(library)
-    return library
+            turns.give_back(path)
+    return path
 
 
 @functools.cache
@@ -243,6 +251,17 @@ def _translation_unit(code: str, names: Sequence[str]) -> str:
     table = ", ".join(f"cudacpu::make_kernel({name})" for name in names)
     # #line: errors and barriers are reported with the kernel source's own line numbers
     return f'#include "cuda_cpu.h"\n#line 1 "kernel.cu"\n{code}\n{_TAIL % table}'
+
+
+def _compile_header(flags: Sequence[str], place: Path) -> None:
+    """The headers of all kernels, parsed once: a folder in which g++ looks for them first."""
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix="build-") as folder:
+        made = Path(folder) / "made"
+        made.mkdir()
+        header = ("-x", "c++-header", str(HERE / "cuda_cpu.h"), "-o", str(made / "cuda_cpu.h.gch"))
+        _run_gcc(*flags, f"-I{HERE / 'include'}", *header)
+        with contextlib.suppress(OSError):  # another process has made it
+            os.rename(made, place)
 
 
 def _compile(text: str, flags: Sequence[str], library: Path) -> None:
