@@ -16,7 +16,7 @@ from tensorgrad.ops.samples import Sample, draw
 from .test_cuda_attention import ALL, BACKWARD, FORWARD, attends, by_head, qkv
 from .test_kernels import CUDA, check, orders, placed, run
 
-pytestmark = pytest.mark.usefixtures("own_kernels")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_kernels")]  # minutes on the simulator
 
 HALVES = ("float16", "bfloat16")
 halves = pytest.mark.parametrize("dtype", HALVES)

@@ -84,6 +84,7 @@ t.test_gemm_of_views_inside_loops()
 """
 
 
+@pytest.mark.slow  # compiles all of it anew
 @needs_library
 def test_gemm_of_the_library(tmp_path):
     """The path for processors on which our own tiles are not faster."""

@@ -17,6 +17,7 @@ def command(*args, cwd=None):
     )
 
 
+@pytest.mark.slow
 def test_train_reaches_its_accuracy_and_draws(tmp_path):
     pytest.importorskip("sklearn")
     pytest.importorskip("matplotlib")

@@ -60,13 +60,14 @@ def test_nan_wins_the_pool(backend):
     assert x.grad.numpy()[0, 0, 1].tolist() == [1, 0, 0, 1]  # the first NaN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["conv2d", "conv2d_grad", "conv2d_input", "conv2d_weight"])
 @pytest.mark.parametrize(
     ("whole", "long"),
     [
-        pytest.param(60, 1, marks=pytest.mark.slow),
+        (60, 1),
         (400, 1),
-        pytest.param(1 << 18, 1000, marks=pytest.mark.slow),
+        (1 << 18, 1000),
     ],
 )
 def test_tiles_of_any_size_give_the_same(name, whole, long, monkeypatch):

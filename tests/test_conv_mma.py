@@ -13,7 +13,7 @@ from .test_attention_mma import halves
 from .test_cuda_conv import all_of, samples
 from .test_kernels import CUDA, check, exact_args, orders, placed
 
-pytestmark = pytest.mark.usefixtures("own_kernels")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_kernels")]  # minutes on the simulator
 
 
 @halves

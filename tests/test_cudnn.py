@@ -202,7 +202,9 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("half", [None, "float16", "bfloat16"])
+@pytest.mark.parametrize(
+    "half", [None, "float16", pytest.param("bfloat16", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(name, half, home):
     make, shape = LAYERS[name]

@@ -34,7 +34,7 @@ def placed(args, home):
     return [home.from_host(a) if isinstance(a, np.ndarray) else a for a in args]
 
 
-@pytest.mark.parametrize("mode", ["reference", "always"])
+@pytest.mark.parametrize("mode", ["reference", pytest.param("always", marks=pytest.mark.slow)])
 def test_no_op_adds_by_atomics(mode, gpu):
     """All of the table, kernels on and off."""
     with tg.use_kernels(mode):

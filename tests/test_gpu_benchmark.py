@@ -75,6 +75,7 @@ def test_without_a_gpu_it_says_why_in_a_line(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_cases_are_left_out_when_the_time_is_spent(tmp_path):
     output = tmp_path / "result.json"
     done = command("--tiny", "--seconds", "6", "--output", str(output), "--only", "MLP")

@@ -57,13 +57,16 @@ def both(gpu, warmup=2, **how):
     return quick, step
 
 
-@pytest.mark.parametrize("half", [None, "float16", "bfloat16"])
+@pytest.mark.parametrize(
+    "half", [None, "float16", pytest.param("bfloat16", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_is_as_eager(model, half, gpu):
     both(gpu, model=model, half=half, clip=0.5)
 
 
-@pytest.mark.parametrize("clip", [0.1, pytest.param(None, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("clip", [0.1, None])
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_is_as_eager(optimizer, rate, clip, gpu):
