@@ -284,7 +284,8 @@ if not TYPE_CHECKING:  # else every name would be there for type checkers
             name = "bool_"
         if name in _FROM:
             return getattr(importlib.import_module(f"{__name__}.{_FROM[name]}"), name)
-        raise AttributeError(f"module 'tensorgrad' has no attribute {name!r}: {_hint(name)}")
+        more = "" if name[0] == "_" else f": {_hint(name)}"  # tools ask every object for those
+        raise AttributeError(f"module 'tensorgrad' has no attribute {name!r}{more}")
 
 
 def _hint(name: str) -> str:

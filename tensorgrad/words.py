@@ -398,7 +398,7 @@ def no_other_names(part: str, known: Iterable[str]) -> Callable[[str], Any]:
     """The `__getattr__` of a module (PEP 562): an error that says what to write instead."""
 
     def __getattr__(name: str) -> Any:
-        text = f"module 'tensorgrad.{part}' has no attribute {name!r}: {missing(part, name, known)}"
-        raise AttributeError(text)
+        more = "" if name[0] == "_" else f": {missing(part, name, known)}"
+        raise AttributeError(f"module 'tensorgrad.{part}' has no attribute {name!r}{more}")
 
     return __getattr__
