@@ -47,6 +47,12 @@ if reason := _missing(DEFAULT):
     pytest.exit(f"TENSORGRAD_TEST_BACKEND={DEFAULT}: {reason}", returncode=4)
 tg.set_backend(DEFAULT)
 BACKENDS = ["numpy", "cudasim", pytest.param("cupy", marks=pytest.mark.gpu)]
+# For tests that take much longer on the simulator than elsewhere.
+slow_on_cudasim = pytest.mark.parametrize(
+    "backend",
+    [pytest.param(b, marks=pytest.mark.slow) if b == "cudasim" else b for b in BACKENDS],
+    indirect=True,
+)
 
 
 @pytest.fixture(params=BACKENDS)
@@ -102,6 +108,12 @@ def _numbers_of_its_own(request):
     module = request.node.getparent(pytest.Module)
     if module is not None and isinstance(getattr(module.obj, "rng", None), np.random.Generator):
         module.obj.rng = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _older_objects():
+    """What there is, compilers' objects above all, is not looked at by a test's `gc.collect()`."""
+    gc.freeze()
 
 
 @pytest.fixture

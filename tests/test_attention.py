@@ -266,6 +266,7 @@ def _cut(x):
     return np.repeat(x, 2, axis=-1).transpose(2, 1, 0, 3).copy().transpose(2, 1, 0, 3)[..., ::2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [
     lambda x: np.ascontiguousarray(x.swapaxes(1, 2)).swapaxes(1, 2),  # heads within a projection
     _cut,

@@ -481,6 +481,7 @@ def test_modes_and_shapes_keep_their_plans():
     agree(training(mlp), between=flip, steps=10, plans=2)
 
 
+@pytest.mark.slow
 def test_many_forms_are_told_and_then_run_eagerly():
     run = tg.compile(lambda x: (x * 2).sum())
     with warnings.catch_warnings(record=True) as caught:

@@ -93,6 +93,7 @@ def test_tiles_of_any_size_give_the_same(name, whole, long, monkeypatch):
     conv_tiles.plan_of.cache_clear()
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_the_number_of_threads():
     import numba
 

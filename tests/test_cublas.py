@@ -24,6 +24,8 @@ from .cudasim import cublaslt
 from .sized import SIZED
 from .test_kernels import CUDA, check, run
 
+pytestmark = pytest.mark.slow  # minutes on the simulator
+
 SUMS = ("float32", "float64")
 
 

@@ -14,7 +14,7 @@ from tensorgrad.ops.samples import Sample, draw
 
 from .test_kernels import CUDA, check, orders, run
 
-pytestmark = pytest.mark.usefixtures("own_kernels")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_kernels")]  # minutes on the simulator
 
 FORWARD, BACKWARD = OPS["scaled_dot_product_attention"], OPS["attention_grad"]
 ALL = (True, True, True, False)

@@ -17,7 +17,7 @@ from tensorgrad.ops.samples import Sample, draw
 
 from .test_kernels import CUDA, check, orders, run
 
-pytestmark = pytest.mark.usefixtures("own_kernels")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_kernels")]  # minutes on the simulator
 
 PLAIN = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
 

@@ -11,6 +11,8 @@ from tensorgrad.ops.samples import Sample, draw
 
 from .test_kernels import CUDA, check, run
 
+pytestmark = pytest.mark.slow  # minutes on the simulator
+
 ARITHMETIC = [name for name in CUDA if CUDA[name].broadcast]
 UNARY = ["negative", "sqrt", "square", "tanh", "gelu"]
 

@@ -20,6 +20,8 @@ from tensorgrad import errors
 from . import every_kernel
 from .conftest import _missing
 
+pytestmark = pytest.mark.slow  # minutes on the simulator
+
 
 class CUDARuntimeError(RuntimeError):
     """As CuPy's."""

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tensorgrad import backend as backends
 
 ROOT = Path(__file__).parent.parent
@@ -22,6 +24,7 @@ def session(*args, seconds="450"):
     return subprocess.run(run, capture_output=True, text=True, env=env, cwd=ROOT, timeout=300)
 
 
+@pytest.mark.slow
 def test_tests_that_are_not_run_for_time_are_a_failure(tmp_path):
     file = tmp_path / "test_three.py"
     file.write_text(THREE)
@@ -36,6 +39,7 @@ def test_tests_that_are_not_run_for_time_are_a_failure(tmp_path):
     assert here in done.stdout
 
 
+@pytest.mark.slow
 def test_compute_sanitizer_runs_on_request():
     listed = {
         marks: session(

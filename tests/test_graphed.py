@@ -22,6 +22,8 @@ from tensorgrad.train import Callback, capturing
 from .conftest import DEFAULT
 from .steps import MODELS, OPTIMIZERS, RATES, training
 
+pytestmark = pytest.mark.slow  # minutes on the simulator
+
 STEPS = 7
 
 

@@ -88,6 +88,7 @@ except ValueError:
     assert python(code, LARGE) == "None 1"
 
 
+@pytest.mark.slow
 def test_workqueue_is_never_used():
     assert python(
         "run(); print(jit.threading_layer())", LARGE, NUMBA_THREADING_LAYER="workqueue"
@@ -106,6 +107,7 @@ print(numba.threading_layer(), jit.threading_layer())
     assert python(code, LARGE) == "workqueue None"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variable", ["TENSORGRAD_NUM_THREADS", "OMP_NUM_THREADS"])
 def test_number_of_threads_can_be_set(variable):
     if jit.pool().layer is None:
@@ -115,6 +117,7 @@ def test_number_of_threads_can_be_set(variable):
     assert python("import numba; run(); print(jit.threads())", LARGE, **clean) == "1"
 
 
+@pytest.mark.slow
 def test_many_user_threads_and_a_fork():
     code = """
 import os, threading

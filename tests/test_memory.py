@@ -64,6 +64,7 @@ def test_a_rule_keeps_alive_only_what_it_names():
     z.sum().backward()
 
 
+@pytest.mark.slow
 def test_a_chain_of_300_000_ops_differentiates_and_frees():
     x = tg.tensor(np.ones(()), requires_grad=True)
     y = x
@@ -179,6 +180,7 @@ class Outer(nn.Module):
         return x * self.scale
 
 
+@pytest.mark.slow
 def test_out_of_memory_names_op_layer_size_and_the_largest_arrays(backend):
     model = nn.Sequential([Outer()]).to(backend)
     x = tg.asarray(np.ones((10**7, 1), "float32"), backend=backend)

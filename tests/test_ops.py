@@ -12,6 +12,7 @@ from tensorgrad import backend as backends
 from tensorgrad.core import OPS, Leaf, Tensor
 from tensorgrad.testing import gradcheck, tolerance
 
+from .conftest import slow_on_cudasim
 from .oracles import ORACLES, WRITES
 from .oracles.linalg import gauged
 
@@ -201,6 +202,7 @@ def held_against_differences(op, sample, backend):
     gradcheck(f, xs, order=2 if sample.args[0] is not None else 1)
 
 
+@slow_on_cudasim
 @each([op for op in SMOOTH if op.name != "cast"])
 def test_gradients(op, sample, backend):
     """Of references on a CPU, through kernels on a GPU."""

@@ -10,6 +10,8 @@ import pytest
 import tensorgrad as tg
 from tensorgrad.optim import schedules
 
+from .conftest import slow_on_cudasim
+
 rng = np.random.default_rng(0)
 START = [rng.normal(size=(3, 4)), rng.normal(size=4)]
 
@@ -193,6 +195,7 @@ def test_gradients_that_others_see_are_not_scaled_in_their_memory(backend, whose
             np.testing.assert_array_equal(tensor.numpy(), before)
 
 
+@slow_on_cudasim
 @pytest.mark.parametrize("size", [3, SIZE, 20 * SIZE])
 def test_gradients_that_nobody_else_sees_are_scaled_in_their_memory(backend, size):
     w = tg.asarray(np.ones(size, "float32"), backend=backend)

@@ -67,6 +67,7 @@ def test_rows_move_in_masked_vectors(dtype, width, step):
     np.testing.assert_array_equal(whole, plain)
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_the_threads():
     import numba
 
@@ -96,6 +97,7 @@ def _kernels():
     return recurrent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", ["avx", "neon", "none"])
 def test_tiles_of_other_processors(features, tmp_path):
     code = f"""

@@ -49,6 +49,7 @@ FILES = [p.name for p in TYPED.glob("*.py") if p != WRONG]
 FILES += [p.name for p in (ROOT / "examples").glob("*.py")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*FILES, "readme.py"])
 def test_what_users_write_is_typed(complaints, name):
     said = complaints.get(name, {})

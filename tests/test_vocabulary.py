@@ -9,6 +9,7 @@ import pytest
 import tensorgrad as tg
 from tensorgrad.testing import gradcheck, tolerance
 
+from .conftest import slow_on_cudasim
 from .oracles.linalg import gauged
 from .vocabulary import ROWS
 
@@ -83,6 +84,7 @@ def test_values_of_strided_arrays(name, rows):
         close(call(row, xs), row.truth(*row.arrays, **row.options), "float64", row)
 
 
+@slow_on_cudasim
 @pytest.mark.parametrize(("name", "rows"), FUNCTIONS)
 def test_gradients(name, rows, backend):
     smooth = [row for row in rows if row.order]

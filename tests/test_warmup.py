@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from tensorgrad.kernels.cpu import matmul, warm
 
 PROGRAM = """
@@ -29,6 +30,7 @@ assert not more, more
 """
 
 
+@pytest.mark.slow
 def test_nothing_is_left_to_compile(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],

@@ -13,6 +13,7 @@ import pytest
 import tensorgrad as tg
 from tensorgrad import nn, optim
 
+from ..conftest import slow_on_cudasim
 from . import settings_calls as calls
 
 TARGETS, ARGUMENTS = calls.targets(), calls.arguments()
@@ -72,6 +73,7 @@ OPTIMIZERS = [
 ]
 
 
+@slow_on_cudasim
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_training_goes_on_from_a_copy(name, backend):
     """Model and optimizer together: the copy's optimizer updates the copy's parameters."""
