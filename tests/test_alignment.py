@@ -125,3 +125,25 @@ def test_second_derivatives_of_examples_within_vmap(loss, axes):
     for i in range(2):
         one = twice(*[a[i] if at == 0 else a for a, at in zip(args, axes, strict=True)])
         np.testing.assert_allclose(ours[i], one.numpy(), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.host
+def test_sequences_may_have_weights():
+    w, forms = (
+        np.array([2.0, 0.5]),
+        {"ctc": (X[:, 1:], LABELS[1:]), "transducer": (NODES[1:], None)},
+    )
+    for name, (x, labels) in forms.items():
+        labels = np.maximum(LABELS[1:], 1) if labels is None else labels
+        loss, args = getattr(losses, name), (x, labels, [4, 3], [1, 1])
+        each = loss(*args, reduction="none").numpy()
+        weighted = loss(*args, reduction="none", sample_weight=w).numpy()
+        np.testing.assert_allclose(weighted, each * w)
+        assert loss(*args, sample_weight=w).item() == pytest.approx((each * w).sum() / w.sum())
+        assert loss(*args, reduction="sum", sample_weight=w).item() == pytest.approx(each @ w)
+        with pytest.raises(tg.ShapeError, match="sample_weight"):
+            loss(*args, sample_weight=np.ones(3))
+    steps, labels = forms["ctc"]
+    assert nn.CTCLoss()(steps, labels, [4, 3], [1, 1], sample_weight=w).item() == pytest.approx(
+        losses.ctc(steps, labels, [4, 3], [1, 1], sample_weight=w).item()
+    )

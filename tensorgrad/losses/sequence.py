@@ -10,7 +10,7 @@ from ..errors import ArgumentError, DTypeError, ShapeError
 from ..ops import alignment, elementwise, reduce
 from ..settings import gate
 from ..typing import ArrayLike, Natural
-from .common import Reduction, alike, floating, given, maker, reduced
+from .common import Reduction, Weights, alike, floating, given, maker, reduced
 
 __all__ = ["ctc", "transducer"]
 
@@ -25,6 +25,7 @@ def ctc(
     zero_infinity: bool = False,
     *,
     reduction: Reduction = "mean",
+    sample_weight: Weights = None,
 ) -> Tensor:
     """Connectionist temporal classification (Graves et al. 2006): -log of the probability that the
     steps emit the labels, in order, with repetitions and blanks between them. -> (), or (n,).
@@ -38,6 +39,7 @@ def ctc(
             its labels take; its gradient is 0 in any case.
         reduction: "mean" is over the sequences, each divided by the length of its target, as in
             PyTorch.
+        sample_weight: (n,), of each sequence: "mean" is then sum(w * loss) / sum(w).
     Raises: ShapeError for shapes, lengths and labels, on the host, that do not fit; DTypeError for
         labels and lengths that are no integers; ArgumentError for a prediction that is the output
         of a softmax.
@@ -55,7 +57,7 @@ def ctc(
         values = elementwise.where(values == math.inf, 0.0, values)
     if reduction == "mean":
         values = values / elementwise.maximum(of, 1).astype(values.dtype)
-    return reduced("ctc", values, reduction)
+    return reduced("ctc", values, reduction, sample_weight)
 
 
 @gate
@@ -67,6 +69,7 @@ def transducer(
     blank: Natural = 0,
     *,
     reduction: Reduction = "mean",
+    sample_weight: Weights = None,
 ) -> Tensor:
     """The loss of a recurrent neural network transducer (RNN-T, Graves 2012): -log of the
     probability that a lattice emits the labels, where a blank goes on to the next step, and a label
@@ -78,6 +81,7 @@ def transducer(
         target: labels (n, u), of each sequence in the first of its columns.
         input_lengths, target_lengths: (n,), of each sequence.
         blank: the class that is no label.
+        sample_weight: as in `ctc`.
     Raises: as `ctc`.
 
     >>> loss = transducer([[[[0.0, 0.0]] * 2] * 2], [[1]], [2], [1])
@@ -88,7 +92,7 @@ def transducer(
     x, t, lengths, of = _sequences(name, prediction, target, input_lengths, target_lengths)
     _fits(name, x, t, 4, "logits (n, t, u + 1, classes) and labels (n, u)", 0)
     values = alignment.transducer(x, t, lengths, of, blank=blank)
-    return reduced(name, values, reduction)
+    return reduced(name, values, reduction, sample_weight)
 
 
 def _sequences(
