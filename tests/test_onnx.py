@@ -41,6 +41,8 @@ LAYERS = {  # a layer, and the shape of its input
     "AvgPool2d": (lambda: nn.AvgPool2d(3, 2, 1), IMG),
     "AvgPool1d": (lambda: nn.AvgPool1d(2), (3, 4, 8)),
     "AdaptiveAvgPool2d": (lambda: nn.AdaptiveAvgPool2d(3), IMG),
+    "AdaptiveAvgPool2d uneven": (lambda: nn.AdaptiveAvgPool2d((4, 5)), IMG),
+    "Upsample": (lambda: nn.Upsample(scale_factor=2, mode="bilinear"), IMG),
     "AdaptiveMaxPool2d": (lambda: nn.AdaptiveMaxPool2d(2), IMG),
     "GlobalAvgPool": (lambda: nn.GlobalAvgPool(), IMG),
     "GlobalMaxPool": (lambda: nn.GlobalMaxPool(), IMG),
@@ -124,6 +126,9 @@ NO_GRAPH = {"EmbeddingBag 3", "EmbeddingBag 4", "EmbeddingBag 5", "MaxUnpool1d 0
             "MaxUnpool2d 0", "MaxUnpool3d 0"}  # fmt: skip  # or from the data
 
 
+SAMPLED = {"FractionalMaxPool2d", "FractionalMaxPool3d"}  # with samples for each example
+
+
 def arguments(name, shapes):
     if shapes[0] == "pooled":
         x = given(shapes[1])
@@ -147,7 +152,9 @@ def test_every_layer_runs_elsewhere_or_is_refused(tmp_path, name):
             with pytest.raises(tg.GraphError, match="outside of ops"):
                 tg.onnx.export(model, tmp_path / "m", tuple(inputs), dynamic_batch=False)
             continue
-        tg.onnx.export(model, tmp_path / "m", tuple(inputs), dynamic_batch=name not in FIXED)
+        tg.onnx.export(
+            model, tmp_path / "m", tuple(inputs), dynamic_batch=name not in FIXED | SAMPLED
+        )
         model.eval()
         inputs = [np.flip(x, 0).copy() for x in inputs]
         expected = [t.numpy() for t in leaves(model(*inputs))]

@@ -8,7 +8,7 @@ from typing import Any, Literal, overload
 from ..core import Tensor
 from ..creation import beside, zeros
 from ..errors import ShapeError
-from ..ops.gather import mixed
+from ..ops.embedding import mixed
 from ..ops.windows import Even, Windows, largest, means
 from ..settings import gate
 from ..typing import ArrayLike, Border, Border1, Border3, Size, Size1, Size3

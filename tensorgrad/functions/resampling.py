@@ -12,7 +12,8 @@ import numpy as np
 from ..backend import namespace
 from ..core import Tensor
 from ..errors import ArgumentError, ShapeError
-from ..ops.gather import mixed, repeat_each
+from ..ops.embedding import mixed
+from ..ops.gather import repeat_each
 from ..ops.pool import gather_places
 from ..settings import Either, Nothing, Real, Several, Whole, gate
 from ..typing import ArrayLike, Count, Shape

@@ -83,6 +83,6 @@ def _gather_sum(g: Graph, call: Any) -> Any:
     if w is not None:
         weights = g.node("Unsqueeze", g.name(w, x.dtype), g.constant([1], "int64"))
         rows = g.node("Mul", rows, weights)
-    features = g.constant(call.made[0].shape[1:], "int64")
+    features = g.node("Shape", rows, start=1)  # which may follow the batch
     sizes = g.node("Concat", g.sizes([call.params["count"]], "count"), features, axis=0)
     return _by_rows(g, call, rows, targets, sizes, 0, "add")

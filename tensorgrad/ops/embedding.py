@@ -1,6 +1,8 @@
 """Embedding lookup, and its gradient, a scatter-add over the ids; sums of rows along edges, the
 product with a sparse matrix."""
 
+import math
+
 import numpy as np
 
 from ..backend import namespace
@@ -9,7 +11,7 @@ from .elementwise import multiply
 from .index import ARRAY, scatter_add, segment_sum
 from .reduce import sum_
 from .samples import Sample, draw, integers
-from .shape import reshape
+from .shape import moveaxis, reshape
 
 
 def check_ids(ids, count):
@@ -109,3 +111,15 @@ def gather_dot(a, b, at, bt):
     if at.shape != bt.shape or a.shape[-1] != b.shape[-1]:
         raise ValueError(f"rows of a {a.shape} and b {b.shape} at {at.shape} and {bt.shape}")
     return sum_(multiply(embedding(a, at), embedding(b, bt)), axis=1)
+
+
+def mixed(x, axis, at, weights):
+    """Weighted sums of elements along an axis of a Tensor: the indices and weights (count, size) of
+    each, of NumPy. Gathered, not multiplied by a matrix: a NaN stays in the sums that have it."""
+    count, size = at.shape
+    first = moveaxis(x, source=axis, destination=0)
+    rows = reshape(first, shape=(len(first), math.prod(first.shape[1:])))
+    edges = (at.reshape(-1), np.arange(count).repeat(size), weights.reshape(-1).astype(x.dtype))
+    own = namespace(x._data).asarray
+    y = gather_sum(rows, *[Tensor(own(a)) for a in edges], count=count)
+    return moveaxis(reshape(y, shape=(count, *first.shape[1:])), source=0, destination=axis)

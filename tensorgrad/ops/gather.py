@@ -171,13 +171,3 @@ def _ranks(x):
     compare doubles as floats."""
     bits = x.view(f"int{8 * x.itemsize}")
     return bits ^ ((bits >> (8 * x.itemsize - 1)) & int(np.iinfo(bits.dtype).max))
-
-
-def mixed(x, axis, at, weights):
-    """Weighted sums of elements along an axis of a Tensor: the indices and weights (count, size) of
-    each, of NumPy. Gathered, not multiplied by a matrix: a NaN stays in the sums that have it."""
-    count, size = at.shape
-    taken = x[(slice(None),) * axis + (at.T.reshape(-1),)]
-    taken = reshape(taken, shape=(*x.shape[:axis], size, count, *x.shape[axis + 1 :]))
-    weights = weights.T.reshape(size, count, *[1] * (x.ndim - 1 - axis))
-    return sum_(taken * weights.astype(x.dtype), axis=axis)
