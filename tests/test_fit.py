@@ -6,6 +6,7 @@ import io
 import itertools
 import re
 import sys
+import tracemalloc
 import types
 
 import numpy as np
@@ -114,6 +115,22 @@ def test_endless_data_has_epochs_by_steps():
     )
     assert past.epochs == 2
     assert len(past.history["val_loss"]) == 2
+
+
+@pytest.mark.parametrize("what", ["fit", "evaluate", "predict"])
+def test_no_more_is_kept_than_must_be(what, reference):
+    def large():  # 60 batches of a MB
+        for i in range(60):
+            yield np.full((32, 4096), i / 60), np.zeros((32, 1))
+
+    model = nn.Sequential(nn.Dense(1, 4096, dtype="float64")).compile(tg.optim.SGD(lr=1e-6), "mae")
+    getattr(model, what)(large)
+    tracemalloc.start()
+    try:
+        getattr(model, what)(large)
+        assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 class TwoInTwoOut(nn.Module):

@@ -1,9 +1,12 @@
 """DataLoader over arrays, data sets and streams, and its worker processes."""
 
+import errno
 import itertools
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -219,6 +222,50 @@ def test_a_worker_that_dies_is_an_error_soon_and_leaves_no_process():
     with pytest.raises(tg.WorkerError, match="Unpicklable"):
         epochs(FailsOddly(), workers=2)
     assert not children()
+
+
+def test_too_little_shared_memory_is_an_error_that_says_how_much(monkeypatch):
+    def full(descriptor, start, length):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    says = r"no 320,\d+ bytes of shared memory for a batch .*: fewer workers, a smaller `prefetch`"
+    with pytest.raises(tg.WorkerError, match=says):
+        list(DataLoader(Set(6, 40_000), batch_size=2, workers=2))
+    assert not children()
+
+
+ORPHANS = """
+import os, sys, numpy as np, multiprocessing
+from tensorgrad.data import DataLoader
+running = iter(DataLoader(np.arange(10**6), batch_size=2, workers=2))
+next(running)
+print(*[p.pid for p in multiprocessing.active_children()], flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.host
+def test_workers_end_with_a_program_that_is_killed():
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", ORPHANS], text=True, **pipes) as program:
+        workers = [int(pid) for pid in program.stdout.readline().split()]
+        assert len(workers) == 2
+        program.kill()
+    end = time.monotonic() + 5
+    while time.monotonic() < end and any(map(alive, workers)):
+        time.sleep(0.05)
+    assert not any(map(alive, workers))
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = subprocess.run(["ps", "-o", "stat=", str(pid)], capture_output=True, text=True).stdout
+    return bool(state.strip()) and state[0] != "Z"
 
 
 def test_a_loop_that_is_left_ends_the_workers():

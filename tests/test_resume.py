@@ -1,5 +1,6 @@
 """Runs that are stopped and go on: bit for bit as if they had not been."""
 
+import errno
 import os
 import random
 import signal
@@ -345,6 +346,35 @@ def test_a_failed_restore_changes_nothing(tmp_path):
         Checkpoint(tmp_path, a=other, b=wrong).restore()
     assert all((a == b).all() for a, b in zip(before, other.get_weights(), strict=True))
     assert tg.random.get_state() == state
+
+
+DISKS = {
+    "full": (errno.ENOSPC, "the disk is full"),
+    "read-only": (errno.EROFS, "file system is read-only"),
+    "another's": (errno.EACCES, "no permission"),
+}
+
+
+@pytest.mark.parametrize(
+    ("disk", "later"), [("full", True), ("read-only", False), ("another's", False)]
+)
+def test_a_disk_that_fails_loses_nothing(tmp_path, monkeypatch, disk, later):
+    code, says = DISKS[disk]
+    sync, left = os.fsync, iter([True, True])  # of a file and its folder, or so
+
+    def failing(descriptor):
+        if not next(left, False):
+            raise OSError(code, os.strerror(code))
+        return sync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", failing)
+        with pytest.raises(tg.FileError, match=says) as caught:
+            program(tmp_path / "run", later=later)
+    assert "checkpoint-0000000" in str(caught.value)  # the file
+    assert [p.name for p in Checkpoint(tmp_path / "run").checkpoints()]
+    same(program(tmp_path / "run", later=later, seed=11), program(None))
+    assert not [n for n in os.listdir(tmp_path / "run") if n[:4] not in ("chec", ".loc")]
 
 
 OTHER = "import sys, tensorgrad as tg; c = tg.train.Checkpoint(sys.argv[1]); c.save(); input()"
