@@ -151,11 +151,15 @@ def _ranks() -> Iterator[tuple[str, str]]:
         yield "mpi4py", 'not installed: pip install "tensorgrad-cupy[mpi]"'
         return
     yield "MPI", launch.library_version()
-    path, kind = launch.found()
-    yield "launcher", f"{kind}, {path}"
-    other = shutil.which("mpiexec")
-    if other and os.path.realpath(other) != os.path.realpath(path):
-        yield "WARNING", f"{other} comes first in PATH, and may be of another MPI: use `launch`"
+    try:
+        path, kind = launch.found()
+    except backend.BackendError as error:
+        yield "WARNING", str(error)
+    else:
+        yield "launcher", f"{kind}, {path}"
+        other = shutil.which("mpiexec")
+        if other and os.path.realpath(other) != os.path.realpath(path):
+            yield "WARNING", f"{other} comes first in PATH, and may be of another MPI: use `launch`"
     cores = ranks.cores()
     said = ", ".join(f"{n} of {max(1, cores // n)}" for n in (1, 2, 4, 8) if n <= cores)
     yield "ranks and threads", f"{said}, for {cores} cores; as many ranks as GPUs on those"

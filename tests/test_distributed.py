@@ -392,6 +392,67 @@ def test_a_bare_mpiexec_does_and_a_rank_that_never_joins_is_missed(missing):
         assert ours in done.stderr or theirs in done.stderr
 
 
+# --- where it runs --------------------------------------------------------------------------------
+
+JOINS = "import tensorgrad as tg; print(tg.distributed.init().size)"
+
+
+def said(*command, **variables):
+    """What a program says of these surroundings; under no launcher but the one named by these."""
+    bare = {k: v for k, v in os.environ.items() if k not in (*ranks._SIGNS, *ONE)}
+    done = subprocess.run(
+        [sys.executable, *command],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        env={**bare, "PYTHONPATH": str(ROOT), **variables},
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_an_mpi_that_is_missing_is_one_error_with_the_remedy():
+    pytest.importorskip("mpi4py")
+    program, lost = str(PROGRAMS / "failing.py"), {"MPI4PY_LIBMPI": "/nowhere/libmpi.so"}
+    code, text = said("-m", "tensorgrad", "launch", "-n", "2", program, "drift", "0", **lost)
+    assert (code, text.count("\n")) == (2, 1)
+    assert re.match("tensorgrad: several processes need mpi4py and MPI: .*pip install", text)
+    code, text = said("-m", "tensorgrad", "doctor", **lost)
+    assert re.search("MPI +NOT usable.*\n +WARNING +several processes need .*pip install", text)
+    assert re.search(r"ranks and threads .*\n(.*\n)*? +NCCL ", text)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", ["0", "1"])
+def test_a_launcher_of_another_mpi_is_one_error_with_the_remedy(number):
+    """As under SLURM without PMI: every process finds itself alone."""
+    pytest.importorskip("mpi4py")
+    code, text = said("-c", JOINS, SLURM_NTASKS="2", SLURM_PROCID=number)
+    assert code == 1
+    if number == "0":
+        assert re.search("2 processes were started, and MPI sees 1: .*srun --mpi=pmi2", text)
+    else:
+        assert text == ""
+
+
+def test_more_threads_than_cores_are_a_warning(monkeypatch):
+    world = ranks.Alone()
+    world.local_size = 2 * ranks.cores()
+    monkeypatch.setenv("TENSORGRAD_NUM_THREADS", "2")
+    with pytest.warns(UserWarning, match="TENSORGRAD_NUM_THREADS=1, or leave it out"):
+        ranks.set_threads(world)
+
+
+@pytest.mark.slow
+def test_a_loop_that_exchanges_nothing_is_told(tmp_path):
+    program = tmp_path / "alone.py"
+    program.write_text("import tensorgrad as tg\nprint(tg.distributed.init().size)\n")
+    done = launched(2, program)
+    assert done.returncode == 0
+    assert done.stdout.split() == ["2", "2"]
+    assert done.stderr.count("2 ranks have each done all of this program's work") == 1
+
+
 @pytest.mark.parametrize("option", ["graphed", "compiled"])
 def test_steps_that_do_not_run_each_time_are_refused(option, monkeypatch):
     monkeypatch.setattr(ranks, "_world", two := ranks.Alone())

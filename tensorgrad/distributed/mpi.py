@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BackendError, DistributedError
-from .ranks import Alone
+from .ranks import Alone, numbered
 
 _SPIN = 0.005  # seconds of asking without a pause
 _SLOW = 30.0  # seconds after which a warning says who is missing
@@ -30,9 +30,16 @@ _ROLL = 2.0  # seconds in which waiting ranks answer
 _QUIET = 5.0  # seconds in which the others let the speaker end them
 _CHUNK = 1 << 23  # bytes: longer messages are slower in one piece
 _WAITS, _EXPIRED, _ENDED = range(3)  # what a message to the others says
-_RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID")
-_INSTALL = """pip install "tensorgrad-cupy[mpi]" (the wheels of mpi4py and MPICH; or, where an MPI
-is installed, mpi4py alone)"""
+_NOTHING = (
+    "tensorgrad: {} ranks have each done all of this program's work, and exchanged nothing. A loop "
+    "of your own begins with tg.distributed.broadcast(model), takes its batches from "
+    "tg.distributed.shard(loader), and calls tg.distributed.average(optimizer) before "
+    "optimizer.step(); model.fit does all of it"
+)
+_INSTALL = (
+    'pip install "tensorgrad-cupy[mpi]" (the wheels of mpi4py and MPICH; or, where an MPI is '
+    "installed, mpi4py alone)"
+)
 
 
 def library() -> Any:
@@ -42,7 +49,7 @@ def library() -> Any:
     except (ImportError, RuntimeError) as error:
         why = " ".join(str(error).split())
         raise BackendError(
-            f"several processes need mpi4py and MPI: {why:.300}\n" + _INSTALL.replace("\n", " ")
+            f"several processes need mpi4py and MPI: {why:.300}. {_INSTALL}"
         ) from error
     return MPI
 
@@ -51,8 +58,7 @@ def once_all_processes_have_started(timeout: float) -> Any:
     """`mpi4py.MPI`, which no process can import before the last has come to it. If one never does,
     having ended before `init`, the others hold Python's lock meanwhile: what then ends them, after
     the deadline, prints where they wait, which is why this function is called what it is."""
-    rank = next((os.environ[n] for n in _RANKS if n in os.environ), "0")
-    late = 0.5 * int(rank) if rank.isdecimal() else 0.0  # for one of them to speak
+    late = 0.5 * numbered()  # for one of them to speak
     faulthandler.dump_traceback_later(timeout + late, exit=True, file=2)
     try:
         return library()
@@ -75,6 +81,7 @@ class Ranks(Alone):
         self._sent: list[Any] = []
         self._told = -1  # the call in which this rank has said that it waits
         self._expired = self._failing = False
+        self._begun = 0  # the calls that `init` makes
         self._head = np.zeros(6, np.int64)
         self.control: Any = None
         self.control = self._copied(comm)
@@ -86,6 +93,10 @@ class Ranks(Alone):
         copy, request = comm.Idup()
         self._done(request, "the start")
         return copy
+
+    def joined(self) -> None:
+        """`init` is done: from here on, calls are the program's."""
+        self._begun = self.calls
 
     def begin(self) -> None:
         """Watch over the end of this process: an error ends the others, too."""
@@ -104,10 +115,13 @@ class Ranks(Alone):
                 self.abort(error)
 
         def end() -> None:
-            if os.getpid() == pid:
-                self._note("ended")
-                if not self._failing:
-                    self._tell(_ENDED)
+            if os.getpid() != pid:
+                return
+            self._note("ended")
+            if not self._failing:
+                self._tell(_ENDED)
+                if self.calls == self._begun and not self.rank:
+                    print(_NOTHING.format(self.size), file=sys.stderr, flush=True)
 
         sys.excepthook = report
         atexit.register(end)

@@ -9,13 +9,14 @@ from typing import Any
 
 from .. import randomness
 from ..backend import default
-from ..errors import BackendError, DistributedError
+from ..errors import BackendError, DistributedError, user_level
 from ..settings import gate
 from ..typing import Positive
 
 # What launchers set: the number of processes, where they say it, and a sign that there are several.
 _COUNTS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_NTASKS")
 _SIGNS = (*_COUNTS, "PMI_RANK", "PMIX_RANK")
+_NUMBERS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID")
 _OWNER = "TENSORGRAD_RANK_PROCESS"  # the process that is a rank; those it starts are none
 TIMEOUT = 600.0  # seconds: a first step may compile for a minute
 
@@ -110,6 +111,8 @@ def init(timeout: Positive | None = None) -> Alone:
 
     found = Ranks(once_all_processes_have_started(said).COMM_WORLD, said)
     if (asked := started()) > 1 and found.size == 1:
+        if numbered():
+            raise SystemExit(1)  # the first of them speaks
         raise BackendError(
             f"{asked} processes were started, and MPI sees 1: the launcher is of another MPI than "
             f"the library, {found.name}, which mpi4py has found. `python -m tensorgrad launch -n "
@@ -126,6 +129,7 @@ def init(timeout: Positive | None = None) -> Alone:
 
             choose(found)
         randomness.share(found.gather(randomness.get_state(), "random state")[0], found.rank)
+        found.joined()
     return _world
 
 
@@ -133,6 +137,12 @@ def started() -> int:
     """How many processes a launcher says that it has started; 1 where there is none."""
     counts = [os.environ.get(name, "") for name in _COUNTS]
     return max([int(n) for n in counts if n.isdecimal()], default=1)
+
+
+def numbered() -> int:
+    """This process's number, as its launcher says; 0 where there is none."""
+    found = next((os.environ[name] for name in _NUMBERS if name in os.environ), "0")
+    return int(found) if found.isdecimal() else 0
 
 
 def unjoined() -> int:
@@ -152,7 +162,7 @@ def set_threads(world: Alone) -> None:
         warnings.warn(
             f"{here} ranks with {asked} threads each share {cores()} cores, and wait for each "
             f"other: TENSORGRAD_NUM_THREADS={max(1, cores() // here)}, or leave it out",
-            stacklevel=3,
+            stacklevel=user_level(),
         )
     if asked is None:
         os.environ.update(threads(here))  # which Numba reads when it is first used
