@@ -34,14 +34,15 @@ def bindings() -> Any:
         warnings.simplefilter("always")
         try:
             found = importlib.import_module("cupy.cuda.nccl")
-            why: Any = None if getattr(found, "available", True) else (said or ["no libnccl"])[-1]
+            found_it = getattr(found, "available", True)
+            why: Any = None if found_it else said[-1].message if said else "no libnccl"
         except ImportError as error:
             why = error
     if why is None:
         return found
     raise BackendError(
         "arrays of several GPUs are exchanged by NCCL, which is missing: "
-        f"{' '.join(str(getattr(why, 'message', why)).split()):.300}. "
+        f"{' '.join(str(why).split()):.300}. "
         'pip install "tensorgrad-cupy[nccl]"'
     )
 
