@@ -83,31 +83,22 @@ def own_kernels(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def _host(request):
-    """Tests marked `host` are about NumPy arrays: NumPy is their default backend."""
-    if DEFAULT != "numpy" and request.node.get_closest_marker("host"):
-        tg.set_backend("numpy")
-        yield
-        tg.set_backend(DEFAULT)
-    else:
-        yield
-
-
-@pytest.fixture(autouse=True)
-def _quiet_and_seeded():
-    """A fixed seed, and no floating-point warnings, as tests compare values."""
+def _afresh(request):
+    """A fixed seed, also for a module's generator `rng`, so that no test depends on others; no
+    floating-point warnings, as tests compare values; and NumPy as the default backend of tests
+    marked `host`, which are about its arrays. (One fixture, as each costs every test its time.)"""
     tg.seed(0)
+    home = request.node.getparent(pytest.Module)
+    if home is not None and isinstance(getattr(home.obj, "rng", None), np.random.Generator):
+        home.obj.rng = np.random.default_rng(0)
+    elsewhere = DEFAULT != "numpy" and request.node.get_closest_marker("host")
+    if elsewhere:
+        tg.set_backend("numpy")
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)
         yield
-
-
-@pytest.fixture(autouse=True)
-def _numbers_of_its_own(request):
-    """A module's generator `rng` starts anew for each test, so that none depends on others."""
-    module = request.node.getparent(pytest.Module)
-    if module is not None and isinstance(getattr(module.obj, "rng", None), np.random.Generator):
-        module.obj.rng = np.random.default_rng(0)
+    if elsewhere:
+        tg.set_backend(DEFAULT)
 
 
 @pytest.fixture(autouse=True, scope="module")
