@@ -314,7 +314,7 @@ CALLS = {
     **{f"tg.bitwise_{n}": {"a": LABELS, "b": LABELS} for n in ("and", "or", "xor")},
     **{f"tg.{n}_shift": {"a": LABELS, "b": LABELS} for n in ("left", "right")},
     **{f"tg.bitwise_{n}_shift": {"a": LABELS, "b": LABELS} for n in ("left", "right")},
-    **{f"tg.{n}": {"x": LABELS} for n in ("invert", "bitwise_invert")},
+    **{f"tg.{n}": {"x": LABELS} for n in ("invert", "bitwise_invert", "bitwise_not")},
     "linalg.vecdot": {"x1": X, "x2": X},
     "tg.lcm": {"a": LABELS, "b": LABELS},
     "tg.gcd": {"a": LABELS, "b": LABELS},
