@@ -60,6 +60,11 @@ def changed(a, at, value):
     return a
 
 
+def on_host():
+    """Whether ops look for labels outside the classes: on a GPU it is detect_anomaly that does."""
+    return tg.ones(1).backend == "numpy"
+
+
 # model, x, y; what is said of arrays, and of what is read batch by batch; None: nothing
 LEFT = "batch 5 of epoch 1 is a single example, of which batch norm .* drop_last=True"
 OUTSIDE = r"labels run from 0 to 7(?s:.*)batch 3 of epoch 1(, samples 16, 17, .* 23)?$"
@@ -69,7 +74,7 @@ PIXELS[0] = 255
 MET = {
     "a last batch of one": (lambda: dense(norm=True), X, Y, None, LEFT),
     "labels outside": (dense, X, changed(Y, 20, 7), "run up to 7, the model has 2", OUTSIDE),
-    "labels below": (dense, X, changed(Y, 20, -1), "labels run from -1", "labels run from -1"),
+    "labels below": (dense, X, changed(Y, 20, -1), "run from -1: classes", "labels run from -1 to"),
     "equal labels": (dense, X, 0 * Y + 1, *["all 33 targets are 1: there is nothing"] * 2),
     "equal targets": (lambda: dense(1, "mse"), X, 0.0 * X[:, :1], *["all 33 targets are 0"] * 2),
     "large inputs": (dense, 1e3 * X, Y, SCALE, SCALE),
@@ -116,7 +121,9 @@ def test_it_is_handled_or_said_once(name, form):
     said = [str(w.message) for w in found]
     if error is not None:
         said.append("\n".join([str(error), *getattr(error, "__notes__", [])]))
-    if says == OUTSIDE:
+    if name in ("labels outside", "labels below") and says == read and not on_host():
+        says = "if the data holds no NaN and no label outside the classes"
+    elif says == OUTSIDE:
         assert (", samples" in said[0]) == (form != "a function")
     assert len(said) == (says is not None), said
     if says is not None:

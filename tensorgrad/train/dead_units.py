@@ -38,6 +38,8 @@ class DeadUnits(Callback):
     [False, False, False, True]
     """
 
+    everywhere = False  # gradients are the same in all processes
+
     @gate
     def __init__(self, share: Fraction = 0.1):
         self.share = share

@@ -279,6 +279,8 @@ class Trainer:
             and all(map(math.isfinite, history.losses))
         ):
             unread = "" if feed.arrays() is not None else ", if the data holds no NaN"
+            if unread and default().kernels == "cuda":  # which does not look for them
+                unread += " and no label outside the classes"
             warnings.warn(
                 f"the loss became {scores['loss']} in epoch {epoch + 1}: a lower learning rate, "
                 f"clipped gradients or scaled inputs may help{unread}",
