@@ -300,7 +300,7 @@ def rint(x: ArrayLike) -> Tensor:
     >>> rint([0.5, 1.5, 2.6]).tolist()
     [0.0, 2.0, 3.0]
     """
-    return discrete.round_.call(floating(x), decimals=0)
+    return discrete.round_.call(floating(as_tensor(x)), decimals=0)
 
 
 # --- functions ----------------------------------------------------------------------------------
