@@ -190,6 +190,7 @@ class Sum(nn.Module):
         return Pairs.apply(x)
 
 
+@pytest.mark.slow
 def test_a_graphed_step_runs_as_it_is(gpu):
     run = training(gpu.name)
     batches = [next(run.batches) for _ in range(4)]

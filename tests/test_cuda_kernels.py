@@ -18,6 +18,8 @@ from .sized.norm import grads
 from .sized.recurrent import FAMILY
 from .test_kernels import CUDA, check, exact_args, orders, placed, run
 
+pytestmark = pytest.mark.slow  # minutes on the simulator
+
 
 @pytest.fixture
 def launched(gpu, monkeypatch):

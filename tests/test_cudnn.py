@@ -26,6 +26,8 @@ from .test_cuda_conv import samples
 from .test_gpu_parity import trained
 from .test_kernels import CUDA, run
 
+pytestmark = pytest.mark.slow  # minutes on the simulator
+
 DTYPES = ("float32", "float16", "bfloat16")
 
 

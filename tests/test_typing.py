@@ -56,6 +56,7 @@ def test_what_users_write_is_typed(complaints, name):
     assert not said, "\n".join(f"{name}:{line}: {what}" for line, what in sorted(said.items()))
 
 
+@pytest.mark.slow
 def test_mistakes_are_seen_before_the_program_runs(complaints):
     lines = WRONG.read_text().splitlines()
     marked = {i for i, line in enumerate(lines, 1) if line.endswith("  # wrong")}
