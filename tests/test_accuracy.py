@@ -72,6 +72,8 @@ def moves(op, sample):
             continue
         if "3" in how and (len(which) > 1 or ("38" in how and op.family not in ("reduce", "loss"))):
             continue  # products of such numbers overflow
+        if op.family == "lu" and ("rows" in how or how[0] in "+-") and how != "-inf":
+            continue  # the order of the rows hangs on the rounding
         if op.name == "attention_grad" and how == "+1e+06" and len(which) > 1:
             continue  # scores without a digit behind the point
         args = [move(a) if i in which else a for i, a in enumerate(sample.args)]

@@ -123,6 +123,28 @@ def limit(n: int) -> None:
         _set_threads(n)
 
 
+# --- factors --------------------------------------------------------------------------------------
+
+
+@functools.cache
+def factors() -> bool:
+    """Whether the library has LAPACK's factorisations, too."""
+    return hasattr(_library(), f"{_PREFIX}dgetrf_{_SUFFIX}")
+
+
+def factor(columns, pivots):
+    """Make stacked matrices, each transposed, their factors l and u in place, with the rows that
+    were exchanged, int64, from 1: on one thread, so that the bits do not follow their number."""
+    kind = "s" if columns.dtype == np.float32 else "d"
+    call = getattr(_library(), f"{_PREFIX}{kind}getrf_{_SUFFIX}")
+    n, m = columns.shape[1:]
+    refs = [ctypes.byref(ctypes.c_int64(i)) for i in (m, n, 0)]
+    with _single:
+        for a, p in zip(columns, pivots, strict=True):
+            at, to = [ctypes.c_void_p(b.ctypes.data) for b in (a, p)]
+            call(refs[0], refs[1], at, refs[0], to, refs[2])
+
+
 # --- products in compiled loops -----------------------------------------------------------------
 
 
