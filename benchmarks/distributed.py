@@ -3,9 +3,9 @@
     python benchmarks/distributed.py [--ranks 2] [--rounds 9] [--output FILE]
 
 Each process computes on one thread. Weak scaling: the same batch a process; strong: the same batch
-in all. The efficiency is the time of a step of one process beside that of all: 1 is no loss, and
-where processes share memory and cores, two that exchange nothing do not reach it either: `apart`.
-Exchanges of a step and their bytes are counted where they are asked for.
+in all. The efficiency is the time of a step of one process, while the others wait, beside that of
+all: 1 is no loss, and where processes share memory and cores, two that exchange nothing do not
+reach it either: `apart`. Exchanges of a step and their bytes are counted where they are asked for.
 """
 
 from __future__ import annotations
@@ -119,38 +119,39 @@ def rank(options: argparse.Namespace) -> None:
 
     world = tg.distributed.init()
     torch.set_num_threads(1)
-    if world.size > 1:
-        where = f"file://{options.folder}/meet-{world.size}"
-        dist.init_process_group("gloo", init_method=where, rank=world.rank, world_size=world.size)
+    where = f"file://{options.folder}/meet"
+    dist.init_process_group("gloo", init_method=where, rank=world.rank, world_size=world.size)
     cases: dict[str, Step] = {}
     for kind, batches in (("dense", (64, 256)), ("conv", (32, 128))):
         for batch in batches if not options.tiny else (8,):
-            several = world.size > 1
+            for who, made in (("ours", ours), ("PyTorch", theirs)):
+                cases[f"{kind} {batch} alone {who}"] = made(kind, batch, False)
+                for form, n in (("weak", batch), ("strong", batch // world.size)):
+                    cases[f"{kind} {batch} {form} {who}"] = made(kind, n, True)
             for form, n in (("weak", batch), ("strong", batch // world.size)):
-                cases[f"{kind} {batch} {form} ours"] = ours(kind, n, several)
-                cases[f"{kind} {batch} {form} PyTorch"] = theirs(kind, n, several)
                 cases[f"{kind} {batch} {form} ours, apart"] = ours(kind, n, False)
     times: dict[str, list[float]] = {name: [] for name in cases}
-    counts = counted(world, cases) if world.size > 1 else {}
+    counts = counted(world, cases)
     for round_ in range(options.rounds + 1):
         for name, step in cases.items():
             world.gather(None, "a step that is timed")
             start = time.perf_counter()
-            for _ in range(STEPS):
+            for _ in range(STEPS if not world.rank or " alone " not in name else 0):
                 step()
             if round_:
                 times[name].append((time.perf_counter() - start) / STEPS)
     slowest = world.gather(times, "the times")
     if world.rank == 0:
         found = {n: [max(r[n][i] for r in slowest) for i in range(options.rounds)] for n in times}
-        Path(options.folder, f"{world.size}.json").write_text(json.dumps([found, counts]))
+        Path(options.folder, "times.json").write_text(json.dumps([found, counts]))
+    dist.destroy_process_group()
 
 
 def counted(world: Any, cases: dict[str, Step]) -> dict[str, list[int]]:
     """Exchanges of a step of ours, and their bytes, the messages before them included."""
     plain, found = world._meet, {}
     for name, step in cases.items():
-        if name.endswith(" ours"):
+        if name.endswith(" ours") and " alone " not in name:
             sizes: list[int] = []
 
             def meet(what: str, size: int, flags: bytes = b"", sizes: list[int] = sizes) -> bool:
@@ -176,28 +177,28 @@ def main() -> int:
     if options.folder:
         rank(options)
         return 0
-    results = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for n in (1, options.ranks):
-            start = ["-m", "tensorgrad", "launch", "-n", str(n)] if n > 1 else []
-            more = ["--folder", folder, "--rounds", str(options.rounds), *["--tiny"] * options.tiny]
-            subprocess.run(
-                [sys.executable, *start, __file__, *more], check=True, env={**os.environ, **ONE}
-            )
-            results[n] = json.loads(Path(folder, f"{n}.json").read_text())
-    alone, (several, counts) = results[1][0], results[options.ranks]
     n = options.ranks
+    with tempfile.TemporaryDirectory() as folder:
+        start = ["-m", "tensorgrad", "launch", "-n", str(n)]
+        more = ["--folder", folder, "--rounds", str(options.rounds), *["--tiny"] * options.tiny]
+        subprocess.run(
+            [sys.executable, *start, __file__, *more], check=True, env={**os.environ, **ONE}
+        )
+        times, counts = json.loads(Path(folder, "times.json").read_text())
+    medians = {name: statistics.median(found) for name, found in times.items()}
     print(f"| step, ms | 1 process | {n} processes | efficiency | exchanges | bytes |")
     print("|---|--:|--:|--:|--:|--:|")
     rows = {}
-    for name in several:
-        one, many = statistics.median(alone[name]), statistics.median(several[name])
-        # of one process strong scaling is the same step, of `n` a part of its batch
-        efficiency = one / many if " weak " in name else one / (n * many)
+    for name, many in medians.items():
+        kind, batch, form, who = name.split(" ", 3)
+        if form == "alone":
+            continue
+        one = medians[f"{kind} {batch} alone {who.removesuffix(', apart')}"]
+        efficiency = one / many if form == "weak" else one / (n * many)
         exchanges, size = counts.get(name, ["", ""])
         rows[name] = [one, many, efficiency, exchanges, size]
-        times = f"{1e3 * one:.2f} | {1e3 * many:.2f} | {efficiency:.2f}"
-        print(f"| {name} | {times} | {exchanges} | {size} |")
+        shown = f"{1e3 * one:.2f} | {1e3 * many:.2f} | {efficiency:.2f}"
+        print(f"| {name} | {shown} | {exchanges} | {size} |")
     if options.output:
         Path(options.output).write_text(json.dumps({"ranks": n, "rows": rows}, indent=1))
     return 0

@@ -33,7 +33,7 @@ SLACK = float(os.environ.get("TENSORGRAD_TEST_SLACK", "5"))  # seconds, for the 
 
 def launched(n, program, *arguments, **variables):
     """A program as n ranks, or by itself for n = 0."""
-    if n:
+    if n or "benchmarks" in str(program):
         pytest.importorskip("mpi4py")
     start = ["-m", "tensorgrad", "launch", "-n", str(n)] if n else []
     return subprocess.run(
@@ -200,6 +200,22 @@ def test_a_run_goes_on_with_another_number_of_ranks(tmp_path):
         for key, value in one[kind].items():
             np.testing.assert_allclose(several[of][key], value, rtol=1e-11, err_msg=key)
         assert (tmp_path / f"b-{of}.csv").read_text().count("\n") == 4
+
+
+@pytest.mark.slow
+def test_the_benchmark_counts_one_exchange_a_step(tmp_path):
+    pytest.importorskip("torch")
+    record = tmp_path / "record.json"
+    options = ["--tiny", "--rounds", "1", "--output", record]
+    done = launched(0, ROOT / "benchmarks/distributed.py", *options)
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = json.loads(record.read_text())["rows"]
+    numbers = 784 * 512 + 512 + 512 * 512 + 512 + 512 * 10 + 10
+    for form in ("weak", "strong"):
+        one, several, efficiency, *counted = rows[f"dense 8 {form} ours"]
+        assert efficiency == pytest.approx(one / several / (2 if form == "strong" else 1))
+        assert counted == [2, 4 * numbers + 48]
+        assert f"conv 8 {form} PyTorch" in rows
 
 
 # --- GPUs -----------------------------------------------------------------------------------------
