@@ -4,6 +4,7 @@ import gc
 import importlib
 import os
 import pkgutil
+import re
 import secrets
 import signal
 import time
@@ -36,6 +37,8 @@ def _missing(name):
 def pytest_addoption(parser):
     about = "tests that draw (tests/attack) go on with new seeds for so long, each of them"
     parser.addoption("--long", type=float, default=0.0, metavar="SECONDS", help=about)
+    about = "only those tests that the last run skipped, as for a package that is there now"
+    parser.addoption("--skipped", action="store_true", help=about)
 
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as shells have it for what runs behind
@@ -149,6 +152,11 @@ def pytest_collection_modifyitems(config, items):
                 first.add(item.path)
         items[:] = kept
         config.hook.pytest_deselected(items=out)
+    if config.option.skipped:
+        known = set(config.cache.get(SKIPPED, []))
+        out = [i for i in items if not known & {i.nodeid, i.nodeid.partition("::")[0]}]
+        items[:] = [item for item in items if item not in set(out)]
+        config.hook.pytest_deselected(items=out)
     for item in items:
         if (module := item.path.stem.removeprefix("test_")) in ("attention", "conv", "recurrent"):
             item.add_marker(pytest.mark.xdist_group(module))
@@ -157,6 +165,18 @@ def pytest_collection_modifyitems(config, items):
             if isinstance(family := getattr(value, "family", None), str):
                 item.add_marker(pytest.mark.xdist_group(family))
                 break
+
+
+SKIPPED = "tensorgrad/skipped"  # tests and whole files, in pytest's cache
+
+
+def pytest_sessionfinish(session):
+    """Keep the names of what was skipped, without the groups of pytest-xdist."""
+    config = session.config
+    if hasattr(config, "workerinput") or config.option.skipped or config.option.collectonly:
+        return
+    reports = config.pluginmanager.get_plugin("terminalreporter").stats.get("skipped", [])
+    config.cache.set(SKIPPED, sorted({re.sub(r"@[\w .-]+$", "", r.nodeid) for r in reports}))
 
 
 def pytest_xdist_auto_num_workers(config):
