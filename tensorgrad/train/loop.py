@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypedDict
 
 import numpy as np
@@ -103,9 +104,9 @@ class LoopOptions:
 def _dtype(model: Any) -> Any:
     """The dtype of the parameters, to which floating data is cast; of layers that have none yet,
     that which they will have."""
-    found = [p.dtype for _, p in model.named_parameters()]
-    found += [dtype_of(m.dtype) for m in model.modules() if isinstance(m, LazyLayer)]
-    return found[0] if found else np.dtype("float32")
+    found = (p.dtype for _, p in model.named_parameters())
+    later = (dtype_of(m.dtype) for _, m in model.named_modules() if isinstance(m, LazyLayer))
+    return next(chain(found, later), np.dtype("float32"))
 
 
 @gate

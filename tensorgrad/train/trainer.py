@@ -190,11 +190,11 @@ class Trainer:
                 feed.restart()
             first = options.initial_epoch + run.epoch
             self._alike.differ = run.resumed or not self.plan.single or feed.arrays() is not None
-            call, facts = self._captured(feed, options.epochs), frozen(model, self.plan)
+            call, facts = self._captured(feed, options.epochs), self._frozen()
             for epoch in range(first, first if run.stopped else options.epochs):
                 for c in callbacks:
                     c.epoch_begin(model, epoch)
-                if epoch > first and callbacks and (now := frozen(model, self.plan)) != facts:
+                if epoch > first and callbacks and (now := self._frozen()) != facts:
                     call, facts = self._captured(feed, options.epochs - epoch), now
                 scores = self._epoch(call, feed, run, options, epoch)
                 self._check_finite(scores, history, epoch, feed)
@@ -286,6 +286,10 @@ class Trainer:
                 f"clipped gradients or scaled inputs may help{unread}",
                 stacklevel=user_level(),
             )
+
+    def _frozen(self) -> Any:
+        """What a capture freezes; None where nothing is captured."""
+        return frozen(self.model, self.plan) if default().kernels == "cuda" else None
 
     def _captured(self, feed: Feed, epochs: int) -> Callable[[Batch], None]:
         """The step of a batch, and the sums of its scores; as a CUDA graph where that is safe."""
