@@ -527,7 +527,7 @@ def test_tensorboard_is_read_back(tmp_path):
     assert [e.value for e in found.Scalars("training/loss")] == pytest.approx(past.losses)
     assert [e.step for e in found.Scalars("validation/loss")] == [1, 2]
     assert len(found.Scalars("batch/loss")) == 4
-    assert found.Scalars("learning_rate")[0].value == pytest.approx(0.001)
+    assert found.Scalars("learning_rate")[0].value == pytest.approx(0.01)
     tags = found.Tags()["histograms"]
     assert any(t.startswith("weights/") for t in tags)
     assert any(t.startswith("gradients/") for t in tags)
