@@ -314,7 +314,7 @@ ENDS = {  # what one rank does -> what is said, once
 @functools.cache
 def ends():
     """What one of several ranks does, of all kinds: the starts wait more than they work."""
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(2) as pool:
         begun = {case: pool.submit(timed, *case) for case in ENDS}
         return {case: future.result() for case, future in begun.items()}
 
