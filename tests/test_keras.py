@@ -71,6 +71,15 @@ model = keras.Sequential([keras.layers.Conv2D(2, 3), keras.layers.BatchNormaliza
 model.compile("adam", "mse", metrics=["mae", "auc"])
 model.fit(x, y, epochs=2, verbose=0, validation_split=0.25)
 keras.layers.LSTM(3)(x[..., 0]), keras.ops.svd(x[0, :, :, 0]), keras.ops.image.resize(x, (3, 3))
+
+chances = np.log([[0.2, 0.8], [0.5, 0.5], [1e-9, 1.0]]).astype("float32")
+drawn = keras.random.categorical(chances, 4000, seed=3)
+np.testing.assert_allclose(np.mean(drawn, 1), [0.8, 0.5, 1.0], atol=0.03)
+assert not np.any(keras.random.dropout(x, 1.0, seed=1))
+rows = np.array(keras.random.dropout(x, 0.5, noise_shape=(8, 1, 1, 1), seed=1)).reshape(8, -1)
+assert set(map(tuple, rows)) == {(0,) * 36, (2,) * 36}
+blurred = keras.ops.image.gaussian_blur(np.eye(5)[None, :, :, None][:, 2:3].repeat(5, 1), (3, 5))
+assert np.array_equal(np.array(blurred[0, 2, :, 0]) > 0, [0, 1, 1, 1, 0])  # 3 along x
 """
     )
 
@@ -296,6 +305,7 @@ less_equal linalg logical_and logical_not logical_or logical_xor matrix_rank mul
 nanargmin ndim nextafter nn nonzero not_equal numpy one_hot ones ones_like right_shift
 searchsorted shape size tri unravel_index view zeros zeros_like""".split()
 REFUSED = {"unique", "lu_factor", "ctc_decode"}
+NOT_BY_JAX = {"while_loop", "segment_prod"}  # which has no reverse mode for these
 
 
 def test_no_function_loses_its_gradient_in_silence():
@@ -310,6 +320,20 @@ def test_no_function_loses_its_gradient_in_silence():
     for row in ours.keys() - refused:
         assert isinstance(ours[row], list), f"{row}: {ours[row]}"
         assert "no path" not in ours[row] or row in constant, row
+
+
+def test_gradients_are_those_of_jax():
+    """Each row that JAX can differentiate, but for the functions that we refuse."""
+    pytest.importorskip("jax")
+    ours, theirs = (json.loads(output(GRADIENTS, b)) for b in ("tensorgrad", "jax"))
+    for row, found in theirs.items():
+        name = row.partition("(")[0]
+        if isinstance(found, str):
+            assert name in NOT_BY_JAX, f"{row}: {found}"
+        elif name not in REFUSED:
+            for a, b in zip(ours[row], found, strict=True):
+                a = np.zeros(len(b)) if isinstance(a, str) else a  # constant: "no path"
+                np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5, err_msg=row)
 
 
 def test_correlate_has_the_dtype_that_keras_infers():

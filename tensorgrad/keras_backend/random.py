@@ -94,21 +94,19 @@ def randint(shape: Any, minval: Any, maxval: Any, dtype: Any = "int32", seed: An
 
 def categorical(logits: Any, num_samples: int, dtype: Any = "int64", seed: Any = None) -> Tensor:
     """Classes (n, num_samples), each as likely as its logit says."""
-    logits = floating(logits).detach()
-    drawn = tg.random.categorical(
-        tg.expand_dims(logits, 1), size=(logits.shape[0], int(num_samples)), generator=_Stream(seed)
-    )
+    drawn = tg.random.categorical(floating(logits), size=num_samples, generator=_Stream(seed))
+    drawn = tg.transpose(drawn)
     return cast(drawn, dtype)
 
 
 def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Tensor:
     """Numbers zeroed with probability `rate`, the others divided by 1 - rate."""
     x = floating(inputs)
-    if noise_shape is None:
+    if noise_shape is None and rate < 1:
         return tg.dropout(x, float(rate), state=_Stream(seed).start)
-    shape = [n if m is None else m for n, m in zip(x.shape, noise_shape, strict=True)]
+    shape = [n if m is None else m for n, m in zip(x.shape, noise_shape or x.shape, strict=True)]
     keep = tg.random.uniform(size=_size(shape), generator=_Stream(seed)) >= rate
-    return tg.where(keep, x / (1 - rate), tg.zeros_like(x))
+    return tg.where(keep, x / ((1 - rate) or 1), tg.zeros_like(x))
 
 
 def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Tensor:

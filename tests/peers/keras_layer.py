@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items):
         items[:] = items[::step]
     unused = {*known}
     for item in items:
-        name = item.nodeid.rpartition("/")[2]
+        name = f"{item.path.name}::{item.nodeid.partition('::')[2]}"
         for key in (name, name.partition("[")[0], name.partition("::")[0]):
             if key in known:
                 item.add_marker(pytest.mark.skip(reason=known[key]))
@@ -52,6 +52,8 @@ def pytest_collection_modifyitems(items):
 def pytest_runtest_makereport(item, call):
     """A test that imports a package that is not installed is skipped, and says which."""
     report = (yield).get_result()
+    folder, suite = item.path.parent, item.config.rootpath
+    report.area = str(folder.relative_to(suite)) if folder.is_relative_to(suite) else "trainers"
     error = call.excinfo and call.excinfo.value
     missing = isinstance(error, ModuleNotFoundError) and error.name
     if not missing and isinstance(error, ImportError):
@@ -66,9 +68,9 @@ def pytest_terminal_summary(terminalreporter):
     areas = collections.defaultdict(collections.Counter)
     for outcome in ("passed", "failed", "error", "skipped"):
         for report in terminalreporter.stats.get(outcome, ()):
-            areas[report.nodeid.partition("::")[0].rpartition("/")[0]][outcome] += 1
+            areas[getattr(report, "area", "not collected")][outcome] += 1
     for area, counts in sorted(areas.items()):
         ran = counts["passed"] + counts["failed"] + counts["error"]
         share = f"{counts['passed'] / ran:.2%}" if ran else ""
         said = " ".join(f"{k} {n}" for k, n in counts.items())
-        terminalreporter.write_line(f"{area or 'keras/src'}: {share} {said}")
+        terminalreporter.write_line(f"{area}: {share} {said}")

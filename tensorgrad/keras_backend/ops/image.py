@@ -382,7 +382,7 @@ def perspective_transform(
 def gaussian_blur(
     images: Any, kernel_size: Any = (3, 3), sigma: Any = (1.0, 1.0), data_format: Any = None
 ) -> Tensor:
-    """Images smoothed by a Gaussian."""
+    """Images smoothed by a Gaussian; sizes and deviations are those along x and y."""
     x, data_format, _ = _images(images, "images", data_format)
     given, one = x, x.ndim == 3
     x = first(floating(tg.expand_dims(x, 0) if one else x), data_format)
@@ -390,23 +390,23 @@ def gaussian_blur(
     for size, s in zip(kernel_size, convert_to_tensor(sigma).numpy().tolist(), strict=True):
         g = np.exp(-0.5 * ((np.arange(size) - (size - 1) / 2) / s) ** 2)
         lines.append(g / g.sum())
-    kernel = np.outer(*lines)[:, :, None, None].repeat(x.shape[1], 3)
+    kernel = np.outer(*lines).T[:, :, None, None].repeat(x.shape[1], 3)
     w = tg.asarray(kernel.astype(x.dtype))
     y = last(_convolved(x, w, 1, "same", 1, x.shape[1]), data_format)
     return cast(y[0] if one else y, given.dtype)
 
 
 def sobel_edges(images: Any, data_format: Any = None) -> Tensor:
-    """The derivatives along rows and columns (Sobel & Feldman 1968), on a last axis."""
+    """The derivatives along y and x (Sobel & Feldman 1968), on a last axis, of images with zeros
+    around them, as on PyTorch and JAX."""
     x, data_format, _ = _images(images, "images", data_format)
     one = x.ndim == 3
     x = first(floating(tg.expand_dims(x, 0) if one else x), data_format)
     down = np.array([[-1, -2, -1], [0, 0, 0], [1, 2, 1]], x.dtype)
-    wide = tg.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), "reflect")
     both = []
     for kernel in (down, down.T):
         w = tg.asarray(np.ascontiguousarray(kernel[:, :, None, None].repeat(x.shape[1], 3)))
-        both.append(last(_convolved(wide, w, 1, "valid", 1, x.shape[1]), data_format))
+        both.append(last(_convolved(x, w, 1, "same", 1, x.shape[1]), data_format))
     y = tg.stack(both, -1)
     return y[0] if one else y
 

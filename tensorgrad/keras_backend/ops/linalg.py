@@ -22,8 +22,8 @@ def cholesky(a: Any, upper: bool = False) -> Tensor:
 
 
 def cholesky_inverse(a: Any, upper: bool = False) -> Tensor:
-    """The inverse of the matrix whose factor is given."""
-    a = floating(a)
+    """The inverse of the matrix whose factor is given; its other triangle is not read."""
+    a = (tg.triu if upper else tg.tril)(floating(a))
     product = tg.swapaxes(a, -1, -2) @ a if upper else a @ tg.swapaxes(a, -1, -2)
     return tg.linalg.inv(product)
 

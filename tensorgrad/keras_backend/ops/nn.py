@@ -34,7 +34,7 @@ _HERE = globals()
 define(
     _HERE,
     """relu relu6 sigmoid tanh tanh_shrink=tanhshrink softplus softsign silu log_sigmoid=logsigmoid
-    hard_sigmoid=hardsigmoid hard_silu=hardswish hard_tanh=hardtanh selu glu sparsemax elu celu
+    hard_sigmoid=hardsigmoid hard_silu=hardswish hard_tanh=hardtanh selu glu elu celu
     threshold hard_shrink_=hardshrink soft_shrink_=softshrink""",
     lambda f: made(f, 1, floats),
 )
@@ -58,6 +58,20 @@ def leaky_relu(x: Any, negative_slope: float = 0.2) -> Tensor:
 def gelu(x: Any, approximate: bool = True) -> Tensor:
     """x Phi(x) (Hendrycks & Gimpel 2016)."""
     return tg.gelu(floating(x), "tanh" if approximate else "none")
+
+
+def sparsemax(x: Any, axis: int = -1) -> Tensor:
+    """Sparse probabilities, as Keras has them on every backend: its threshold adds up the sums of
+    the support, of which Martins & Astudillo (2016), and `tg.sparsemax`, take the last one."""
+    x = floating(x)
+    ordered = tg.flip(tg.sort(x, axis=axis), axis)
+    sums = tg.cumsum(ordered, axis=axis)
+    shape = [-1 if i == axis % x.ndim else 1 for i in range(x.ndim)]
+    ranks = tg.arange(1, x.shape[axis] + 1, dtype=x.dtype).reshape(shape)
+    support = ordered - (sums - 1) / ranks > 0
+    counts = tg.sum(support, axis=axis, keepdims=True).astype(x.dtype)
+    sums = tg.where(support, sums, tg.zeros_like(sums))
+    return tg.relu(x - (tg.sum(sums, axis=axis, keepdims=True) - 1) / counts)
 
 
 def squareplus(x: Any, b: float = 4) -> Tensor:
