@@ -72,6 +72,9 @@ model.compile("adam", "mse", metrics=["mae", "auc"])
 model.fit(x, y, epochs=2, verbose=0, validation_split=0.25)
 keras.layers.LSTM(3)(x[..., 0]), keras.ops.svd(x[0, :, :, 0]), keras.ops.image.resize(x, (3, 3))
 
+v = keras.Variable([1.0, 2.0])
+assert np.min(v) == 1 and np.concatenate([v, v]).shape == (4,) and np.sum(v, axis=0) == 3
+assert (np.ones(2, "float32") + v).node is not None  # the variable's operator, recorded
 chances = np.log([[0.2, 0.8], [0.5, 0.5], [1e-9, 1.0]]).astype("float32")
 drawn = keras.random.categorical(chances, 4000, seed=3)
 np.testing.assert_allclose(np.mean(drawn, 1), [0.8, 0.5, 1.0], atol=0.03)

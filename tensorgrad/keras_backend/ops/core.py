@@ -141,6 +141,15 @@ class Variable(KerasVariable):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(convert_to_numpy(self), dtype=dtype)
 
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        """NumPy's functions take the numbers, as on Keras's other backends."""
+
+        def numbers(x: Any) -> Any:
+            return np.asarray(x) if isinstance(x, Variable) else x
+
+        args, kwargs = tree.map_structure(numbers, (args, kwargs))
+        return func(*args, **kwargs)
+
 
 def _data(x: Any) -> Any:
     return x._data if isinstance(x, Tensor) else x
