@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -22,6 +23,7 @@ from tensorgrad.hooks import gradients
 
 from .ops.core import Tensor, convert_to_tensor
 
+_DATA = {"x", "y", "sample_weight"}
 unpack = data_adapter_utils.unpack_x_y_sample_weight
 
 
@@ -145,6 +147,10 @@ class Trainer(base.Trainer):
     # --- loops ---
 
     def _batches(self, **given: Any) -> EpochIterator:
+        """Batches as arrays; tensors among the data may come from a model, and are off the tape."""
+        given |= {name: _off_tape(given[name]) for name in _DATA & given.keys()}
+        if inspect.isgenerator(made := given["x"]):
+            given["x"] = (_off_tape(batch) for batch in made)
         return EpochIterator(steps_per_execution=self.steps_per_execution, **given)
 
     def _listeners(self, given: Any, batches: EpochIterator, verbose: Any, **how: Any) -> Any:

@@ -297,6 +297,10 @@ class _Custom(tg.Function):
         return tuple(None if x is None else convert_to_tensor(x) for x in gs)
 
 
+def _variable(x: Any) -> bool:
+    return isinstance(x, KerasVariable)
+
+
 class custom_gradient:
     """A function that returns its result and the function of its gradient."""
 
@@ -305,7 +309,12 @@ class custom_gradient:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         inputs = [convert_to_tensor(a) for a in args]
-        return _Custom.apply(*inputs, call=lambda *xs: self.fun(*xs, **kwargs))
+
+        def call(*xs: Any) -> Any:
+            pairs = zip(args, xs, strict=True)
+            return self.fun(*[a if _variable(a) else x for a, x in pairs], **kwargs)
+
+        return _Custom.apply(*inputs, call=call)
 
 
 def remat(f: Callable) -> Callable:
