@@ -71,8 +71,11 @@ def lu_factor(a: Any) -> tuple[Tensor, Tensor]:
 
 
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The norm of vectors or matrices."""
-    return tg.linalg.norm(floating(x), ord, axes(axis), keepdims)
+    """The norm of vectors or matrices; ValueError for an axis that is not there."""
+    try:
+        return tg.linalg.norm(floating(x), ord, axes(axis), keepdims)
+    except IndexError as error:
+        raise ValueError(str(error)) from error
 
 
 def qr(x: Any, mode: Any = "reduced") -> tuple[Tensor, Tensor]:
