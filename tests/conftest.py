@@ -154,29 +154,39 @@ def pytest_collection_modifyitems(config, items):
         config.hook.pytest_deselected(items=out)
     if config.option.skipped:
         known = set(config.cache.get(SKIPPED, []))
-        out = [i for i in items if not known & {i.nodeid, i.nodeid.partition("::")[0]}]
-        items[:] = [item for item in items if item not in set(out)]
-        config.hook.pytest_deselected(items=out)
-    for item in items:
-        if (module := item.path.stem.removeprefix("test_")) in ("attention", "conv", "recurrent"):
-            item.add_marker(pytest.mark.xdist_group(module))
-            continue
-        for value in getattr(getattr(item, "callspec", None), "params", {}).values():
-            if isinstance(family := getattr(value, "family", None), str):
-                item.add_marker(pytest.mark.xdist_group(family))
-                break
+        out = {i for i in items if not known & {i.nodeid, i.nodeid.partition("::")[0]}}
+        items[:] = [item for item in items if item not in out]
+        config.hook.pytest_deselected(items=list(out))
+    for i, item in enumerate(items):
+        item.add_marker(pytest.mark.xdist_group(_group(item) or f"{item.path.stem}-{i // 40}"))
+
+
+def _group(item):
+    """The family of ops that a test is of. (Each other forty are one group, too: for a test given
+    out, pytest-xdist looks through all groups that were before.)"""
+    if (module := item.path.stem.removeprefix("test_")) in ("attention", "conv", "recurrent"):
+        return module
+    params = getattr(getattr(item, "callspec", None), "params", {}).values()
+    families = [getattr(value, "family", None) for value in params]
+    return next((family for family in families if isinstance(family, str)), None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_logreport(report):
+    """Tests are named as on the command line, without the groups of pytest-xdist."""
+    report.nodeid = re.sub(r"@[\w-]+$", "", report.nodeid)
 
 
 SKIPPED = "tensorgrad/skipped"  # tests and whole files, in pytest's cache
 
 
 def pytest_sessionfinish(session):
-    """Keep the names of what was skipped, without the groups of pytest-xdist."""
+    """Keep the names of what was skipped."""
     config = session.config
     if hasattr(config, "workerinput") or config.option.skipped or config.option.collectonly:
         return
     reports = config.pluginmanager.get_plugin("terminalreporter").stats.get("skipped", [])
-    config.cache.set(SKIPPED, sorted({re.sub(r"@[\w .-]+$", "", r.nodeid) for r in reports}))
+    config.cache.set(SKIPPED, sorted({report.nodeid for report in reports}))
 
 
 def pytest_xdist_auto_num_workers(config):

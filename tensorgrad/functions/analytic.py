@@ -343,7 +343,7 @@ def float_power(a: ArrayLike, b: ArrayLike) -> Tensor:
     >>> float_power([2, 4], -1).tolist()
     [0.5, 0.25]
     """
-    return power(*[floating(t) for t in operands(a, b)])
+    return power(*[floating(as_tensor(t)) for t in operands(a, b)])
 
 
 asin, acos, atan, atan2 = arcsin, arccos, arctan, arctan2
