@@ -62,6 +62,7 @@ from .searching import (  # noqa: F401
     unravel_index,
 )
 from .table import (
+    SAME,
     axes,
     binary,
     compared,
@@ -131,7 +132,7 @@ _table("all any count_nonzero_=count_nonzero", 1, kept)
 _table("max_=max min_=min ptp", 1, kept)
 _table("median nanmedian nanmean nanstd nanvar", 1, floats)
 _table("nanmax nanmin", 1, kept)
-_table("sum prod_=prod nansum nanprod", 1, lambda x: [whole(x)])
+_table("sum prod_=prod nansum nanprod", 1, lambda x: [whole(x)], SAME)
 _table("argsort argmax_=argmax argmin_=argmin digitize_=digitize", 1, kept, "int32")
 _table("dot inner kron outer vdot tensordot", 2, promoted)
 _table("concatenate stack hstack vstack dstack", -1, promoted)
@@ -208,8 +209,8 @@ def var(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
 
 def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
     """The product."""
-    y = tg.prod(whole(x), axes(axis), keepdims=keepdims)
-    return y if dtype is None else cast(y, dtype)
+    x = whole(x)
+    return cast(tg.prod(x, axes(axis), keepdims=keepdims), dtype or x.dtype)
 
 
 def average(x: Any, axis: Any = None, weights: Any = None) -> Tensor:
@@ -402,7 +403,8 @@ def nan_to_num(x: Any, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -
 
 def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """The sum of a diagonal."""
-    return tg.trace(whole(x), offset, axis1, axis2)
+    x = whole(x)
+    return cast(tg.trace(x, offset, axis1, axis2), x.dtype)
 
 
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:

@@ -57,8 +57,12 @@ def counted(x: Any) -> Tensor:
     return x.astype("int32") if x.dtype.kind == "b" else x
 
 
+SAME = "the first array's"
+
+
 def made(function: Callable, arrays: int, rule: Callable, out: Any = None) -> Callable:
-    """The function of a row. `arrays`: how many arguments the rule prepares; -1: a list of them."""
+    """The function of a row. `arrays`: how many arguments the rule prepares; -1: a list of them.
+    `out`: the result's dtype; SAME for that of the first array, as the rule prepares it."""
 
     def call(*args: Any, **options: Any) -> Any:
         if "axis" in options:
@@ -66,8 +70,11 @@ def made(function: Callable, arrays: int, rule: Callable, out: Any = None) -> Ca
         if arrays < 0:
             y = function(rule(*args[0]), *args[1:], **options)
         else:
-            y = function(*rule(*args[:arrays]), *args[arrays:], **options)
-        return y if out is None else cast(y, out)
+            given = rule(*args[:arrays])
+            y = function(*given, *args[arrays:], **options)
+        if out is None:
+            return y
+        return cast(y, given[0].dtype if out == SAME else out)
 
     return call
 
@@ -107,6 +114,7 @@ def define(home: dict[str, Any], rows: str, make: Callable, source: Any = tg) ->
 
 
 __all__ = [
+    "SAME",
     "axes",
     "binary",
     "cast",
