@@ -183,10 +183,11 @@ SKIPPED = "tensorgrad/skipped"  # tests and whole files, in pytest's cache
 def pytest_sessionfinish(session):
     """Keep the names of what was skipped."""
     config = session.config
-    if hasattr(config, "workerinput") or config.option.skipped or config.option.collectonly:
+    worker, cache = hasattr(config, "workerinput"), getattr(config, "cache", None)
+    if worker or cache is None or config.option.skipped or config.option.collectonly:
         return
     reports = config.pluginmanager.get_plugin("terminalreporter").stats.get("skipped", [])
-    config.cache.set(SKIPPED, sorted({report.nodeid for report in reports}))
+    cache.set(SKIPPED, sorted({report.nodeid for report in reports}))
 
 
 def pytest_xdist_auto_num_workers(config):

@@ -238,6 +238,8 @@ class _Tracking(_ChannelNorm):
     _kept: Any = ()  # the momenta of the features, and these on their device
 
     def _keep(self, momentum: Any, track: bool, *rest: Any) -> None:
+        if momentum == ():
+            raise ArgumentError(f"{type(self).__name__}: momentum=() has a number for no feature")
         self.momentum, self.track_running_stats = momentum, track
         self._start(*rest)
 
@@ -345,7 +347,7 @@ class BatchNorm(_Tracking):
         track_running_stats: bool = True,
         dtype: DType = "float32",
     ):
-        if momentum is not None and np.max(momentum) > 0.5:
+        if momentum is not None and np.max(momentum, initial=0.0) > 0.5:
             raise ArgumentError(
                 f"BatchNorm: momentum={momentum} is the share of the new batch, as in PyTorch: "
                 f"Keras's momentum={momentum} is {_flipped(momentum)} here. If it is meant, "
