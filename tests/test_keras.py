@@ -363,16 +363,16 @@ if {write}:
     model.fit(x, x[:, 0, :2], epochs=2, verbose=0)
     model.save("{path}.keras"), model.save_weights("{path}.weights.h5")
 else:
-    model = keras.saving.load_model("{path}.keras")
+    model = keras.saving.load_model("{path}.keras", compile={whole})
     again = keras.models.clone_model(model)
     again.load_weights("{path}.weights.h5")
     assert np.array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
-    assert int(model.optimizer.iterations) == 2
+    assert not {whole} or int(model.optimizer.iterations) == 2
 print(model.predict(x, verbose=0).tolist())
 """
     for first, second in (("torch", "tensorgrad"), ("tensorgrad", "torch")):
-        path = tmp_path / first
-        wrote, read = (run(program.format(write=w, path=path), b)
+        path, whole = tmp_path / first, first != "torch"  # whose optimizers need PyTorch
+        wrote, read = (run(program.format(write=w, path=path, whole=whole), b)
                        for w, b in ((True, first), (False, second)))  # fmt: skip
         np.testing.assert_allclose(json.loads(wrote), json.loads(read), rtol=1e-5, atol=1e-6)
 
