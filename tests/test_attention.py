@@ -317,3 +317,17 @@ def test_the_layers_result_is_joined_without_a_copy():
     q, k, v = (draw((2, 64, 3, 8), seed=i).astype(np.float32).swapaxes(1, 2) for i in range(3))
     y = OPS["scaled_dot_product_attention"](q, k, v)[0]
     assert y.swapaxes(1, 2).flags.c_contiguous
+
+
+def test_one_array_is_projected_by_one_product(monkeypatch):
+    from tensorgrad.nn import multihead
+
+    products, x = [], tg.tensor(draw((2, 3, 8)))
+    made = multihead.dense
+    monkeypatch.setattr(multihead, "dense", lambda *args: products.append(args) or made(*args))
+    layer = nn.MultiheadAttention(8, 2, batch_first=True, dtype="float64")
+    y, _ = layer(x, x, x)
+    assert len(products) == 1
+    apart, _ = layer(x, x + 0.0, x + 0.0)
+    assert len(products) == 4
+    np.testing.assert_allclose(y.numpy(), apart.numpy(), rtol=1e-12)

@@ -148,8 +148,9 @@ class MultiheadAttention(LazyLayer):
                 f"shape {query.shape}"
             )
         query = self.checked(query, "query")
-        key = query if given[1] is None else asarray(given[1]).astype(query.dtype)
-        value = key if given[2] is None else asarray(given[2]).astype(query.dtype)
+        _, k, v = given  # one array given twice stays one: its projections are one product
+        key = query if k is None or k is given[0] else asarray(k).astype(query.dtype)
+        value = key if v is None or v is k else asarray(v).astype(query.dtype)
         bias, size = vars(self).get("in_proj_bias"), self.embed_dim
         if "in_proj_weight" in vars(self):
             if key is query and value is query:
