@@ -183,9 +183,9 @@ class Primals:
         """Whether a result was recorded by f."""
         return y.node is not None and y.node.seq >= self.oldest
 
-    def outlive(self, ys: Sequence[Any]) -> bool:
-        """Whether somebody may differentiate what f and its gradients return: an enclosing
-        derivative, or one by tensors that require gradients, given or closed over."""
+    def needs_graph(self, ys: Sequence[Any]) -> bool:
+        """Whether results of f, and their gradients, may be differentiated later: by an enclosing
+        derivative, or by tensors that require gradients, which f was given or closes over."""
         if switches.differentiating or self.tracked:
             return True
         if not switches.recording:
@@ -278,7 +278,7 @@ def value_and_grad(
         if not primals.depends(y) and y.size != 1:
             raise ShapeError(f"grad: the function returned shape {y.shape}, not a single number")
         if create_graph is None:
-            create_graph = primals.outlive([y])
+            create_graph = primals.needs_graph([y, *leaves(aux)])
         found = primals.filled(primals.gradients([y], [None], create_graph, create_graph))
         value = y if create_graph else y.detach()
         if not has_aux:
@@ -367,12 +367,13 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     def pull(cotangent: Any, create_graph: bool | None = None) -> tuple[Any, ...]:
         gs = [asarray(g) for g in alike(y, cotangent, "vjp: the cotangent")]
         if create_graph is None:
-            create_graph = inputs.outlive([*ys, *gs])
+            create_graph = inputs.needs_graph([*ys, *gs])
         found: tuple[Any, ...] = inputs.filled(inputs.gradients(ys, gs, create_graph, True))
         return found
 
-    off_tape = (lambda value: value) if inputs.outlive([*ys, *leaves(aux)]) else inputs.off_tape
-    return (off_tape(y), pull, off_tape(aux)) if has_aux else (off_tape(y), pull)
+    if not inputs.needs_graph([*ys, *leaves(aux)]):
+        y, aux = inputs.off_tape(y), inputs.off_tape(aux)
+    return (y, pull, aux) if has_aux else (y, pull)
 
 
 @overload

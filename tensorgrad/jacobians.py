@@ -53,17 +53,19 @@ def jacobian(
         primals = Primals("jacobian", as_primals(args), argnums)
         y, aux = primals.value(f, kwargs, has_aux)
         ys = primals.outputs(y)
-        found = refill(y, iter([primals.filled(_rows(primals, ys, i)) for i in range(len(ys))]))
+        create = primals.needs_graph([*ys, *leaves(aux)])
+        rows = [primals.filled(_rows(primals, ys, i, create)) for i in range(len(ys))]
+        found = refill(y, iter(rows))
         if not has_aux:
             return found
-        return found, aux if primals.outlive([*ys, *leaves(aux)]) else primals.off_tape(aux)
+        return found, aux if create else primals.off_tape(aux)
 
     return jac
 
 
-def _rows(primals: Primals, ys: list[Tensor], i: int) -> list[Tensor]:
+def _rows(primals: Primals, ys: list[Tensor], i: int, create: bool) -> list[Tensor]:
     """The Jacobians of result i, one for each primal."""
-    y, create = ys[i], primals.outlive(ys)
+    y = ys[i]
     for x, _ in primals.flat:
         if (y.dtype.kind == "c") != (x.dtype.kind == "c"):
             raise DTypeError(

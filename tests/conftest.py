@@ -162,8 +162,8 @@ def pytest_collection_modifyitems(config, items):
 
 
 def _group(item):
-    """The family of ops that a test is of. (Each other forty are one group, too: for a test given
-    out, pytest-xdist looks through all groups that were before.)"""
+    """The family of ops that a test is of, or None. Tests without one are grouped by forties: for
+    each that ends, pytest-xdist looks through all groups so far."""
     if (module := item.path.stem.removeprefix("test_")) in ("attention", "conv", "recurrent"):
         return module
     params = getattr(getattr(item, "callspec", None), "params", {}).values()

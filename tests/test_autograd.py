@@ -104,6 +104,16 @@ def test_what_f_closes_over_gets_its_gradient(way):
     assert model.weight.grad.item() != 0
 
 
+def test_an_aux_keeps_what_the_value_does_not_use():
+    p, x = leaf(2.0), tg.tensor(3.0)
+    ways = (tg.value_and_grad(f := lambda x: (x * x, p * x), has_aux=True)(x)[0][1],
+            tg.vjp(f, x, has_aux=True)[2], tg.jacobian(f, has_aux=True)(x)[1])  # fmt: skip
+    for aux in ways:
+        p.grad = None
+        aux.sum().backward()
+        assert p.grad.item() == 3
+
+
 def test_values_of_f_stay_on_the_tape_of_what_it_closes_over():
     p, x = leaf(2.0), tg.tensor(3.0)
     f = lambda x: ((x * p).sum(), p * 5)  # noqa: E731

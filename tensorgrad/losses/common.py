@@ -92,9 +92,9 @@ def reduced(
         if reduction == "mean":
             return mean_of(values, weights)
     total = _REDUCTIONS[reduction](values)
-    return (
-        total / switches.part.share if reduction == "sum" and switches.part is not None else total
-    )
+    if reduction == "sum" and switches.part is not None:
+        return total / switches.part.share
+    return total
 
 
 def mean_of(values: Tensor, weights: Tensor) -> Tensor:
