@@ -111,7 +111,7 @@ def draw(path: str, figures: dict[str, float], names: list[str]) -> None:
         axes.plot(*(at := (figures[f"{name}_kb"], figures[name])), "o")
         axes.annotate(name, at, (5, 5), textcoords="offset points")
     axes.set(xlabel="kilobytes", ylabel="accuracy", xscale="log", xlim=(14, 500), ylim=(0.94, 1))
-    axes.set_xticks(ticks := (20, 50, 100, 200), ticks)
+    axes.set_xticks(ticks := [20, 50, 100, 200], [str(tick) for tick in ticks])
     axes.minorticks_off()
     figure.savefig(path, dpi=110)
 
