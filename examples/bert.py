@@ -78,16 +78,15 @@ def run(epochs: int = 12, steps: int = 100, seed: int = 0, picture: str | None =
     model = nn.Sequential(encoder, nn.Linear(48, CLASSES))
     model.compile(optim.AdamW(lr=optim.schedules.one_cycle(4e-3, epochs * steps)), loss=asked_only)
     past = model.fit(masked(rng), epochs=epochs, steps_per_epoch=steps)
-    labelled, test = sentences(rng, 32), sentences(rng, 2000)
-    figures = {
+    labelled, test, fresh = sentences(rng, 32), sentences(rng, 2000), Bert()
+    if picture:
+        draw(picture, test, {"before": fresh, "after pre-training": encoder})
+    return {
         "masked_loss": past.losses[-1],
         "unigram_entropy": entropy(sentences(rng, 20_000)[0]),
         "fine_tuned": classify(encoder, labelled, test, epochs=30),
-        "from_scratch": classify(Bert(), labelled, test, epochs=30),
+        "from_scratch": classify(fresh, labelled, test, epochs=30),
     }
-    if picture:
-        draw(picture, encoder.words.weight.numpy()[3:])
-    return figures
 
 
 def entropy(words: np.ndarray) -> float:
@@ -96,20 +95,20 @@ def entropy(words: np.ndarray) -> float:
     return float(-(p[p > 0] * np.log(p[p > 0])).sum())
 
 
-def draw(path: str, vectors: np.ndarray) -> None:
+def draw(path: str, test: tuple[np.ndarray, np.ndarray], encoders: dict[str, Bert]) -> None:
+    """Sentences by the mean of their words' vectors, in the plane of most variance."""
     from matplotlib.figure import Figure
 
-    centred = vectors - vectors.mean(axis=0)
-    plane = centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
-    figure = Figure(figsize=(5.5, 4.5), layout="constrained")
-    axes = figure.subplots()
-    each = WORDS // TOPICS // len(KINDS)
-    for topic in range(TOPICS):
-        for kind, marker in zip(KINDS.values(), "o^s", strict=True):
-            start = (topic * len(KINDS) + kind) * each
-            x, y = plane[start : start + each].T
-            axes.scatter(x, y, color=f"C{topic}", marker=marker, s=18)
-    axes.set_title("words in the plane: topics (colours), kinds (shapes)", fontsize=10)
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    words, topic = (a[:600] for a in test)
+    for axes, (name, encoder) in zip(figure.subplots(1, 2), encoders.items(), strict=True):
+        vectors = encoder.predict(words).mean(axis=1)
+        vectors -= vectors.mean(axis=0)
+        plane = vectors @ np.linalg.svd(vectors, full_matrices=False)[2][:2].T
+        for t in range(TOPICS):
+            axes.plot(*plane[topic == t].T, ".", label=f"topic {t}")
+        axes.set(title=name, xticks=[], yticks=[])
+    axes.legend(frameon=False)
     figure.savefig(path, dpi=110)
 
 

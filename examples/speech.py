@@ -75,7 +75,7 @@ class Recogniser(nn.Module):
         return made
 
 
-def run(steps: int = 600, seed: int = 0, picture: str | None = None) -> dict:
+def run(steps: int = 900, seed: int = 0, picture: str | None = None) -> dict:
     rng = np.random.default_rng(seed)
     model = Recogniser()
     rate = optim.schedules.one_cycle(5e-3, steps)
@@ -93,7 +93,8 @@ def run(steps: int = 600, seed: int = 0, picture: str | None = None) -> dict:
             made = model.by_ctc(h[i, : ends[i]]), model.by_transducer(h[i, : ends[i]])
             wrong += [train.metrics.edit_distance(m, true[: count[i]].tolist()) for m in made]
     if picture:
-        draw(picture, x[0], tg.softmax(model.ctc(h[0]), axis=-1).numpy(), sounds[0, : count[0]])
+        p = tg.softmax(model.ctc(h[0, : ends[0]]), axis=-1).numpy()
+        draw(picture, x[0, : ends[0]], p, sounds[0, : count[0]])
     errors = wrong / count.sum()
     return {"ctc_error": errors[0], "transducer_error": errors[1]}
 
@@ -103,7 +104,7 @@ def draw(path: str, x: np.ndarray, p: np.ndarray, sounds: np.ndarray) -> None:
 
     figure = Figure(figsize=(8, 4), layout="constrained")
     above, below = figure.subplots(2, 1)
-    above.imshow(x.reshape(FRAMES, BANDS).T, aspect="auto", origin="lower", cmap="magma")
+    above.imshow(x.reshape(-1, BANDS).T, aspect="auto", origin="lower", cmap="magma")
     above.set(title=f"the sounds {' '.join(map(str, sounds))}", ylabel="band", xlabel="frame")
     below.plot(p[:, 0], color="lightgray", label="blank")
     for sound in dict.fromkeys(sounds.tolist()):

@@ -43,6 +43,14 @@ GALLERY = {
     "denoising": ("network_db > noisy_db + 3", "network_db > linear_db + 0.5"),
     "diffusion": ("wanted >= 0.9 and distance < 1.5", "wanted >= 0.99 and distance < 1"),
     "dqn": ("solved > untrained + 0.2", "solved >= 0.95"),
+    "gan": ("modes == 8", "modes == 8 and near > 0.85"),
+    "interpretability": (
+        "gap <= 1e-3 and cancer > 0.85",
+        "gap <= 1e-3 and shap_gap <= 1e-3 and cancer >= 0.95",
+    ),
+    "maml": ("ratio > 1.2", "ratio >= 10"),
+    "neural_ode": ("error <= 0.1", "error <= 1e-3"),
+    "pinn": ("error <= 0.01", "error <= 1e-3"),
     "recommender": ("rmse < 0.35", "rmse < 1.1 * noise and movielens_rmse < 0.89"),
     "reinforce": ("steps > 60", "steps >= 475 and gymnasium >= 475"),
     "tuning": ("best > default", "best > default"),
@@ -57,7 +65,9 @@ GALLERY = {
 RECORDED = [name for name in GALLERY if (FOLDER / "results" / f"{name}.json").exists()]
 NEEDS = {"distributed_digits": "sklearn", "gradient_tape": "sklearn"}
 NEEDS |= {"graph_networks": "networkx", "tuning": "optuna sklearn"}
-NEEDS |= dict.fromkeys(("compression", "denoising", "diffusion", "vae"), "sklearn")
+NEEDS |= dict.fromkeys(
+    ("compression", "denoising", "diffusion", "interpretability", "vae"), "sklearn"
+)
 NEEDS |= {name: "sklearn" for name in GALLERY if name.startswith("digits")}
 
 
