@@ -8,6 +8,7 @@ written to disk, and Keras's other backends work as before.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -48,13 +49,34 @@ BRANCHES = {
     ),
 }
 
+# Modules of Keras that update what they are given, as `sample_weight *= mask`: there as on Keras's
+# other backends the name gets a new tensor, and the caller's stays as it was.
+REBOUND = {
+    "keras.src.losses.loss",
+    "keras.src.layers.preprocessing.image_preprocessing.random_brightness",
+    "keras.src.layers.preprocessing.image_preprocessing.bounding_boxes.converters",
+}
+
+
+class _Rebinds(ast.NodeTransformer):
+    """`x *= y` as `x = x * y`."""
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
+        if not isinstance(node.target, ast.Name):
+            return node
+        value = ast.BinOp(ast.Name(node.target.id, ast.Load()), node.op, node.value)
+        return ast.fix_missing_locations(ast.copy_location(ast.Assign([node.target], value), node))
+
 
 class _Branched(importlib.machinery.SourceFileLoader):
-    """Loads a module of Keras with its branch; never from, or into, a file of bytecode."""
+    """Loads a module of Keras with its branch, or rebound; never from, or into, bytecode."""
 
     def get_code(self, fullname: str) -> Any:
         path = self.get_filename(fullname)
         source = importlib.util.decode_source(self.get_data(path))
+        if fullname in REBOUND:
+            tree = _Rebinds().visit(ast.parse(source, path))
+            return compile(tree, path, "exec", dont_inherit=True)
         line, branch = BRANCHES[fullname]
         version = importlib.metadata.version("keras")
         if not version.startswith(f"{VERSIONS}.") or source.count(line) != 1:
@@ -83,7 +105,7 @@ class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name.startswith("tensorgrad.keras."):
             return importlib.util.spec_from_loader(name, _Alias())
-        if name not in BRANCHES or os.environ.get("KERAS_BACKEND") != NAME:
+        if name not in BRANCHES.keys() | REBOUND or os.environ.get("KERAS_BACKEND") != NAME:
             return None
         found = importlib.machinery.PathFinder.find_spec(name, path)
         if found is None or not found.origin or not found.origin.endswith(".py"):

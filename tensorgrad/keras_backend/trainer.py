@@ -23,6 +23,7 @@ from tensorgrad.hooks import gradients
 
 from .ops.core import Tensor, convert_to_tensor
 
+_STEPS = ("train_step", "test_step", "predict_step")
 _DATA = {"x", "y", "sample_weight"}
 unpack = data_adapter_utils.unpack_x_y_sample_weight
 
@@ -63,6 +64,15 @@ class Trainer(base.Trainer):
         self.test_function: Any = None
         self.predict_function: Any = None
         self.compiled_step: Any = None  # with jit_compile=True; its explain() says what is replayed
+
+    def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """The variables, from a batch. A step of a subclass's own may call the model otherwise, or
+        only its parts: what is left is built there."""
+        try:
+            super()._symbolic_build(iterator, data_batch)
+        except Exception:
+            if all(getattr(type(self), name) is getattr(Trainer, name) for name in _STEPS):
+                raise
 
     # --- steps ---
 

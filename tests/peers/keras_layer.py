@@ -53,7 +53,7 @@ def pytest_runtest_makereport(item, call):
     """A test that imports a package that is not installed is skipped, and says which."""
     report = (yield).get_result()
     folder, suite = item.path.parent, item.config.rootpath
-    report.area = str(folder.relative_to(suite)) if folder.is_relative_to(suite) else "trainers"
+    report.area = str(folder.relative_to(suite)) if folder.is_relative_to(suite) else folder.name
     error = call.excinfo and call.excinfo.value
     missing = isinstance(error, ModuleNotFoundError) and error.name
     if not missing and isinstance(error, ImportError):

@@ -157,7 +157,8 @@ def array(x: Any, dtype: Any = None) -> Tensor:
 
 def copy(x: Any) -> Tensor:
     """x in memory of its own."""
-    return +convert_to_tensor(x)
+    x = convert_to_tensor(x)
+    return x.copy() if x.dtype.kind == "b" else +x
 
 
 def meshgrid(*x: Any, indexing: Any = "xy") -> list[Tensor]:

@@ -66,8 +66,10 @@ def top_k(x: Any, k: int, sorted: bool = True) -> tuple[Tensor, Tensor]:
 def in_top_k(targets: Any, predictions: Any, k: int) -> Tensor:
     """Whether each target is among the k largest predictions of its row."""
     targets, x = convert_to_tensor(targets, "int64"), convert_to_tensor(predictions)
-    own = tg.take_along_axis(x.detach(), tg.expand_dims(targets, -1), -1)
-    return tg.sum(x.detach() > own, -1) < int(k)
+    x = x.detach()
+    own = tg.take_along_axis(x, tg.expand_dims(targets, -1), -1)
+    own = tg.where(tg.isnan(own), -np.inf, own)  # no number is not among the largest
+    return tg.sum(x > own, -1) < int(k)
 
 
 # --- Fourier transforms -------------------------------------------------------------------------
@@ -152,7 +154,7 @@ def _window(window: Any, length: int, fft_length: int, dtype: Any) -> Any:
 def _check(sequence_length: int, fft_length: int) -> None:
     if fft_length < sequence_length:
         raise ValueError(
-            "`fft_length` must be equal or larger than `sequence_length`. "
+            "`fft_length` must equal or exceed `sequence_length`. "
             f"Received: sequence_length={sequence_length}, fft_length={fft_length}"
         )
 
@@ -185,7 +187,8 @@ def istft(
     window: Any = "hann",
     center: bool = True,
 ) -> Tensor:
-    """The numbers whose `stft` is nearest (Griffin & Lim 1984)."""
+    """The numbers whose `stft` is nearest (Griffin & Lim 1984); without a window, as Keras has it
+    on every backend, the sum of the overlapping parts."""
     _check(sequence_length, fft_length)
     frames = irfft(x, fft_length)
     w = _window(window, sequence_length, fft_length, frames.dtype)
@@ -197,7 +200,8 @@ def istft(
     flat = tg.reshape(frames * w, (-1, place.size))
     flat = tg.segment_sum(tg.swapaxes(flat, 0, 1), place.reshape(-1), total)
     y = tg.reshape(tg.swapaxes(flat, 0, 1), (*batch, total))
-    y = y / np.where(norm > 1e-11, norm, 1.0).astype(frames.dtype)
+    if window is not None:
+        y = y / np.where(norm > 1e-11, norm, 1.0).astype(frames.dtype)
     start = fft_length // 2 if center else 0
     if length is not None:
         end = start + length

@@ -8,6 +8,7 @@ import numpy as np
 from keras.src.backend.config import epsilon, floatx
 
 import tensorgrad as tg
+from tensorgrad.ops import alignment
 from tensorgrad.ops.loss import softmax_cross_entropy
 
 from .core import Tensor, cast, common, convert_to_tensor, floating, together, untracked
@@ -192,11 +193,15 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> 
 def ctc_loss(
     target: Any, output: Any, target_length: Any, output_length: Any, mask_index: int = 0
 ) -> Tensor:
-    """-log of the probability of the labels (Graves et al. 2006)."""
+    """-log of the probability of the labels (Graves et al. 2006). A label that is the blank is, as
+    on Keras's other backends, one more class, of the blank's probability."""
     target = convert_to_tensor(target, "int32")
     steps, labels = (convert_to_tensor(a, "int32") for a in (output_length, target_length))
-    x = tg.swapaxes(cast(output, common(inputs_dtype(output), "float32")), 0, 1)
-    return tg.losses.ctc(x, target, steps, labels, int(mask_index), reduction="none")
+    x = cast(output, common(inputs_dtype(output), "float32"))
+    x, blank, n = tg.log_softmax(tg.swapaxes(x, 0, 1)), int(mask_index), x.shape[-1]
+    x = tg.concatenate([x, x[..., blank : blank + 1]], axis=-1)
+    target = tg.where(target == blank, n, tg.where(target < n, target, n + 1))  # n + 1: refused
+    return alignment.ctc(x, target, steps, labels, blank=blank)
 
 
 def ctc_decode(

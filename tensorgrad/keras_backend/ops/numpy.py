@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 import numpy as np
@@ -122,35 +123,36 @@ define(_HERE, "logical_and logical_or logical_xor", lambda f: made(f, 2, kept))
 
 _table(
     """broadcast_to diag diagflat diagonal diff expand_dims flip fliplr flipud moveaxis
-    ravel_=reshape repeat rot90 split array_split hsplit vsplit dsplit squeeze swapaxes tile
-    transpose tril triu bitwise_invert sort""",
+    ravel_=reshape repeat rot90 squeeze swapaxes tile transpose tril triu bitwise_invert sort""",
     1,
     kept,
 )
+_table("split array_split hsplit vsplit dsplit", 1, kept, list)
 _table("round", 1, lambda x: [convert_to_tensor(x)])
 _table("all any count_nonzero_=count_nonzero", 1, kept)
-_table("max_=max min_=min ptp", 1, kept)
+_table("ptp", 1, kept)
 _table("median nanmedian nanmean nanstd nanvar", 1, floats)
 _table("nanmax nanmin", 1, kept)
 _table("sum prod_=prod nansum nanprod", 1, lambda x: [whole(x)], SAME)
-_table("argsort argmax_=argmax argmin_=argmin digitize_=digitize", 1, kept, "int32")
+_table("argmax_=argmax argmin_=argmin digitize_=digitize", 1, kept, "int32")
 _table("dot inner kron outer vdot tensordot", 2, promoted)
 _table("concatenate stack hstack vstack dstack", -1, promoted)
-_table("append cross", 2, promoted)
+_table("append", 2, promoted)
 _table("isclose allclose", 2, promoted)
 
-abs, amax, amin = _HERE["absolute"], _HERE["max_"], _HERE["min_"]
+abs = _HERE["absolute"]
 bitwise_not = _HERE["bitwise_invert"]
 
 
-def max(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -> Tensor:
-    """The largest number; `initial` of no numbers."""
-    return tg.max(convert_to_tensor(x), axes(axis), keepdims=keepdims, initial=initial)
+def _extreme(name: str) -> Any:
+    def call(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -> Tensor:
+        x, function = convert_to_tensor(x), getattr(tg, name)
+        return cast(function(x, axes(axis), keepdims=keepdims, initial=initial), x.dtype)
+
+    return call
 
 
-def min(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -> Tensor:
-    """The smallest number; `initial` of no numbers."""
-    return tg.min(convert_to_tensor(x), axes(axis), keepdims=keepdims, initial=initial)
+max, min = amax, amin = _extreme("max"), _extreme("min")
 
 
 def multiply(x1: Any, x2: Any) -> Tensor:
@@ -173,6 +175,21 @@ def matmul(x1: Any, x2: Any) -> Tensor:
     if x1.dtype == x2.dtype == np.int8:
         return tg.matmul(x1.astype("int32"), x2.astype("int32"))
     return tg.matmul(*together(x1, x2))
+
+
+def cross(
+    x1: Any, x2: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: Any = None
+) -> Tensor:
+    """The product of vectors of three numbers; of two: the third is 0. Of two twice: its third."""
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    a, b = promoted(x1, x2)
+    a, b = tg.moveaxis(a, axisa, -1), tg.moveaxis(b, axisb, -1)
+    flat = a.shape[-1] == b.shape[-1] == 2
+    a, b = (tg.pad(x, ((0, 0),) * (x.ndim - 1) + ((0, 1),)) if x.shape[-1] == 2 else x
+            for x in (a, b))  # fmt: skip
+    y = tg.cross(a, b)
+    return y[..., 2] if flat else tg.moveaxis(y, -1, axisc)
 
 
 def einsum(subscripts: str, *operands: Any, **kwargs: Any) -> Tensor:
@@ -233,6 +250,12 @@ def _index(function: Any, x: Any, axis: Any, keepdims: bool) -> Tensor:
     if keepdims:
         y = y.reshape((1,) * x.ndim) if axis is None else tg.expand_dims(y, axes(axis))
     return cast(y, "int32")
+
+
+def argsort(x: Any, axis: Any = -1) -> Tensor:
+    """Places in rising order; a number by itself is one of one."""
+    x = convert_to_tensor(x)
+    return cast(tg.argsort(x if x.ndim else x.reshape(1), axis=axes(axis)), "int32")
 
 
 def argmax(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
@@ -365,16 +388,16 @@ def clip(x: Any, x_min: Any, x_max: Any) -> Tensor:
     x = counted(x)
     low, high = (a if a is None or type(a) in (int, float) else convert_to_tensor(a)
                  for a in (x_min, x_max))  # fmt: skip
-    if x.dtype.kind in "iu" and any(kind_of(a) is float or is_floating(np.dtype(kind_of(a)))
-                                    for a in (low, high) if a is not None):  # fmt: skip
-        x = cast(x, common(x.dtype, *[kind_of(a) for a in (low, high) if a is not None]))
+    kinds = [kind_of(a) for a in (low, high) if a is not None]
+    if x.dtype.kind in "iu" and builtins.any(k is float or is_floating(np.dtype(k)) for k in kinds):
+        x = cast(x, common(x.dtype, *kinds))
     return tg.clip(x, low, high)
 
 
 def trunc(x: Any) -> Tensor:
     """x towards 0."""
     x = convert_to_tensor(x)
-    return tg.trunc(x) if is_floating(x.dtype) else counted(x)
+    return tg.trunc(x) if is_floating(x.dtype) else x
 
 
 def angle(x: Any) -> Tensor:

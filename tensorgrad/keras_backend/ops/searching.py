@@ -58,13 +58,12 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, sparse: bool = Fal
     if sparse:
         raise ValueError("Keras on tensorgrad has no sparse tensors")
     x = convert_to_tensor(x)
-    if weights is None:
-        dtype = common(x.dtype, "int32") if x.dtype.kind in "iu" else "int32"
-    else:
+    dtype = "int32"
+    if weights is not None:
         weights = convert_to_tensor(weights)
-        dtype = common(weights.dtype, "int32")
+        dtype = common(x.dtype, weights.dtype)
     rows = x.reshape(-1, x.shape[-1]) if x.ndim else x.reshape(1, 1)
-    length = builtins.max(int(minlength), int(rows.numpy().max(initial=-1)) + 1)
+    length = builtins.max(int(minlength), int(rows.numpy().max()) + 1 if rows.size else 0)
     counted_ = []
     for i in range(rows.shape[0]):
         w = None if weights is None else weights.reshape(rows.shape)[i]
@@ -94,7 +93,7 @@ def unique(
     """The different numbers, without a gradient."""
     untracked("unique", x)
     x = convert_to_tensor(x)
-    found = np.unique(x.numpy(), True, True, True, axis)
+    found = np.unique(x.numpy(), True, True, True, axis, equal_nan=False)
     values, index, inverse, counts = found
     if size is not None:
         at = 0 if axis is None else axis

@@ -62,18 +62,22 @@ SAME = "the first array's"
 
 def made(function: Callable, arrays: int, rule: Callable, out: Any = None) -> Callable:
     """The function of a row. `arrays`: how many arguments the rule prepares; -1: a list of them.
-    `out`: the result's dtype; SAME for that of the first array, as the rule prepares it."""
+    `out`: the result's dtype; SAME for that of the first array, as the rule prepares it; list: the
+    results are a list. An axis that is not there is a ValueError, as Keras has it."""
 
     def call(*args: Any, **options: Any) -> Any:
         if "axis" in options:
             options["axis"] = axes(options["axis"])
-        if arrays < 0:
-            y = function(rule(*args[0]), *args[1:], **options)
-        else:
-            given = rule(*args[:arrays])
-            y = function(*given, *args[arrays:], **options)
-        if out is None:
-            return y
+        try:
+            if arrays < 0:
+                y = function(rule(*args[0]), *args[1:], **options)
+            else:
+                given = rule(*args[:arrays])
+                y = function(*given, *args[arrays:], **options)
+        except IndexError as error:
+            raise ValueError(str(error)) from error
+        if out is None or out is list:
+            return list(y) if out else y
         return cast(y, given[0].dtype if out == SAME else out)
 
     return call
