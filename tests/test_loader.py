@@ -450,6 +450,31 @@ def test_data_sets_of_pytorch():
     assert len(list(DataLoader(given, batch_size=1, sampler=RandomSampler(given)))) == 3
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("form", [None, "numpy"])
+def test_data_sets_of_hugging_face(form, workers):
+    datasets = pytest.importorskip("datasets")
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(10, 3)).astype("float32"), rng.integers(0, 2, 10)
+    names = [f"n{i}" for i in range(10)]
+    given = datasets.Dataset.from_dict({"x": x, "y": y, "name": names}).with_format(form)
+    batches = list(DataLoader(given, batch_size=4, workers=workers))
+    assert [name for b in batches for name in b["name"]] == names
+    assert batches[0]["x"].dtype == "float32"
+    assert np.array_equal(np.concatenate([b["x"].numpy() for b in batches]), x)
+
+    def trained(*data, **options):
+        tg.seed(0)
+        model = tg.nn.Sequential(tg.nn.Dense(2, 3)).compile("adam", "cross_entropy")
+        model.fit(*data, epochs=2, **options)
+        return model[0].weight.numpy()
+
+    pairs = given.train_test_split(0.2, shuffle=False)["train"]
+    loader = DataLoader(pairs, 4, workers=workers, transform=lambda s: (s["x"], s["y"]))
+    assert np.array_equal(trained(loader), trained(x[:8], y[:8], batch_size=4, shuffle=False))
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks")
 def test_ctrl_c_while_a_worker_is_started():
     armed = [True]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Generic, TypeAlias, overload
 
 import numpy as np
 
-from ..backend import default, dtype_of, is_floating, make
+from ..backend import BY_TYPE, default, dtype_of, is_floating, make
 from ..core import Tensor
 from ..errors import ArgumentError, ShapeError
 from ..randomness import host_generator
@@ -356,4 +356,4 @@ def _parts(batch: Any) -> tuple[Any, list[Part]]:
 def _filled(tree: Any, arrays: Iterator[Any]) -> Iterator[Any]:
     """The leaves of a batch for the caller: tensors, and what is no array as it is."""
     for leaf in leaves(tree):
-        yield Tensor(next(arrays)) if hasattr(leaf, "dtype") else leaf
+        yield Tensor(next(arrays)) if type(leaf) in BY_TYPE else leaf
