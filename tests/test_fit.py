@@ -66,15 +66,23 @@ READ = {
 }
 
 
+def test_an_error_of_validation_says_so():
+    with pytest.raises(tg.ShapeError) as caught:
+        linear().fit(X, Y, validation_data=(X[:, :3], Y))
+    assert caught.value.__notes__[-1] == "  in the first batch of the validation data"
+
+
 @pytest.mark.parametrize("kind", READ)
 def test_everything_that_has_the_batches_trains_alike(kind):
     expected = linear()
-    past = expected.fit(X, Y, epochs=3, batch_size=8, shuffle=False)
+    past = expected.fit(X, Y, epochs=3, batch_size=8, shuffle=False, validation_data=(X, Y))
     tested = expected.evaluate(X, Y)
-    model = linear()
-    how = {"steps_per_epoch": 5} if kind == "a generator" else {}
+    model, validation = linear(), READ[kind]()
+    how = {"steps_per_epoch": 5, "validation_steps": 5} if kind == "a generator" else {}
+    how["validation_data"] = validation if len(validation) == 2 else validation[0]
     found = model.fit(*READ[kind](), epochs=3, batch_size=8, shuffle=False, **how)
-    np.testing.assert_allclose(found.losses, past.losses, rtol=1e-12)
+    for name in ("loss", "val_loss"):
+        np.testing.assert_allclose(found.history[name], past.history[name], rtol=1e-12)
     np.testing.assert_allclose(weights(model), weights(expected), rtol=1e-12)
     how = {"steps": 5} if kind == "a generator" else {}
     scores = model.evaluate(*READ[kind](), batch_size=8, **how)
@@ -225,6 +233,11 @@ def test_weights_of_examples_and_of_classes():
     w = np.where(LABELS == 2, 3.0, 1.0).astype(np.float32)
     model.fit(DataLoader((X, LABELS, w), batch_size=200))
     np.testing.assert_allclose(weights(model), weights(expected), rtol=1e-6)
+    for data in (X, LABELS), (X, LABELS, np.sqrt(w)):
+        model = linear("cross_entropy", units=3)
+        by_class = {2: 3.0 if len(data) == 2 else 3.0**0.5}
+        model.fit(DataLoader(data, batch_size=200), class_weight=by_class)
+        np.testing.assert_allclose(weights(model), weights(expected), rtol=1e-6)
 
 
 # --- the update ---------------------------------------------------------------------------------

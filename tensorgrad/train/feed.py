@@ -9,11 +9,11 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from ..backend import BY_TYPE, cast, default, fitting, is_floating, make
+from ..backend import BY_TYPE, cast, default, fitting, is_floating, make, namespace
 from ..core import Tensor
 from ..data.loader import DataLoader
 from ..data.sources import Arrays, Samples, iterator, source_of
-from ..errors import ArgumentError, ShapeError, user_level
+from ..errors import ArgumentError, DTypeError, ShapeError, user_level
 from ..settings import listed, shown
 from ..trees import leaves, refill
 
@@ -66,6 +66,7 @@ class Feed:
         self._begun: Iterator[Any] | None = None  # an iteration that goes on
         self._first: Batch | None = None  # read ahead of it
         self._moved = False  # by a checkpoint
+        self.class_weight: dict[int, float] | None = None  # weighs the examples of batches
         self.sharing: Any = None  # with other processes, which each have a part of each batch
         whole = isinstance(loader, DataLoader) and steps is None
         self.examples: int | None = loader.examples if whole else None
@@ -95,6 +96,7 @@ class Feed:
             isinstance(source, Arrays)
             and isinstance(source.tree, tuple)
             and len(source.arrays) == 2
+            and not self.class_weight
         ):
             return source.arrays
         return None
@@ -196,18 +198,34 @@ class Feed:
         if not found:
             raise ShapeError(f"fit and evaluate: no inputs with a first axis in {shown(batch):.80}")
         x, y, weight = parts
+        if self.class_weight:
+            own = self._tensor(class_weights(getattr(y, "_data", y), self.class_weight))
+            weight = own if weight is None else weight * own
         return Batch(x, y, weight, len(found[0]), len(found[0]))
 
     def _tensors(self, tree: Any) -> Any:
-        return tree if tree is None else refill(tree, iter([self._tensor(a) for a in leaves(tree)]))
+        if tree is None or isinstance(tree, Tensor):  # nearly always
+            return tree if tree is None else self._tensor(tree)
+        return refill(tree, iter([self._tensor(a) for a in leaves(tree)]))
 
     def _tensor(self, value: Any) -> Any:
         if isinstance(value, str):
             return value
         a = value._data if isinstance(value, Tensor) else make(value, None, default().name)
-        if is_floating(a.dtype) and a.dtype != self.dtype:
+        if a.dtype != self.dtype and is_floating(a.dtype):
             a = cast(a, fitting(self.dtype, a.dtype))
         return value if isinstance(value, Tensor) and a is value._data else Tensor(a)
+
+
+def class_weights(labels: Any, by_class: dict[int, float]) -> Any:
+    """The weight of each example by its class, float32 (n,): 1 for classes that are not named."""
+    if not hasattr(labels, "dtype") or is_floating(labels.dtype) or labels.ndim != 1:
+        given = f"{labels.dtype} {labels.shape}" if hasattr(labels, "dtype") else shown(labels)
+        raise DTypeError(f"fit: class_weight is for integer class labels (n,), got {given}")
+    weights = namespace(labels).ones(len(labels), "float32")
+    for label, weight in by_class.items():
+        weights[labels == label] = weight
+    return weights
 
 
 def feed(

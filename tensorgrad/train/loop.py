@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypedDict
 import numpy as np
 
 from .. import optim
-from ..backend import dtype_of, is_floating
+from ..backend import dtype_of
 from ..core import Tensor
 from ..data.sources import Arrays
-from ..errors import ArgumentError, DTypeError, ShapeError
+from ..errors import ArgumentError, ShapeError
 from ..nn.lazy import LazyLayer
 from ..nn.norm import BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d
 from ..settings import Either, Nothing, Own, Real, gate, shown
@@ -22,7 +22,7 @@ from ..typing import ArrayLike, Count, Natural, Positive
 from . import checks, together
 from .callbacks import Callback, checked, end
 from .checkpoint import Run
-from .feed import Batch, Feed, feed
+from .feed import Batch, Feed, class_weights, feed
 from .history import History
 from .plan import Plan, compile
 from .trainer import Trainer, predicted
@@ -155,7 +155,8 @@ def fit(
         validation_freq: epochs from one validation to the next.
         steps_per_epoch, validation_steps: batches of an epoch, for what has no end.
         initial_epoch: the number of the first epoch, where training goes on.
-        class_weight: the weight of each class of integer targets; others have 1.
+        class_weight: the weight of each class of integer targets (n,), of arrays or of a loader's
+            batches; others have 1.
         sample_weight: the weight of each example (n,), for arrays.
         accumulate: batches whose mean gradient makes an update.
         clip_norm: to which the norm of all gradients is scaled down; clip_value: to which each
@@ -195,6 +196,7 @@ def fit(
         join=joined,
         single=plan.single,
     )
+    train.class_weight = class_weight if y is None else None
     tested = _validation(validation_data, plan, batch_size, dtype, validation_steps)
     called = checked(callbacks)
     together.shared(train, least=2 if joined else 1)
@@ -204,7 +206,11 @@ def fit(
     trainer.scale = optim.LossScale() if precision == "float16" else None
     output = _tried(trainer, train, training=True)
     if tested is not None:
-        _tried(trainer, tested, training=False)
+        try:
+            _tried(trainer, tested, training=False)
+        except Exception as error:
+            error.add_note("  in the first batch of the validation data")
+            raise
     checks.warn_promoted(output, dtype)
     trainer.bind()
     names = plan.names
@@ -248,7 +254,8 @@ def _tried(trainer: Any, data: Feed, training: bool) -> Any:
 def _validation(given: Any, plan: Plan, batch_size: int, dtype: Any, steps: Any) -> Feed | None:
     if given is None:
         return None
-    if isinstance(given, (tuple, list)):
+    samples = isinstance(given, list) and len(given) > 3
+    if isinstance(given, (tuple, list)) and not samples:
         if len(given) not in (2, 3):
             raise ArgumentError(
                 f"fit: validation_data is a tuple of two arrays, (x, y), or a loader; got "
@@ -283,14 +290,16 @@ def _split(x: Any, y: Any, weight: Any, other: Any, share: float) -> tuple[Any, 
 
 
 def _weights(y: Any, by_class: Any, by_sample: Any) -> Any:
-    """The weight of each example, float32 (n,), or None."""
-    if by_class is None and by_sample is None:
-        return None
-    if y is None:
+    """The weight of each example of arrays, float32 (n,), or None."""
+    for label, weight in _classes(by_class).items():
+        if not math.isfinite(weight) or weight < 0:
+            raise ArgumentError(f"fit: class_weight[{label!r}]={weight!r} must be 0 or more")
+    if y is None and by_sample is not None:
         raise ArgumentError(
-            "fit: class_weight and sample_weight are for arrays, fit(x, y); a loader gives batches "
-            "(x, y, weights)"
+            "fit: sample_weight is for arrays, fit(x, y); a loader gives batches (x, y, weights)"
         )
+    if y is None or (by_class is None and by_sample is None):
+        return None
     weights = None
     if by_sample is not None:
         weights = Arrays((by_sample,)).arrays[0]
@@ -298,21 +307,16 @@ def _weights(y: Any, by_class: Any, by_sample: Any) -> Any:
             raise ShapeError(f"sample_weight is one number an example, (n,), got {weights.shape}")
         weights = weights.astype(np.float32)
     if by_class is not None:
-        labels = Arrays((y,)).arrays[0]
-        if not isinstance(by_class, dict):
-            raise ArgumentError(f"fit: class_weight is a dict, {{class: weight}}, got {by_class!r}")
-        if is_floating(labels.dtype) or labels.ndim != 1:
-            raise DTypeError(
-                f"fit: class_weight is for integer class labels (n,), got {labels.dtype} "
-                f"{labels.shape}"
-            )
-        own = np.ones(len(labels), np.float32)
-        for label, weight in by_class.items():
-            if not math.isfinite(weight) or weight < 0:
-                raise ArgumentError(f"fit: class_weight[{label!r}]={weight!r} must be 0 or more")
-            own[np.asarray(Tensor(labels).numpy()) == label] = weight
+        labels = np.asarray(Tensor(Arrays((y,)).arrays[0]).numpy())
+        own = class_weights(labels, by_class)
         weights = own if weights is None else weights * own
     return weights
+
+
+def _classes(given: Any) -> dict[Any, float]:
+    if given is not None and not isinstance(given, dict):
+        raise ArgumentError(f"fit: class_weight is a dict, {{class: weight}}, got {given!r}")
+    return given or {}
 
 
 @gate

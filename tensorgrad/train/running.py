@@ -45,10 +45,10 @@ class Running:
             self.totals[name] = xp.zeros((), "float64")
         if not n:  # of rows that other processes count
             return
-        if namespace(value) is xp:
+        if xp is not np and namespace(value) is xp:
             value = xp.asarray(value).reshape(()).astype("float64")
         else:  # a host scalar, which a captured step would repeat from its capture
-            value = float(np.reshape(value, ()))
+            value = float(np.asarray(value).item())
         self.totals[name] += value * n
 
     def whole(self, ranks: Any) -> Running:
