@@ -14,7 +14,7 @@ import functools
 import math
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from .jit import numba
 from .scalars import _LN2_32, _LN2_64, _LOG2_E
 
 WIDTH = 16
+LONG = 500  # lines of a function from which on it takes LLVM too long to choose registers well
 _lock = threading.Lock()
 _COMPARE: dict[type, str] = {
     ast.Lt: "olt",
@@ -45,6 +46,7 @@ class Float(NamedTuple):
     integer: str
     mantissa: int
     bias: int
+    bytes: int
     least: float
     most: float
     terms: int
@@ -52,8 +54,8 @@ class Float(NamedTuple):
 
 
 FLOATS = {
-    "float32": Float("float", "f32", "i32", 23, 127, -88.0, 88.8, 7, _LN2_32),
-    "float64": Float("double", "f64", "i64", 52, 1023, -709.2, 710.0, 13, _LN2_64),
+    "float32": Float("float", "f32", "i32", 23, 127, 4, -88.0, 88.8, 7, _LN2_32),
+    "float64": Float("double", "f64", "i64", 52, 1023, 8, -709.2, 710.0, 13, _LN2_64),
 }
 
 
@@ -81,7 +83,8 @@ def calls_of(formula: str) -> frozenset[str] | None:
 
 
 class Step(NamedTuple):
-    """One formula: its inputs by name, numbers or places, and the place of its result."""
+    """One formula: its inputs by name, numbers or places with how they go along with the loop, and
+    the place of its result: "full"; "row" for the last axis alone; "column" without it; "one"."""
 
     formula: str
     inputs: dict[str, Any]
@@ -89,19 +92,19 @@ class Step(NamedTuple):
 
 
 class Operand(NamedTuple):
-    """Where an array is in the table of addresses, and how it goes along with the loop."""
+    """Where an array is in the table of addresses."""
 
     slot: int
-    kind: str  # "full"; "row" for the last axis alone; "one" for a single number
     bools: bool
 
 
-class _Text:
+class Text:
     """A function that is being written."""
 
     def __init__(self, kind: Float):
         self.kind, self.lines, self.count = kind, list[str](), 0
         self.declared: set[str] = set()
+        self.first: dict[int, str] = {}  # slot of an address -> the lines that load it
 
     def new(self, right: str) -> str:
         self.count += 1
@@ -112,6 +115,93 @@ class _Text:
         value = float(np.float32(x)) if self.kind.short == "f32" else float(x)
         bits = struct.unpack("<Q", struct.pack("<d", value))[0]
         return "<" + ", ".join([f"{self.kind.name} 0x{bits:016X}"] * w) + ">"
+
+    def loop(
+        self,
+        low: Any,
+        high: Any,
+        by: int,
+        inner: Callable[..., Any],
+        carried: Sequence[tuple[str, str]] = (),
+    ) -> list[str]:
+        """`inner(i, *values)` for i in range(low, high, by), which returns the values of the next
+        pass; of each carried value, its type and the first. Returns the last ones."""
+        if isinstance(low, int) and isinstance(high, int) and len(range(low, high, by)) <= 1:
+            values = [first for _, first in carried]
+            return [*(inner(low, *values) or ())] if low < high else values
+        self.count += 1
+        n, k = self.count, f"%i{self.count}"
+        self.lines += [f"  br label %pre{n}", f"pre{n}:", f"  br label %head{n}", f"head{n}:"]
+        place, names = len(self.lines), [f"%c{n}.{j}" for j in range(len(carried))]
+        more = self.new(f"icmp slt i64 {k}, {high}")
+        self.lines += [f"  br i1 {more}, label %body{n}, label %end{n}", f"body{n}:"]
+        then = [*(inner(k, *names) or ())]
+        last = next(line[:-1] for line in reversed(self.lines) if line.endswith(":"))
+        after = self.new(f"add i64 {k}, {by}")
+        self.lines[place:place] = [
+            f"  {name} = phi {kind} [ {first}, %pre{n} ], [ {value}, %{last} ]"
+            for name, (kind, first), value in zip(
+                [k, *names], [("i64", low), *carried], [after, *then], strict=True
+            )
+        ]
+        self.lines += [f"  br label %head{n}", f"end{n}:"]
+        return names
+
+    def index(self, op: str, a: Any, b: Any) -> Any:
+        """a op b of indices, which are numbers or the names of values."""
+        if isinstance(a, int) and isinstance(b, int):
+            return a * b if op == "mul" else a + b
+        if op == "add" and 0 in (a, b):
+            return b if a == 0 else a
+        if op == "mul" and 1 in (a, b):
+            return b if a == 1 else a
+        return self.new(f"{op} i64 {a}, {b}")
+
+    def element(self, p: str, i: Any, t: str) -> str:
+        """The address of an element."""
+        return self.new(f"getelementptr {t}, ptr {p}, i64 {i}")
+
+    def load(self, p: str, i: Any, w: int) -> str:
+        """w numbers from element i on."""
+        at = self.element(p, i, self.kind.name)
+        return self.new(f"load {self.of(w)}, ptr {at}, align {self.kind.bytes}")
+
+    def address(self, slot: int) -> str:
+        """The address of an array, loaded at the start."""
+        self.first[slot] = (
+            f"  %a{slot} = getelementptr i64, ptr %table, i64 {slot}\n"
+            f"  %p{slot} = load ptr, ptr %a{slot}"
+        )
+        return f"%p{slot}"
+
+    def store(self, v: str, p: str, i: Any, w: int) -> None:
+        """Write w numbers from element i on."""
+        at = self.element(p, i, self.kind.name)
+        self.lines.append(f"  store {self.of(w)} {v}, ptr {at}, align {self.kind.bytes}")
+
+    def spread(self, v: str, w: int) -> str:
+        """A vector of one number as one of w."""
+        mask = f"<{w} x i32> zeroinitializer"
+        one = self.of(1)
+        return v if w == 1 else self.new(f"shufflevector {one} {v}, {one} poison, {mask}")
+
+    def reduced(self, v: str, w: int, how: str = "fadd") -> str:
+        """The sum, or with "fmax" the largest, of a vector."""
+        if w == 1:
+            return v
+        t, f = self.kind.name, f"llvm.vector.reduce.{how}.v{w}{self.kind.short}"
+        first = f"{t}, " if how == "fadd" else ""
+        self.declared.add(f"declare {t} @{f}({first}{self.of(w)})")
+        given = f"{t} 0.0, " if how == "fadd" else ""
+        y = self.new(f"call reassoc {t} @{f}({given}{self.of(w)} {v})")
+        return self.new(f"insertelement {self.of(1)} poison, {t} {y}, i32 0")
+
+    def function(self, name: str) -> tuple[str, set[str]]:
+        """The whole: void name(ptr table, i64 low, i64 high)."""
+        head = f"define void @{name}(ptr noalias %table, i64 %low, i64 %high) {{\nentry:\n"
+        return head + "\n".join(
+            [*self.first.values(), *self.lines]
+        ) + "\n  ret void\n}\n", self.declared
 
     def infix(self, op: str, a: str, b: str, w: int) -> str:
         return self.new(f"{op} {self.of(w)} {a}, {b}")
@@ -202,18 +292,6 @@ class _Text:
         return self.call(_INTRINSIC[name], w, *args)
 
 
-def _pointers(text: _Text, operands: dict[int, Operand]) -> tuple[dict, dict]:
-    """The address of each array, and single numbers themselves."""
-    at, singles = {}, {}
-    for place, operand in operands.items():
-        p = text.new(f"getelementptr i64, ptr %table, i64 {operand.slot}")
-        at[place] = text.new(f"load ptr, ptr {p}")
-        if operand.kind == "one":
-            t = "i8" if operand.bools else text.kind.name
-            singles[place] = text.new(f"load {t}, ptr {at[place]}")
-    return at, singles
-
-
 def written(
     name: str,
     steps: list[Step],
@@ -225,8 +303,13 @@ def written(
 ) -> tuple[str, set[str]]:
     """void name(ptr table, i64 low, i64 high): the steps for rows low to high, each of `columns`
     numbers; or, of a single row, for the numbers from low to high."""
-    text = _Text(FLOATS[dtype])
-    at, singles = _pointers(text, {**operands, **stored})
+    text = Text(FLOATS[dtype])
+    at = {place: text.address(o.slot) for place, o in {**operands, **stored}.items()}
+    singles = {}
+    for x in {x for step in steps for x in step.inputs.values() if type(x) is tuple}:
+        if x[1] == "one":
+            t = "i8" if operands[x[0]].bools else text.kind.name
+            singles[x[0]] = text.new(f"load {t}, ptr {at[x[0]]}")
 
     def body(i: str, row: str, w: int) -> None:
         where = text.new(f"add i64 {row}, {i}")
@@ -235,21 +318,23 @@ def written(
         def take(x: Any) -> str:
             if not isinstance(x, tuple):
                 return text.number(float(x), w)
-            if x[0] not in env:
-                o = operands[x[0]]
+            if x not in env:
+                (place, kind), o = x, operands[x[0]]
                 t = "i8" if o.bools else text.kind.name
-                if o.kind == "one":
-                    v = text.splat(singles[x[0]], t, w)
+                if kind == "one":
+                    v = text.splat(singles[place], t, w)
+                elif kind == "column":
+                    own = text.element(at[place], text.new(f"udiv i64 {row}, {columns}"), t)
+                    v = text.splat(text.new(f"load {t}, ptr {own}"), t, w)
                 else:
-                    element = i if o.kind == "row" else where
-                    p = text.new(f"getelementptr {t}, ptr {at[x[0]]}, i64 {element}")
+                    p = text.element(at[place], i if kind == "row" else where, t)
                     v = text.new(f"load <{w} x {t}>, ptr {p}, align 1")
-                env[x[0]] = text.new(f"icmp ne <{w} x i8> {v}, zeroinitializer") if o.bools else v
-            return env[x[0]]
+                env[x] = text.new(f"icmp ne <{w} x i8> {v}, zeroinitializer") if o.bools else v
+            return env[x]
 
         for step in steps:
             given = {name: take(x) for name, x in step.inputs.items()}
-            v = env[step.place] = text.value(parsed(step.formula), given, w, {})
+            v = env[step.place, "full"] = text.value(parsed(step.formula), given, w, {})
             if step.place in stored:
                 bools = stored[step.place].bools
                 t = "i8" if bools else text.kind.name
@@ -258,28 +343,14 @@ def written(
                 p = text.new(f"getelementptr {t}, ptr {at[step.place]}, i64 {where}")
                 text.lines.append(f"  store <{w} x {t}> {v}, ptr {p}, align 1")
 
-    def loop(low: str, high: str, by: int, inner: Callable[[str], None]) -> None:
-        text.count += 1
-        k, n = f"%i{text.count}", text.count
-        text.lines += [f"  br label %pre{n}", f"pre{n}:", f"  br label %head{n}", f"head{n}:"]
-        place = len(text.lines)
-        text.lines.append("")
-        more = text.new(f"icmp slt i64 {k}, {high}")
-        text.lines += [f"  br i1 {more}, label %body{n}, label %end{n}", f"body{n}:"]
-        inner(k)
-        last = next(line[:-1] for line in reversed(text.lines) if line.endswith(":"))
-        then = text.new(f"add i64 {k}, {by}")
-        text.lines[place] = f"  {k} = phi i64 [ {low}, %pre{n} ], [ {then}, %{last} ]"
-        text.lines += [f"  br label %head{n}", f"end{n}:"]
-
     def whole(row: str, low: str, high: str, left: int) -> None:
-        loop(low, high, WIDTH, lambda i: body(i, row, WIDTH))
+        text.loop(low, high, WIDTH, lambda i: body(i, row, WIDTH))
         if left:
             body(high, row, left)
 
     if rows == 1:
         if columns >= WIDTH:
-            loop("%low", "%high", WIDTH, lambda i: body(i, "0", WIDTH))
+            text.loop("%low", "%high", WIDTH, lambda i: body(i, "0", WIDTH))
         if columns % WIDTH:  # those who take the last part have it
             left = text.new(f"icmp eq i64 %high, {columns // WIDTH * WIDTH}")
             text.lines += [f"  br i1 {left}, label %tail, label %done", "tail:"]
@@ -292,9 +363,8 @@ def written(
             row = text.new(f"mul i64 {r}, {columns}")
             whole(row, "0", str(end), columns % WIDTH)
 
-        loop("%low", "%high", 1, one)
-    head = f"define void @{name}(ptr noalias %table, i64 %low, i64 %high) {{\nentry:\n"
-    return head + "\n".join(text.lines) + "\n  ret void\n}\n", text.declared
+        text.loop("%low", "%high", 1, one)
+    return text.function(name)
 
 
 def _machine(level: int) -> Any:
@@ -310,12 +380,73 @@ def _machine(level: int) -> Any:
     return target.create_target_machine(cpu=cpu, features=features, opt=level)
 
 
-def compiled(texts: dict[str, tuple[str, set[str]]]) -> tuple[dict[str, int], Any]:
+class Program:
+    """Functions of one table of addresses that run one after the other."""
+
+    def __init__(self, name: str, texts: list, checks: list, table: np.ndarray):
+        """`texts` are functions, each with the end of its range; `checks`, what is to be found out
+        about labels before: slot, integer type, how many, and of how many classes."""
+        self.name, self.texts, self.checks, self.table = name, texts, checks, table
+        self.run: Callable = lambda: self._run(self.at)
+        self.check: Callable = lambda: self._check(self.at)
+        self.at, self.addresses = table.ctypes.data, list[int]()
+        self._run: Any = None
+        self._check: Any = None
+
+    def text(self, known: dict[str, int]) -> tuple[str, set[str]]:
+        """All but what is known by its address: i64 name(ptr table), i64 name_check(ptr table)."""
+        from . import native
+
+        calls, parts, declared = list[str](), list[str](), set[str]()
+        for k, ((text, needed), end) in enumerate(self.texts):
+            of = f"@{self.name}_{k}"
+            if of[1:] in known:
+                of = f"inttoptr (i64 {known[of[1:]]} to ptr)"
+            else:
+                parts.append(text)
+                declared |= needed
+            calls.append(f"  call void {of}(ptr %table, i64 0, i64 {end})")
+        head = "define i64 @{}(ptr %table) {{\nentry:\n"
+        parts += [head.format(self.name), "\n".join([*calls, "  ret i64 0\n}\n"])]
+        check, bad = Text(FLOATS["float32"]), "false"
+        for slot, integer, n, classes in self.checks:
+            found = native.outside(check, n, (check.address(slot), integer), classes)
+            bad = check.new(f"or i1 {bad}, {found}")
+        lines = [
+            *check.first.values(),
+            *check.lines,
+            f"  %bad = zext i1 {bad} to i64",
+            "  ret i64 %bad\n}\n",
+        ]
+        parts += [head.format(f"{self.name}_check"), "\n".join(lines)]
+        return "\n".join(parts), declared
+
+    def connect(self, addresses: dict[str, int]) -> None:
+        """Take the machine code at its addresses."""
+        kind = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
+        self.addresses = [addresses[self.name + end] for end in ("_check", "")]
+        self._check, self._run = map(kind, self.addresses)
+
+
+def connected(programs: list[Program]) -> Any:
+    """Compile programs; what keeps their code. ImportError where LLVM cannot compile them."""
+    parts = {f"{p.name}_{k}": text for p in programs for k, (text, _) in enumerate(p.texts)}
+    long = {name: text for name, text in parts.items() if text[0].count("\n") > LONG}
+    known, engine = compiled(long, 0) if long else ({}, None)
+    texts = {p.name: p.text(known) for p in programs}
+    addresses, other = compiled(texts, 2, [n + e for n in texts for e in ("", "_check")])
+    for p in programs:
+        p.connect(addresses)
+    return engine, other
+
+
+def compiled(
+    texts: dict[str, tuple[str, set[str]]], level: int, names: Sequence[str] = ()
+) -> tuple[dict[str, int], Any]:
     """The address of each function, and what keeps them there. ImportError where the LLVM that is
     there cannot compile them."""
     declared = sorted(set().union(*[d for _, d in texts.values()]))
     whole = "\n".join([*declared, *[text for text, _ in texts.values()]])
-    level = 1 if whole.count("\n") < 2000 else 0  # a longer one takes too long
     with _lock:
         try:
             machine = _machine(level)
@@ -325,24 +456,6 @@ def compiled(texts: dict[str, tuple[str, set[str]]]) -> tuple[dict[str, int], An
             module.verify()
             engine = binding.create_mcjit_compiler(module, machine)
             engine.finalize_object()
-            return {name: engine.get_function_address(name) for name in texts}, engine
+            return {name: engine.get_function_address(name) for name in names or texts}, engine
         except (RuntimeError, AttributeError, OSError) as error:
             raise ImportError(f"llvmlite cannot compile: {error}") from error
-
-
-class Loop:
-    """A compiled function with its table of addresses, to be called without arguments."""
-
-    __slots__ = ("at", "end", "run", "table", "text")
-
-    def __init__(self, text: tuple[str, set[str]], table: np.ndarray, end: int):
-        self.text, self.table, self.at, self.end = text, table, table.ctypes.data, end
-        self.run: Any = None
-
-    def connect(self, address: int) -> None:
-        """Take the machine code at an address."""
-        kinds = None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64
-        self.run = ctypes.CFUNCTYPE(*kinds)(address)
-
-    def __call__(self) -> None:
-        self.run(self.at, 0, self.end)

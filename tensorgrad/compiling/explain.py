@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from .fuse import Group, as_map
+from .fuse import Group, Segment
 from .plan import Plan
 
 
@@ -27,35 +27,46 @@ def _form(key: Any) -> str:
 
 def _of(plan: Plan) -> list[str]:
     c = plan.captured
-    groups = [p for p in plan.calls if isinstance(p, Group)]
-    calls = [p for p in plan.calls if not isinstance(p, Group)]
+    segments = [p for p in plan.calls if type(p) is Segment]
+    calls = [p for p in plan.calls if type(p) is not Segment]
+    calls += [effect for segment in segments for effect in segment.effects]
     before = [call for call in c.tape.calls if call.name != "effect"]
+    code = sum(part.scratch is not None for s in segments for part in s.parts)
     lines = [
-        f"  {len(before)} calls captured, {len(plan.calls)} left: {len(groups)} loops of machine "
-        f"code, {len(calls)} calls; {plan.seconds * 1e3:.0f} ms to plan",
+        f"  {len(before)} calls captured; {len(segments)} programs of machine code of {code} loops "
+        f"and products, {len(calls)} calls; {plan.seconds * 1e3:.0f} ms to plan",
         f"  {len(plan.kept)} arrays from outside, {len(c.grads)} gradients, "
         f"{len(c.results)} results; {plan.calls_made} replays",
     ]
-    for i, group in enumerate(groups):
-        out = plan.captured.tape.values[group.maps[0].place]
-        stored = sum(group.values[p].nbytes for p, _ in group.outs if p is not None)
-        read = sum(group.values[p].nbytes for p in group.inputs())
-        names = ", ".join(f"{n} {k}" for k, n in Counter(c.name for c in group.calls).items())
-        lines.append(f"  loop {i} at {group.line or 'the optimizer'}: {names}; {out.dtype}"
-                     f"{list(out.shape)}, reads {read:,} bytes, writes {stored:,}")  # fmt: skip
-    for (call, why), n in Counter((p.name, _why(p, c.tape.values)) for p in calls).items():
+    for i, segment in enumerate(segments):
+        lines.append(f"  program {i}:")
+        for part in segment.parts:
+            names = ", ".join(f"{n} {k}" for k, n in Counter(c.name for c in part.calls).items())
+            kind = "loop" if type(part) is Group else "call"
+            where = part.calls[0].line or "the optimizer"
+            lines.append(f"    {kind} at {where}: {names}; {_stored(part, segment)}")
+    for (call, why), n in Counter((p.name, _why(p, plan)) for p in calls).items():
         lines.append(f"  {n} x {call}: {why}")
     return lines
 
 
-def _why(call: Any, values: list) -> str:
-    """Why a call is no part of a loop."""
+def _stored(part: Any, segment: Segment) -> str:
+    """What a part of a program writes."""
+    values = segment.values
+    made = [f"{values[p].dtype}{list(values[p].shape)}" for p in part.places]
+    return "writes " + (", ".join(made) or "in place")
+
+
+def _why(call: Any, plan: Plan) -> str:
+    """Why a call is no part of a program."""
     if call.name == "effect":
         return "what the host does in each step"
-    if as_map(call, values, False) is not None:
-        return "too few beside it for a loop"
+    if plan.exact is None:
+        return "no LLVM that compiles programs"
+    if Segment(plan.captured, plan.fixed(), plan.exact, True).takes(call):
+        return "too few beside it for a program"
     if call.writes:
         return "in place"
     if call.op is not None and call.op.kind == "map":
         return "a map without a formula, or of other dtypes"
-    return "no map"
+    return "a kernel, which takes less time than a program would" if call.op else "of NumPy"

@@ -1,22 +1,27 @@
-"""Runs of elementwise calls as one loop of machine code, from the formulas of the table of ops.
+"""Runs of calls as machine code: elementwise ones as loops from the formulas of the table of ops,
+the others of small steps as lower.py has them.
 
-A group holds maps of one shape that follow each other on the tape, with operands of that shape, of
-its last axis, or of one number. What nothing outside of it reads is never stored.
+A group holds maps of one shape that follow each other, with operands of that shape, of its last
+axis, or of one number. What nothing outside of it reads is never stored. Groups and native calls
+that follow each other are a segment: one call of machine code, with one table of addresses.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..core import OPS
 from .capture import Captured
+from .lower import Native, alias, native
 from .tape import Call, Ref
 
 MOST, LEAST = 100, 3  # calls in a group: LLVM's time grows faster, and a call of it costs two
 SMALL = 1 << 14  # bytes up to which arrays are copied into memory of the plan
 _NAMES = {"absolute": "abs", "true_divide": "divide"}  # NumPy's for ops
+_COPIES = ("copy", "broadcast_to")
 
 
 class Map(NamedTuple):
@@ -30,107 +35,230 @@ class Map(NamedTuple):
 
 
 class Group:
-    """Calls that run as one loop."""
+    """Maps that run as one loop."""
 
-    name, op, shape, writes = "group", None, None, ()
+    scratch: tuple[int, ...] = ()
+    labels = None
 
-    def __init__(self, first: Call, values: list):
+    def __init__(self, segment: Segment, first: Map):
         self.calls: list[Call] = []
         self.maps: list[Map] = []
-        self.values, self.line = values, first.line
-        self.outs: list[tuple[int | None, bool]] = []  # what is read outside, once that is known
-        self.table: Any = None
+        self.segment, self.dtype = segment, first.dtype
+        self.size, self.places = segment.values[first.place].size, list[int]()
 
-    def takes(self, call: Call, found: Map) -> bool:
-        """Whether a call can join."""
-        if not self.maps:
-            return True
-        first = self.maps[0]
+    def takes(self, found: Map) -> bool:
+        """Whether a map can join."""
         columns = {m.columns for m in (*self.maps, found)} - {0}
-        same = self.values[first.place].size == self.values[found.place].size
-        return same and first.dtype == found.dtype and len(columns) < 2 and len(self.calls) < MOST
+        same = self.size == self.segment.values[found.place].size and self.dtype == found.dtype
+        return same and len(columns) < 2 and len(self.maps) < MOST
 
-    def add(self, call: Call, found: Map) -> None:
-        """Let a call join."""
+    def settle(self, read: set[int]) -> list[int]:
+        """Keep what is read outside; the places of that."""
+        self.places = [m.place for m in self.maps if m.place in read]
+        return self.places
+
+    def ends(self) -> tuple[int, int, int]:
+        """Rows, columns, and the end of the range of its loop."""
+        from ..kernels.cpu import llvm
+
+        columns = max(m.columns for m in self.maps) or self.size
+        rows = self.size // columns
+        return rows, columns, columns // llvm.WIDTH * llvm.WIDTH if rows == 1 else rows
+
+    def text(self, name: str, slots: dict[int, int]) -> Any:
+        """The function that it is."""
+        from ..kernels.cpu import llvm
+
+        def operand(p: int) -> Any:
+            return llvm.Operand(slots[p], bool(self.segment.values[p].dtype == np.bool_))
+
+        made = {m.place for m in self.maps}
+        read = {a[0] for m in self.maps for a in m.inputs.values() if type(a) is tuple} - made
+        steps = [llvm.Step(m.formula, m.inputs, m.place) for m in self.maps]
+        given, stored = ({p: operand(p) for p in places} for places in (read, self.places))
+        return llvm.written(name, steps, given, stored, *self.ends()[:2], self.dtype)
+
+
+class Segment:
+    """Groups and native calls that run as one call."""
+
+    name, op, shape, writes = "segment", None, None, ()
+
+    def __init__(self, captured: Captured, fixed: set[int], exact: bool, clean: bool):
+        """`fixed` are the arrays from outside that stay where they are; `clean`, that nothing has
+        been written before it, so that the step can still be run anew."""
+        self.captured, self.fixed, self.exact, self.clean = captured, fixed, exact, clean
+        self.values: list = captured.tape.values
+        self.calls: list[Call] = []
+        self.parts: list[Any] = []
+        self.effects: list[Call] = []  # of the host, before it runs
+        self.alias: dict[int, Any] = {}  # place -> another one, or a number
+        self.born: set[int | None] = set()  # what its calls make
+        self.written: set[int] = set()
+        self.outs: list[tuple[int, bool]] = []  # what is read outside, once that is known
+        self.views: list[Call] = []  # ... of that, what Python makes of it
+
+    def root(self, place: int) -> Any:
+        """The place whose memory this one is, or a number."""
+        return self.alias.get(int(place), int(place))
+
+    def size(self, place: int) -> int:
+        """How many numbers there are in the memory of a place."""
+        root = self.root(place)
+        return self.values[root].size if type(root) is int else 1
+
+    def whole(self, place: int) -> bool:
+        """Whether the memory of a place lies in one piece, as all that is made here does."""
+        made = place in self.born and place not in self.alias
+        return made or bool(self.values[place].flags.c_contiguous)
+
+    def takes(self, call: Call) -> bool:
+        """Take a call, if that can be."""
+        if call.name == "effect":
+            owned = self.captured.owners.keys() | {*self.captured.inputs}
+            others = self.captured.tape.externals.keys() - owned
+            early = getattr(call.f, "late", False) or others.isdisjoint(self.inputs())
+            if early and self.calls:
+                self.effects.append(call)
+            return early and bool(self.calls)
+        if (found := alias(call, self.values)) is not None:
+            place, of = found
+            if type(of) is not float:
+                of = self.root(of)
+            self.alias[place] = of
+        elif (made := as_map(call, self, self.exact)) is not None:
+            last = self.parts[-1] if self.parts and type(self.parts[-1]) is Group else None
+            if last is None or not last.takes(made):
+                self.parts.append(last := Group(self, made))
+            last.maps.append(made)
+            last.calls.append(call)
+        elif self.exact or (lowered := native(call, self)) is None or not self._safe(lowered):
+            return False
+        else:
+            self.parts.append(lowered)
+            self.written.update(lowered.written)
         self.calls.append(call)
-        self.maps.append(found)
+        self.born.update(p for p, _ in call.outs if p not in call.writes)
+        return True
+
+    def _safe(self, part: Native) -> bool:
+        if part.labels is not None and (not self.clean or part.labels[0] in self.born):
+            return False
+        if not part.written <= self.fixed:
+            return False
+        return all(type(self.root(i)) is int for c in part.calls for i in c.inputs())
 
     def inputs(self) -> list[int]:
         """The places of what it reads from outside."""
-        made = {m.place for m in self.maps}
-        read = dict.fromkeys(i for call in self.calls for i in call.inputs())
-        return [i for i in read if i not in made]
+        read = dict.fromkeys(int(i) for c in self.calls for i in c.inputs())
+        return [i for i in read if i not in self.born]
 
     def settle(self, read: set[int | None]) -> None:
-        """Keep what is read outside."""
-        self.outs = [(m.place, False) for m in self.maps if m.place in read]
+        """Keep what is read outside: by the calls after it, and by views of what it has made."""
+        read = {*read}
+        for call in reversed(self.calls):
+            if any(p in self.alias and p in read for p, _ in call.outs):
+                self.views.insert(0, call)
+                read.update(call.inputs())
+        outs, within = [], {*read}
+        for part in reversed(self.parts):
+            outs += [p for p in part.settle(within) if p in read]
+            within.update(self.root(i) for c in part.calls for i in c.inputs())
+        self.outs = [(p, False) for p in dict.fromkeys(outs[::-1])]
 
     def lines(self, plan: Any, name: str, fixed: set[int], seen: set[int]) -> list[str]:
         """The lines of Python that run it, and its memory in the scope of the plan; `seen` is the
         memory that somebody sees after the step."""
         from ..kernels.cpu import llvm
 
-        given, outs = self.inputs(), [p for p, _ in self.outs if p is not None]
-        slots = {p: i for i, p in enumerate((*given, *outs))}
-        size = self.values[self.maps[0].place].size
-        columns = max(m.columns for m in self.maps) or size
-        rows = size // columns
-        steps = [llvm.Step(m.formula, m.inputs, m.place) for m in self.maps]
-        operands = {p: llvm.Operand(slots[p], self._kind(p, size), self._bools(p)) for p in slots}
-        text = llvm.written(
-            name,
-            steps,
-            {p: operands[p] for p in given},
-            {p: operands[p] for p in outs},
-            rows,
-            columns,
-            self.maps[0].dtype,
+        made = [p for part in self.parts for p in part.places]
+        outs = {p for p, _ in self.outs}
+        read = dict.fromkeys(
+            self.root(i) for part in self.parts for c in part.calls for i in c.inputs()
         )
-        self.table = np.zeros(len(slots), np.int64)
-        end = columns // llvm.WIDTH * llvm.WIDTH if rows == 1 else rows
-        loop = plan.loops[name] = llvm.Loop(text, self.table, end)
-        run, table, lines = plan.name(loop), plan.name(self.table), list[str]()
+        given = [p for p in read if type(p) is int and p not in self.born]
+        slots = self.slots = {p: i for i, p in enumerate((*given, *made))}
+        self.made = made
+        scratch = [n for part in self.parts for n in part.scratch]
+        self.table = table = np.zeros(len(slots) + len(scratch), np.int64)
+        for i, n in enumerate(scratch):
+            room = np.empty(n)
+            table[len(slots) + i], plan.scope[f"{name}_{i}"] = room.ctypes.data, room
+        texts = [*self._texts(name, slots)]
+        loop = plan.loops[name] = llvm.Program(name, texts, self._checks(slots), table)
+        run, at, lines = plan.name(loop.run), plan.name(table), list[str]()
         after = list[str]()
         for p in given:
             a = self.values[p]
             if p in fixed:
-                self.table[slots[p]] = plan.scope[f"v{p}"].ctypes.data
+                table[slots[p]] = plan.scope[f"v{p}"].ctypes.data
             elif a.nbytes <= SMALL:
                 room = np.empty(a.shape, a.dtype)
-                self.table[slots[p]] = room.ctypes.data
+                table[slots[p]] = room.ctypes.data
                 lines.append(f"{plan.name(room)}[...] = v{p}")
             else:
                 plan.scope["contiguous"] = np.ascontiguousarray
-                lines.append(f"k{p} = contiguous(v{p}); {table}[{slots[p]}] = k{p}.ctypes.data")
+                lines.append(f"k{p} = contiguous(v{p}); {at}[{slots[p]}] = k{p}.ctypes.data")
                 after.append(f"k{p} = None")
-        for p in outs:
+        for p in made:
             a = self.values[p]
-            if owner(a) in seen or a.nbytes > SMALL:
+            if (p in outs and owner(a) in seen) or a.nbytes > SMALL:
                 plan.scope["empty"] = np.empty
                 how = f"{a.shape!r}, {plan.name(a.dtype)}"
-                lines.append(f"v{p} = empty({how}); {table}[{slots[p]}] = v{p}.ctypes.data")
+                lines.append(f"v{p} = empty({how}); {at}[{slots[p]}] = v{p}.ctypes.data")
+                if p not in outs:
+                    after.append(f"v{p} = None")
             else:
                 room = plan.scope[f"v{p}"] = np.empty(a.shape, a.dtype)
-                self.table[slots[p]] = room.ctypes.data
+                table[slots[p]] = room.ctypes.data
                 fixed.add(p)
-        return [*lines, f"{run}()", *after]
+        if loop.checks:
+            lines.append(f"if {plan.name(loop.check)}(): return {plan.name(plan.miss)}")
+        lines += [plan.line(c) for c in self.effects]
+        return [*lines, f"{run}()", *[plan.line(c) for c in self.views], *after]
 
-    def _bools(self, place: int) -> bool:
-        return bool(self.values[place].dtype == np.bool_)
+    def _texts(self, name: str, slots: dict[int, int]) -> Iterator[tuple[Any, int]]:
+        """The functions of its parts, each with the end of its range."""
+        from ..kernels.cpu import llvm
 
-    def _kind(self, place: int, size: int) -> str:
-        own = self.values[place].size
-        return "full" if own == size else "one" if own == 1 else "row"
+        spare = len(slots)
+        for k, part in enumerate(self.parts):
+            if type(part) is Group:
+                yield part.text(f"{name}_{k}", slots), part.ends()[2]
+                continue
+            text, known, first = llvm.Text(llvm.FLOATS[part.dtype]), dict[int, str](), spare
+
+            def at(place: int, text: Any = text, known: Any = known, first: int = first) -> str:
+                slot = slots[self.root(place)] if place >= 0 else first - place - 1
+                if slot not in known:
+                    known[slot] = text.address(slot)
+                return known[slot]
+
+            part.write(text, at)
+            spare += len(part.scratch)
+            yield text.function(f"{name}_{k}"), 0
+
+    def _checks(self, slots: dict[int, int]) -> list[tuple[int, str, int, int]]:
+        """Of labels: slot, integer type, how many, and the number of classes."""
+        found = {part.labels for part in self.parts if part.labels is not None}
+        return [
+            (slots[p], f"i{8 * self.values[p].itemsize}", self.values[p].size, n) for p, n in found
+        ]
 
 
-def as_map(call: Any, values: list, exact: bool) -> Map | None:
+def as_map(call: Any, within: Segment, exact: bool) -> Map | None:
     """A call as a formula, or None."""
     from ..kernels.cpu import llvm
 
+    values = within.values
+
     op = call.op or OPS.get(_NAMES.get(call.name, call.name))
+    options = call.options
+    if call.name in _COPIES:
+        op, options = OPS["positive"], {}
     if op is None or op.kind != "map" or call.writes or call.shape is not None:
         return None
-    if len(call.outs) != 1 or call.outs[0][0] is None or (call.op is None and call.options):
+    if len(call.outs) != 1 or call.outs[0][0] is None or (call.op is None and options):
         return None
     formula, names, place = op.scalar, op.inputs, call.outs[0][0]
     by = call.args[-1] if call.args else None
@@ -141,7 +269,7 @@ def as_map(call: Any, values: list, exact: bool) -> Map | None:
     called, out = llvm.calls_of(formula), values[place]
     if called is None or (exact and called & {*llvm.ROUNDED}) or not out.size:
         return None
-    given = {**{k: v for k, v in op.params.items() if v is not ...}, **call.options}
+    given = {**{k: v for k, v in op.params.items() if v is not ...}, **options}
     inputs: dict[str, Any] = {}
     columns, floats = 0, set()
     for name, a in [*zip(names, call.args, strict=False), *given.items()]:
@@ -150,40 +278,50 @@ def as_map(call: Any, values: list, exact: bool) -> Map | None:
                 return None
             inputs[name] = a
             continue
-        x = values[a]
+        x, n = values[a], within.size(a)
+        root = within.root(a)
+        if type(root) is float and x.dtype.name in llvm.FLOATS:
+            inputs[name] = root
+            floats.add(x.dtype.name)
+            continue
         bools = name == "condition" and x.dtype == np.bool_
-        if not x.flags.c_contiguous or not (bools or x.dtype.name in llvm.FLOATS):
+        whole = within.whole(a) or n == 1
+        if not whole or not (bools or x.dtype.name in llvm.FLOATS):
             return None
         if not bools:
             floats.add(x.dtype.name)
-        if x.size not in (1, out.size):
-            if x.size != out.shape[-1] or x.shape[-1] != x.size:
+        kind = "full" if n == out.size else "one"
+        if n not in (1, out.size):
+            kind = "row" if n == out.shape[-1] == x.shape[-1] else "column"
+            if kind == "column" and (*x.shape[:-1], out.shape[-1]) != out.shape:
                 return None
-            columns = x.size
-        inputs[name] = (int(a),)
+            columns = out.shape[-1]
+        inputs[name] = (root, kind)
     if len(floats) != 1 or (out.dtype != np.bool_ and {out.dtype.name} != floats):
         return None
     return Map(formula, inputs, place, floats.pop(), columns)
 
 
-def fused(captured: Captured, calls: list[Call], exact: bool) -> list[Any]:
-    """The calls, runs of maps among them as groups."""
-    values = captured.tape.values
+def fused(captured: Captured, calls: list[Call], fixed: set[int], exact: bool) -> list[Any]:
+    """The calls, runs of them as segments."""
     found: list[Any] = []
+    clean = True
     for call in calls:
-        made = as_map(call, values, exact) if call.name != "effect" else None
-        if made is None:
-            found.append(call)
+        last = found[-1] if found and type(found[-1]) is Segment else None
+        if last is not None and last.takes(call):
             continue
-        last = found[-1] if found and isinstance(found[-1], Group) else None
-        if last is None or not last.takes(call, made):
-            last = Group(call, values)
-            found.append(last)
-        last.add(call, made)
+        if last is not None:
+            clean = clean and not last.written and not last.effects
+        fresh = Segment(captured, fixed, exact, clean)
+        if fresh.takes(call):
+            found.append(fresh)
+        else:
+            found.append(call)
+            clean = clean and not call.writes and call.name != "effect"
     parted: list[Any] = []
     for part in found:
-        short = isinstance(part, Group) and len(part.calls) < LEAST
-        parted += part.calls if short else [part]
+        few = type(part) is Segment and sum(len(p.calls) for p in part.parts) < LEAST
+        parted += [*part.calls, *part.effects] if few else [part]
     return parted
 
 

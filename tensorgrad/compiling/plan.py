@@ -16,7 +16,7 @@ from ..core import Tensor, next_seq
 from ..dispatch import COMPLAINTS, explain
 from ..randomness import current
 from .capture import Captured
-from .fuse import Group, escaping, fused
+from .fuse import Segment, escaping, fused
 from .tape import Call, Ref
 
 _numbers = count()
@@ -27,16 +27,19 @@ class Plan:
     """The function of a captured step, and when it may be called."""
 
     def __init__(self, captured: Captured, before: Captured, exact: bool | None = None):
+        self.quick: Any = None  # a shorter way in (quick.py)
+        self.misses = 0  # of that way
         self.captured, self.calls_made, start = captured, 0, perf_counter()
+        self.exact = exact
         self.loops: dict[str, Any] = {}  # of machine code, by name
         self.lock = threading.Lock()  # they have memory of their own
         self.file = f"<compiled step {next(_numbers)}>"
         self.scope: dict[str, Any] = {"Tensor": Tensor, "next_seq": next_seq, "asarray": np.asarray}
         self.lines: dict[int, Call] = {}
         self.calls: list[Any] = live(captured)
+        self.kept, self.miss = self._kinds(before), MISS
         if exact is not None:
-            self.calls = fused(captured, self.calls, exact)
-        self.kept = self._kinds(before)
+            self.calls = fused(captured, self.calls, self.fixed(), exact)
         self.reads = captured.tape.reads
         self.run: Callable = self._compiled()
         self.seconds = perf_counter() - start
@@ -59,6 +62,10 @@ class Plan:
             else:
                 kinds[place] = "held" if owner is not None else "array"
         return kinds
+
+    def fixed(self) -> set[int]:
+        """The arrays from outside that stay where they are."""
+        return {p for p, kind in self.kept.items() if kind in ("array", "held")}
 
     def stale(self) -> str | None:
         """Why this cannot be used for many calls, or None."""
@@ -87,7 +94,7 @@ class Plan:
         parts = ", ".join([self._of(v) for v in value])
         return f"[{parts}]" if kind is list else f"({parts},)"
 
-    def _call(self, call: Call) -> str:
+    def line(self, call: Call) -> str:
         """The line of a call."""
         if call.name == "effect":
             return f"{self.name(call.f)}()"
@@ -150,18 +157,18 @@ class Plan:
         kept = {p for _, p in (*c.grads, *c.data)} | {v for k, v in c.results if type(v) is int}
         read = {*kept}
         for part in reversed(self.calls):
-            if isinstance(part, Group):
+            if type(part) is Segment:
                 part.settle(read)
             read.update(part.inputs())
         seen = escaping(c)
         last = {p: i for i, call in enumerate(self.calls) for p in (*call.inputs(), *made(call))}
-        fixed = {p for p, kind in self.kept.items() if kind in ("array", "held")}
+        fixed = self.fixed()
         for i, call in enumerate(self.calls):
-            if isinstance(call, Group):
-                lines = call.lines(self, f"group{i}", fixed, seen)
-                body.append(f" {'; '.join(lines)}")
+            if type(call) is Segment:
+                lines = call.lines(self, f"part{i}", fixed, seen)
+                body += [f" {line}" for line in lines]
             else:
-                body.append(f" {self._call(call)}")
+                body.append(f" {self.line(call)}")
             self.lines[len(body)] = call
             done = {p for p in (*call.inputs(), *made(call)) if last[p] == i} - kept - fixed
             if done := done - {*c.inputs}:
@@ -175,9 +182,7 @@ class Plan:
         if self.loops:
             from ..kernels.cpu import llvm
 
-            addresses, self.engine = llvm.compiled({n: loop.text for n, loop in self.loops.items()})
-            for name, loop in self.loops.items():
-                loop.connect(addresses[name])
+            self.engine = llvm.connected([*self.loops.values()])
         made_here: dict[str, Any] = {}
         exec(compile(text, self.file, "exec"), self.scope, made_here)
         run: Callable = made_here["run"]

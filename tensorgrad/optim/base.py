@@ -225,7 +225,7 @@ class Optimizer:
             self._write(work, apply_if)
 
     def _write(self, work: list, apply_if: Any) -> None:
-        each_time(self._rates)
+        each_time(self._rates if any(g["schedule"] for g in self.groups) else self._count)
         for group, clock, taken, arrays, given, states in work:
             hyper = clock.hyper if apply_if is None else clock.conditional
             if hyper is not group["hyper"]:
@@ -253,7 +253,12 @@ class Optimizer:
                 rate = group["schedule"](self.steps)
                 for clock in clocks.distinct(group):
                     clock.hyper[0] = rate
+        self._count()
+
+    def _count(self) -> None:
         self.steps += 1
+
+    _count.late = True  # type: ignore[attr-defined]  # changes no array (compiling/quick.py)
 
     def init_state(self, p: Any, group: dict[str, Any]) -> tuple:
         """A parameter's state: the arrays that persist between steps, such as a momentum buffer;
