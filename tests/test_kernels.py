@@ -36,6 +36,7 @@ HELPERS = {
     "forks",
     "gather_gemm",
     "jit",
+    "library",
     "llvm",
     "panels",
     "products",
