@@ -146,6 +146,14 @@ def test_texts():
     assert (ids.tolist(), lengths.tolist()) == ([[2]], [1])
 
 
+def test_a_tokenizer_of_the_package():
+    tokenizers = pytest.importorskip("tokenizers")
+    given = tokenizers.Tokenizer(tokenizers.models.WordLevel({"?": 0, "a": 3, "b": 5}, "?"))
+    given.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    ids, lengths = data.encode(["a b a", "b c"], tokenizer=given, pad=9)
+    assert (ids.tolist(), lengths.tolist()) == ([[3, 5, 3], [5, 0, 9]], [3, 2])
+
+
 REFUSED = {
     "no folder": (lambda path: data.ImageFolder(path / "none"), "there is no "),
     "no images": (lambda path: data.ImageFolder(path), "no images in subfolders"),
