@@ -164,8 +164,9 @@ def trained(name):
     ours.load_torch(theirs.state_dict())
     if isinstance(theirs, Classifier):
         ours.eval(), theirs.eval()  # without dropout
-    mine = tg.optim.Adam(ours.parameters(), lr=1e-3)
-    other = torch.optim.Adam(theirs.parameters(), lr=1e-3)
+    rate = 0.03 if name == "recommender" else 1e-3
+    mine = tg.optim.Adam(ours.parameters(), lr=rate)
+    other = torch.optim.Adam(theirs.parameters(), lr=rate)
     steps = (
         (mine, lambda batch: our_loss(program, ours, *map(tg.tensor, batch))),
         (other, lambda batch: theirs.loss(*map(torch.from_numpy, batch))),
