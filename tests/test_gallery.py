@@ -120,6 +120,17 @@ def test_one_form_for_all(program):
     assert not local & set(re.findall(r"^(?:from|import) (\w+)", text, re.M)), "no helper modules"
 
 
+def test_table_of_the_twins_is_their_record():
+    """Written by tests/test_twins.py, where PyTorch is installed."""
+    twins = json.loads((FOLDER / "results/twins.json").read_text())["twins"]
+    index = (FOLDER / "README.md").read_text()
+    assert len(twins) == 6
+    for program, row in twins.items():
+        assert f"| {program} | {row['ratio']:.2f} |" in index
+        ours, theirs = row["loss"]
+        assert abs(ours - theirs) < 5e-3 * theirs + 2e-3
+
+
 # --- what makes a program of a function ---
 
 

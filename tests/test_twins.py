@@ -1,7 +1,8 @@
 """Programs of the gallery beside the same networks in PyTorch: from the same weights, with the same
-batches and the same noise both have the same losses, step by step. `python tests/test_twins.py`
-writes how long steps take, ours by PyTorch's, measured in turns, to examples/results/twins.json,
-from which the gallery's table is."""
+batches and the same noise both have the same losses, step by step.
+
+`OMP_NUM_THREADS=1 python tests/test_twins.py` writes the CPU time of steps, ours by PyTorch's, in
+turns, to examples/results/twins.json, from which the gallery's table is."""
 
 import argparse
 import datetime
@@ -152,7 +153,7 @@ def classifier_loss(_program, model, x, y):
 
 
 def trained(name):
-    """Losses and seconds (steps, 2) of both, which take turns."""
+    """Losses and seconds of the CPU (steps, 2) of both, which take turns."""
     sys.path.insert(0, str(EXAMPLES))
     program = importlib.import_module(name)
     sys.path.remove(str(EXAMPLES))
@@ -178,13 +179,13 @@ def trained(name):
         pair, took = [], []
         for optimizer, loss_of in steps:
             tg.seed(step)
-            start = time.perf_counter()
+            start = time.process_time()
             loss = loss_of(batch)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             pair.append(loss.item())
-            took.append(time.perf_counter() - start)
+            took.append(time.process_time() - start)
         losses.append(pair)
         seconds.append(took)
     return np.array(losses), np.array(seconds)
@@ -213,7 +214,7 @@ def main():
         }
         print(name, rows[name])
     facts = {
-        "command": "python tests/test_twins.py",
+        "command": "OMP_NUM_THREADS=1 python tests/test_twins.py",
         "date": datetime.date.today().isoformat(),
         "versions": {"tensorgrad": tg.__version__, "torch": torch.__version__},
         "threads": torch.get_num_threads(),

@@ -28,7 +28,8 @@ class LBFGS(Optimizer):
     gradients, computes the loss and its backward(), up to `max_eval` times (5/4 of max_iter);
     it ends early where no gradient is above `tolerance_grad`, or loss and parameters change by less
     than `tolerance_change`. There is one group of parameters, and each iteration waits for the
-    device.
+    device. As in PyTorch, changes with y s <= 1e-10 are not remembered: a loss that gets very small
+    is to be multiplied by a number, or progress ends.
 
     >>> from ..nn import Parameter
     >>> p = Parameter([1.0, 2.0]); opt = LBFGS([p], line_search_fn="strong_wolfe")
