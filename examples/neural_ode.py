@@ -45,7 +45,7 @@ def starts(n: int, rng: np.random.Generator) -> np.ndarray:
     return np.stack([r * np.cos(angle), r * np.sin(angle)], axis=1)
 
 
-def run(steps: int = 30, paths: int = 40, seed: int = 0, picture: str | None = None) -> dict:
+def run(steps: int = 24, paths: int = 40, seed: int = 0, picture: str | None = None) -> dict:
     rng = np.random.default_rng(seed)
     velocity = nn.Sequential(
         nn.Dense(32, in_features=2, activation="tanh"),
@@ -69,7 +69,7 @@ def run(steps: int = 30, paths: int = 40, seed: int = 0, picture: str | None = N
 
         def closure() -> tg.Tensor:
             optimizer.zero_grad()
-            loss = tg.square(path(velocity, start, count) - wanted).mean()
+            loss = 100 * tg.square(path(velocity, start, count) - wanted).sum()
             loss.backward()
             return loss
 
@@ -77,7 +77,7 @@ def run(steps: int = 30, paths: int = 40, seed: int = 0, picture: str | None = N
             optimizer.step(closure)
 
     fit(1, steps)
-    fit(len(TIMES) - 1, steps // 5 + 1)
+    fit(len(TIMES) - 1, steps // 12 + 1)
 
     new = exact(starts(100, rng))
     with tg.no_grad():
@@ -104,4 +104,4 @@ def draw(name: str, velocity: nn.Module, made: np.ndarray, wanted: np.ndarray) -
 
 
 if __name__ == "__main__":
-    train.experiment(run, quick={"steps": 3})
+    train.experiment(run, quick={"steps": 2})
