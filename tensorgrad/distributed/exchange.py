@@ -166,8 +166,9 @@ def average_buffers(model: Any) -> None:
     """Give all ranks the mean of their buffers, such as the running statistics of batch norms;
     those of other numbers are rank 0's."""
     world = ranks.world()
-    found = [t for _, t in model.named_state() if not isinstance(t, Parameter)]
-    if world.size == 1 or not found:
+    if world.size == 1:
+        return
+    if not (found := [t for _, t in model.named_state() if not isinstance(t, Parameter)]):
         return
     means = [t for t in found if t.dtype.kind in "fc" or t.dtype.kind == "V"]
     flat = Flat([t._data for t in means])

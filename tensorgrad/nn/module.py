@@ -75,6 +75,9 @@ _NOT_SET = ("requires_grad",)  # on tensors; on a module it would have no effect
 def parts_of(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     """(path, parameter, buffer or module) of an attribute's value: itself, or those in nested
     lists, tuples and dicts."""
+    if isinstance(value, (*STATE, Module)):  # nearly always
+        yield path, value
+        return
     todo: list[Iterator[tuple[str, Any]]] = [iter([(path, value)])]
     above = [0]  # the ids of the containers around what is visited: one may be in itself
     while todo:  # not recursive, as they may be nested deeper than Python's stack
