@@ -55,6 +55,8 @@ images = ops.full((1, 4, 4, 3), 100.0) + 0
 sys.modules.pop("tensorflow")  # where it is named, Keras asks it
 keras.layers.RandomBrightness((0.5, 0.6))(images, training=True)
 assert set(np.ravel(images).tolist()) == {100}
+keras.applications.imagenet_utils.preprocess_input(images, mode="tf")
+assert set(np.ravel(images).tolist()) == {100}
 
 # Dtypes, kinds of results and errors of keras.ops.
 assert ops.clip(np.arange(5, dtype="int16"), 1, 3).tolist() == [1, 1, 2, 3, 3]

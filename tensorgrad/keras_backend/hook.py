@@ -52,6 +52,7 @@ BRANCHES = {
 # Modules of Keras that update what they are given, as `sample_weight *= mask`: there as on Keras's
 # other backends the name gets a new tensor, and the caller's stays as it was.
 REBOUND = {
+    "keras.src.applications.imagenet_utils",
     "keras.src.losses.loss",
     "keras.src.layers.preprocessing.image_preprocessing.random_brightness",
     "keras.src.layers.preprocessing.image_preprocessing.bounding_boxes.converters",
@@ -59,7 +60,10 @@ REBOUND = {
 
 
 class _Rebinds(ast.NodeTransformer):
-    """`x *= y` as `x = x * y`."""
+    """`x *= y` as `x = x * y`; but the function for arrays of NumPy says that it writes to them."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        return node if node.name == "_preprocess_numpy_input" else self.generic_visit(node)
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         if not isinstance(node.target, ast.Name):
