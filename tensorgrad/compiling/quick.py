@@ -35,6 +35,7 @@ _TYPE, _FIRST, _SECOND = (
 _DATA, _NDIM, _SHAPE, _DTYPE, _FLAGS = 16, 24, 32, 56, 64  # in NumPy's arrays
 _WHOLE = 0x101  # flags of arrays that are aligned, and lie in one piece
 _ALL, _COUNT = -1, 0xFFFFFFFF  # bits of a word that count; of a number of references
+CHECKS = frozenset(8**k for k in range(2, 20))  # calls of a plan that run the step itself
 TRIES = 8  # of taking the shorter way, and from then on in so many calls one
 MOST = 1 << 20  # bytes that a program may write: meanwhile no other thread runs
 
@@ -119,7 +120,7 @@ class Quick:
         self.table = segment.table.copy()
         self.scope: dict[str, Any] = {
             "Tensor": Tensor, "next_seq": next_seq, "empty": np.empty, "MISS": MISS, "plan": plan,
-            "switches": switches,
+            "switches": switches, "checks": CHECKS,
         }  # fmt: skip
         self._at = [(self._name(d), k, self._name(v)) for d, k, v in self._pairs()]
         self.arm()
@@ -195,7 +196,7 @@ class Quick:
         self.scope["enter"] = ctypes.PYFUNCTYPE(ctypes.c_int64, *kinds)(found["enter"])
         names = [f"a{i}" for i in range(len(given))]
         same = [f"{d}[{k!r}] is not {v}" for d, k, v in self._at]
-        other = " or ".join(["not n & n - 1", "vars(switches) != modes", *same])
+        other = " or ".join(["n in checks", "vars(switches) != modes", *same])
         lines = [f"def run({', '.join(names)}):", "n = plan.calls_made + 1"]
         lines.append(f"if {other}: return MISS")
         for p in results:

@@ -19,7 +19,7 @@ from ..trees import leaves, refill
 from ..typing import Result
 from .capture import Captured, difference
 from .plan import MISS, Plan
-from .quick import Quick, shorter
+from .quick import CHECKS, Quick, shorter
 from .traced import known
 
 _TENSOR = {Tensor}
@@ -124,7 +124,7 @@ class Compiled:
         for plan in self.plans.get(key, ()):
             if plan.reads.hold():
                 plan.calls_made += 1
-                if (n := plan.calls_made) >= 64 and not n & (n - 1):
+                if plan.calls_made in CHECKS:
                     return self._checked(plan, args, named, given)
                 if (y := plan(arrays)) is not MISS:
                     self._way = shorter(plan, given) if given is args else None
@@ -206,7 +206,7 @@ class Compiled:
             self.eager, self._way = why, None
             raise GraphError(
                 f"compile: {self.__name__} is not what was captured any more, for up to "
-                f"{plan.calls_made // 2} calls: {why}"
+                f"{plan.calls_made * 7 // 8} calls: {why}"
             )
         return captured.value
 
