@@ -16,17 +16,22 @@ DEPTH = 4  # passes of a product's inner loop up to which it is unrolled
 CLASSES = 128  # of a cross-entropy; a row is held in registers
 
 
-def pieces(n: int, width: int = WIDTH) -> list[tuple[int, int]]:
-    """range(n) as (start, width) of vectors, the last one shorter."""
-    return [(i, min(width, n - i)) for i in range(0, n, width)]
+def pieces(n: int, start: int = 0) -> list[tuple[int, int]]:
+    """range(start, n) as (start, width) of vectors, of powers of two: others are taken apart."""
+    found = []
+    while start < n:
+        width = min(WIDTH, 1 << (n - start).bit_length() - 1)
+        found.append((start, width))
+        start += width
+    return found
 
 
 def along(t: Text, n: int, body: Callable[[Any, int], None]) -> None:
     """body(i, width) over range(n) in vectors."""
     whole = n // WIDTH * WIDTH
     t.loop(0, whole, WIDTH, lambda i: body(i, WIDTH))
-    if n > whole:
-        body(whole, n - whole)
+    for i, w in pieces(n, whole):
+        body(i, w)
 
 
 def product(
@@ -131,8 +136,8 @@ def total_of(t: Text, n: int, of: Callable[[Any, int], str]) -> str:
         add = lambda i, s: [t.infix("fadd", s, of(i, WIDTH), WIDTH)]  # noqa: E731
         (lanes,) = t.loop(0, whole, WIDTH, add, [(t.of(WIDTH), t.number(0, WIDTH))])
         total = t.reduced(lanes, WIDTH)
-    if n > whole:
-        rest = t.reduced(of(whole, n - whole), n - whole)
+    for i, w in pieces(n, whole):
+        rest = t.reduced(of(i, w), w)
         total = t.infix("fadd", total, rest, 1) if total else rest
     return total
 
