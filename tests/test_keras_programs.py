@@ -1,6 +1,7 @@
 """What programs written for Keras's other backends do, and stumbled over here once."""
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 
@@ -86,4 +87,31 @@ total = sum(
 loss = ops.ctc_loss(np.array([[1, 2, 0]]), logits, np.array([3]), np.array([4]))
 np.testing.assert_allclose(loss, [-np.log(total)], rtol=1e-6)
 """
+    )
+
+
+def test_a_network_trains_on_the_kernels_of_a_gpu():
+    from tests.cudasim import why_not
+
+    if reason := why_not():
+        pytest.skip(reason)
+    run(
+        """
+from tests.cudasim import install
+install()
+import keras, numpy as np, tensorgrad as tg
+
+x = np.random.default_rng(0).standard_normal((32, 4)).astype("float32")
+losses = {}
+for backend in ("numpy", "cudasim"):
+    tg.set_backend(backend)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.layers.Dense(8, "relu"), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(0.05), "mse")
+    losses[backend] = model.fit(x, x[:, :1], 16, epochs=3, shuffle=False, verbose=0).history["loss"]
+    assert model.trainable_variables[0].value.backend == backend
+np.testing.assert_allclose(losses["cudasim"], losses["numpy"], rtol=1e-5)
+assert losses["numpy"][-1] < 0.5 * losses["numpy"][0]
+""",
+        PYTHONPATH=str(Path(__file__).parent.parent),
     )
