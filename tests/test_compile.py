@@ -635,6 +635,23 @@ def test_loops_are_fused_and_explained():
     assert kept.tolist() == y.tolist() != other.tolist()  # results are memory of their own
 
 
+@pytest.mark.parametrize("n", [35, 70_000])  # with the sum in the program, and between two
+def test_an_elementwise_step(n):
+    x = nn.Parameter(np.linspace(-3, 3, n).astype("f"))
+
+    def step():
+        x.grad = None
+        (tg.sigmoid(x) * tg.tanh(x) + x**2).sum().backward()
+
+    step()
+    run, want = tg.compile(step, strict=True), x.grad.numpy().copy()
+    for _ in range(5):
+        run()
+        np.testing.assert_allclose(x.grad.numpy(), want, 1e-5, 1e-6)
+    ((plan,),) = run.plans.values()
+    assert len(plan.calls) == (1 if n < 100 else 3)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_formulas_of_the_table_as_machine_code(dtype):
     from tensorgrad.kernels.cpu import llvm

@@ -102,6 +102,11 @@ class Segment:
         """The place whose memory this one is, or a number."""
         return self.alias.get(int(place), int(place))
 
+    def roots(self, part: Any) -> list[int]:
+        """The places that a part reads; 1 is one, and the number 1.0 is none."""
+        found = [self.root(i) for c in part.calls for i in c.inputs()]
+        return [p for p in found if type(p) is int]
+
     def size(self, place: int) -> int:
         """How many numbers there are in the memory of a place."""
         root = self.root(place)
@@ -163,7 +168,7 @@ class Segment:
         outs, within = [], {*read}
         for part in reversed(self.parts):
             outs += [p for p in part.settle(within) if p in read]
-            within.update(self.root(i) for c in part.calls for i in c.inputs())
+            within.update(self.roots(part))
         self.outs = [(p, False) for p in dict.fromkeys(outs[::-1])]
 
     def lines(self, plan: Any, name: str, fixed: set[int], seen: set[int]) -> list[str]:
@@ -173,10 +178,8 @@ class Segment:
 
         made = [p for part in self.parts for p in part.places]
         outs = {p for p, _ in self.outs}
-        read = dict.fromkeys(
-            self.root(i) for part in self.parts for c in part.calls for i in c.inputs()
-        )
-        given = [p for p in read if type(p) is int and p not in self.born]
+        read = dict.fromkeys(p for part in self.parts for p in self.roots(part))
+        given = [p for p in read if p not in self.born]
         slots = self.slots = {p: i for i, p in enumerate((*given, *made))}
         self.made = made
         scratch = [n for part in self.parts for n in part.scratch]
