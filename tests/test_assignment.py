@@ -9,6 +9,8 @@ import pytest
 import tensorgrad as tg
 from tensorgrad import nn
 
+from .rows import of_each
+
 pytestmark = pytest.mark.host
 
 A = np.float32(np.arange(12).reshape(3, 4) / 2)
@@ -57,8 +59,8 @@ WRITABLE = {
 }
 
 
-@pytest.mark.parametrize("state", WRITABLE)
-@pytest.mark.parametrize("key", KEYS)
+@of_each("state", WRITABLE)
+@of_each("key", KEYS)
 def test_assignment_does_what_numpys_does(state, key):
     make, recording = WRITABLE[state]
     i = made(KEYS[key])
@@ -83,8 +85,8 @@ def test_assignment_does_what_numpys_does(state, key):
             np.testing.assert_array_equal(x.grad.numpy(), np.ones_like(A))
 
 
-@pytest.mark.parametrize("kind", ["leaf", "Parameter"])
-@pytest.mark.parametrize("key", KEYS)
+@of_each("kind", ["leaf", "Parameter"])
+@of_each("key", KEYS)
 def test_a_leaf_is_not_assigned_into_while_recording(kind, key):
     x = tg.tensor(A, requires_grad=True) if kind == "leaf" else nn.Parameter(A)
     with pytest.raises(tg.GraphError, match="no_grad"):
@@ -92,8 +94,8 @@ def test_a_leaf_is_not_assigned_into_while_recording(kind, key):
     np.testing.assert_array_equal(x.numpy(), A)
 
 
-@pytest.mark.parametrize("no_grad", [False, True])
-@pytest.mark.parametrize("key", KEYS)
+@of_each("no_grad", [False, True])
+@of_each("key", KEYS)
 def test_a_recorded_tensor_is_not_assigned_into(no_grad, key):
     w = tg.tensor(A, requires_grad=True)
     x = w * 1.0
@@ -107,7 +109,7 @@ def test_a_recorded_tensor_is_not_assigned_into(no_grad, key):
     np.testing.assert_array_equal(w.grad.numpy(), np.ones_like(A))
 
 
-@pytest.mark.parametrize("key", ["int", "pair", "slice", "mask"])
+@of_each("key", ["int", "pair", "slice", "mask"])
 def test_a_tracked_value_is_not_cut_by_an_assignment(key):
     w, x = tg.tensor(2.0, requires_grad=True), tg.zeros((3, 4))
     with pytest.raises(tg.GraphError, match=r"detach|where|stack"):
@@ -136,7 +138,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("name", WRONG)
+@of_each("name", WRONG)
 def test_an_assignment_that_does_not_fit_changes_nothing(name):
     key, value, error = WRONG[name]
     x = tg.tensor(A)
@@ -170,7 +172,7 @@ UPDATES = {
 }
 
 
-@pytest.mark.parametrize("how", UPDATES)
+@of_each("how", UPDATES)
 def test_hand_written_updates_train(how):
     tg.seed(0)
     m = nn.Linear(3, 1)
@@ -189,7 +191,7 @@ def test_hand_written_updates_train(how):
     assert all(type(p) is nn.Parameter and p.requires_grad for p in m.parameters())
 
 
-@pytest.mark.parametrize("how", [u for u in UPDATES if "data" not in u])
+@of_each("how", [u for u in UPDATES if "data" not in u])
 def test_hand_written_updates_without_no_grad_are_an_error(how):
     m = nn.Linear(3, 1)
     before = m.get_weights()
@@ -235,8 +237,8 @@ def test_an_array_updated_by_a_tensor():
             assert total.tolist() == [1.0, 2.0]
 
 
-@pytest.mark.parametrize("sign", ["+", "-", "*", "/", "//", "%", "**"])
-@pytest.mark.parametrize("key", ["0", "1, 2", ":, 1", "[0, 1]", "ROWS", "..."])
+@of_each("sign", ["+", "-", "*", "/", "//", "%", "**"])
+@of_each("key", ["0", "1, 2", ":, 1", "[0, 1]", "ROWS", "..."])
 def test_an_item_is_updated_in_place_as_in_numpy(sign, key):
     """Python gets x[i], updates that and assigns it to x[i]: a view, but one without a name."""
     a = np.arange(1.0, 7.0).reshape(2, 3)
@@ -248,7 +250,7 @@ def test_an_item_is_updated_in_place_as_in_numpy(sign, key):
     np.testing.assert_array_equal(x.numpy(), a)
 
 
-@pytest.mark.parametrize("hold", ["variable", "attribute", "list", "loop"])
+@of_each("hold", ["variable", "attribute", "list", "loop"])
 def test_a_view_with_a_name_is_not_updated_apart_from_what_it_views(hold):
     x = tg.zeros((2, 3))
     names = {"x": x, "v": x[0], "box": types.SimpleNamespace(v=x[0]), "views": [x[0]]}

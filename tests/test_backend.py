@@ -18,6 +18,7 @@ from tensorgrad.core import OPS
 
 from .conftest import _missing
 from .cudasim import cublaslt
+from .rows import of_each
 
 ROOT = Path(__file__).parent.parent
 
@@ -259,7 +260,7 @@ def test_objects_text_and_none_are_refused():
 SEVERAL = [n for n, o in OPS.items() if o.samples and not o.inplace and len(o.inputs) > 1]
 
 
-@pytest.mark.parametrize("name", SEVERAL)
+@of_each("name", SEVERAL)
 def test_no_op_takes_arrays_of_two_backends(name, gpu):
     """Mixed backends are an error in forward, not in a rule in backward: NumPy indices, too."""
     op = OPS[name]

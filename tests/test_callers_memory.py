@@ -9,6 +9,8 @@ import tensorgrad as tg
 from tensorgrad import losses, nn
 from tensorgrad.core import OPS
 
+from .rows import of_each
+
 pytestmark = pytest.mark.host
 
 
@@ -175,8 +177,8 @@ def differentiated(program, a, face, again):
     return w.grad.detach().numpy()
 
 
-@pytest.mark.parametrize("face", FACES)
-@pytest.mark.parametrize("name", PROGRAMS)
+@of_each("face", FACES)
+@of_each("name", PROGRAMS)
 def test_a_buffer_refilled_between_forward_and_backward_changes_no_gradient(name, face):
     a, program = PROGRAMS[name]
     want = differentiated(program, a, face, again=False)

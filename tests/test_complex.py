@@ -11,6 +11,7 @@ from tensorgrad.testing import draw, gradcheck, tolerance
 
 from .oracles import ORACLES, WRITES
 from .oracles.linalg import gauged
+from .rows import of_each
 
 FIRST = {op: (op.samples or list)() for op in OPS.values() if op.name not in ("move", "cast_all")}
 TAKING = [o for o in FIRST if o.complex and not o.inplace]
@@ -105,7 +106,7 @@ def test_gradients(op, backend):
         gradcheck(f, points, order=2 if backend == "numpy" else 1)
 
 
-@pytest.mark.parametrize("op", REFUSING, ids=lambda op: op.name)
+@of_each("op", REFUSING)
 def test_others_refuse_complex_numbers(op):
     for sample in FIRST[op][:2]:
         args = [turned(a) for a in sample.args]

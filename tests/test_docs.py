@@ -16,6 +16,8 @@ import pytest
 
 import tensorgrad as tg
 
+from .rows import of_each
+
 ROOT = Path(__file__).parent.parent
 MODULES = ["tensorgrad"] + [
     m.name
@@ -56,7 +58,7 @@ def test_docstring_examples(name, tmp_path, monkeypatch):
     assert runner.failures == 0
 
 
-@pytest.mark.parametrize("name", MODULES)
+@of_each("name", MODULES)
 def test_public_names_have_docstrings(name):
     path = Path(importlib.import_module(name).__file__)
     for node in ast.walk(ast.parse(path.read_text())):
@@ -96,7 +98,7 @@ def is_exception(thing):
 OFFERED = offered()
 
 
-@pytest.mark.parametrize("name", sorted(OFFERED))
+@of_each("name", sorted(OFFERED))
 def test_public_names_have_an_example(name):
     doc = OFFERED[name].__doc__ or ""
     examples = doctest.DocTestParser().get_examples(doc)

@@ -15,6 +15,7 @@ import tensorgrad as tg
 from tensorgrad import losses, nn
 
 from . import loss_cases
+from .rows import of_each
 
 pytestmark = pytest.mark.host
 
@@ -46,15 +47,15 @@ MAKERS = {
 }
 
 
-@pytest.mark.parametrize("maker", MAKERS)
+@of_each("maker", MAKERS)
 def test_what_is_made_is_of_the_default_float(maker):
     assert MAKERS[maker]().dtype == np.float32
     assert MAKERS[maker](dtype=None).dtype == np.float32
 
 
-@pytest.mark.parametrize("form", [str, np.dtype, lambda name: np.dtype(name).type])
-@pytest.mark.parametrize("dtype", [*FLOATS, "int32", "int64", "uint8", "bool"])
-@pytest.mark.parametrize("maker", MAKERS)
+@of_each("form", [str, np.dtype, lambda name: np.dtype(name).type])
+@of_each("dtype", [*FLOATS, "int32", "int64", "uint8", "bool"])
+@of_each("maker", MAKERS)
 def test_what_is_made_is_of_the_dtype_asked_for(maker, dtype, form):
     if maker.startswith("rand") and dtype not in FLOATS:
         return
@@ -99,7 +100,7 @@ NOTED = {
 }
 
 
-@pytest.mark.parametrize("program", NOTED)
+@of_each("program", NOTED)
 def test_makers_note_the_kind_of_numbers(program):
     assert eval(program, {"tg": tg, "np": np}).dtype == NOTED[program]
 
@@ -126,8 +127,8 @@ def call(name, x):
     return getattr(tg, name)(x, *ARGUMENTS.get(name, ()))
 
 
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("name", [*FLOATING, *KEEPING, *COUNTING])
+@of_each("dtype", FLOATS)
+@of_each("name", [*FLOATING, *KEEPING, *COUNTING])
 def test_floating_dtypes_are_kept(name, dtype):
     for x in (tensor(dtype), tensor(dtype).numpy()):
         assert call(name, x).dtype == dtype
@@ -138,8 +139,8 @@ def test_floating_dtypes_are_kept(name, dtype):
     assert leaf.grad.dtype == dtype
 
 
-@pytest.mark.parametrize("dtype", WHOLE)
-@pytest.mark.parametrize("name", FLOATING)
+@of_each("dtype", WHOLE)
+@of_each("name", FLOATING)
 def test_whole_numbers_under_floating_functions_are_the_default_float(name, dtype):
     for x in (tensor(dtype), tensor(dtype).numpy()):
         got = call(name, x)
@@ -149,29 +150,29 @@ def test_whole_numbers_under_floating_functions_are_the_default_float(name, dtyp
     assert call(name, [1, 2]).dtype == np.float32
 
 
-@pytest.mark.parametrize("dtype", [d for d in WHOLE if d != "bool"])
-@pytest.mark.parametrize("name", KEEPING)
+@of_each("dtype", [d for d in WHOLE if d != "bool"])
+@of_each("name", KEEPING)
 def test_whole_numbers_stay_whole_where_they_can(name, dtype):
     assert call(name, tensor(dtype)).dtype == dtype
     assert call(name, tensor(dtype).numpy()).dtype == dtype
 
 
-@pytest.mark.parametrize("dtype", WHOLE)
-@pytest.mark.parametrize("name", COUNTING)
+@of_each("dtype", WHOLE)
+@of_each("name", COUNTING)
 def test_sums_of_whole_numbers_are_wide_as_in_numpy(name, dtype):
     want = getattr(np, name)(tensor(dtype).numpy())
     assert call(name, tensor(dtype)).dtype == want.dtype
     assert call(name, tensor(dtype)).item() == want
 
 
-@pytest.mark.parametrize("dtype", [*FLOATS, *WHOLE])
-@pytest.mark.parametrize("name", ASKING)
+@of_each("dtype", [*FLOATS, *WHOLE])
+@of_each("name", ASKING)
 def test_questions_are_answered_with_truths(name, dtype):
     assert call(name, tensor(dtype)).dtype == bool
 
 
-@pytest.mark.parametrize("dtype", [*FLOATS, *WHOLE])
-@pytest.mark.parametrize("name", ["argmax", "argmin"])
+@of_each("dtype", [*FLOATS, *WHOLE])
+@of_each("name", ["argmax", "argmin"])
 def test_places_are_int64(name, dtype):
     assert call(name, tensor(dtype)).dtype == np.int64
 
@@ -212,8 +213,8 @@ def law(how, a, b):
             yield tg.matmul(x, y.T) if how == "matmul" else getattr(tg, how)([x, y])
 
 
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("how", [*OPERATORS, *FUNCTIONS])
+@of_each("dtype", FLOATS)
+@of_each("how", [*OPERATORS, *FUNCTIONS])
 def test_a_floating_tensor_keeps_its_dtype_beside_anything_else(how, dtype):
     x = tg.tensor(np.ones((2, 3), dtype))
     for name, other in OTHERS.items():
@@ -226,8 +227,8 @@ def test_a_floating_tensor_keeps_its_dtype_beside_anything_else(how, dtype):
             assert got.dtype == dtype, f"Tensor of {whole}"
 
 
-@pytest.mark.parametrize(("one", "two"), list(itertools.product(FLOATS, FLOATS)))
-@pytest.mark.parametrize("how", [*OPERATORS, *FUNCTIONS])
+@of_each(("one", "two"), list(itertools.product(FLOATS, FLOATS)))
+@of_each("how", [*OPERATORS, *FUNCTIONS])
 def test_two_floating_tensors_promote_as_in_numpy(how, one, two):
     a = tg.tensor(np.ones((2, 3), one), requires_grad=True)
     b = tg.tensor(np.ones((2, 3), two), requires_grad=True)
@@ -238,8 +239,8 @@ def test_two_floating_tensors_promote_as_in_numpy(how, one, two):
         assert (a.grad.dtype, b.grad.dtype) == (one, two)
 
 
-@pytest.mark.parametrize("dtype", [d for d in WHOLE if d != "bool"])
-@pytest.mark.parametrize("how", [o for o in OPERATORS if o != "/"])
+@of_each("dtype", [d for d in WHOLE if d != "bool"])
+@of_each("how", [o for o in OPERATORS if o != "/"])
 def test_an_integer_tensor_beside_python_numbers(how, dtype):
     x = tg.tensor(np.ones((2, 3), dtype))
     for got in law(how, x, 1.5):
@@ -251,8 +252,8 @@ def test_an_integer_tensor_beside_python_numbers(how, dtype):
         assert got.dtype == np.float32
 
 
-@pytest.mark.parametrize(("one", "two"), list(itertools.product(WHOLE[1:], WHOLE[1:])))
-@pytest.mark.parametrize("how", OPERATORS)
+@of_each(("one", "two"), list(itertools.product(WHOLE[1:], WHOLE[1:])))
+@of_each("how", OPERATORS)
 def test_integers_promote_as_in_numpy_and_divide_to_the_default_float(how, one, two):
     a, b = tg.tensor(np.ones((2, 3), one)), np.ones((2, 3), two)
     want = np.float32 if how == "/" else np.promote_types(one, two)
@@ -260,9 +261,9 @@ def test_integers_promote_as_in_numpy_and_divide_to_the_default_float(how, one, 
         assert [g.dtype for g in law(how, a, other)] == [want] * 2
 
 
-@pytest.mark.parametrize("float_", FLOATS)
-@pytest.mark.parametrize("whole", WHOLE)
-@pytest.mark.parametrize("how", OPERATORS)
+@of_each("float_", FLOATS)
+@of_each("whole", WHOLE)
+@of_each("how", OPERATORS)
 def test_an_integer_tensor_does_not_widen_a_floating_array(how, whole, float_):
     if how == "-" and whole == "bool":
         return
@@ -270,8 +271,8 @@ def test_an_integer_tensor_does_not_widen_a_floating_array(how, whole, float_):
     assert [g.dtype for g in law(how, a, b)] == [float_] * 2
 
 
-@pytest.mark.parametrize("dtype", [*FLOATS, "int64"])
-@pytest.mark.parametrize("sign", "== != < <= > >=".split())
+@of_each("dtype", [*FLOATS, "int64"])
+@of_each("sign", "== != < <= > >=".split())
 def test_comparisons_are_truths(sign, dtype):
     x = tensor(dtype)
     for other in (1, 1.5, np.float64(1), np.ones(3), [1, 2, 3], tensor("int8")):
@@ -296,7 +297,7 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@of_each("name", LAYERS)
 def test_layers_take_floating_input_at_their_own_dtype(name):
     make, shape = LAYERS[name]
     x = np.random.default_rng(0).normal(size=shape)
@@ -313,8 +314,8 @@ def test_layers_take_floating_input_at_their_own_dtype(name):
     assert (y[0] if isinstance(y, tuple) else y).dtype == np.float64
 
 
-@pytest.mark.parametrize("name", loss_cases.NAMES)
-@pytest.mark.parametrize("dtype", FLOATS)
+@of_each("name", loss_cases.NAMES)
+@of_each("dtype", FLOATS)
 def test_a_loss_is_of_the_predictions_dtype(name, dtype):
     p, target = loss_cases.case(name)
     p = tg.tensor(p.astype(dtype), requires_grad=True)
@@ -347,8 +348,8 @@ CONSTANTS = {
 }
 
 
-@pytest.mark.parametrize("tracked", [False, True])
-@pytest.mark.parametrize("name", CONSTANTS)
+@of_each("tracked", [False, True])
+@of_each("name", CONSTANTS)
 def test_a_float32_program_stays_one_beside_numpys_constants(name, tracked):
     x = tg.tensor(np.float32([[0.5, -1.0, 2.0], [1.0, 0.25, -3.0]]), requires_grad=tracked)
     assert CONSTANTS[name](x).dtype == np.float32
@@ -384,7 +385,7 @@ EXACT = {
 }
 
 
-@pytest.mark.parametrize("program", EXACT)
+@of_each("program", EXACT)
 def test_constants_reach_float64_unrounded(program):
     got = eval(program, {"t": tg.tensor(T), "i": tg.tensor([1, 2, 3]), "tg": tg, "np": np})
     assert got.dtype == np.float64
@@ -413,8 +414,8 @@ GIVEN = {  # functions that put a number into a tensor
 }
 
 
-@pytest.mark.parametrize("dtype", ["float64", "complex128", "float32"])
-@pytest.mark.parametrize("name", GIVEN)
+@of_each("dtype", ["float64", "complex128", "float32"])
+@of_each("name", GIVEN)
 def test_pythons_numbers_keep_their_digits_beside_double_precision(name, dtype):
     v = 0.1j if dtype == "complex128" else 0.1
     x = tg.zeros(2, dtype=dtype)
@@ -445,7 +446,7 @@ BESIDE = {  # functions of several arrays, of which one is a tensor in double pr
 }
 
 
-@pytest.mark.parametrize("name", BESIDE)
+@of_each("name", BESIDE)
 def test_lists_are_in_double_precision_beside_such_tensors(name):
     x = tg.tensor(A)
     exact = BESIDE[name](x, B, 1 - A)

@@ -12,6 +12,8 @@ import pytest
 import tensorgrad as tg
 from tensorgrad import losses, nn
 
+from .rows import of_each
+
 pytestmark = pytest.mark.host
 
 rng = np.random.default_rng(0)
@@ -163,8 +165,8 @@ NO_DATA = {
 }
 
 
-@pytest.mark.parametrize("maker", [*MAKERS, "sum", "Parameter"])
-@pytest.mark.parametrize("kind", NO_DATA)
+@of_each("maker", [*MAKERS, "sum", "Parameter"])
+@of_each("kind", NO_DATA)
 def test_what_is_no_data_is_refused_with_a_word_on_it(kind, maker):
     make = {**MAKERS, "sum": tg.sum, "Parameter": nn.Parameter}[maker]
     with pytest.raises((tg.DTypeError, tg.ShapeError, tg.ArgumentError)) as caught:
@@ -203,7 +205,7 @@ LABELS = {
 }
 
 
-@pytest.mark.parametrize("form", LABELS)
+@of_each("form", LABELS)
 def test_cross_entropy_takes_labels_in_every_form(form):
     x = tg.tensor(LOGITS, requires_grad=True)
     loss = losses.cross_entropy(x, LABELS[form]())
@@ -214,7 +216,7 @@ def test_cross_entropy_takes_labels_in_every_form(form):
     np.testing.assert_allclose(x.grad.numpy(), (p - np.eye(3)[K]) / 6, rtol=1e-4, atol=1e-7)
 
 
-@pytest.mark.parametrize("form", LABELS)
+@of_each("form", LABELS)
 def test_fit_and_evaluate_take_labels_in_every_form(form):
     tg.seed(0)
     model = nn.Sequential([nn.Dense(3, 3)])
@@ -240,7 +242,7 @@ BAD_LABELS = {
 }
 
 
-@pytest.mark.parametrize("form", BAD_LABELS)
+@of_each("form", BAD_LABELS)
 def test_labels_that_cannot_be_meant_are_errors(form):
     with pytest.raises(tg.TensorgradError) as caught:
         losses.cross_entropy(tg.tensor(LOGITS), BAD_LABELS[form]())
@@ -262,10 +264,8 @@ BINARY = {
 }
 
 
-@pytest.mark.parametrize("form", BINARY)
-@pytest.mark.parametrize(
-    "loss", ["binary_cross_entropy", "binary_cross_entropy_with_logits", "mean_squared_error"]
-)
+@of_each("form", BINARY)
+@of_each("loss", ["binary_cross_entropy", "binary_cross_entropy_with_logits", "mean_squared_error"])
 def test_yes_and_no_come_in_every_form(loss, form):
     x = tg.tensor(np.linspace(0.1, 0.9, 6, dtype=np.float32), requires_grad=True)
     f = getattr(losses, loss)
@@ -292,7 +292,7 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("layer", LAYERS)
+@of_each("layer", LAYERS)
 def test_layers_take_images_of_bytes(layer):
     made = LAYERS[layer]()
     if isinstance(made, nn.Module) and layer == "BatchNorm":
@@ -319,7 +319,7 @@ ARITHMETIC = {
 }
 
 
-@pytest.mark.parametrize("program", ARITHMETIC)
+@of_each("program", ARITHMETIC)
 def test_images_of_bytes_become_float32_in_arithmetic(program):
     y = eval(program, {"t": tg.tensor(IMAGES), "np": np, "tg": tg})
     assert y.dtype == np.float32

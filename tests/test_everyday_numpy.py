@@ -6,6 +6,8 @@ import pytest
 
 import tensorgrad as tg
 
+from .rows import of_each
+
 pytestmark = pytest.mark.host
 
 rng = np.random.default_rng(0)
@@ -283,7 +285,7 @@ def test_functions_take_numpys_call_forms(module, program):
     agree(eval(program, given | {"np": module}), want)
 
 
-@pytest.mark.parametrize("program", METHODS)
+@of_each("program", METHODS)
 def test_methods_take_numpys_call_forms(program):
     want = eval(program, ARRAYS | {"np": np})
     agree(eval(program, {n: tg.tensor(a) for n, a in ARRAYS.items()} | {"np": np}), want)
@@ -299,7 +301,7 @@ TRACKED = [
 ]
 
 
-@pytest.mark.parametrize("program", TRACKED)
+@of_each("program", TRACKED)
 def test_call_forms_on_the_tape_stay_on_it_with_the_right_gradient(program):
     """Each against central differences of NumPy's own answer."""
     others = {n: tg.tensor(a) for n, a in ARRAYS.items() if n != "x"}

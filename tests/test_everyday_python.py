@@ -10,6 +10,8 @@ import pytest
 
 import tensorgrad as tg
 
+from .rows import of_each
+
 pytestmark = pytest.mark.host
 
 F = np.float32([[-2.5, -0.5, 0.5], [1.5, 2.5, 3.25]])
@@ -104,7 +106,7 @@ f[0] in f
 """
 
 
-@pytest.mark.parametrize("program", OPERATORS.strip().splitlines())
+@of_each("program", OPERATORS.strip().splitlines())
 def test_operators_and_builtins_give_what_numpy_gives(program):
     want, got = eval(program, names(np.array)), eval(program, names(tg.tensor))
     for w, g in zip(want, got, strict=True) if type(want) in (tuple, list) else [(want, got)]:
@@ -126,7 +128,7 @@ math.trunc(f[0, 0])
 """
 
 
-@pytest.mark.parametrize("program", ROUNDED.strip().splitlines())
+@of_each("program", ROUNDED.strip().splitlines())
 def test_rounding_is_to_even_as_in_python(program):
     got = eval(program, names(tg.tensor))
     digits = 1 if ", 1" in program else 0
@@ -175,8 +177,8 @@ SCALARS = {
 }
 
 
-@pytest.mark.parametrize("tracked", [False, True])
-@pytest.mark.parametrize("program", SCALARS)
+@of_each("tracked", [False, True])
+@of_each("program", SCALARS)
 def test_a_single_number_is_one_to_python(program, tracked):
     t = tg.tensor(2.75, requires_grad=tracked)
     got = eval(program, names(tg.tensor) | {"t": t, "n": tg.tensor(3), "json": json})
@@ -210,7 +212,7 @@ class Money:
 BINARY = "+ - * / // % ** @ & | ^ << >> == != < <= > >=".split()
 
 
-@pytest.mark.parametrize("sign", BINARY)
+@of_each("sign", BINARY)
 def test_an_unknown_type_is_asked_in_its_turn(sign):
     both = {"t": tg.tensor(I), "theirs": Money()}
     assert eval(f"t {sign} theirs", both) == "theirs"
@@ -218,9 +220,9 @@ def test_an_unknown_type_is_asked_in_its_turn(sign):
         assert eval(f"theirs {sign} t", both) == "theirs"
 
 
-@pytest.mark.parametrize("tracked", [False, True])
-@pytest.mark.parametrize("sign", BINARY)
-@pytest.mark.parametrize("other", [object(), "text", {"a": 1}], ids=["object", "str", "dict"])
+@of_each("tracked", [False, True])
+@of_each("sign", BINARY)
+@of_each("other", [object(), "text", {"a": 1}])
 def test_a_type_that_nobody_knows_is_a_type_error(sign, other, tracked):
     both = {"t": tg.tensor(F, requires_grad=tracked), "other": other}
     if sign in ("==", "!="):
@@ -233,8 +235,8 @@ def test_a_type_that_nobody_knows_is_a_type_error(sign, other, tracked):
                 eval(f"other {sign} t", both)
 
 
-@pytest.mark.parametrize("tracked", [False, True])
-@pytest.mark.parametrize("value", [1.0, [1.0, 2.0]])
+@of_each("tracked", [False, True])
+@of_each("value", [1.0, [1.0, 2.0]])
 def test_none_is_never_equal_and_never_an_error(value, tracked):
     t = tg.tensor(value, requires_grad=tracked)
     for program in ("t == None", "None == t"):
@@ -259,7 +261,7 @@ AMBIGUOUS = {
 }
 
 
-@pytest.mark.parametrize("program", AMBIGUOUS)
+@of_each("program", AMBIGUOUS)
 def test_what_several_numbers_cannot_say_is_one_clear_error(program):
     with pytest.raises(tg.ShapeError, match=AMBIGUOUS[program]):
         eval(program, names(tg.tensor))
@@ -279,7 +281,7 @@ WRONG_TYPE = {
 }
 
 
-@pytest.mark.parametrize("program", WRONG_TYPE)
+@of_each("program", WRONG_TYPE)
 def test_what_the_dtype_forbids_is_a_type_error(program):
     with pytest.raises(TypeError, match=WRONG_TYPE[program]):
         eval(program, names(tg.tensor))
@@ -306,7 +308,7 @@ GRADIENTS = {
 }
 
 
-@pytest.mark.parametrize("program", GRADIENTS)
+@of_each("program", GRADIENTS)
 def test_gradients_pass_through_pythons_operators(program):
     raw = np.array([-2.25, 0.5, 1.9, 4.6])
     x = tg.tensor(raw, requires_grad=True)

@@ -6,6 +6,8 @@ import pytest
 
 import tensorgrad as tg
 
+from .rows import of_each
+
 pytestmark = pytest.mark.host
 
 
@@ -33,8 +35,8 @@ buffer.__iadd__(t[0])
 """.strip().splitlines()
 
 
-@pytest.mark.parametrize("tracked", [False, True])
-@pytest.mark.parametrize("program", OUT)
+@of_each("tracked", [False, True])
+@of_each("program", OUT)
 def test_out_is_refused_with_a_reason(program, tracked):
     buffer = np.zeros(3)
     t = tg.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], requires_grad=tracked)
@@ -88,7 +90,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("program", WRONG)
+@of_each("program", WRONG)
 def test_wrong_arguments_are_our_errors_that_name_them(program):
     t = tg.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
     with pytest.raises(tg.TensorgradError, match=rf"(?s){WRONG[program]}"):

@@ -10,6 +10,8 @@ import pytest
 
 import tensorgrad as tg
 
+from .rows import of_each
+
 pytestmark = pytest.mark.host
 
 rng = np.random.default_rng(0)
@@ -157,7 +159,7 @@ def same(got, want):
         np.testing.assert_allclose(plain(got), want)
 
 
-@pytest.mark.parametrize("program", [*NUMPY, *ALSO_ON_THE_TAPE])
+@of_each("program", [*NUMPY, *ALSO_ON_THE_TAPE])
 def test_an_untracked_tensor_is_an_array_to_numpy(program):
     names = NAMES | {"M": M}
     arrays = {n: Plain(a) for n, a in ARRAYS.items()}
@@ -198,7 +200,7 @@ def attempt(program, names):
         return error
 
 
-@pytest.mark.parametrize("program", REFUSED)
+@of_each("program", REFUSED)
 def test_a_tensor_on_the_tape_is_refused_with_the_way_out(program):
     """Or the function is one of ours by now, and then what it computes is on the tape, but for
     integers and truth values, which have no gradient."""
@@ -212,13 +214,13 @@ def test_a_tensor_on_the_tape_is_refused_with_the_way_out(program):
         assert part.requires_grad or part.dtype.kind in "bi"
 
 
-@pytest.mark.parametrize("program", [*ALSO_ON_THE_TAPE, *PLAIN_ALREADY])
+@of_each("program", [*ALSO_ON_THE_TAPE, *PLAIN_ALREADY])
 def test_what_loses_no_gradient_works_on_the_tape_too(program):
     arrays = {n: Plain(a) for n, a in ARRAYS.items()}
     same(eval(program, NAMES | on_the_tape()), eval(program, NAMES | arrays))
 
 
-@pytest.mark.parametrize("name", ["vstack", "hstack"])
+@of_each("name", ["vstack", "hstack"])
 def test_the_refusal_of_a_known_neighbour_names_it(name):
     t = tg.tensor(V, requires_grad=True)
     got = attempt(f"np.{name}([t, t])", {"np": np, "t": t})
@@ -264,8 +266,8 @@ CUT = {
 }
 
 
-@pytest.mark.parametrize("face", ["grad", "value_and_grad", "vjp", "hessian"])
-@pytest.mark.parametrize("how", CUT)
+@of_each("face", ["grad", "value_and_grad", "vjp", "hessian"])
+@of_each("how", CUT)
 def test_numbers_taken_out_of_a_differentiated_function_are_an_error(how, face):
     x = tg.tensor(1.25)
     with pytest.raises((tg.GraphError, ValueError)) as caught:

@@ -18,6 +18,7 @@ import tensorgrad as tg
 from tensorgrad.core import OPS
 
 from . import loss_cases
+from .rows import of_each
 
 pytestmark = pytest.mark.host
 
@@ -68,28 +69,6 @@ def public():
     return found
 
 
-def for_each(rows):
-    """Thousands of checks of a millisecond as one test, which names all rows that fail it."""
-
-    def decorate(test):
-        def run():
-            wrong = []
-            for row in rows:
-                try:
-                    test(*row)
-                except pytest.skip.Exception:
-                    pass
-                except Exception as error:
-                    wrong.append(f"{row[0]}: {type(error).__name__}: {error}")
-            assert not wrong, "\n".join(wrong)
-            assert rows
-
-        run.__name__ = test.__name__
-        return run
-
-    return decorate
-
-
 FUNCTIONS = public()
 NAMES = {name.rpartition(".")[2] for name in FUNCTIONS}
 BY_NAME = sorted(FUNCTIONS.items())
@@ -98,7 +77,7 @@ BY_NAME = sorted(FUNCTIONS.items())
 # --- the table ------------------------------------------------------------------------------------
 
 
-@for_each([(name,) for name in sorted(OPS)])
+@of_each("name", sorted(OPS))
 def test_every_op_is_public_or_named_as_internal(name):
     if name in INTERNAL or name.endswith("_grad"):
         assert name not in NAMES, f"{name} is public: take it off the list"
@@ -143,7 +122,7 @@ def test_there_are_no_stubs_and_no_generator_of_them():
 # --- each function --------------------------------------------------------------------------------
 
 
-@for_each(BY_NAME)
+@of_each(("name", "function"), BY_NAME)
 def test_a_public_function_is_reached_by_its_name(name, function):
     space, _, name = name.rpartition(".")
     space = getattr(tg, space) if space else tg
@@ -153,7 +132,7 @@ def test_a_public_function_is_reached_by_its_name(name, function):
     assert function.__module__.startswith("tensorgrad")
 
 
-@for_each(BY_NAME)
+@of_each(("name", "function"), BY_NAME)
 def test_a_public_function_can_be_read(name, function):
     source = inspect.getsource(inspect.unwrap(function))
     assert source.lstrip().startswith(("def ", "@"))
@@ -165,7 +144,7 @@ def test_a_public_function_can_be_read(name, function):
     assert body.args.kwarg is None, "options are named, not **kwargs"
 
 
-@for_each(BY_NAME)
+@of_each(("name", "function"), BY_NAME)
 def test_a_public_function_is_documented_with_an_example(name, function):
     doc = inspect.getdoc(function)
     assert doc, "no docstring"
@@ -184,7 +163,7 @@ def contains_any(kind):
     return kind is typing.Any or any(map(contains_any, typing.get_args(kind)))
 
 
-@for_each(BY_NAME)
+@of_each(("name", "function"), BY_NAME)
 def test_a_public_function_is_typed(name, function):
     plain = inspect.unwrap(function)
     signature = inspect.signature(plain)
@@ -197,7 +176,7 @@ def test_a_public_function_is_typed(name, function):
     assert "Any" not in returns.replace("np.dtype[Any]", "")
 
 
-@for_each(BY_NAME)
+@of_each(("name", "function"), BY_NAME)
 def test_the_function_has_the_parameters_of_its_op(name, function):
     """What an op takes, its function takes under the same word, and with the same default."""
     if name not in OPS:
@@ -219,7 +198,7 @@ def test_the_function_has_the_parameters_of_its_op(name, function):
             assert pairs or default == "none", f"{name}: {word}={given!r}, the op has {default!r}"
 
 
-@for_each(BY_NAME)
+@of_each(("name", "function"), BY_NAME)
 def test_a_wrong_argument_is_an_error_that_names_it(name, function):
     with pytest.raises(TypeError) as caught:
         function(no_such_option=1)
@@ -241,7 +220,7 @@ def test_there_are_methods():
     assert names >= set("sum mean max min exp log reshape transpose clip softmax relu std".split())
 
 
-@for_each(METHODS)
+@of_each(("name", "function", "method"), METHODS)
 def test_a_method_takes_what_its_function_takes(name, function, method):
     assert inspect.isfunction(method)
     ours, theirs = inspect.signature(method), inspect.signature(function)
@@ -254,7 +233,7 @@ def test_a_method_takes_what_its_function_takes(name, function, method):
     assert ours.return_annotation == theirs.return_annotation
 
 
-@for_each(METHODS)
+@of_each(("name", "function", "method"), METHODS)
 def test_a_method_is_documented_as_its_function(name, function, method):
     doc = inspect.getdoc(method)
     assert doc
@@ -262,7 +241,7 @@ def test_a_method_is_documented_as_its_function(name, function, method):
     assert f"tg.{name}" in doc or " ".join(doc.split()).startswith(words)
 
 
-@for_each([(n,) for n in sorted(vars(tg.Tensor)) if not n.startswith("_")])
+@of_each("name", [n for n in sorted(vars(tg.Tensor)) if not n.startswith("_")])
 def test_everything_a_tensor_has_can_be_read(name):
     member = inspect.getattr_static(tg.Tensor, name)
     if isinstance(member, property):

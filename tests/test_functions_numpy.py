@@ -11,6 +11,8 @@ import tensorgrad as tg
 from tensorgrad.functions import activation, elementwise, logic, reduce
 from tensorgrad.testing import gradcheck, tolerance
 
+from .rows import of_each
+
 FAMILIES = (activation, elementwise, logic, reduce)
 X = np.random.default_rng(0).uniform(-2, 2, (2, 3, 4))
 POSITIVE = np.abs(X) + 0.25
@@ -209,8 +211,8 @@ REFUSED = {
 ALONG = [n for n in reduce.__dict__ if n in {*OPTIONS, "logsumexp"}]
 
 
-@pytest.mark.parametrize("case", REFUSED)
-@pytest.mark.parametrize("name", ALONG)
+@of_each("case", REFUSED)
+@of_each("name", ALONG)
 def test_wrong_arguments_are_told(name, case):
     call, error, words = REFUSED[case]
     for mode in ("reference", "always"):

@@ -11,6 +11,8 @@ import tensorgrad as tg
 from tensorgrad import functions as F
 from tensorgrad.testing import gradcheck
 
+from .rows import of_each
+
 DRAWN = np.random.default_rng(0).standard_normal
 X = DRAWN((2, 3, 4))
 
@@ -85,8 +87,8 @@ def parts_of(y):
     return y if isinstance(y, (tuple, list)) else [y]
 
 
-@pytest.mark.parametrize("given", ["raw", "tensor"])
-@pytest.mark.parametrize(("name", "call"), CALLS, ids=[n for n, _ in CALLS])
+@of_each("given", ["raw", "tensor"])
+@of_each(("name", "call"), CALLS)
 def test_numpys_calls_give_numpys_numbers(name, call, given):
     (args, named), (ours, our_names) = call_of(name, call)
     expected = parts_of(getattr(np, name)(*args, **named))
@@ -496,7 +498,7 @@ ERRORS = {
 }
 
 
-@pytest.mark.parametrize(("call", "kind", "text"), ERRORS.values(), ids=ERRORS)
+@of_each(("call", "kind", "text"), ERRORS.values())
 def test_errors_say_what_was_wrong(call, kind, text):
     with pytest.raises(kind, match=text):
         call()

@@ -7,6 +7,8 @@ import pytest
 import tensorgrad as tg
 from tensorgrad import nn
 
+from .rows import of_each
+
 rng = np.random.default_rng(0)
 CLASSES, WIDTH, HEADS = 7, 8, 4
 BLOCKS = {
@@ -327,7 +329,7 @@ def other_batch(layer):
     return kept(layer, X[:1, :1], cache)
 
 
-@pytest.mark.parametrize("name", MISTAKES)
+@of_each("name", MISTAKES)
 def test_mistakes_say_what_to_do(name):
     call, message = MISTAKES[name]
     with pytest.raises(tg.TensorgradError, match=message):

@@ -11,6 +11,7 @@ import tensorgrad as tg
 from tensorgrad import losses, nn
 
 from . import loss_cases
+from .rows import of_each
 
 pytestmark = pytest.mark.host
 
@@ -56,7 +57,7 @@ def computed_under_no_grad(x):
         return (x * x).sum()
 
 
-@pytest.mark.parametrize("name", FLAT)
+@of_each("name", FLAT)
 def test_a_flat_function_has_a_gradient_of_zeros(name):
     x = tg.tensor(A, requires_grad=True)
     y = FLAT[name](x)
@@ -68,7 +69,7 @@ def test_a_flat_function_has_a_gradient_of_zeros(name):
     np.testing.assert_allclose(x.grad.numpy(), 2 * A)
 
 
-@pytest.mark.parametrize("name", [*FLAT, *PLAIN])
+@of_each("name", [*FLAT, *PLAIN])
 def test_derivatives_of_what_ignores_its_argument_are_zeros(name):
     f = FLAT.get(name) or PLAIN[name]
     total = lambda x: f(x).sum()  # noqa: E731
@@ -126,7 +127,7 @@ def frozen(layer):
     return layer
 
 
-@pytest.mark.parametrize("name", NOTHING)
+@of_each("name", NOTHING)
 def test_a_backward_through_nothing_is_an_error_that_says_why(name):
     with pytest.raises(tg.GraphError, match=r"requires_grad"):
         NOTHING[name]().backward()
@@ -165,7 +166,7 @@ def reads(f):
     return [w for w in caught if issubclass(w.category, UserWarning)]
 
 
-@pytest.mark.parametrize("kind", ["result", "loss", "view", "cast"])
+@of_each("kind", ["result", "loss", "view", "cast"])
 def test_the_gradient_of_a_result_is_warned_about_once_where_it_is_read(kind):
     w = leaf()
     y = {"result": w * 2.0, "loss": (w * w).sum(), "view": w[0], "cast": w.astype("float32")}[kind]
@@ -228,8 +229,8 @@ WHOLE = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["int64", "uint8", "bool"])
-@pytest.mark.parametrize("how", WHOLE)
+@of_each("dtype", ["int64", "uint8", "bool"])
+@of_each("how", WHOLE)
 def test_whole_numbers_have_no_gradient_and_that_is_an_error(how, dtype):
     with pytest.raises(tg.DTypeError, match=r"float|2\.0"):
         WHOLE[how](np.array([1, 0]).astype(dtype))
@@ -266,8 +267,8 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("face", ["backward", "grad", "create_graph", "vjp"])
-@pytest.mark.parametrize("name", BAD)
+@of_each("face", ["backward", "grad", "create_graph", "vjp"])
+@of_each("name", BAD)
 def test_gradients_of_a_custom_function_that_do_not_fit_are_errors(name, face):
     backward, arrays, words = BAD[name]
     mine = function(backward)
@@ -301,7 +302,7 @@ GOOD = {
 }
 
 
-@pytest.mark.parametrize("name", GOOD)
+@of_each("name", GOOD)
 def test_gradients_of_a_custom_function_in_every_form_that_fits(name):
     x = tg.tensor(X3, requires_grad=True)
     function(GOOD[name]).apply(x).sum().backward()
@@ -325,7 +326,7 @@ FORWARD = {
 }
 
 
-@pytest.mark.parametrize("name", FORWARD)
+@of_each("name", FORWARD)
 def test_a_forward_that_gives_no_array_is_an_error_of_that_function(name):
     with pytest.raises(tg.TensorgradError, match="Mine"):
         function(lambda ctx, g: g, FORWARD[name]).apply(tg.tensor(X3, requires_grad=True))
@@ -337,8 +338,8 @@ P = np.float32([[0.2, 0.8], [0.7, 0.3], [0.5, 0.5]])
 T = np.float32([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
 
 
-@pytest.mark.parametrize("form", ["array", "Tensor", "list"])
-@pytest.mark.parametrize("name", loss_cases.NAMES)
+@of_each("form", ["array", "Tensor", "list"])
+@of_each("name", loss_cases.NAMES)
 def test_target_and_prediction_in_another_order_are_an_error(name, form):
     p, t = loss_cases.case(name)
     prediction = tg.tensor(p, requires_grad=True) * 1.0
@@ -355,8 +356,8 @@ OUTPUTS = {
 }
 
 
-@pytest.mark.parametrize("name", OUTPUTS)
-@pytest.mark.parametrize("how", ["function", "layer"])
+@of_each("name", OUTPUTS)
+@of_each("how", ["function", "layer"])
 def test_probabilities_into_a_loss_on_logits_are_noticed_in_loops(name, how):
     activation, loss, target = OUTPUTS[name]
     width = 1 if name == "sigmoid" else 2

@@ -10,6 +10,7 @@ import tensorgrad as tg
 from tensorgrad.trees import leaves, refill
 
 from .attack import settings_calls as calls
+from .rows import of_each
 
 pytestmark = pytest.mark.host
 
@@ -103,7 +104,7 @@ def tensors(tree):
     return refill(tree, iter([made(a) for a in leaves(tree)]))
 
 
-@pytest.mark.parametrize("name", sorted(set(ARGUMENTS) - set(OTHERWISE)))
+@of_each("name", sorted(set(ARGUMENTS) - set(OTHERWISE)))
 def test_numpys_function_is_ours_on_tensors(name):
     space, _, short = name.partition(".")
     ours = TARGETS[name]

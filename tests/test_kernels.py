@@ -39,6 +39,7 @@ HELPERS = {
     "jit",
     "library",
     "llvm",
+    "native",
     "panels",
     "products",
     "scalars",

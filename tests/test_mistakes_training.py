@@ -14,6 +14,8 @@ import tensorgrad as tg
 from tensorgrad import losses, nn, optim
 from tensorgrad.train import Callback, EarlyStopping
 
+from .rows import of_each
+
 pytestmark = pytest.mark.host
 rng = np.random.default_rng(0)
 X = rng.normal(size=(12, 4)).astype(np.float32)
@@ -254,7 +256,7 @@ OTHERS |= {"floating classes", "floating column", "replaced layer", "a number"}
 ROWS = [(kind, name) for kind, rows in MISTAKES.items() for name in rows]
 
 
-@pytest.mark.parametrize(("kind", "name"), ROWS, ids=[f"{k}-{n}" for k, n in ROWS])
+@of_each(("kind", "name"), ROWS)
 def test_a_mistake_is_one_error_that_says_what_to_write(kind, name):
     call, message = MISTAKES[kind][name]
     with pytest.raises((tg.TensorgradError, AttributeError), match=message) as caught:
@@ -548,8 +550,8 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float16", "int64", "uint8", "bool"])
-@pytest.mark.parametrize("name", LAYERS)
+@of_each("dtype", ["float64", "float16", "int64", "uint8", "bool"])
+@of_each("name", LAYERS)
 def test_layers_compute_in_their_own_dtype(name, dtype):
     make, x = LAYERS[name]
     tg.seed(0)

@@ -9,6 +9,8 @@ import pytest
 import tensorgrad as tg
 from tensorgrad import nn
 
+from .rows import of_each
+
 pytestmark = pytest.mark.host
 
 A = np.float32([[1.5, -2.0, 3.0], [0.5, 4.0, -1.0], [2.0, 1.0, 0.25]])
@@ -79,8 +81,8 @@ def gradient():
     return w.grad
 
 
-@pytest.mark.parametrize("state", WRITABLE)
-@pytest.mark.parametrize("operator", OPERATORS)
+@of_each("state", WRITABLE)
+@of_each("operator", OPERATORS)
 def test_operators_write_into_the_same_tensor(state, operator):
     make, recording = WRITABLE[state]
     for operand, u in operands(operator):
@@ -94,8 +96,8 @@ def test_operators_write_into_the_same_tensor(state, operator):
         np.testing.assert_array_equal(array_of(u), before)
 
 
-@pytest.mark.parametrize("state", [s for s in WRITABLE if s not in ("copy", "gradient")])
-@pytest.mark.parametrize("operator", OPERATORS)
+@of_each("state", [s for s in WRITABLE if s not in ("copy", "gradient")])
+@of_each("operator", OPERATORS)
 def test_graphs_recorded_before_a_write_keep_their_numbers(state, operator):
     """The gradient of what was computed then, or an error that it is out of date; never another."""
     make, recording = WRITABLE[state]
@@ -115,8 +117,8 @@ def test_graphs_recorded_before_a_write_keep_their_numbers(state, operator):
         np.testing.assert_allclose(x.grad.numpy(), 2 * A, rtol=1e-6)
 
 
-@pytest.mark.parametrize("state", [s for s in WRITABLE if "no_grad" in s])
-@pytest.mark.parametrize("operator", OPERATORS)
+@of_each("state", [s for s in WRITABLE if "no_grad" in s])
+@of_each("operator", OPERATORS)
 def test_graphs_recorded_after_a_write_see_it(state, operator):
     make, recording = WRITABLE[state]
     x, u = make(), OPERANDS["array"]
@@ -133,8 +135,8 @@ def test_graphs_recorded_after_a_write_see_it(state, operator):
 LEAVES = {"leaf": lambda: tg.tensor(A, requires_grad=True), "Parameter": lambda: nn.Parameter(A)}
 
 
-@pytest.mark.parametrize("kind", LEAVES)
-@pytest.mark.parametrize("operator", OPERATORS)
+@of_each("kind", LEAVES)
+@of_each("operator", OPERATORS)
 def test_a_leaf_is_not_written_while_recording(kind, operator):
     for _, u in operands(operator):
         x = LEAVES[kind]()
@@ -146,8 +148,8 @@ def test_a_leaf_is_not_written_while_recording(kind, operator):
         np.testing.assert_allclose(x.grad.numpy(), 2 * A)
 
 
-@pytest.mark.parametrize("no_grad", [False, True])
-@pytest.mark.parametrize("operator", OPERATORS)
+@of_each("no_grad", [False, True])
+@of_each("operator", OPERATORS)
 def test_a_recorded_tensor_gives_a_new_one(operator, no_grad):
     for operand, u in operands(operator):
         w = tg.tensor(A, requires_grad=True)
@@ -164,7 +166,7 @@ def test_a_recorded_tensor_gives_a_new_one(operator, no_grad):
         np.testing.assert_allclose(w.grad.numpy(), 2 * A)
 
 
-@pytest.mark.parametrize("operator", OPERATORS)
+@of_each("operator", OPERATORS)
 def test_the_gradient_of_a_recorded_update_is_that_of_the_plain_words(operator):
     u = np.float64([[2.0, 1.0, 0.5]] * 3)
     a = np.abs(A).astype(np.float64)
@@ -179,7 +181,7 @@ def test_the_gradient_of_a_recorded_update_is_that_of_the_plain_words(operator):
     assert np.any(got.numpy()) or operator == "//="
 
 
-@pytest.mark.parametrize("operator", ["+=", "-=", "*="])
+@of_each("operator", ["+=", "-=", "*="])
 def test_a_total_that_begins_as_a_constant_does_not_lose_the_gradient(operator):
     w = tg.tensor([1.0, 2.0], requires_grad=True)
     total = tg.ones(2)
@@ -193,8 +195,8 @@ def test_a_total_that_begins_as_a_constant_does_not_lose_the_gradient(operator):
     assert w.grad.tolist() == [-3.0 if operator == "-=" else 3.0] * 2
 
 
-@pytest.mark.parametrize("operator", BITS)
-@pytest.mark.parametrize("u", [3, np.int64([1, 2, 3]), tg.tensor([1, 2, 3])], ids=type)
+@of_each("operator", BITS)
+@of_each("u", [3, np.int64([1, 2, 3]), tg.tensor([1, 2, 3])])
 def test_whole_numbers_are_written_too(operator, u):
     a = np.int64([[5, 6, 7], [1, 2, 3]])
     x = alias = tg.tensor(a)
@@ -218,8 +220,8 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("state", ["off the tape", "leaf", "Parameter", "recorded"])
-@pytest.mark.parametrize("name", WRONG)
+@of_each("state", ["off the tape", "leaf", "Parameter", "recorded"])
+@of_each("name", WRONG)
 def test_a_write_that_does_not_fit_is_an_error_and_leaves_all_as_it_was(name, state):
     a, operator, u, error = WRONG[name]
     x = tg.tensor(a)
@@ -252,9 +254,9 @@ VIEWS = {
 }
 
 
-@pytest.mark.parametrize("how", ["+=", "*=", "[...] ="])
-@pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("kind", ["off the tape", "Parameter"])
+@of_each("how", ["+=", "*=", "[...] ="])
+@of_each("view", VIEWS)
+@of_each("kind", ["off the tape", "Parameter"])
 def test_a_write_into_a_view_is_seen_or_refused(kind, view, how):
     """In NumPy and PyTorch the whole changes with its part. Here it does, or there is an error."""
     t = tg.tensor(A) if kind == "off the tape" else nn.Parameter(A)
@@ -282,7 +284,7 @@ class Part(np.ndarray):
         return a.view(cls)
 
 
-@pytest.mark.parametrize("key", [0, slice(1), (slice(None), 1), (0, 0)])
+@of_each("key", [0, slice(1), (slice(None), 1), (0, 0)])
 def test_an_operator_on_a_part_writes_or_is_refused(key):
     """`t[i] += 1` reads, adds and assigns: what comes of it is never nothing."""
     t, want = tg.tensor(A), A.copy()

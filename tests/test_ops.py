@@ -15,6 +15,7 @@ from tensorgrad.testing import gradcheck, tolerance
 from .conftest import slow_on_cudasim
 from .oracles import ORACLES, WRITES
 from .oracles.linalg import gauged
+from .rows import of_each
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 WRITING = [op for op in OPS.values() if op.inplace]
@@ -236,7 +237,7 @@ def test_raw_and_recorded_gradients_agree(op, sample):
             np.testing.assert_allclose(raw, recorded, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@of_each("dtype", ["float32", "float16", "bfloat16"])
 @each(SMOOTH)
 def test_gradient_has_dtype_and_shape_of_its_input(op, sample, dtype):
     if op.name in FIXED_DTYPE:
@@ -275,7 +276,7 @@ def strided(a, how):
     return np.asfortranarray(a)
 
 
-@pytest.mark.parametrize("how", ["step", "reversed", "fortran"])
+@of_each("how", ["step", "reversed", "fortran"])
 @each(PURE)
 def test_strides_do_not_matter(op, sample, how):
     args = place(sample.args, "float32")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from .rows import of_each
+
 ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"errors"},
@@ -67,7 +69,7 @@ def imports(path, inside_functions):
                 yield name, id(node) in lazy
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "tensorgrad").rglob("*.py")), ids=lambda p: p.name)
+@of_each("path", sorted((ROOT / "tensorgrad").rglob("*.py")))
 def test_imports_point_one_way(path):
     own = path.relative_to(ROOT / "tensorgrad").parts[0].removesuffix(".py")
     if own in ("__init__", "__main__"):

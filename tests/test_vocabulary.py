@@ -11,6 +11,7 @@ from tensorgrad.testing import gradcheck, tolerance
 
 from .conftest import slow_on_cudasim
 from .oracles.linalg import gauged
+from .rows import of_each
 from .vocabulary import ROWS
 
 BY_NAME = {}
@@ -76,7 +77,7 @@ def test_values(name, rows, backend):
                 np.testing.assert_array_equal(a, x.numpy(), err_msg=f"{name} wrote to its input")
 
 
-@pytest.mark.parametrize(("name", "rows"), FUNCTIONS)
+@of_each(("name", "rows"), BY_NAME.items())
 def test_values_of_strided_arrays(name, rows):
     for row in rows:
         turned = [a.T.copy().T if is_array(a) else a for a in row.arrays]
@@ -106,7 +107,7 @@ def test_gradients(name, rows, backend):
         gradcheck(f, points, order=row.order if backend == "numpy" else 1)
 
 
-@pytest.mark.parametrize(("name", "rows"), FUNCTIONS)
+@of_each(("name", "rows"), BY_NAME.items())
 def test_gradients_have_the_dtype_of_their_input(name, rows):
     for row in [row for row in rows if row.order][:1]:
         xs = [

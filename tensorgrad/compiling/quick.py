@@ -69,7 +69,7 @@ def _slots() -> tuple[int, int, int] | None:
         return None
 
     class Some:
-        pass
+        """Something with attributes."""
 
     some, a = Some(), np.ones((3, 2), "float32")
     cell, items, fields = (lambda: some).__closure__[0], [some, 2], vars(some)  # type: ignore[index]

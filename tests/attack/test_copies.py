@@ -14,6 +14,7 @@ import tensorgrad as tg
 from tensorgrad import nn, optim
 
 from ..conftest import slow_on_cudasim
+from ..rows import of_each
 from . import settings_calls as calls
 
 TARGETS, ARGUMENTS = calls.targets(), calls.arguments()
@@ -47,7 +48,7 @@ def facts(made, seen):
     return made.tolist() if hasattr(made, "tolist") else made
 
 
-@pytest.mark.parametrize("name", MADE)
+@of_each("name", MADE)
 def test_what_is_made_is_copied(name, backend):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

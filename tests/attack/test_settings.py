@@ -18,6 +18,7 @@ import tensorgrad as tg
 from tensorgrad import typing as kinds_by_name
 from tensorgrad.settings import Either, Kind, kind_of, kinds_of, take
 
+from ..rows import of_each
 from . import settings_calls as calls
 
 pytestmark = pytest.mark.host
@@ -113,7 +114,7 @@ def test_a_message_is_short_and_names_the_order_of_arguments():
 # --- every parameter ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", TARGETS)
+@of_each("name", TARGETS)
 def test_every_parameter_has_a_kind(name):
     target = TARGETS[name]
     function = target.__init__ if inspect.isclass(target) else target

@@ -5,13 +5,15 @@ import pytest
 
 import tensorgrad as tg
 
+from ..rows import of_each
+
 pytestmark = pytest.mark.host
 
 WHOLE = ["int8", "uint8", "int16", "int64", "bool"]
 
 
-@pytest.mark.parametrize("theirs", [*WHOLE, "python", "list", "float32"])
-@pytest.mark.parametrize("ours", WHOLE)
+@of_each("theirs", [*WHOLE, "python", "list", "float32"])
+@of_each("ours", WHOLE)
 def test_whole_numbers_are_written_exactly(ours, theirs):
     """`x[0] = v` of any number that x can hold, and of no other; truth values take all, as NumPy's
     do."""
