@@ -1,6 +1,7 @@
 """What programs written for Keras's other backends do, and stumbled over here once."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,13 @@ from tests.test_keras import run
 
 there = importlib.util.find_spec("keras") is not None
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not there, reason="Keras is not installed")]
+
+
+def test_the_readmes_program_runs():
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    (program,) = re.findall(r"```py\n(.*?)```", readme, re.DOTALL)
+    data = "import numpy as np\nX, Y = np.eye(4), np.ones((4, 1))\n"
+    run(f"{data}{program}assert model.history.history['mae']")
 
 
 def test_what_programs_stumbled_over():
