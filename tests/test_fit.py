@@ -111,6 +111,9 @@ def test_a_generator_that_runs_dry_ends_training_with_a_warning():
     assert past.epochs == 2
     again = linear().fit(PerEpoch(), epochs=4, steps_per_epoch=3)  # begins anew
     assert again.epochs == 4
+    with pytest.warns(UserWarning, match="ran out in epoch 1, after 5 batches: .* read once"):
+        assert linear().fit(batches(), epochs=3).epochs == 1
+    assert linear().fit(batches()).epochs == 1  # with no warning
 
 
 def test_endless_data_has_epochs_by_steps():

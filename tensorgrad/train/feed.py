@@ -63,6 +63,7 @@ class Feed:
         self.loader, self.dtype, self.steps, self.targets = loader, dtype, steps, targets
         self.same = same
         self.ran_dry = False  # before the steps of an epoch were done
+        self.spent = False  # an iterator, of which an epoch was the whole
         self._begun: Iterator[Any] | None = None  # an iteration that goes on
         self._first: Batch | None = None  # read ahead of it
         self._moved = False  # by a checkpoint
@@ -141,6 +142,7 @@ class Feed:
                     "the data is empty: there is no batch"
                     + ("; an iterator can be read once" if once else "")
                 )
+            self.spent = once
             return
         for done in range(self.steps):
             found = next(made, None)

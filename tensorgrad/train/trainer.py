@@ -237,10 +237,13 @@ class Trainer:
                 tested = self.scores(options.validation)
                 scores.update({f"val_{name}": value for name, value in tested.items()})
             progress.close(scores)
+        feed.ran_dry |= feed.spent and epoch + 1 < options.epochs
         if feed.ran_dry:
+            known = f"{done} of {feed.steps} batches" if feed.steps else f"{done} batches"
             warnings.warn(
-                f"the data ran out in epoch {epoch + 1}, after {done} of {feed.steps} batches: "
-                "training ends with what it was trained on so far",
+                f"the data ran out in epoch {epoch + 1}, after {known}: training ends with what it "
+                "was trained on so far"
+                + (" (an iterator is read once: give a function that makes one)" * feed.spent),
                 stacklevel=user_level(),
             )
         return scores
