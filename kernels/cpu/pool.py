@@ -115,6 +115,12 @@ def _lines(x):
     return x.reshape(x.shape[0] * x.shape[1], x.shape[2] * x.shape[3])
 
 
+def _places(where, plane):
+    """Places in such planes, int32 as ours are: other integers would compile a loop anew."""
+    kept = where.dtype == np.int32 or plane[0] * plane[1] >= 2**31
+    return _lines(where if kept else where.astype(np.int32))
+
+
 @accepts(min_size=SMALL, when=pool_fits)
 def max_pool2d(x, *, size, stride=None, padding=(0, 0)):
     stride = size if stride is None else stride
@@ -127,14 +133,14 @@ def max_pool2d(x, *, size, stride=None, padding=(0, 0)):
 @accepts(min_size=SMALL, others=("where",), when=places_fit)
 def gather_places(x, where):
     y = empty(where.shape, x.dtype)
-    _gather(_lines(x), _lines(where), _lines(y))
+    _gather(_lines(x), _places(where, x.shape[2:]), _lines(y))
     return y
 
 
 @accepts(min_size=SMALL, others=("where",), when=places_fit)
 def scatter_places(x, where, *, size):
     y = empty((*x.shape[:2], *size), x.dtype)
-    _scatter(_lines(y), _lines(where), _lines(x))
+    _scatter(_lines(y), _places(where, size), _lines(x))
     return y
 
 
