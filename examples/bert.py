@@ -113,4 +113,4 @@ def draw(path: str, test: tuple[np.ndarray, np.ndarray], encoders: dict[str, Ber
 
 
 if __name__ == "__main__":
-    train.experiment(run, quick={"epochs": 1, "steps": 100})
+    train.experiment(run, quick={"epochs": 3, "steps": 100})
