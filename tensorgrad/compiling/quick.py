@@ -27,11 +27,7 @@ from .fuse import Segment
 from .plan import MISS, Plan
 
 _WORD = ctypes.sizeof(ctypes.c_void_p)
-_TYPE, _FIRST, _SECOND = (
-    8,
-    16,
-    24,
-)  # in any object: its type; in cells, lists, dicts: what they hold
+_TYPE, _FIRST, _SECOND = 8, 16, 24  # an object's type; what cells, lists and dicts hold
 _DATA, _NDIM, _SHAPE, _DTYPE, _FLAGS = 16, 24, 32, 56, 64  # in NumPy's arrays
 _WHOLE = 0x101  # flags of arrays that are aligned, and lie in one piece
 _ALL, _COUNT = -1, 0xFFFFFFFF  # bits of a word that count; of a number of references
@@ -72,6 +68,7 @@ def _slots() -> tuple[int, int, int] | None:
         """Something with attributes."""
 
     some, a = Some(), np.ones((3, 2), "float32")
+    turned = a.T  # kept: its memory is read
     cell, items, fields = (lambda: some).__closure__[0], [some, 2], vars(some)  # type: ignore[index]
     proxy, tag = MappingProxyType(fields), id(fields) + _SECOND
     for i in range(60):  # as code that Python has seen often may be run in another way
@@ -94,7 +91,7 @@ def _slots() -> tuple[int, int, int] | None:
         (word(word(id(a) + _SHAPE)), 3),
         (word(id(a) + _DTYPE), id(a.dtype)),
         (word(id(a) + _FLAGS) & _WHOLE, _WHOLE),
-        (word(id(a.T) + _FLAGS) & _WHOLE, _WHOLE - 1),
+        (word(id(turned) + _FLAGS) & _WHOLE, _WHOLE - 1),
         (word(id(met) + _SECOND), len(met)),
         (word(id(some)) & _COUNT, _held_by(some)),
     ]
