@@ -37,7 +37,6 @@ HELPERS = {
     "forks",
     "gather_gemm",
     "jit",
-    "library",
     "llvm",
     "native",
     "panels",
