@@ -184,7 +184,7 @@ CONNECTS = "urllib http socket ssl ftplib requests httpx smtplib xmlrpc huggingf
 UNPICKLES = {"kernels/cpu/cache.py", "tensorgrad/data/workers.py", "tensorgrad/distributed/mpi.py"}
 # Text becomes code in these: our own rules, signatures and formulas, and this checkout's README.
 COMPILES = {"tensorgrad/rules.py", "tensorgrad/settings.py", "tensorgrad/gpu_check.py"}
-COMPILES |= {"kernels/tracing.py", "tensorgrad/compiling/plan.py"}
+COMPILES |= {"kernels/tracing.py", "tensorgrad/compiling/plan.py", "tensorgrad/compiling/quick.py"}
 COMPILES |= {"tensorgrad/keras_backend/hook.py"}  # modules of the Keras that is installed
 
 
