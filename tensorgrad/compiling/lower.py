@@ -80,6 +80,12 @@ def _formula(activation: str, after: str = "") -> str | None:
     return "" if activation == "none" else OPS[activation + after].scalar
 
 
+def _sizes(within: Any, x: Any, w: Any) -> tuple[int, int, int]:
+    """Rows, columns and depth of the product of a dense layer."""
+    k, m = within.values[w].shape
+    return within.values[x].size // k, m, k
+
+
 def _dense(call: Call, within: Any) -> Native | None:
     from ..kernels.cpu import native as n
 
@@ -87,14 +93,13 @@ def _dense(call: Call, within: Any) -> Native | None:
     y, formula = call.outs[0][0], _formula(call.options.get("activation", "none"))
     if not _refs(call) or formula is None or (dtype := _floats(within, [x, w, b, y])) is None:
         return None
-    k, m = within.values[w].shape
-    rows = within.values[x].size // k
-    if rows * k * m > PRODUCT:
+    rows, m, k = sizes = _sizes(within, x, w)
+    if rows * m * k > PRODUCT:
         return None
 
     def write(t: Any, at: Any) -> None:
         bias = "" if b is None else at(b)
-        n.product(t, (rows, m, k), (at(x), k, 1), at(w), at(y), bias, formula)
+        n.product(t, sizes, (at(x), k, 1), at(w), at(y), bias, formula)
 
     return Native(call, dtype, write)
 
@@ -109,9 +114,8 @@ def _dense_grad(call: Call, within: Any) -> Native | None:
     dtype = _floats(within, [g, x, w, y, gx, gw, gb]) if _refs(call) else None
     if formula is None or dtype is None:
         return None
-    k, m = within.values[w].shape
-    rows = within.values[x].size // k
-    if rows * k * m > PRODUCT:
+    rows, m, k = _sizes(within, x, w)
+    if rows * m * k > PRODUCT:
         return None
 
     def write(t: Any, at: Any) -> None:
