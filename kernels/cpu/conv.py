@@ -166,8 +166,9 @@ def _backward(formula: Callable) -> Callable:
                     if gw.size:
                         copy_in(copy, x[first:last], channels, top, rows + beyond[0], pitch,
                                  stride, padding)  # fmt: skip
-                        starts = np.zeros(gw.shape[2], np.int64)
-                        list_places(starts, phase, down, across, phases, plane, pitch)
+                        starts = np.zeros(gw.shape[2], np.int64)  # those of padding stay at 0
+                        list_places(starts[: c * phase.size], phase, down, across, phases, plane,
+                                    pitch)  # fmt: skip
                         used = plane - beyond[0] * pitch
                         _add_weights(gw[part, k], copy, starts, z[margin:], plane, used, out, shape)
                     if gx.size:

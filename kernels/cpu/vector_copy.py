@@ -12,14 +12,16 @@ from .jit import extension
 
 def copy_padded(target, to, width, source, start, low, high, step):
     """A zero-padded row: target[to : to + width] = 0, except from `low` to `high`
-    source[start::step]. Both are flat; called in compiled loops, without bounds checks."""
+    source[start::step]. Both are taken as flat; called in compiled loops, without bounds checks."""
+    source = source.reshape(-1)
     target[to : to + width] = 0
     target[to + low : to + high] = source[start : start + (high - low) * step : step]
 
 
 def add_strided(target, to, step, width, source, start):
-    """target[to::step] += source[start:], for `width` elements. Both are flat; bounds are not
-    checked."""
+    """target[to::step] += source[start:], for `width` elements. Both are taken as flat; bounds are
+    not checked."""
+    target = target.reshape(-1)
     target[to : to + width * step : step] += source[start : start + width]
 
 
