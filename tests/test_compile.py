@@ -3,6 +3,7 @@
 import pickle
 import random
 import re
+import sys
 import threading
 import warnings
 
@@ -932,3 +933,54 @@ def test_more_loops_of_random_parts(seeds):
     for seed in seeds(8, 100):
         make, batch = drawn(seed)
         agree(make, batch, steps=20, plans=None)
+
+
+def test_threads_that_train_their_own_models_do_not_disturb_a_capture():
+    def trained(seed, compiled):
+        r = np.random.default_rng(seed)
+        w, v = (tg.Parameter(r.normal(size=s).astype("f")) for s in [(4, 8), (8, 3)])
+        adam = tg.optim.Adam([w, v], lr=0.01)
+
+        def step(x):
+            adam.zero_grad()
+            loss = (tg.tanh(x @ w) @ v).square().mean()
+            loss.backward()
+            adam.step()
+            return loss
+
+        run = tg.compile(step, strict=True, exact=True) if compiled else step
+        data = r.normal(size=(40, 16, 4)).astype("f")
+        found[seed, compiled] = [run(tg.tensor(x)).item() for x in data]
+        assert not compiled or run.plans
+
+    found, before = {}, sys.getswitchinterval()
+    for seed in range(4):
+        trained(seed, False)
+    alone = {seed: found[seed, False] for seed in range(4)}
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=trained, args=(k % 4, k % 4 > 0)) for k in range(4)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert {seed: found[seed, seed > 0] for seed in range(4)} == alone
+
+
+def test_a_step_that_replaces_an_array_of_the_optimizer_is_not_captured():
+    w = tg.Parameter([1.0, 2.0])
+    sgd = tg.optim.SGD([w], lr=0.5, momentum=0.9)
+
+    def step(x):
+        sgd.zero_grad()
+        (w * x).sum().backward()
+        sgd.step()
+        for i, arrays in sgd.state.items():
+            sgd.state[i] = tuple([a * 1 for a in arrays])
+
+    run = tg.compile(step, strict=True)
+    run(tg.ones(2))
+    with pytest.raises(tg.GraphError, match="replaces an array of the optimizer"):
+        run(tg.ones(2))

@@ -46,10 +46,10 @@ class Captured:
             except BaseException:
                 tape.open = False
                 lifted.restore()
-                unwrap(tape.alive)
+                unwrap(tape.kept())
                 raise
-            tape.open = False
             lifted.restore()
+            tape.open = False
             self._hand_over(mine, given)
             del result, mine, lifted
             self._check()
@@ -74,7 +74,10 @@ class Captured:
         self.form = refill(result, iter([...] * len(self.results)))
         for t, a, node, grad in sorted(lifted.tensors, key=lambda entry: id(entry[0])):
             now, after = t._data, t._grad
-            if id(a) in tape.places:
+            mine = tape.alone or tape.made(now) or tape.knows(a)
+            if not (mine or (after is not grad and after is not None and tape.made(after._data))):
+                continue  # what was done to it, another thread did
+            if tape.knows(a):
                 self.owners[tape.places[id(a)]] = t
             if t.node is not node:
                 tape.refuse("it switches requires_grad of a tensor")
@@ -148,10 +151,11 @@ class Captured:
     def _check(self) -> None:
         tape = self.tape
         tape.effects.tape = None  # type: ignore[assignment]
-        if any(ref() is not None for ref in tape.alive):
+        if tape.kept():
             gc.collect()
-            if any(ref() is not None for ref in tape.alive):
-                unwrap(tape.alive)
+            kept = tape.kept()
+            unwrap(kept)
+            if any(tape.alone or tape.made(a) for a in kept):  # others hold arrays from outside
                 tape.refused = tape.refused or KEPT
         tape.alive.clear()
         why = tape.reads.changed()
@@ -186,6 +190,8 @@ def difference(a: Captured, b: Captured) -> str | None:
         return (
             f"it makes {len(b.tape.calls)} calls, and made {len(a.tape.calls)} in the step before"
         )
+    if len(a.tape.values) != len(b.tape.values):
+        return "it uses more or fewer arrays than in the step before"
     for i, (x, y) in enumerate(zip(a.tape.values, b.tape.values, strict=True)):
         if x.shape != y.shape or x.dtype != y.dtype:
             return f"shapes differ between steps, {x.shape} and {y.shape}"

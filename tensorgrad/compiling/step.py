@@ -20,6 +20,7 @@ from ..typing import Result
 from .capture import Captured, difference
 from .plan import MISS, Plan
 from .quick import CHECKS, Quick, shorter
+from .tape import lock
 from .traced import known
 
 _TENSOR = {Tensor}
@@ -129,6 +130,11 @@ class Compiled:
                 if (y := plan(arrays)) is not MISS:
                     self._way = shorter(plan, given) if given is args else None
                     return _filled(plan.captured, y, given)
+        if not lock.acquire(blocking=False):  # another thread captures, and has lifted tensors
+            with lock:
+                pass
+            return self(*args, **named)
+        lock.release()
         return self._first(key, args, named, given)
 
     def _first(self, key: Any, args: tuple, named: dict[str, Any], given: list[Tensor]) -> Any:
@@ -137,8 +143,8 @@ class Compiled:
             self._refuse(why)
             return self.step(*args, **named)
         if key not in self.warm:  # lazy layers and states of optimizers are made by an eager step
-            self.warm.add(key)
             result = self.step(*args, **named)
+            self.warm.add(key)
             return refill(result, iter([_detached(part) for part in leaves(result)]))
         with self._lock:
             waiting = self.pending.setdefault(key, [])

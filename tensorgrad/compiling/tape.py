@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import BY_TYPE, NUMBERS
-from ..core import Op, Tensor, next_seq
+from ..core import Node, Op, Tensor, next_seq
 from ..dispatch import resolve, watched
 from ..errors import user_line
 from ..switches import switches
@@ -90,6 +90,7 @@ class Tape:
         self.reads, self.refused = reads, ""
         self.effects = _Effects(self)
         self.thread, self.depth, self.open = threading.get_ident(), 0, True
+        self.alone = threading.active_count() == 1  # else others do things meanwhile, too
         self.alive: list[weakref.ref] = []
         self._functions: dict[Op, tuple] = {}
 
@@ -112,6 +113,20 @@ class Tape:
         if self.noting and not self.refused:
             line = user_line()
             self.refused = f"{line}: {why}" if line else why
+
+    def knows(self, value: Any) -> bool:
+        """Whether the step has used that array from outside, or one of those in that tuple."""
+        return any(id(a) in self.places for a in (value if type(value) is tuple else [value]))
+
+    def made(self, a: Any) -> bool:
+        """Whether an array is one that the step has computed."""
+        return (
+            type(a) is Traced and a.tape is self and a.index >= 0 and a.index not in self.externals
+        )
+
+    def kept(self) -> list[Traced]:
+        """The traced arrays that somebody still holds."""
+        return [made for ref in self.alive if (made := ref()) is not None]
 
     def add(self, value: Any) -> int:
         """A place for a value."""
@@ -212,9 +227,11 @@ class Tape:
 
         def call(*args: Any, **options: Any) -> Any:
             if not self.noting:
-                if any(type(a) is Traced for a in args):  # another thread's
-                    return resolve(op, np.ndarray)[0](*plain(args), **plain(options))
-                return run(*args, **options)
+                if not any(type(a) is Traced for a in args):
+                    return run(*args, **options)
+                args, options = plain(args), plain(options)  # another thread's
+                large, small, least = resolve(op, np.ndarray)
+                return (small if np.size(args[0]) < least else large)(*args, **options)
             for a in args:
                 if type(a).__name__ not in array and a is not None and not isinstance(a, NUMBERS):
                     if BY_TYPE[type(a)].array_type is not np.ndarray and not hasattr(a, "level"):
@@ -274,10 +291,15 @@ class Lifted:
             elif type(o) in stores:
                 self._open(vars(o))
         del objects
+        # What another thread has replaced meanwhile stays: between a comparison and an assignment
+        # without calls Python does not switch threads.
         for t, a, _, _ in self.tensors:
-            t._data = self._traced(a)
-        for where, key, _, now in self._kept:
-            where[key] = now
+            made = self._traced(a)
+            if t._data is a:
+                t._data = made
+        for where, key, before, now in self._kept:
+            if key in where and where[key] is before:
+                where[key] = now
         self.start = next_seq()
 
     def _traced(self, a: np.ndarray) -> Traced:
@@ -307,27 +329,36 @@ class Lifted:
         for t, a, _, _ in self.tensors:
             now = t._data
             if type(now) is Traced:
-                t._data = a if now is self._by_id.get(id(a)) else now.value
+                before = a if now is self._by_id.get(id(a)) else now.value
+                if t._data is now:
+                    t._data = before
         for where, key, before, now in self._kept:
-            if where.get(key) is now:
-                where[key] = before
-            elif key in where:
-                where[key] = plain(where[key])
+            if key not in where:
+                continue
+            found = where[key]
+            back = before if found is now else plain(found)
+            if where[key] is found:
+                where[key] = back
+            if found is not now and (self.tape.alone or self.tape.knows(before)):
                 self.tape.refuse("it replaces an array of the optimizer: write into it instead")
         self._by_id.clear()
         self._kept.clear()
 
 
-def unwrap(alive: list[weakref.ref]) -> None:
-    """Put real arrays where traced ones are left, in tensors, lists and dicts."""
-    for made in [made for ref in alive if (made := ref()) is not None]:
+def unwrap(kept: list[Traced]) -> None:
+    """Put real arrays where traced ones are left, in tensors, nodes, lists and dicts."""
+    for made in kept:
         for holder in gc.get_referrers(made):
             if isinstance(holder, Tensor):
                 holder._data = made.value
-            elif isinstance(holder, (dict, list)):
+            elif isinstance(holder, (dict, list)) and holder is not kept:
                 pairs = holder.items() if isinstance(holder, dict) else enumerate(holder)
                 for key in [key for key, value in pairs if value is made]:
                     holder[key] = made.value
+            elif isinstance(holder, tuple):
+                for node in gc.get_referrers(holder):
+                    if isinstance(node, Node) and node.saved is holder:
+                        node.saved = plain(holder)
 
 
 @contextmanager
