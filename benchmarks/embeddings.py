@@ -1,76 +1,97 @@
-"""A training step of a large embedding with gradients of rows, beside PyTorch's `sparse=True`, in
-one interleaved run: medians, and ratios to PyTorch (below 1 is faster).
+"""Training steps of a large table: gradients of rows, and bags of rows, beside PyTorch's.
 
-    python benchmarks/embeddings.py [repetitions]
-
-A table of a million rows of 64 numbers, 4096 ids a batch; forward, backward and the optimizer.
+A table of a million rows of 64 numbers. With gradients of rows (`sparse=True`), 4096 ids a batch;
+bags: 1024 sums of 32 rows each, with SGD and gradients of rows. Forward, backward and update.
 """
 
-import statistics
+from __future__ import annotations
+
 import sys
-import time
 import warnings
+from functools import partial
 
+import harness
 import numpy as np
-import torch
 
-import tensorgrad as tg
-
-ROWS, FEATURES, BATCH = 1_000_000, 64, 4096
-REPEATS = int(sys.argv[1]) if len(sys.argv) > 1 else 60
-rng = np.random.default_rng(0)
-BATCHES = [rng.integers(0, ROWS, BATCH) for _ in range(20)]
-START = rng.standard_normal((ROWS, FEATURES), dtype=np.float32)
-torch.set_num_threads(2)
+OPTIMIZERS = ("SGD", "Adagrad", "SparseAdam")
+BATCHES = 20
 
 
-def ours(name):
-    table = tg.nn.Embedding(ROWS, FEATURES, sparse=True, weight_init="zeros")
-    table.weight.data = START.copy()
-    optimizer = getattr(tg.optim, name)(table.parameters(), lr=0.1)
-    batches = [tg.tensor(ids) for ids in BATCHES]
-
-    def step(i):
-        optimizer.zero_grad()
-        loss = (table(batches[i % len(batches)]) ** 2).mean()
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return step
+def data(rows: int, ids: tuple) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The table and the batches of ids."""
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((rows, 64), "f4"), [rng.integers(0, rows, ids) for _ in range(20)]
 
 
-def theirs(name):
-    table = torch.nn.Embedding.from_pretrained(torch.tensor(START), freeze=False, sparse=True)
-    optimizer = getattr(torch.optim, name)(table.parameters(), lr=0.1)
-    batches = [torch.tensor(ids) for ids in BATCHES]
+def ours(name: str, bags: bool, rows: int, ids: tuple) -> harness.Start:
+    import tensorgrad as tg
 
-    def step(i):
-        optimizer.zero_grad()
-        loss = (table(batches[i % len(batches)]) ** 2).mean()
-        loss.backward()
-        optimizer.step()
-        return loss.item()
+    first, batches = data(rows, ids)
+    batches = [tg.tensor(b) for b in batches]
 
-    return step
+    def start():
+        kind = partial(tg.nn.EmbeddingBag, mode="sum") if bags else tg.nn.Embedding
+        table = kind(rows, 64, sparse=True, weight_init="zeros")
+        table.weight.data = first.copy()
+        optimizer = getattr(tg.optim, name)(table.parameters(), lr=0.1)
+        losses: list[float] = []
+
+        def step():
+            optimizer.zero_grad()
+            loss = (table(batches[len(losses) % BATCHES]) ** 2).mean()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+
+        return step, lambda: losses[-1]
+
+    return start
 
 
-def main():
+def theirs(name: str, bags: bool, rows: int, ids: tuple) -> harness.Start:
+    import torch
+
     warnings.filterwarnings("ignore", "Sparse")
-    for name in ("SGD", "Adagrad", "SparseAdam"):
-        steps = ours(name), theirs(name)
-        for i in range(2 * len(BATCHES)):  # each row moves at least twice before
-            first, second = [step(i) for step in steps]
-            assert np.isclose(first, second, rtol=1e-4), (name, i, first, second)
-        times = [], []
-        for i in range(REPEATS):
-            for step, spent in zip(steps, times, strict=True):
-                begun = time.perf_counter()
-                step(i)
-                spent.append(time.perf_counter() - begun)
-        mine, other = map(statistics.median, times)
-        print(f"{name}: {1e3 * mine:.2f} ms a step, ratio to PyTorch {mine / other:.2f}")
+    torch.set_num_threads(harness.THREADS)
+    first, batches = data(rows, ids)
+    batches = [torch.tensor(b) for b in batches]
+
+    def start():
+        kind = partial(torch.nn.EmbeddingBag, mode="sum") if bags else torch.nn.Embedding
+        table = kind(rows, 64, sparse=True, _weight=torch.tensor(first))
+        optimizer = getattr(torch.optim, name)(table.parameters(), lr=0.1)
+        losses: list[float] = []
+
+        def step():
+            optimizer.zero_grad()
+            loss = (table(batches[len(losses) % BATCHES]) ** 2).mean()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+
+        return step, lambda: losses[-1]
+
+    return start
+
+
+def cases(tiny: bool) -> list[harness.Case]:
+    rows, few = (1000, 4) if tiny else (1_000_000, 1)
+    kinds = [(name, False, (4096 // few**4,)) for name in OPTIMIZERS]
+    kinds.append(("SGD", True, (1024 // few**4, 32)))
+    return [
+        harness.Case(
+            f"{name}, {'bags of 32 rows' if bags else 'single rows'}",
+            {
+                "tensorgrad": partial(ours, name, bags, rows, ids),
+                "torch": partial(theirs, name, bags, rows, ids),
+            },
+            steps=2 * BATCHES,  # each row moves at least twice before
+            goal=0.8 if bags else 1.0,
+            tolerance=1e-4,
+        )
+        for name, bags, ids in kinds
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(harness.main(__file__, cases))

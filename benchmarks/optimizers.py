@@ -1,23 +1,18 @@
-"""A step of each optimizer on 20 million numbers, beside PyTorch's fused and foreach ones, step by
-step in turn in one process: medians, and the ratio to the faster of PyTorch's (below 1 is faster).
-
-    python benchmarks/optimizers.py [--numbers 20_000_000] [--rounds 15] [--only adam,lion]
+"""A step of each optimizer on 20 million numbers, beside PyTorch's foreach and fused ones.
 
 Lion, which PyTorch has not, is put together there from its foreach functions, as LAMB would be.
+The loss is the sum of the squares of the first matrix after three steps.
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
+import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import harness
 import numpy as np
-import torch
-
-import tensorgrad as tg
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "SGD": {"momentum": 0.9},
@@ -32,10 +27,53 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "Lion": {},
     "Adafactor": {},
 }
-FUSED = ("SGD", "Adam", "AdamW", "Adagrad")
+FUSED = ("SGD", "Adam", "AdamW", "Adagrad")  # those that PyTorch has so
+RATE = 1e-3
+harness.SLOW = 30.0
 
 
-def lion(params: list, lr: float) -> Callable[[], object]:
+def values(shapes: list) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Parameters and their gradients."""
+    rng = np.random.default_rng(0)
+    draw = lambda: [rng.standard_normal(s, "f4") for s in shapes]  # noqa: E731
+    return draw(), draw()
+
+
+def ours(name: str, shapes: list) -> harness.Start:
+    import tensorgrad as tg
+
+    weights, grads = values(shapes)
+
+    def start():
+        params = [tg.Parameter(w.copy()) for w in weights]
+        for p, g in zip(params, grads, strict=True):
+            p.grad = tg.tensor(g)
+        step = getattr(tg.optim, name)(params, lr=RATE, **OPTIONS[name]).step
+        return step, lambda: params[0].square().sum().item()
+
+    return start
+
+
+def theirs(how: str, name: str, shapes: list) -> harness.Start:
+    import torch
+
+    torch.set_num_threads(harness.THREADS)
+    weights, grads = values(shapes)
+
+    def start():
+        params = [torch.tensor(w, requires_grad=True) for w in weights]
+        for p, g in zip(params, grads, strict=True):
+            p.grad = torch.tensor(g)
+        if name == "Lion":
+            step = lion(torch, params)
+        else:
+            step = getattr(torch.optim, name)(params, lr=RATE, **OPTIONS[name], **{how: True}).step
+        return step, lambda: params[0].detach().square().sum().item()
+
+    return start
+
+
+def lion(torch: Any, params: list) -> Callable[[], object]:
     """Lion (Chen et al. 2023) by PyTorch's foreach functions."""
     moments = [torch.zeros_like(p) for p in params]
 
@@ -44,60 +82,24 @@ def lion(params: list, lr: float) -> Callable[[], object]:
         grads = [p.grad for p in params]
         update = torch._foreach_lerp(moments, grads, 0.1)
         torch._foreach_sign_(update)
-        torch._foreach_add_(params, update, alpha=-lr)
+        torch._foreach_add_(params, update, alpha=-RATE)
         torch._foreach_lerp_(moments, grads, 0.01)
 
     return step
 
 
-def steps_of(name: str, shapes: list[tuple[int, int]]) -> dict[str, Callable[[], object]]:
-    """Who steps how: each on parameters of its own."""
-    rng = np.random.default_rng(0)
-    values = [rng.normal(size=s).astype("f4") for s in shapes]
-    ours = [tg.nn.Parameter(v.copy()) for v in values]
-    for p in ours:
-        p.grad = tg.tensor(rng.normal(size=p.shape).astype("f4"))
-    options = {**OPTIONS[name], "lr": 1e-6}
-    made = {"tensorgrad": getattr(tg.optim, name)(ours, **options).step}
-    theirs = []
-    for v, p in zip(values, ours, strict=True):
-        q = torch.tensor(v, requires_grad=True)
-        q.grad = torch.from_numpy(p.grad.numpy().copy())
-        theirs.append(q)
-    if name == "Lion":
-        return {**made, "foreach": lion(theirs, 1e-6)}
-    kind = getattr(torch.optim, name)
-    made["foreach"] = kind(theirs, **options, foreach=True).step
-    if name in FUSED:
-        made["fused"] = kind(theirs, **options, fused=True).step
-    return made
-
-
-def main() -> None:
-    """Measure, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--numbers", type=int, default=20_000_000)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--only", default="")
-    given = parser.parse_args()
-    count = max(1, given.numbers // 1_000_000)
-    side = int((given.numbers / count) ** 0.5)
-    only = [name.lower() for name in given.only.split(",") if name]
-    print(f"{count} matrices of {side} x {side} float32, {torch.get_num_threads()} threads")
-    for name in [n for n in OPTIONS if not only or n.lower() in only]:
-        steps = steps_of(name, [(side, side)] * count)
-        times: dict[str, list[float]] = {who: [] for who in steps}
-        for turn in range(given.rounds + 2):
-            for who, step in steps.items():
-                begin = time.perf_counter()
-                step()
-                if turn > 1:
-                    times[who].append(time.perf_counter() - begin)
-        medians = {who: statistics.median(t) for who, t in times.items()}
-        best = min(t for who, t in medians.items() if who != "tensorgrad")
-        text = "  ".join(f"{who} {t * 1e3:7.1f} ms" for who, t in medians.items())
-        print(f"{name:10} {medians['tensorgrad'] / best:5.2f}  {text}", flush=True)
+def cases(tiny: bool) -> list[harness.Case]:
+    shapes = [(20, 20)] * 2 if tiny else [(1000, 1000)] * 20
+    found = []
+    for name in OPTIONS:
+        ways = ["foreach", "fused"] if name in FUSED else ["foreach"]
+        contenders = {"tensorgrad": partial(ours, name, shapes)}
+        contenders |= {way: partial(theirs, way, name, shapes) for way in ways}
+        found.append(
+            harness.Case(name, contenders, steps=3, baselines=(*ways,), goal=1.0, tolerance=1e-4)
+        )
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(harness.main(__file__, cases))

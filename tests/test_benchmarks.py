@@ -15,11 +15,8 @@ PARTS = ("chart", "harness", "networks", "distributed")  # no scripts of measure
 # Scripts that print a table of their own, and what makes them short
 PRINTING = {
     "compiled": ["--rounds", "1", "--only", "64-64-64-10"],
-    "embeddings": ["1"],
     "files": ["1", "1"],
-    "graphs": ["1"],
     "keras_training": ["1"],
-    "optimizers": ["--numbers", "10000", "--rounds", "1", "--only", "adam"],
 }
 # That of the GPU has a test file of its own.
 SCRIPTS = sorted(
