@@ -111,6 +111,22 @@ def test_record_of_the_full_form(program):
     assert holds(GALLERY[program][1], means), means
 
 
+@pytest.mark.parametrize("program", RECORDED)
+def test_figures_of_the_index_are_those_of_the_record(program):
+    """Each number in the row's last cell is a mean over the runs, rounded as it is there; of one
+    behind "within", "below" or "to", a mean is not larger."""
+    runs = json.loads((FOLDER / "results" / f"{program}.json").read_text())["runs"]
+    means = [abs(np.mean([run[n] for run in runs])) for n in runs[0] if n != "lime"]
+    (row,) = re.findall(rf"^\| \[{program}\.py\].*\|$", (FOLDER / "README.md").read_text(), re.M)
+    figures = row.split("|")[-2]
+    assert figures.strip()
+    numbers = re.findall(r"(within |below |to )?\b(\d[\d.]*(?:e-\d+)?)\b(?!-gram)", figures)
+    for bound, number in numbers:
+        places = len(number.partition(".")[2])
+        right = [m <= float(number) if bound else f"{m:.{places}f}" == number for m in means]
+        assert any(right), f"{number} in {figures}"
+
+
 @pytest.mark.parametrize("program", GALLERY)
 def test_one_form_for_all(program):
     text, index = source(program), (FOLDER / "README.md").read_text()
