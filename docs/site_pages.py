@@ -129,6 +129,9 @@ def gallery(root: Path, docs: Path) -> dict[str, str]:
     found, cards = {}, []
     (docs / "gallery").mkdir(exist_ok=True)
     programs = sorted((root / "examples").glob("*.py"))
+    readme = root / "examples/README.md"
+    words = readme.read_text()
+    figures = dict(re.findall(r"^\| \[(\w+)\.py\].*\| (.*) \|$", words, re.M))  # the last column
     for path in programs:
         source = path.read_text()
         module = ast.parse(source)
@@ -141,7 +144,7 @@ def gallery(root: Path, docs: Path) -> dict[str, str]:
         if picture:
             shutil.copyfile(picture, docs / "gallery" / picture.name)
             image = f"![What it draws]({picture.name})\n\n"
-        figures, command = record(root / "examples/results" / f"{path.stem}.json")
+        command = record(root / "examples/results" / f"{path.stem}.json")
         found[f"gallery/{path.stem}.md"] = (
             f"# {title}\n\n`examples/{path.name}`\n\n{rest}\n\n{image}{command}"
             f"```python\n{code}\n```\n"
@@ -150,11 +153,10 @@ def gallery(root: Path, docs: Path) -> dict[str, str]:
         plain = html.escape(title.replace("`", ""))
         cards.append(
             f'<a class="card" href="{path.stem}.html">{shown}<b>{plain}</b>'
-            f"<i>{html.escape(figures)}</i></a>"
+            f"<i>{html.escape(figures[path.stem])}</i></a>"
         )
-    readme = root / "examples/README.md"
     page = docs / "gallery/index.md"
-    words = relinked(readme.read_text(), root, readme, page) if readme.exists() else "# Gallery\n"
+    words = relinked(words, root, readme, page)
     names = "\n".join(path.stem for path in programs)
     head, blank, rest = words.partition("\n\n")
     found["gallery/index.md"] = (
@@ -174,17 +176,15 @@ def first_picture(root: Path, name: str) -> Path | None:
     return None
 
 
-def record(path: Path) -> tuple[str, str]:
-    """(figures in a line, a table of all runs) of a program's committed result."""
+def record(path: Path) -> str:
+    """The command and a table of all runs of a program's committed result."""
     if not path.exists():
-        return "", ""
+        return ""
     result = json.loads(path.read_text())
     runs = result["runs"]
     keys = [k for k, v in runs[0].items() if isinstance(v, int | float) and k != "seed"]
-    shown = [k for k in keys if not k.endswith("seconds")][:2]
-    figures = ", ".join(f"{k} {sum(r[k] for r in runs) / len(runs):.4g}" for k in shown)
     rows = [f"| {' | '.join(['seed', *keys])} |", "|" + " --- |" * (len(keys) + 1)]
     rows += ["| " + " | ".join(f"{r.get(k, ''):.4g}" for k in ["seed", *keys]) + " |" for r in runs]
     command = re.sub(r" --(output|picture) \S+", "", result["command"])
     table = "\n".join(rows)
-    return figures, f"`{command}`, {result['date']}, {result['backend']}:\n\n{table}\n\n"
+    return f"`{command}`, {result['date']}, {result['backend']}:\n\n{table}\n\n"
