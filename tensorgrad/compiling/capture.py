@@ -70,12 +70,12 @@ class Captured:
         self.stamped: list[Leaf] = []
         places = {id(t): i for t, i in zip(mine, self.inputs, strict=True)}
         self.results = [self._leaf(part, known, places) for part in leaves(result)]
-        self.tracked = [t for t in leaves(result) if isinstance(t, Tensor) and _recorded(t)]
+        self.tracked = [t for t in leaves(result) if isinstance(t, Tensor) and recorded(t)]
         self.form = refill(result, iter([...] * len(self.results)))
         for t, a, node, grad in sorted(lifted.tensors, key=lambda entry: id(entry[0])):
             now, after = t._data, t._grad
-            mine = tape.alone or tape.made(now) or tape.knows(a)
-            if not (mine or (after is not grad and after is not None and tape.made(after._data))):
+            own = tape.alone or tape.made(now) or tape.knows(a)
+            if not (own or (after is not grad and after is not None and tape.made(after._data))):
                 continue  # what was done to it, another thread did
             if tape.knows(a):
                 self.owners[tape.places[id(a)]] = t
@@ -162,7 +162,7 @@ class Captured:
         tape.refused = tape.refused or why or ""
 
 
-def _recorded(t: Tensor) -> bool:
+def recorded(t: Tensor) -> bool:
     """Whether a result can still be differentiated."""
     node = t.node
     if node is None or type(node) is Leaf:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import dispatch
-from ..backend import make, met
+from ..backend import BY_TYPE, make, met
 from ..core import Tensor
 from ..errors import ArgumentError, GraphError, user_level
 from ..settings import gate
@@ -48,7 +48,8 @@ def compile(
 
     The first call runs as it is, two more are captured and compared, and from then on the list is
     replayed: once for each form of the batch (shapes, dtypes, other arguments), mode and value of
-    what the step's Python reads by name. Steps on a GPU run eagerly: `cuda.graphed` captures those.
+    what the step's Python reads by name. A step on a GPU is captured in a CUDA graph, with the same
+    guards (`cuda.graphed` makes one without).
 
     >>> import tensorgrad as tg
     >>> w = tg.Parameter([1.0, 2.0]); sgd = tg.optim.SGD([w], lr=0.5)
@@ -78,7 +79,7 @@ class Compiled:
         self._way: Quick | None = None  # into the plan that was replayed last
         self.eager: str | None = None  # why nothing more is captured
         self._lock = threading.RLock()
-        self._graphed: Any = None
+        self._graphs: Any = None  # on a GPU
         self.__doc__ = getattr(step, "__doc__", None)
         self.__name__ = getattr(step, "__name__", type(step).__name__)
         self.__wrapped__ = step
@@ -139,7 +140,8 @@ class Compiled:
 
     def _first(self, key: Any, args: tuple, named: dict[str, Any], given: list[Tensor]) -> Any:
         """A call for which there is no plan."""
-        if (why := _unfit(given)) is not None:
+        home = None if not given else BY_TYPE.get(type(given[0]._data))
+        if (why := _unfit(given, home)) is not None:
             self._refuse(why)
             return self.step(*args, **named)
         if key not in self.warm:  # lazy layers and states of optimizers are made by an eager step
@@ -147,6 +149,12 @@ class Compiled:
             self.warm.add(key)
             return refill(result, iter([_detached(part) for part in leaves(result)]))
         with self._lock:
+            if home is not None and home.kernels == "cuda":
+                if self._graphs is None:
+                    from .on_gpu import OnGPU
+
+                    self._graphs = OnGPU(self.step, self._refuse)
+                return self._graphs(key, args, named, home)
             waiting = self.pending.setdefault(key, [])
             before = next((c for c in waiting if c.tape.reads.hold()), None)
             captured = Captured(self.step, args, named, given)
@@ -236,13 +244,15 @@ def _aside() -> bool:
     return bool(busy or s.recomputing or s.differentiating)
 
 
-def _unfit(given: list[Tensor]) -> str | None:
+def _unfit(given: list[Tensor], home: Any) -> str | None:
     """Why this batch cannot be captured."""
-    for t in given:
-        if t.node is not None:
-            return "an argument requires gradients: let the step use it without passing it in"
-        if type(t._data) is not np.ndarray:
-            return "the batch is on another device: tg.cuda.graphed captures steps on a GPU"
+    if any(t.node is not None for t in given):
+        return "an argument requires gradients: let the step use it without passing it in"
+    kinds = {type(t._data) for t in given}
+    if len(kinds) > 1:
+        return "the batch is on two devices: give the step all of it on one, x.to(...)"
+    if kinds and kinds != {np.ndarray} and (home is None or home.kernels != "cuda"):
+        return f"the batch holds arrays of the type {kinds.pop().__name__}"
     return None
 
 

@@ -9,6 +9,7 @@ addresses: batch, learning rate, step count, loss scale, random state.
 from __future__ import annotations
 
 import gc
+import threading
 import traceback
 import weakref
 from collections.abc import Callable, Iterator
@@ -168,8 +169,12 @@ class _Capture:
         self.pool.set_limit(size=0)
         self.each_time: list[Callable[[], None]] = []
         before = [(t, t._data, t.node, t._grad) for t in _tensors(array_type)]
-        start = next_seq()
+        start, alone = next_seq(), threading.active_count() == 1
         used: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+
+        def touched() -> list:
+            """What the step may have done something to: the rest is other threads'."""
+            return [e for e in before if alone or id(e[1]) in used or id(e[0]._data) in used]
 
         def watcher(op: Any, run: Callable) -> Callable:
             def call(*arrays: Any, **params: Any) -> Any:
@@ -193,9 +198,10 @@ class _Capture:
             try:
                 with _capturing(stream) as self.graph:
                     self.result = _map(Tensor.detach, step(*inputs))
+                before = touched()
                 _check(before, used)
             except BaseException as error:
-                for t, data, node, grad in before:
+                for t, data, node, grad in touched():
                     t._data, t.node, t.grad = data, node, grad
                 if isinstance(error, RuntimeError) and not isinstance(error, TensorgradError):
                     raise _refusal("the step", _line(error, array_type), error) from error

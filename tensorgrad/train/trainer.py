@@ -302,8 +302,8 @@ class Trainer:
             together.check_graphed(self.plan)
             return plain
         graphed = self.plan.graphed and home.kernels == "cuda" and self.accumulate == 1
-        if not graphed or arrays is None or size is None:
-            return plain
+        if not graphed or self.plan.compiled or arrays is None or size is None:
+            return plain  # a compiled step captures itself
         alike = epochs * max(1, len(arrays[0]) // size)  # steps of the first batch's shape
         if self.plan.graphed == "auto" and alike < WORTH:
             return plain
