@@ -11,6 +11,10 @@ import time
 import warnings
 from collections import Counter
 
+# Threads of others' libraries, PyTorch's above all, wait asleep: spinning, as they would, they keep
+# the cores from the other worker's, and a loop of short calls takes ten times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import numpy as np
 import pytest
 
@@ -157,18 +161,40 @@ def pytest_collection_modifyitems(config, items):
         out = {i for i in items if not known & {i.nodeid, i.nodeid.partition("::")[0]}}
         items[:] = [item for item in items if item not in out]
         config.hook.pytest_deselected(items=list(out))
-    for i, item in enumerate(items):
-        item.add_marker(pytest.mark.xdist_group(_group(item) or f"{item.path.stem}-{i // 40}"))
+    before, groups = Counter(), {}
+    for item in items:
+        groups[item] = _group(item, before[item.path])
+        before[item.path] += 1
+        item.add_marker(pytest.mark.xdist_group(groups[item]))
+    if hasattr(config, "workerinput"):  # pytest-xdist keeps this order
+        sizes = Counter(groups.values())
+        items.sort(key=lambda item: (not _long(item), -sizes[groups[item]]))
 
 
-def _group(item):
-    """The family of ops that a test is of, or None. Tests without one are grouped by forties: for
-    each that ends, pytest-xdist looks through all groups so far."""
+# Slow tests of these files take 5 to 100 s each: each is a group of its own, and they come first.
+LONG = """benchmarks coming_from edges files gallery gpu_benchmark keras keras_programs photos
+    same_bits settings threads_forks_signals torch_op_db twins""".split()
+
+
+def _long(item):
+    stem = item.path.stem.removeprefix("test_")
+    return stem in LONG and item.get_closest_marker("slow") is not None
+
+
+def _group(item, before):
+    """The family of ops that a test is of. Others are grouped by forties of a file: for each that
+    ends, pytest-xdist looks through all groups so far."""
     if (module := item.path.stem.removeprefix("test_")) in ("attention", "conv", "recurrent"):
         return module
     params = getattr(getattr(item, "callspec", None), "params", {}).values()
     families = [getattr(value, "family", None) for value in params]
-    return next((family for family in families if isinstance(family, str)), None)
+    family = next((family for family in families if isinstance(family, str)), None)
+    return family or f"{item.path.stem}-{f'alone-{before}' if _long(item) else before // 40}"
+
+
+def pytest_configure(config):
+    """The order of the groups is ours, not by pytest-xdist's count of their tests."""
+    config.option.loadscopereorder = False
 
 
 @pytest.hookimpl(tryfirst=True)
