@@ -14,7 +14,6 @@ from types import SimpleNamespace
 import ml_dtypes  # noqa: F401  (makes bfloat16 a dtype NumPy knows)
 import numpy as np
 import pytest
-from tensorgrad.kernels.cpu import conv_tiles, gather_gemm, jit, share
 from tensorgrad.kernels.cuda import device
 
 import tensorgrad as tg
@@ -223,25 +222,6 @@ def test_cpu_kernel_agrees_with_the_reference(name, dtype):
     op, kernel = OPS[name], CPU[name]
     taken = [run(op, kernel, s, dtype, NUMPY) for s in all_samples(op)]
     assert any(taken), f"the guard refuses all samples in {dtype}"
-
-
-@pytest.mark.parametrize("tile", [(6, 16), (8, 32)], ids=["AVX2", "AVX-512"])
-@pytest.mark.parametrize("name", ["conv2d", "conv2d_grad"])
-def test_a_convolution_reads_within_its_arrays(name, tile, monkeypatch):
-    """Machine code checks no index. As plain Python the same loops do, here with the register tiles
-    of both kinds of processors."""
-
-    def as_python(loop, *args):
-        return loop.function(*args, *[share.ONE] * (loop.parallel_from is not None))
-
-    monkeypatch.setattr(jit.Jitted, "__call__", as_python)
-    monkeypatch.setattr(gather_gemm, "shape", lambda itemsize: tile)
-    conv_tiles.plan_of.cache_clear()
-    try:
-        for sample in itertools.chain(OPS[name].samples(), SIZED[name](300)):
-            run(OPS[name], CPU[name], sample, "float32", NUMPY)
-    finally:
-        conv_tiles.plan_of.cache_clear()
 
 
 # The dtypes in each order of threads, and those that are left: floats and halves have code of

@@ -154,8 +154,7 @@ def gemm(a, b, c, beta):
     a and b are contiguous along one of their axes (transposed views may be given), c along its
     rows. Called in compiled loops, on the thread that calls it, inside `single(dtype)`.
     """
-    c *= beta
-    c += a @ b
+    c[:] = a @ b + (beta * c if beta else 0)
 
 
 def rows_of(a):
