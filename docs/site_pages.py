@@ -126,7 +126,7 @@ def text(x: float, y: float, words: str, weight: str = "normal") -> str:
 
 def gallery(root: Path, docs: Path) -> dict[str, str]:
     """A page for each program of examples/, and the index with thumbnails."""
-    found, cards = {}, []
+    found, links = {}, []
     (docs / "gallery").mkdir(exist_ok=True)
     programs = sorted((root / "examples").glob("*.py"))
     readme = root / "examples/README.md"
@@ -139,41 +139,28 @@ def gallery(root: Path, docs: Path) -> dict[str, str]:
         code = source.split('"""', 2)[2].strip() if source.startswith('"""') else source
         title, _, rest = doc.partition("\n\n")
         title = " ".join(title.split()).rstrip(".")
-        picture = first_picture(root, path.stem)
-        image = ""
-        if picture:
+        picture = root / f"examples/pictures/{path.stem}.png"
+        shown = image = ""
+        if picture.exists():
             shutil.copyfile(picture, docs / "gallery" / picture.name)
+            shown = f"![]({picture.name})"
             image = f"![What it draws]({picture.name})\n\n"
         command = record(root / "examples/results" / f"{path.stem}.json")
         found[f"gallery/{path.stem}.md"] = (
             f"# {title}\n\n`examples/{path.name}`\n\n{rest}\n\n{image}{command}"
             f"```python\n{code}\n```\n"
         )
-        shown = f'<img src="{picture.name}" alt="">' if picture else "<span></span>"
-        plain = html.escape(title.replace("`", ""))
-        cards.append(
-            f'<a class="card" href="{path.stem}.html">{shown}<b>{plain}</b>'
-            f"<i>{html.escape(figures[path.stem])}</i></a>"
-        )
+        links.append(f"[{shown} **{title}** *{figures[path.stem]}*]({path.stem}.md)")
     page = docs / "gallery/index.md"
     words = relinked(words, root, readme, page)
+    cards = "\n\n".join(links)
     names = "\n".join(path.stem for path in programs)
     head, blank, rest = words.partition("\n\n")
     found["gallery/index.md"] = (
-        f"{head}\n\n<div class='cards'>\n{''.join(cards)}\n</div>{blank}{rest}\n\n"
+        f"{head}\n\n:::{{container}} cards\n{cards}\n:::{blank}{rest}\n\n"
         f"```{{toctree}}\n:hidden:\n\n{names}\n```\n"
     )
     return found
-
-
-def first_picture(root: Path, name: str) -> Path | None:
-    """The committed picture of a program."""
-    places = [root / "examples/pictures", root / "examples/results", root / "docs/pictures"]
-    for place in places:
-        for ending in ("png", "svg"):
-            if (place / f"{name}.{ending}").exists():
-                return place / f"{name}.{ending}"
-    return None
 
 
 def record(path: Path) -> str:
