@@ -61,8 +61,8 @@ def relinked(text: str, root: Path, source: Path, page: Path) -> str:
             path = root / name
         elif name.startswith("examples/") and name.endswith(".py"):
             path = root / "docs/gallery" / f"{Path(name).stem}.md"
-        else:
-            return words
+        else:  # a file's name, or words about it
+            return f"`{words}`" if words.strip("/") == Path(target).name else words
         return f"{mark}[{words}]({os.path.relpath(path, page.parent)}{place})"
 
     pattern = r"(!?)\[([^\]]*)\]\(([^)#\s]*)(#[^)]*)?\)"
