@@ -188,3 +188,44 @@ def test_formulas_run_in_plain_python_too():
                 "silu": x / (1 + np.exp(-x)),
             }[name]
             assert getattr(scalars, name)(np.float64(x)) == pytest.approx(expected, rel=1e-12)
+
+
+ONCE = """
+import importlib, math, numba
+from numba.core import codegen
+made, generate = [], codegen.JITCodeLibrary._finalize_specific
+def counted(self):
+    made.append(self.name)
+    generate(self)
+codegen.JITCodeLibrary._finalize_specific = counted
+@numba.njit
+def theirs(x):
+    return max(x[0], np.empty(2)[:0].sum())
+before = theirs(np.ones(2))
+made.clear()
+jit.numba()
+x = np.ones((3, 40000), np.float32)
+first = [f for f in jit.loops if f._compiled]
+out = OPS["softmax"](x, axis=1), OPS["sigmoid_grad"](x, x), OPS["gelu"](x)
+loops = sum(len(f._compiled) for f in jit.loops) - len(first)
+assert loops >= 3, loops
+names = {f.name.partition("-")[0] for f in jit.loops}
+print(len(made) - loops, [n for n in made if n.partition("-")[0] not in names])
+@numba.njit
+def later(x):
+    if x.size == 0:
+        raise ValueError("empty", x.size)
+    return np.empty(3).size + max(x[0], 2.0)
+assert later(np.ones(2)) == 5.0 and before == 1.0
+try:
+    later(np.ones(0))
+except ValueError as error:
+    assert error.args == ("empty", 0)
+"""
+
+
+@pytest.mark.slow
+def test_each_loop_is_generated_once_and_others_code_as_ever(tmp_path):
+    """Helpers alone are never made into machine code, which took a fifth of a first run. (A release
+    of Numba that library.py was not tried on is to be tried, then.)"""
+    assert python(ONCE, NUMBA_CACHE_DIR=tmp_path) == "0 []"

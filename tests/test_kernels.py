@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import ml_dtypes  # noqa: F401  (makes bfloat16 a dtype NumPy knows)
 import numpy as np
 import pytest
+from tensorgrad.kernels.cpu import jit
 from tensorgrad.kernels.cuda import device
 
 import tensorgrad as tg
@@ -36,6 +37,7 @@ HELPERS = {
     "forks",
     "gather_gemm",
     "jit",
+    "library",
     "llvm",
     "native",
     "panels",
@@ -220,8 +222,19 @@ def all_samples(op):
 @cpu_kernels
 def test_cpu_kernel_agrees_with_the_reference(name, dtype):
     op, kernel = OPS[name], CPU[name]
+    before = forms_of_loops(dtype)
     taken = [run(op, kernel, s, dtype, NUMPY) for s in all_samples(op)]
     assert any(taken), f"the guard refuses all samples in {dtype}"
+    again = {
+        loop for loop, forms in forms_of_loops(dtype).items() if forms > max(1, before.get(loop, 1))
+    }
+    assert not again, f"{again}: compiled again, which costs seconds, for other kinds of arguments"
+
+
+def forms_of_loops(dtype):
+    """{loop: for how many kinds of arguments it is compiled}, of those whose first is of a dtype"""
+    found = {loop.name: loop._compiled.get(np.dtype(dtype)) for loop in jit.loops}
+    return {name: len(run.signatures) for name, run in found.items() if run is not None}
 
 
 # The dtypes in each order of threads, and those that are left: floats and halves have code of

@@ -58,7 +58,7 @@ def plan_of(x_shape, w_shape, stride, padding, dilation, groups, itemsize) -> tu
     counts = extent(x_shape[2:], kernel, stride, padding, dilation)
     moves = [(i * dilation[0], j * dilation[1]) for i, j in product(*map(range, kernel))]
     places = [divmod(i, stride[0]) + divmod(j, stride[1]) for i, j in moves]
-    down, up, across, side = np.array(places, np.int64).T
+    down, up, across, side = np.array([*zip(*places, strict=True)], np.int64)  # rows: contiguous
     phase = up * stride[1] + side
     beyond = reach = (int(down.max()), int(across.max()))
     phases = stride[0] * stride[1]

@@ -21,7 +21,7 @@ from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from ..interrupts import uninterrupted
-from . import cache, forks, share
+from . import cache, forks, library, share
 from .share import leads, prange
 
 __all__ = ["leads", "prange"]  # kernels take both from here
@@ -72,7 +72,7 @@ class Jitted:
             pool()  # the code calls it
             name = f"{self.name}-{dtype}"
             run = self._compile(name)
-            with run._cache, _announced(name):
+            with run._cache, _announced(name), library.once():
                 result = run(*args)
             self._compiled[dtype] = run
             return result
@@ -99,7 +99,13 @@ def c_function(function: Callable, signature: Any, name: str) -> Any:
     from numba.core.ccallback import CFunc  # which `numba.cfunc` makes and compiles at once
 
     function, options = _named(function, name), {"fastmath": set(_CONTRACT), **_FLAGS}
-    with _lock, uninterrupted(), cache.Kept(function, name) as kept, _announced(name):
+    with (
+        _lock,
+        uninterrupted(),
+        cache.Kept(function, name) as kept,
+        _announced(name),
+        library.once(),
+    ):
         made = CFunc(function, (signature.args, signature.return_type), {}, options)
         made._cache = kept
         made.compile()
