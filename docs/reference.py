@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from reference_examples import with_imports
 
 import tensorgrad as tg
 
@@ -153,10 +154,13 @@ def escaped(text: str) -> str:
     )
 
 
-def markdown(doc: str) -> str:
-    """A docstring as Markdown: its sections as lists, its examples and formulas as code."""
+def markdown(thing: Any) -> str:
+    """The docstring of a thing as Markdown: its sections as lists, its examples and formulas as
+    code."""
+    written = inspect.unwrap(getattr(thing, "fget", getattr(thing, "__func__", thing)))
+    doc = with_imports(inspect.getdoc(thing) or "", written.__module__)
     out: list[str] = []
-    blocks = re.split(r"\n[ \t]*\n", inspect.cleandoc(doc))
+    blocks = re.split(r"\n[ \t]*\n", doc)
     for block in blocks:
         lines = block.splitlines()
         if not block.strip():
@@ -231,7 +235,7 @@ def methods(name: str, cls: type) -> Iterator[str]:
             seen.add(n)
             what = "property" if isinstance(thing, property) else "method"
             call = "" if what == "property" else signature(inner, bound=True)
-            yield f"::::{{py:{what}}} {name}.{n}{call}\n\n{markdown(inner.__doc__ or '')}\n::::\n"
+            yield f"::::{{py:{what}}} {name}.{n}{call}\n\n{markdown(inner)}\n::::\n"
 
 
 def entry(name: str, thing: Any, others: list[str]) -> str:
@@ -241,7 +245,7 @@ def entry(name: str, thing: Any, others: list[str]) -> str:
     if isinstance(thing, np.dtype) or inspect.ismemberdescriptor(thing):
         doc = None
     call = signature(thing, bound=directive == "method") if called else ""
-    body = markdown(doc) if doc else ""
+    body = markdown(thing) if doc else ""
     if others:
         body = f"Also {', '.join(f'`tg.{n}`' for n in others)}.\n\n{body}"
     # other names of the same thing are targets and stand in the index, without a text

@@ -3,10 +3,11 @@ examples run, and the tables of names are those of the public face. `python -m t
 writes the tables, and the index of pages in docs/README.md."""
 
 import doctest
-import importlib.util
+import importlib
 import inspect
 import operator
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,8 @@ from .test_docs import Examples
 pytestmark = pytest.mark.host
 
 DOCS = Path(__file__).parent.parent / "docs"
-spec = importlib.util.spec_from_file_location("reference", DOCS / "reference.py")
-reference = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(reference)
+sys.path.append(str(DOCS))
+reference = importlib.import_module("reference")
 PAGES, public = reference.PAGES, reference.public
 MARK = "<!-- names -->"
 
@@ -107,6 +107,23 @@ def test_the_reference_has_each_public_name_once():
     assert {n for names in public().values() for n in names} <= set(found)
     spaces = {*tg._MODULES} - {*reference.SPACES, "keras", "tf"}  # Keras has its own
     assert {n for space in spaces for n in reference.names_of(space)} <= set(found)
+
+
+def test_examples_of_the_reference_begin_with_their_imports():
+    """Of names of the module, built-in ones that it replaces, public ones, and libraries."""
+    doc = """
+    >>> from ..nn import Parameter
+    >>> sum(Parameter(np.ones((2, 3))), axis=1).tolist(), len([])
+    ([3.0, 3.0], 0)
+    """
+    text = reference.with_imports(doc, "tensorgrad.functions.reduce")
+    imports = [line.strip() for line in text.splitlines() if "import" in line]
+    names = ">>> import numpy as np", ">>> from tensorgrad import sum"
+    assert imports == [*names, ">>> from tensorgrad.nn import Parameter"]
+    test = doctest.DocTestParser().get_doctest(text, {}, "", "", 0)
+    assert not doctest.DocTestRunner().run(test).failed
+    with pytest.raises(AssertionError, match="takes nonsense from nowhere"):
+        reference.with_imports(">>> nonsense(1)", "tensorgrad.functions.reduce")
 
 
 def test_every_page_is_in_the_sites_tree():
