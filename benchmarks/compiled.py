@@ -1,211 +1,247 @@
-"""Compiled steps beside eager ones and beside JAX's jit, interleaved in one run: medians of a call,
-ratios, and what compiling takes. JAX is left out where it is not installed.
+"""Steps of tg.compile beside the same eagerly and beside JAX's jit, and what compiling takes.
 
-    python benchmarks/compiled.py [--rounds 15] [--only xor chain ...]
+The networks of cpu_training.py, functions forward and backward, and two steps of second order: MAML
+(inner and outer step of a perceptron 1-40-40-1) and a physics-informed network (u'' = f, 1-32-32-1,
+200 points). Goals are ratios to JAX's jit, for what kernels and large products bound to our eager
+step. *compiling* is what the calls take until a replay, JAX's until the end of the first call.
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
+import sys
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
+from itertools import cycle, pairwise
+from types import SimpleNamespace
 from typing import Any
 
+import harness
 import numpy as np
+from cpu_training import Function, gated, jax_function, normal
+from networks import CNN, LSTM, MLP, OPTIMIZERS, Net, Transformer, jax_net
+from overhead import chain, inputs
 
-import tensorgrad as tg
-from tensorgrad import nn
+EAGER, JAX = "eager", "jax jit"
 
-
-def training(sizes: tuple[int, ...], batch: int, act: str, opt: Any, classes: bool = True) -> Any:
-    """(step, batch) of a multilayer perceptron of ours."""
-    tg.seed(0)
-    pairs = list(pairwise(sizes))
-    layers = [nn.Dense(b, a, activation=act) for a, b in pairs[:-1]]
-    last = pairs[-1]
-    m = nn.Sequential([*layers, nn.Dense(last[1], last[0], activation=None if classes else act)])
-    o = opt(m.parameters())
-    rng = np.random.default_rng(0)
-    x = tg.tensor(rng.standard_normal((batch, sizes[0])).astype("f"))
-    labels = rng.integers(0, sizes[-1], batch) if classes else rng.random((batch, 1), "f")
-    loss = tg.losses.cross_entropy if classes else tg.losses.mean_squared_error
-
-    def step(x: Any, y: Any) -> Any:
-        value = loss(m(x), y)
-        o.zero_grad()
-        value.backward()
-        o.step()
-        return value
-
-    return step, (x, tg.tensor(labels))
+# --- networks -----------------------------------------------------------------------------------
 
 
-def chain(links: int) -> Any:
-    """tanh(y * a + b), so many times, of 16 numbers."""
-    x = tg.tensor(np.linspace(-1, 1, 16).astype("f"))
-    a, b = nn.Parameter(np.full(16, 1.01, "f")), nn.Parameter(np.full(16, 0.01, "f"))
+def network(net: Net, compiled: bool) -> harness.Start:
+    """A step of ours, with its batch as arguments."""
+    import tensorgrad as tg
 
-    def step(x: Any) -> Any:
-        y = x
-        for _ in range(links):
-            y = tg.tanh(y * a + b)
-        a.grad = b.grad = None
-        y.sum().backward()
-        return y
+    build, (kind, options) = net.tensorgrad(), OPTIMIZERS[net.optimizer]
+    data = [(tg.asarray(x), tg.asarray(t)) for x, t in net.data]
+    named = tg.losses.mean_squared_error if net.loss == "mse" else tg.losses.cross_entropy
 
-    return step, (x,)
+    def start():
+        model, batches, last = build(), cycle(data), []
+        model.set_weights(net.params)
+        optimizer = getattr(tg.optim, kind)(model.parameters(), lr=net.lr, **options)
+
+        def step(x, t):
+            loss = named(model(x), t)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        run = tg.compile(step) if compiled else step
+
+        def call():
+            last[:] = [run(*next(batches))]
+
+        return call, lambda: last[0].item()
+
+    return start
 
 
-def elementwise(n: int) -> Any:
-    """sigmoid(x) * tanh(x) + x * x of n numbers, and its gradient."""
-    x = nn.Parameter(np.linspace(-3, 3, n).astype("f"))
+def function(f: Function, compiled: bool) -> harness.Start:
+    """A function of ours, and its gradients."""
+    import tensorgrad as tg
 
-    def step() -> Any:
-        x.grad = None
-        (tg.sigmoid(x) * tg.tanh(x) + x**2).sum().backward()
+    given, seed = f.drawn
+    tensors, seed = [tg.tensor(v, requires_grad=True) for v in given], tg.asarray(seed)
+    made = f.made(tg)
 
-    return step, ()
+    def step(seed):
+        y = made(*tensors)
+        for t in tensors:
+            t.grad = None
+        y.backward(seed)
+        return y.detach()
+
+    def start():
+        run, last = tg.compile(step) if compiled else step, []
+
+        def call():
+            last[:] = [run(seed)]
+
+        def magnitude():
+            parts = [last[0], *[t.grad for t in tensors]]
+            return sum(float(np.abs(p.numpy()).sum()) for p in parts)
+
+        return call, magnitude
+
+    return start
 
 
-def in_jax(name: str) -> Callable[[], Any] | None:
-    """The same in JAX, where it has been written; None elsewhere."""
+# --- second order: one program, in the words that tensorgrad and JAX share ------------------------
+
+
+class Derived:
+    """A loss of parameters and data that has derivatives in it, and gradient descent on it."""
+
+    def __init__(self, sizes: tuple[int, ...], points: int, loss: Callable, lr: float):
+        rng = np.random.default_rng(0)
+        self.params = []
+        for n, m in pairwise(sizes):
+            bound = n**-0.5
+            self.params += [rng.uniform(-bound, bound, s).astype("f4") for s in ((n, m), (m,))]
+        self.data = [rng.uniform(-1, 1, (points, 1)).astype("f4") for _ in range(2)]
+        self.loss, self.lr = loss, lr
+
+    def step(self, m: Any) -> Callable:
+        """(loss, new parameters) of parameters and data."""
+
+        def step(params, *data):
+            value, grads = m.value_and_grad(partial(self.loss, m))(params, *data)
+            return value, [p - self.lr * g for p, g in zip(params, grads, strict=True)]
+
+        return step
+
+    def start(self, run: Callable, made: Callable) -> harness.Start:
+        def start():
+            kept = [None, [made(p) for p in self.params]]
+            data = [made(x) for x in self.data]
+
+            def call():
+                kept[:] = run()(kept[1], *data)
+
+            return call, lambda: float(kept[0])
+
+        return start
+
+
+def perceptron(m: Any, params: list, x: Any) -> Any:
+    for i in range(0, len(params) - 2, 2):
+        x = m.tanh(x @ params[i] + params[i + 1])
+    return x @ params[-2] + params[-1]
+
+
+def maml(m: Any, params: list, x: Any, z: Any) -> Any:
+    """The error of one task's other points after a step on some of its points."""
+
+    def error(params, x):
+        return ((perceptron(m, params, x) - m.sin(3 * x)) ** 2).mean()
+
+    grads = m.grad(error)(params, x)
+    return error([p - 0.1 * g for p, g in zip(params, grads, strict=True)], z)
+
+
+def physics(m: Any, params: list, x: Any, _: Any) -> Any:
+    """u'' = -pi^2 sin(pi x) within, by derivatives of the network."""
+
+    def slope(x):
+        return m.grad(lambda x: perceptron(m, params, x).sum())(x).sum()
+
+    return ((m.grad(slope)(x) + np.pi**2 * m.sin(np.pi * x)) ** 2).mean()
+
+
+def ours(d: Derived, compiled: bool) -> harness.Start:
+    import tensorgrad as tg
+
+    step, made = d.step(tg), []
+
+    def run():
+        return made[0] if made else made.append(tg.compile(step) if compiled else step) or made[0]
+
+    begin = d.start(run, tg.tensor)
+
+    def start():
+        made.clear()
+        return begin()
+
+    return start
+
+
+def jaxs(d: Derived) -> harness.Start:
     import jax
     import jax.numpy as jnp
 
-    if name == "chain":
-        x, a, b = jnp.linspace(-1, 1, 16), jnp.full(16, 1.01), jnp.full(16, 0.01)
-
-        def loss(a: Any, b: Any) -> Any:
-            y = x
-            for _ in range(333):
-                y = jnp.tanh(y * a + b)
-            return y.sum()
-
-        f = jax.jit(jax.value_and_grad(loss, (0, 1)))
-        return lambda: jax.block_until_ready(f(a, b))
-    if name == "elementwise":
-        x = jnp.linspace(-3, 3, 10_000_000)
-        f = jax.jit(jax.value_and_grad(lambda x: (jax.nn.sigmoid(x) * jnp.tanh(x) + x**2).sum()))
-        return lambda: jax.block_until_ready(f(x))
-    if name == "xor":
-        return jax_training((2, 8, 1), 4, "sigmoid", False)
-    sizes, batch, act = NETS[name]
-    return jax_training(sizes, batch, act)
+    words = {"grad": jax.grad, "value_and_grad": jax.value_and_grad}
+    step = d.step(SimpleNamespace(tanh=jnp.tanh, sin=jnp.sin, **words))
+    jitted = jax.jit(step)
+    return d.start(lambda: lambda *given: jax.block_until_ready(jitted(*given)), jnp.asarray)
 
 
-def jax_training(
-    sizes: tuple[int, ...], batch: int, act: str, classes: bool = True
-) -> Callable[[], Any]:
-    """The step of `training`, jitted; Adam with classes, else gradient descent."""
-    import jax
-    import jax.numpy as jnp
-
-    rng, f = np.random.default_rng(0), getattr(jax.nn, act)
-    params = []
-    for a, b in pairwise(sizes):
-        params += [jnp.asarray(rng.standard_normal((a, b)).astype("f") / a**0.5), jnp.zeros(b)]
-    x = jnp.asarray(rng.standard_normal((batch, sizes[0])).astype("f"))
-    y = jnp.asarray(rng.integers(0, sizes[-1], batch) if classes else rng.random((batch, 1), "f"))
-
-    def error(p: Any) -> Any:
-        h = x
-        for i in range(0, len(p), 2):
-            h = h @ p[i] + p[i + 1]
-            h = f(h) if i < len(p) - 2 or not classes else h
-        if not classes:
-            return ((h - y) ** 2).mean()
-        return -jax.nn.log_softmax(h)[jnp.arange(batch), y].mean()
-
-    def adam(p: Any, g: Any, m: Any, v: Any, t: Any) -> Any:
-        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
-        return p - 1e-3 / (1 - 0.9**t) * m / (jnp.sqrt(v / (1 - 0.999**t)) + 1e-8), m, v
-
-    def update(state: Any) -> Any:
-        p, m, v, t = state
-        value, g = jax.value_and_grad(error)(p)
-        if not classes:
-            return value, ([a - 0.5 * b for a, b in zip(p, g, strict=True)], m, v, t)
-        new = [adam(*parts, t + 1) for parts in zip(p, g, m, v, strict=True)]
-        return value, (*([part[i] for part in new] for i in range(3)), t + 1)
-
-    zeros = [[jnp.zeros_like(a) for a in params] for _ in range(2)] if classes else [[], []]
-    state = [(params, *zeros, jnp.float32(0))]
-    update = jax.jit(update, donate_argnums=0)
-
-    def run() -> Any:
-        value, state[0] = update(state[0])
-        return value.block_until_ready()
-
-    return run
+# --- the script ---------------------------------------------------------------------------------
 
 
-def adam(p: Any) -> Any:
-    """The optimizer of the larger steps."""
-    return tg.optim.Adam(p, lr=1e-3)
+def compiling(load: Callable[[], harness.Start], calls: int) -> harness.Start:
+    """As many calls of a new step as compiling needs."""
+    load()  # imports, and draws the data
+    last: list[Callable[[], float]] = []
+
+    def step():
+        call, last[:] = (made := load()())[0], [made[1]]
+        for _ in range(calls):
+            call()
+
+    return lambda: (step, lambda: last[0]())
 
 
-NETS = {
-    "64-64-64-10": ((64, 64, 64, 10), 32, "relu"),
-    "784-256-128-10": ((784, 256, 128, 10), 32, "sigmoid"),
-    "784-512-512-10": ((784, 512, 512, 10), 128, "relu"),
-}
-STEPS: dict[str, Callable[[], Any]] = {
-    "xor": lambda: training((2, 8, 1), 4, "sigmoid", lambda p: tg.optim.SGD(p, lr=0.5), False),
-    **{name: partial(training, *net, adam) for name, net in NETS.items()},
-    "chain": lambda: chain(333),
-    "elementwise": lambda: elementwise(10_000_000),
-}
+def cases(tiny: bool) -> list[harness.Case]:
+    """In tiny mode they are the same networks with fewer numbers."""
+    sizes = (lambda *_, small: small) if tiny else (lambda *full, small: full)
+    made, slow = [], []
 
+    def case(name, goal, workload, mine, jax, steps=100, base=JAX):
+        runs = {"tensorgrad": partial(mine, workload, True), EAGER: partial(mine, workload, False)}
+        runs[JAX] = partial(jax, workload)
+        bases = (EAGER, JAX) if base == JAX else (JAX, EAGER)
+        steps = 5 if tiny else steps
+        made.append(harness.Case(name, runs, baselines=bases, goal=goal, steps=steps))
+        two = {
+            "tensorgrad": partial(compiling, runs["tensorgrad"], 4),
+            JAX: partial(compiling, runs[JAX], 1),
+        }
+        slow.append(harness.Case(f"compiling {name}", two, "s", 1.0, 1, np.inf, (JAX,), 0.2))
 
-def timed(run: Callable[[], Any], seconds: float = 0.01, most: int = 1000) -> float:
-    """Seconds of a call, of as many as take some time."""
-    calls, start = 0, time.perf_counter()
-    while calls < 1 or (time.perf_counter() - start < seconds and calls < most):
-        run()
-        calls += 1
-    return (time.perf_counter() - start) / calls
+    def mlp(goal, activation, optimizer, full, small, **more):
+        batch, *layers = sizes(*full, small=small)
+        shape = (batch, layers[0])
+        net = MLP(optimizer, 1e-3, shape, sizes=tuple(layers), activation=activation)
+        case("-".join(map(str, full[1:])), goal, net, network, jax_net, **more)
 
-
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--only", nargs="*", default=[*STEPS])
-    args = parser.parse_args()
-    print("| step | eager, ms | compiled, ms | / eager | / JAX jit | compiling, s | JAX's |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    for name in args.only:
-        step, batch = STEPS[name]()
-        run = tg.compile(step)
-        start = time.perf_counter()
-        for _ in range(4):
-            run(*batch)
-        took = [time.perf_counter() - start]
-        again, same = STEPS[name]()  # a net of its own
-        runs = {"eager": lambda: again(*same), "compiled": lambda: run(*batch)}
-        try:
-            start = time.perf_counter()
-            if (other := in_jax(name)) is not None:
-                other()
-                runs["jax"] = other
-                took.append(time.perf_counter() - start)
-        except ImportError:
-            pass
-        for call in runs.values():  # past the checks that come early, of a step that is new
-            timed(call, 0.3, 600)
-        times: dict[str, list[float]] = {k: [] for k in runs}
-        for _ in range(args.rounds):
-            for k, call in runs.items():
-                times[k].append(timed(call))
-        ms = {k: statistics.median(v) * 1e3 for k, v in times.items()}
-        ratio = f"{ms['compiled'] / ms['jax']:.2f}" if "jax" in ms else ""
-        jax = f"{took[1]:.2f}" if len(took) > 1 else ""
-        own = f"{ms['eager']:.4f} | {ms['compiled']:.4f} | {ms['compiled'] / ms['eager']:.2f}"
-        print(f"| {name} | {own} | {ratio} | {took[0]:.2f} | {jax} |", flush=True)
+    small = (4, 20, 9, 7, 10)
+    xor = {"loss": "mse", "sizes": (2, 8, 1), "activation": "sigmoid", "last": "sigmoid"}
+    case("XOR 2-8-1", 0.15, MLP("sgd", 2.0, (4, 2), **xor), network, jax_net)
+    mlp(0.4, "relu", "adam", (32, 64, 64, 64, 10), small)
+    mlp(0.75, "sigmoid", "adam", (32, 784, 256, 128, 10), small)
+    mlp(1.0, "relu", "momentum", (128, 784, 512, 512, 10), small)
+    (links,) = sizes(334, small=(4,))
+    of = Function(lambda m: partial(chain, m.tanh, links), partial(inputs, "float32"))
+    case("chain of 1000 ops", 0.15, of, function, jax_function)
+    of = Function(gated, partial(normal, sizes(10_000_000, small=(100,))))
+    case("elementwise, 10M", 0.2, of, function, jax_function, steps=5)
+    (points,) = sizes(200, small=(5,))
+    case("MAML", 0.5, Derived((1, 40, 40, 1), 10, maml, 1e-3), ours, jaxs)
+    net = Derived((1, 32, 32, 1), points, physics, 1e-4)
+    case("physics-informed network", 0.5, net, ours, jaxs)
+    x, heads, hidden = sizes((8, 128, 256), 8, 1024, small=((2, 3, 8), 2, 16))
+    net = Transformer("adamw", 3e-4, x, classes=64, heads=heads, hidden=hidden)
+    case("Transformer 2 x 256, T 128", 0.7, net, network, jax_net, steps=5)
+    x = sizes(64, 1, 28, 28, small=(2, 1, 8, 8))
+    filters, hidden = sizes((32, 64), 128, small=((3, 4), 8))
+    net = CNN("adam", 1e-3, x, filters=filters, hidden=hidden)
+    case("CNN", 1.0, net, network, jax_net, steps=5, base=EAGER)
+    x, hidden = sizes((32, 64, 64), 256, small=((2, 3, 5), 4))
+    net = LSTM("adam", 1e-3, x, hidden=hidden)
+    case("LSTM 64-256, T 64", 1.0, net, network, jax_net, steps=5, base=EAGER)
+    mlp(1.0, "relu", "adam", (1024, 1024, 2048, 2048, 10), small, steps=5, base=EAGER)
+    return [*made, *slow]
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(harness.main(__file__, cases))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from .backend import BACKENDS, BY_TYPE, Array
@@ -57,9 +58,29 @@ def _mib(size: float) -> str:
     return f"{size / 2**20:.1f} MiB" if size >= 1e5 else f"{size / 1024:.1f} KiB"
 
 
+@contextmanager
+def thawed() -> Iterator[None]:
+    """Within the block `gc` also finds what `gc.freeze()` has hidden from it. What lives after it
+    is frozen then, as there is no way to freeze a part."""
+    frozen = gc.get_freeze_count()
+    if frozen:
+        gc.unfreeze()
+    try:
+        yield
+    finally:
+        if frozen:
+            gc.freeze()
+
+
+def living(*kinds: type) -> list[Any]:
+    """All objects of these types and of types derived from them."""
+    with thawed():
+        return [o for o in gc.get_objects() if issubclass(type(o), kinds)]
+
+
 def _held() -> Iterator[Held]:
     """Every live array once, under the first role that it has in this order."""
-    found = [o for o in gc.get_objects() if issubclass(type(o), (Tensor, Node))]
+    found = living(Tensor, Node)
     tensors = [o for o in found if isinstance(o, Tensor)]
     seen: set[int] = set()
 
@@ -112,7 +133,7 @@ def _gpu_pools() -> dict[str, Any]:
 def _saving() -> str:
     """How much gradient checkpointing would save: of n ops in sqrt(n) segments it holds the inputs
     of all segments and the saved arrays of one (Chen et al. 2016)."""
-    ops = sum(1 for o in gc.get_objects() if issubclass(type(o), Node) and o.saved)
+    ops = sum(1 for node in living(Node) if node.saved)
     saved = sum(h.size for h in _held() if h.role.startswith(_SAVED))
     if ops < 16 or saved < 2**20:
         return ""

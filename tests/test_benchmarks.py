@@ -14,7 +14,7 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 PARTS = ("chart", "harness", "networks", "distributed")  # no scripts of measurements, or by MPI
 # Scripts that print a table of their own, and what makes them short
 PRINTING = {
-    "compiled": ["--rounds", "1", "--only", "64-64-64-10"],
+    "compiled": ["--tiny", "--only", "XOR"],
     "files": ["1", "1"],
     "keras_training": ["1"],
 }

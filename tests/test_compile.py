@@ -1,5 +1,6 @@
 """tg.compile: a replayed step gives the bits of the eager one, or is refused with its line."""
 
+import gc
 import pickle
 import random
 import re
@@ -967,6 +968,29 @@ def test_threads_that_train_their_own_models_do_not_disturb_a_capture():
     finally:
         sys.setswitchinterval(before)
     assert {seed: found[seed, seed > 0] for seed in range(4)} == alone
+
+
+def test_tensors_that_the_garbage_collector_does_not_see():
+    w = tg.Parameter([1.0, 2.0])
+    sgd = tg.optim.SGD([w], lr=0.5, momentum=0.5)
+
+    def step(x):
+        sgd.zero_grad()
+        loss = (w * x).sum()
+        loss.backward()
+        sgd.step()
+        return loss
+
+    gc.freeze()
+    try:
+        run = tg.compile(step, strict=True)
+        seen = [run(tg.ones(2)).item() for _ in range(4)]
+        w.data = tg.tensor([7.0, 5.0])
+        assert [*seen, run(tg.ones(2)).item()] == [3.0, 2.0, 0.5, -1.25, 12.0]
+        assert "parameters" in tg.memory_summary()
+        assert gc.get_freeze_count()
+    finally:
+        gc.unfreeze()
 
 
 def test_a_step_that_replaces_an_array_of_the_optimizer_is_not_captured():

@@ -23,6 +23,7 @@ from ..backend import BY_TYPE, Backend, default, make
 from ..core import Leaf, Tensor, next_seq
 from ..dispatch import kernel_module, watched
 from ..errors import ArgumentError, GraphError, TensorgradError, user_line
+from ..memory import living
 from ..switches import switches
 from ..trees import leaves, refill
 from ..typing import ArrayLike, Result
@@ -302,8 +303,7 @@ def _check(before: list, used: Any) -> None:
 
 def _tensors(array_type: type) -> list[Tensor]:
     """All live tensors with arrays of this type."""
-    found = [o for o in gc.get_objects() if issubclass(type(o), Tensor)]
-    return [t for t in found if type(getattr(t, "_data", None)) is array_type]
+    return [t for t in living(Tensor) if type(getattr(t, "_data", None)) is array_type]
 
 
 def _home(a: Any) -> Backend | None:
