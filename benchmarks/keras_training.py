@@ -1,7 +1,7 @@
 """Steps of Keras's `fit` on tensorgrad, as they are and with `jit_compile=True`, beside Keras on
 PyTorch (eager) and JAX (jit): a process for each, all alive at once, which take turns. Run as
-`python benchmarks/keras_training.py [rounds]`; it needs the extras [keras] and [bench], and JAX.
-Figures are of one thread.
+`python benchmarks/keras_training.py [rounds] [how a name begins ...]`; it needs the extras [keras]
+and [bench], and JAX. Figures are of one thread.
 """
 
 import json
@@ -14,6 +14,8 @@ import time
 BACKENDS = ("tensorgrad", "compiled", "torch", "jax")
 RATIOS = (("torch", "tensorgrad"), ("jax", "tensorgrad"), ("jax", "compiled"))
 STEPS = 10
+NAMES = ("tiny 2-8-1, batch 16", "MLP 784-256-128-10, batch 64", "CNN 28x28, batch 64",
+         "LSTM 32 steps of 32, batch 64", "Transformer block, batch 64")  # fmt: skip
 
 
 def networks():
@@ -42,15 +44,14 @@ def networks():
     cnn = stack(layers.Conv2D(16, 3, **relu), layers.MaxPooling2D(2), layers.Conv2D(32, 3, **relu),
                 layers.MaxPooling2D(2), layers.Flatten(), layers.Dense(10))  # fmt: skip
     tiny = stack(layers.Dense(8, **relu), layers.Dense(1))
-    return {
-        "tiny 2-8-1, batch 16": (tiny, floats(16 * STEPS, 2), floats(16 * STEPS, 1), 16, "mse"),
-        "MLP 784-256-128-10, batch 64": (mlp, floats(n, 784), ids, 64, sparse),
-        "CNN 28x28, batch 64": (cnn, floats(n, 28, 28, 1), ids, 64, sparse),
-        "LSTM 32 steps of 32, batch 64": (
-            stack(layers.LSTM(64), layers.Dense(10)), floats(n, 32, 32), ids, 64, sparse),
-        "Transformer block, batch 64": (
-            transformer, rng.integers(0, 100, (n, 32)), ids, 64, sparse),
-    }  # fmt: skip
+    programs = (
+        (tiny, floats(16 * STEPS, 2), floats(16 * STEPS, 1), 16, "mse"),
+        (mlp, floats(n, 784), ids, 64, sparse),
+        (cnn, floats(n, 28, 28, 1), ids, 64, sparse),
+        (stack(layers.LSTM(64), layers.Dense(10)), floats(n, 32, 32), ids, 64, sparse),
+        (transformer, rng.integers(0, 100, (n, 32)), ids, 64, sparse),
+    )
+    return dict(zip(NAMES, programs, strict=True))
 
 
 def work(jit="auto"):
@@ -66,7 +67,7 @@ def work(jit="auto"):
         print(json.dumps((time.perf_counter() - start) * 1e3 / STEPS), flush=True)
 
 
-def main(rounds):
+def main(rounds=10, *chosen):
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
     threads["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     code = "import tensorgrad.keras_backend.hook as h; h.install(); import sys; sys.path[:0] = "
@@ -81,8 +82,7 @@ def main(rounds):
         )
         for name in BACKENDS
     }
-    names = ["tiny 2-8-1, batch 16", "MLP 784-256-128-10, batch 64", "CNN 28x28, batch 64",
-             "LSTM 32 steps of 32, batch 64", "Transformer block, batch 64"]  # fmt: skip
+    names = [name for name in NAMES if name.startswith(chosen or "")]
     heads = [*BACKENDS, *(f"{theirs} / {ours}" for theirs, ours in RATIOS)]
     print("| ms a step, median | " + " | ".join(heads) + " |")
     print("| --- " * (len(heads) + 1) + "|")
@@ -110,4 +110,4 @@ def main(rounds):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10)
+    main(*map(int, sys.argv[1:2]), *sys.argv[2:])

@@ -483,6 +483,8 @@ for call, said in (
     (lambda: keras.ops.convert_to_tensor(x, sparse=True), "sparse"),
     (lambda: keras.ops.one_hot([1], 2, sparse=True), "sparse"),
     (lambda: keras.device("tpu:0").__enter__(), "gpu:0"),
+    (keras.distribution.list_devices, "one device"),
+    (lambda: keras.distribution.DataParallel(devices=["cpu:0"]), "one device"),
 ):
     try:
         call()

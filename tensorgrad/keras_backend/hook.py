@@ -30,7 +30,7 @@ _OURS = f'\nelif backend.backend() == "{NAME}":'
 BRANCHES = {
     "keras.src.backend": (
         '\nelif backend() == "numpy":',
-        f'\nelif backend() == "{NAME}": from {HERE}.legacy import *; distribution_lib = None; '
+        f'\nelif backend() == "{NAME}": from {HERE}.legacy import *; '
         f"from {HERE}.ops.core import Variable as BackendVariable",
     ),
     "keras.src.layers.layer": (_CHAIN, f"{_OURS} from {HERE}.layer import Layer as BackendLayer"),

@@ -8,17 +8,17 @@ import numpy as np
 
 import tensorgrad as tg
 
-from .core import Tensor, cast, convert_to_tensor, floating, together, untracked
-from .table import axes
+from .core import Tensor, convert_to_tensor, floating, together, untracked
+from .table import define, floats, made, unary
+
+_HERE = globals()
+define(_HERE, "det inv eig eigh", lambda f: unary(f, floating), tg.linalg)
+define(_HERE, "cholesky norm pinv svd", lambda f: made(f, 1, floats), tg.linalg)
+define(_HERE, "matrix_rank", lambda f: made(f, 1, floats, "int32"), tg.linalg)
 
 
 def _pair(a: Any, b: Any) -> list[Tensor]:
     return [floating(x) for x in together(convert_to_tensor(a), convert_to_tensor(b))]
-
-
-def cholesky(a: Any, upper: bool = False) -> Tensor:
-    """a = l @ l^H."""
-    return tg.linalg.cholesky(floating(a), upper=upper)
 
 
 def cholesky_inverse(a: Any, upper: bool = False) -> Tensor:
@@ -26,28 +26,6 @@ def cholesky_inverse(a: Any, upper: bool = False) -> Tensor:
     a = (tg.triu if upper else tg.tril)(floating(a))
     product = tg.swapaxes(a, -1, -2) @ a if upper else a @ tg.swapaxes(a, -1, -2)
     return tg.linalg.inv(product)
-
-
-def det(a: Any) -> Tensor:
-    """The determinant."""
-    return tg.linalg.det(floating(a))
-
-
-def inv(a: Any) -> Tensor:
-    """The inverse."""
-    return tg.linalg.inv(floating(a))
-
-
-def eig(a: Any) -> tuple[Tensor, Tensor]:
-    """Eigenvalues and eigenvectors."""
-    w, v = tg.linalg.eig(floating(a))
-    return w, v
-
-
-def eigh(a: Any) -> tuple[Tensor, Tensor]:
-    """Those of a symmetric matrix."""
-    w, v = tg.linalg.eigh(floating(a))
-    return w, v
 
 
 def lu_factor(a: Any) -> tuple[Tensor, Tensor]:
@@ -70,14 +48,6 @@ def lu_factor(a: Any) -> tuple[Tensor, Tensor]:
     return convert_to_tensor(lu, given.dtype), convert_to_tensor(pivots)
 
 
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The norm of vectors or matrices; ValueError for an axis that is not there."""
-    try:
-        return tg.linalg.norm(floating(x), ord, axes(axis), keepdims)
-    except IndexError as error:
-        raise ValueError(str(error)) from error
-
-
 def qr(x: Any, mode: Any = "reduced") -> tuple[Tensor, Tensor]:
     """x = q @ r."""
     if mode not in ("reduced", "complete"):
@@ -89,46 +59,28 @@ def qr(x: Any, mode: Any = "reduced") -> tuple[Tensor, Tensor]:
     return q, r
 
 
-def solve(a: Any, b: Any) -> Tensor:
-    """x of a @ x = b."""
+def _solved(a: Any, b: Any, function: Any) -> Tensor:
+    """function(a, b), where b may have an axis less: columns without theirs."""
     a, b = _pair(a, b)
     if b.ndim == a.ndim - 1:
-        return tg.squeeze(tg.linalg.solve(a, tg.expand_dims(b, -1)), -1)
-    return tg.linalg.solve(a, b)
+        return tg.squeeze(function(a, tg.expand_dims(b, -1)), -1)
+    y: Tensor = function(a, b)
+    return y
+
+
+def solve(a: Any, b: Any) -> Tensor:
+    """x of a @ x = b."""
+    return _solved(a, b, tg.linalg.solve)
 
 
 def solve_triangular(a: Any, b: Any, lower: bool = False) -> Tensor:
     """x of a @ x = b, where a is triangular."""
-    a, b = _pair(a, b)
-    if b.ndim == a.ndim - 1:
-        y = tg.linalg.solve_triangular(a, tg.expand_dims(b, -1), upper=not lower)
-        return tg.squeeze(y, -1)
-    return tg.linalg.solve_triangular(a, b, upper=not lower)
-
-
-def svd(x: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
-    """Singular values, and vectors."""
-    if not compute_uv:
-        return tg.linalg.svd(floating(x), full_matrices, compute_uv=False)
-    return tuple(tg.linalg.svd(floating(x), full_matrices))
+    return _solved(a, b, lambda a, b: tg.linalg.solve_triangular(a, b, upper=not lower))
 
 
 def lstsq(a: Any, b: Any, rcond: Any = None) -> Tensor:
     """x of the least |a @ x - b|."""
-    a, b = _pair(a, b)
-    row = b.ndim == 1
-    y = tg.linalg.lstsq(a, tg.expand_dims(b, -1) if row else b, rcond)[0]
-    return tg.squeeze(y, -1) if row else y
-
-
-def pinv(x: Any, rcond: Any = None) -> Tensor:
-    """The pseudo-inverse."""
-    return tg.linalg.pinv(floating(x), rcond)
-
-
-def matrix_rank(x: Any, tol: Any = None) -> Tensor:
-    """The number of singular values above a tolerance."""
-    return cast(tg.linalg.matrix_rank(floating(x), tol), "int32")
+    return _solved(a, b, lambda a, b: tg.linalg.lstsq(a, b, rcond)[0])
 
 
 def jvp(fun: Any, primals: Any, tangents: Any, has_aux: bool = False) -> Any:

@@ -9,28 +9,19 @@ import numpy as np
 import tensorgrad as tg
 from tensorgrad.backend import is_floating
 
-from .core import Tensor, cast, convert_to_tensor, floating, numpy_dtype, together
+from .core import Tensor, cast, convert_to_tensor, floating, numpy_dtype
 from .numpy import histogram  # noqa: F401  (keras.ops.histogram looks for it here)
-from .table import axes, define, unary
+from .table import define, floats, made, promoted_floats, unary
 
 _HERE = globals()
 define(_HERE, "rsqrt erf erfc erfinv", lambda f: unary(f, floating))
-
-
-def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """log(sum(exp(x)))."""
-    return tg.logsumexp(floating(x), axes(axis), keepdims=keepdims)
+define(_HERE, "logsumexp", lambda f: made(f, 1, floats))
+define(_HERE, "cdist", lambda f: made(f, 2, promoted_floats))
 
 
 def logdet(x: Any) -> Tensor:
     """The logarithm of the determinant of positive definite matrices."""
     return tg.linalg.slogdet(floating(x))[1]
-
-
-def cdist(x: Any, y: Any) -> Tensor:
-    """Euclidean distances of rows."""
-    a, b = (floating(p) for p in together(convert_to_tensor(x), convert_to_tensor(y)))
-    return tg.cdist(a, b)
 
 
 # --- segments -----------------------------------------------------------------------------------
@@ -103,19 +94,9 @@ def _pair(z: Tensor) -> tuple[Tensor, Tensor]:
     return tg.real(z), tg.imag(z)
 
 
-def fft(x: Any) -> tuple[Tensor, Tensor]:
-    """The Fourier transform of the last axis."""
-    return _pair(tg.fft.fft(_get_complex_tensor_from_tuple(x)))
-
-
-def fft2(x: Any) -> tuple[Tensor, Tensor]:
-    """The Fourier transform of the last two axes."""
-    return _pair(tg.fft.fft2(_get_complex_tensor_from_tuple(x)))
-
-
-def ifft2(x: Any) -> tuple[Tensor, Tensor]:
-    """Its inverse."""
-    return _pair(tg.fft.ifft2(_get_complex_tensor_from_tuple(x)))
+define(
+    _HERE, "fft fft2 ifft2", lambda f: lambda x: _pair(f(_get_complex_tensor_from_tuple(x))), tg.fft
+)
 
 
 def rfft(x: Any, fft_length: Any = None) -> tuple[Tensor, Tensor]:

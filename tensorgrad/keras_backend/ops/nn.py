@@ -12,7 +12,7 @@ from tensorgrad.ops import alignment
 from tensorgrad.ops.loss import softmax_cross_entropy
 
 from .core import Tensor, cast, common, convert_to_tensor, floating, together, untracked
-from .table import axes, define, floats, made
+from .table import define, floats, made
 from .windows import (  # noqa: F401
     adaptive_average_pool,
     adaptive_max_pool,
@@ -36,19 +36,9 @@ define(
     _HERE,
     """relu relu6 sigmoid tanh tanh_shrink=tanhshrink softplus softsign silu log_sigmoid=logsigmoid
     hard_sigmoid=hardsigmoid hard_silu=hardswish hard_tanh=hardtanh selu glu elu celu
-    threshold hard_shrink_=hardshrink soft_shrink_=softshrink""",
+    threshold hard_shrink=hardshrink soft_shrink=softshrink softmax log_softmax""",
     lambda f: made(f, 1, floats),
 )
-
-
-def hard_shrink(x: Any, threshold: float = 0.5) -> Tensor:
-    """0 within the threshold."""
-    return tg.hardshrink(floating(x), threshold)
-
-
-def soft_shrink(x: Any, threshold: float = 0.5) -> Tensor:
-    """Towards 0 by the threshold."""
-    return tg.softshrink(floating(x), threshold)
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.2) -> Tensor:
@@ -90,16 +80,6 @@ def sparse_plus(x: Any) -> Tensor:
 def sparse_sigmoid(x: Any) -> Tensor:
     """0 below -1, 1 above 1, a line between."""
     return tg.clip((floating(x) + 1) / 2, 0.0, 1.0)
-
-
-def softmax(x: Any, axis: Any = -1) -> Tensor:
-    """exp(x) by its sum."""
-    return tg.softmax(floating(x), axes(axis))
-
-
-def log_softmax(x: Any, axis: Any = -1) -> Tensor:
-    """The logarithm of `softmax`."""
-    return tg.log_softmax(floating(x), axes(axis))
 
 
 # --- labels and losses --------------------------------------------------------------------------

@@ -51,11 +51,8 @@ from .creation import (  # noqa: F401
     zeros_like,
 )
 from .searching import (  # noqa: F401
-    argpartition,
     bincount,
-    digitize,
     histogram,
-    isin,
     nonzero,
     searchsorted,
     select,
@@ -90,17 +87,14 @@ def _table(rows: str, arrays: int, rule: Any, out: Any = None) -> None:
 define(
     _HERE,
     """arccos arccosh arcsin arcsinh arctan arctanh cbrt cos cosh deg2rad exp exp2 expm1 fabs log
-    log10 log1p log2 rad2deg reciprocal sin sinc sinh sqrt tan tanh ceil floor i0""",
+    log10 log1p log2 rad2deg reciprocal sin sinc sinh sqrt tan tanh ceil floor i0 angle corrcoef""",
     lambda f: unary(f, floating),
 )
+define(_HERE, "slogdet", lambda f: unary(f, floating), tg.linalg)
 define(
     _HERE,
-    "negative sign real imag conjugate conj absolute=abs",
-    lambda f: unary(f, convert_to_tensor),
-)
-define(
-    _HERE,
-    "isfinite isinf isnan isneginf isposinf isreal logical_not signbit",
+    """negative sign real imag conjugate conj absolute=abs isfinite isinf isnan isneginf isposinf
+    isreal logical_not signbit""",
     lambda f: unary(f, convert_to_tensor),
 )
 define(
@@ -122,23 +116,21 @@ define(
 define(_HERE, "logical_and logical_or logical_xor", lambda f: made(f, 2, kept))
 
 _table(
-    """broadcast_to diag diagflat diagonal diff expand_dims flip fliplr flipud moveaxis
-    ravel_=reshape repeat rot90 squeeze swapaxes tile transpose tril triu bitwise_invert sort""",
+    """broadcast_to diag diagflat diagonal diff expand_dims flip fliplr flipud moveaxis repeat rot90
+    squeeze swapaxes tile transpose tril triu bitwise_invert sort round all any ptp nanmax
+    nanmin""",
     1,
     kept,
 )
 _table("split array_split hsplit vsplit dsplit", 1, kept, list)
-_table("round", 1, lambda x: [convert_to_tensor(x)])
-_table("all any count_nonzero_=count_nonzero", 1, kept)
-_table("ptp", 1, kept)
-_table("median nanmedian nanmean nanstd nanvar", 1, floats)
-_table("nanmax nanmin", 1, kept)
-_table("sum prod_=prod nansum nanprod", 1, lambda x: [whole(x)], SAME)
-_table("argmax_=argmax argmin_=argmin digitize_=digitize", 1, kept, "int32")
-_table("dot inner kron outer vdot tensordot", 2, promoted)
+_table("mean std var median nanmedian nanmean nanstd nanvar", 1, floats)
+_table("sum trace nansum nanprod", 1, lambda x: [whole(x)], SAME)
+_table("argmax argmin argpartition count_nonzero", 1, kept, "int32")
+_table("digitize", 2, promoted, "int32")
+_table("take_along_axis", 2, kept)
+_table("correlate", 2, promoted_floats)
+_table("dot inner kron outer vdot tensordot append isclose allclose isin", 2, promoted)
 _table("concatenate stack hstack vstack dstack", -1, promoted)
-_table("append", 2, promoted)
-_table("isclose allclose", 2, promoted)
 
 abs = _HERE["absolute"]
 bitwise_not = _HERE["bitwise_invert"]
@@ -207,23 +199,6 @@ def divide_no_nan(x1: Any, x2: Any) -> Tensor:
     return tg.where(zero, tg.zeros_like(x2), x1 / tg.where(zero, tg.ones_like(x2), x2))
 
 
-def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The mean."""
-    return tg.mean(floating(x), axes(axis), keepdims=keepdims)
-
-
-def std(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The standard deviation."""
-    return tg.std(floating(x), axes(axis), keepdims=keepdims)
-
-
-def var(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The variance, of halves in float32."""
-    x = convert_to_tensor(x)
-    dtype = common(x.dtype, float)
-    return cast(tg.var(floating(x), axes(axis), keepdims=keepdims), dtype)
-
-
 def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
     """The product."""
     x = whole(x)
@@ -239,51 +214,28 @@ def average(x: Any, axis: Any = None, weights: Any = None) -> Tensor:
     return y
 
 
-def count_nonzero(x: Any, axis: Any = None) -> Tensor:
-    """How many are not 0."""
-    return cast(tg.count_nonzero(convert_to_tensor(x), axes(axis)), "int32")
-
-
-def _index(function: Any, x: Any, axis: Any, keepdims: bool) -> Tensor:
-    x = convert_to_tensor(x)
-    y = function(x, axes(axis))
-    if keepdims:
-        y = y.reshape((1,) * x.ndim) if axis is None else tg.expand_dims(y, axes(axis))
-    return cast(y, "int32")
-
-
 def argsort(x: Any, axis: Any = -1) -> Tensor:
     """Places in rising order; a number by itself is one of one."""
     x = convert_to_tensor(x)
     return cast(tg.argsort(x if x.ndim else x.reshape(1), axis=axes(axis)), "int32")
 
 
-def argmax(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """Where the largest number is."""
-    return _index(tg.argmax, x, axis, keepdims)
-
-
-def argmin(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """Where the smallest number is."""
-    return _index(tg.argmin, x, axis, keepdims)
-
-
 def nanargmax(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Where the largest number is; -1 where all are NaN."""
-    return _nanarg(x, axis, keepdims, argmax, -np.inf)
+    return _nanarg(x, axis, keepdims, "argmax", -np.inf)
 
 
 def nanargmin(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Where the smallest number is; -1 where all are NaN."""
-    return _nanarg(x, axis, keepdims, argmin, np.inf)
+    return _nanarg(x, axis, keepdims, "argmin", np.inf)
 
 
-def _nanarg(x: Any, axis: Any, keepdims: bool, function: Any, worst: float) -> Tensor:
-    x = convert_to_tensor(x)
+def _nanarg(x: Any, axis: Any, keepdims: bool, name: str, worst: float) -> Tensor:
+    x, function = convert_to_tensor(x), _HERE[name]
     if not is_floating(x.dtype):
-        return function(x, axis, keepdims)
+        return function(x, axis=axis, keepdims=keepdims)
     nan = tg.isnan(x)
-    found = function(tg.where(nan, worst, x), axis, keepdims)
+    found = function(tg.where(nan, worst, x), axis=axis, keepdims=keepdims)
     none = tg.all(nan, axes(axis), keepdims=keepdims)
     return tg.where(none, convert_to_tensor(-1, "int32"), found)
 
@@ -365,12 +317,6 @@ def take(x: Any, indices: Any, axis: Any = None) -> Tensor:
     return tg.take(x, indices, axes(axis))
 
 
-def take_along_axis(x: Any, indices: Any, axis: Any = None) -> Tensor:
-    """Numbers of x at places along an axis."""
-    x, indices = convert_to_tensor(x), convert_to_tensor(indices)
-    return tg.take_along_axis(x, indices, axes(axis))
-
-
 def where(condition: Any, x1: Any = None, x2: Any = None) -> Any:
     """x1 where the condition holds, else x2; without them, where it does."""
     condition = convert_to_tensor(condition)
@@ -400,11 +346,6 @@ def trunc(x: Any) -> Tensor:
     return tg.trunc(x) if is_floating(x.dtype) else x
 
 
-def angle(x: Any) -> Tensor:
-    """The angle of complex numbers."""
-    return tg.angle(floating(x))
-
-
 def ldexp(x1: Any, x2: Any) -> Tensor:
     """x1 * 2 ** x2."""
     x1, x2 = convert_to_tensor(x1), convert_to_tensor(x2)
@@ -424,12 +365,6 @@ def nan_to_num(x: Any, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -
     return tg.nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf)
 
 
-def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-    """The sum of a diagonal."""
-    x = whole(x)
-    return cast(tg.trace(x, offset, axis1, axis2), x.dtype)
-
-
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
     """The integral of numbers along an axis."""
     x = None if x is None else convert_to_tensor(x)
@@ -443,23 +378,6 @@ def vander(x: Any, N: Any = None, increasing: bool = False) -> Tensor:
     powers = [tg.power(x, i) for i in range(n)]
     order = powers if increasing else powers[::-1]
     return tg.stack(order, axis=1) if order else tg.zeros((x.shape[0], 0), dtype=x.dtype)
-
-
-def corrcoef(x: Any) -> Tensor:
-    """Correlations of rows."""
-    return tg.corrcoef(floating(x))
-
-
-def correlate(x1: Any, x2: Any, mode: Any = "valid") -> Tensor:
-    """Products of x1 with x2 moved along it."""
-    x, v = (floating(a) for a in together(x1, x2))
-    return tg.correlate(x, v, mode)
-
-
-def slogdet(x: Any) -> tuple[Tensor, Tensor]:
-    """The sign and logarithm of the determinant."""
-    sign, logdet = tg.linalg.slogdet(floating(x))
-    return sign, logdet
 
 
 def view(x: Any, dtype: Any = None) -> Tensor:

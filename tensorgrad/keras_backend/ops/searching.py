@@ -10,7 +10,6 @@ import numpy as np
 import tensorgrad as tg
 
 from .core import Tensor, cast, common, convert_to_tensor, together, untracked
-from .table import axes
 
 
 def nonzero(x: Any) -> tuple[Tensor, ...]:
@@ -28,23 +27,6 @@ def searchsorted(sorted_sequence: Any, values: Any, side: Any = "left") -> Tenso
         )
     a, v = (convert_to_tensor(x) for x in together(sorted_sequence, values))
     return cast(tg.searchsorted(a, v, side), "int32")
-
-
-def digitize(x: Any, bins: Any) -> Tensor:
-    """The bin of each number."""
-    x, bins = (convert_to_tensor(a) for a in together(x, bins))
-    return cast(tg.digitize(x, bins), "int32")
-
-
-def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) -> Tensor:
-    """Whether each is among others."""
-    x, among = (convert_to_tensor(a) for a in together(x1, x2))
-    return tg.isin(x, among, assume_unique, invert)
-
-
-def argpartition(x: Any, kth: Any, axis: Any = -1) -> Tensor:
-    """Places in an order in which the kth is at its place."""
-    return cast(tg.argpartition(convert_to_tensor(x), kth, axes(axis)), "int32")
 
 
 def unravel_index(indices: Any, shape: Any) -> Any:
