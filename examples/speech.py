@@ -110,7 +110,7 @@ def draw(path: str, x: np.ndarray, p: np.ndarray, sounds: np.ndarray) -> None:
     for sound in dict.fromkeys(sounds.tolist()):
         below.plot(p[:, sound], label=str(sound))
     below.set(ylabel="probability by CTC", xlabel="step", xlim=(-0.5, len(p) - 0.5))
-    below.legend(frameon=False, ncols=7, fontsize=8)
+    below.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
     figure.savefig(path, dpi=110)
 
 
