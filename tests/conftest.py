@@ -41,7 +41,8 @@ def _missing(name):
 def pytest_addoption(parser):
     about = "tests that draw (tests/attack) go on with new seeds for so long, each of them"
     parser.addoption("--long", type=float, default=0.0, metavar="SECONDS", help=about)
-    about = "only those tests that the last run skipped, as for a package that is there now"
+    about = """only those tests that the last run skipped, as for a package that is there now; with
+    `-m slow` both these and the slow ones"""
     parser.addoption("--skipped", action="store_true", help=about)
 
 
@@ -157,8 +158,11 @@ def pytest_collection_modifyitems(config, items):
         items[:] = kept
         config.hook.pytest_deselected(items=out)
     if config.option.skipped:
-        known = set(config.cache.get(SKIPPED, []))
+        known, slow = set(config.cache.get(SKIPPED, [])), config.option.markexpr == "slow"
         out = {i for i in items if not known & {i.nodeid, i.nodeid.partition("::")[0]}}
+        if slow:
+            out = {item for item in out if not item.get_closest_marker("slow")}
+            config.option.markexpr = "not sanitizer"
         items[:] = [item for item in items if item not in out]
         config.hook.pytest_deselected(items=list(out))
     before, groups = Counter(), {}
