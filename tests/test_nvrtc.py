@@ -30,30 +30,30 @@ SOURCES |= {f: update.generated(step_of(f, options)) for f, options in STEPS.ite
 MOST_REGISTERS = 64  # with more, a multiprocessor holds fewer than half of its 2048 threads
 KERNEL = r"__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)"
 IN_TILES = {"attention", "conv"}  # accumulate tiles in registers: many registers, few threads
-IN_DOUBLE = {"update"}  # bias corrections, from hyper-parameters that are doubles
+IN_DOUBLE = {"update", *STEPS}  # bias corrections, from hyper-parameters that are doubles
 
 
 def _nvrtc():
     """CuPy's binding of NVRTC, or None and why there is none."""
     try:
         from cupy._core import core
-        from cupy.cuda import compiler
+        from cupy.cuda import compiler, nvrtc
     except Exception as error:  # CuPy raises several types for a library it misses
         return None, f"no CuPy: {error}"
 
-    def build(code, names, arch, method, *flags):
+    def build(code, names, arch):
+        """PTX, {name: mangled name} and what the compiler says, from machine code being made."""
         options = core.assemble_cupy_compiler_options(()) + ("-ftz=true",)
         program = compiler._NVRTCProgram(
-            code, "kernel.cu", (), (), name_expressions=names, method=method
+            code, "kernel.cu", (), (), name_expressions=names, method="cubin"
         )
         log = io.StringIO()
-        real = "sm" if method == "cubin" else "compute"
-        options += (f"-arch={real}_{arch}", "--device-as-default-execution-space", *flags)
-        built, mangled = program.compile(options, log)
-        return built if method == "cubin" else built.decode(), mangled, log.getvalue()
+        options += (f"-arch=sm_{arch}", "--device-as-default-execution-space")
+        _, mangled = program.compile((*options, "--ptxas-options=-v"), log)
+        return nvrtc.getPTX(program.ptr).decode(), mangled, log.getvalue()
 
     try:
-        build("#include <cuda_bf16.h>\n__global__ void k() {}", ("k",), 80, "cubin")
+        build("#include <cuda_bf16.h>\n__global__ void k() {}", ("k",), 80)
     except Exception as error:  # no NVRTC, or no CUDA headers
         return None, f"no NVRTC: {str(error).splitlines()[0]}"
     return build, ""
@@ -75,9 +75,9 @@ def usage(log):
 @needs_nvrtc
 @pytest.mark.parametrize("arch", [80, 90])
 @pytest.mark.parametrize("family", [*FAMILIES, *STEPS])
-def test_no_warnings_and_no_spills(family, arch):
+def test_no_warnings_no_spills_and_no_double_for_floats(family, arch):
     source = SOURCES[family]
-    _, mangled, log = BUILD(source.code, source.names, arch, "cubin", "--ptxas-options=-v")
+    ptx, mangled, log = BUILD(source.code, source.names, arch)
     assert "warning" not in log, log
     used = usage(log)
     for name in source.names:
@@ -87,18 +87,15 @@ def test_no_warnings_and_no_spills(family, arch):
         if family in STEPS and "double" in name:
             most = 80  # with every option at once: three blocks of 256 threads instead of four
         assert registers <= most, f"{name} takes {registers} registers"
+    for name in source.names if family not in IN_DOUBLE else ():
+        double = in_double(ptx, mangled[name])
+        assert not double or "double" in name, f"{name} computes in double: {double[0]}"
 
 
-@needs_nvrtc
-@pytest.mark.parametrize("family", [f for f in FAMILIES if f not in IN_DOUBLE])
-def test_no_double_in_kernels_of_floats(family):
-    source = SOURCES[family]
-    names = [n for n in source.names if "double" not in n]
-    ptx, mangled, _ = BUILD(source.code, names, 80, "ptx")
-    for name in names:
-        entry = ptx.split(f".entry {mangled[name]}(")[1].split("\n}")[0]
-        double = [line.strip() for line in entry.splitlines() if ".f64" in line]
-        assert not double, f"{name} computes in double: {double[0]}"
+def in_double(ptx, name):
+    """The lines of a kernel that compute in double."""
+    entry = ptx.split(f".entry {name}(")[1].split("\n}")[0]
+    return [line.strip() for line in entry.splitlines() if ".f64" in line]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -113,5 +110,6 @@ def test_a_mistake_is_found():
     if BUILD is None:
         pytest.skip(WHY_NOT)
     code = "__global__ void k(float* y) { int unused; y[0] = y[0] * 0.1; }"
-    assert "warning" in BUILD(code, ("k",), 80, "cubin")[2]
-    assert ".f64" in BUILD(code, ("k",), 80, "ptx")[0]
+    ptx, mangled, log = BUILD(code, ("k",), 80)
+    assert "warning" in log
+    assert in_double(ptx, mangled["k"])
