@@ -335,7 +335,7 @@ def test_the_table_is_what_pytorch_computes():
 
 LINEAR = """reshape transpose moveaxis swapaxes broadcast_to squeeze expand_dims flip pad cast move
 identity concat stack split sum_to gather_places scatter_places scatter_add full_like conj real imag
-fftn ifftn rfft irfft ldexp frexp gamma_path""".split()
+fftn ifftn rfft irfft ldexp frexp gamma_path pick pick_grad""".split()
 LINEAR += ["gammainc_grad", "gamma_path_grad"]  # whose edges are those of gammainc
 
 

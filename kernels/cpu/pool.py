@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..accept import accepts
@@ -107,6 +109,45 @@ def _spread(y, x, g, part, share):
                         y[c, v, h] += value
 
 
+@jit(parallel_from=PARALLEL)
+def _pick(y, x, rows, columns, twice, share):
+    for c in prange(y.shape[0], share):
+        for i in range(rows.size):
+            if i > 0 and rows[i] == rows[i - 1]:
+                y[c, i] = y[c, i - 1]
+                continue
+            from_, to = x[c, rows[i]], y[c, i]
+            if twice:  # vector instructions
+                for j in range(from_.size):
+                    to[2 * j] = to[2 * j + 1] = from_[j]
+            else:
+                for j in range(columns.size):
+                    to[j] = from_[columns[j]]
+
+
+@jit(parallel_from=PARALLEL)
+def _pick_grad(x, y, rows, columns, twice, share):
+    """Lines that go to one row are added before their numbers are: an addition to a number waits
+    for the one before."""
+    for c in prange(x.shape[0], share):
+        line = np.empty(columns.size, x.dtype)
+        y[c] = 0
+        for i in range(rows.size):
+            if i > 0 and rows[i] == rows[i - 1]:
+                line += x[c, i]
+            else:
+                line[:] = x[c, i]
+            if i + 1 < rows.size and rows[i + 1] == rows[i]:
+                continue
+            to = y[c, rows[i]]
+            if twice:
+                for j in range(to.size):
+                    to[j] += line[2 * j] + line[2 * j + 1]
+            else:
+                for j in range(columns.size):
+                    to[columns[j]] += line[j]
+
+
 def _planes(x):
     return x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
 
@@ -159,4 +200,34 @@ def avg_pool2d_grad(x, *, plane, size, stride, padding):
     y = empty((*x.shape[:2], *plane), x.dtype)
     part = x.dtype.type(1 / (size[0] * size[1]))
     _spread(_planes(y), _planes(x), (*size, *stride, *padding), part)
+    return y
+
+
+def _stack(x):
+    return x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
+
+
+def _lines_of(rows, columns, width):
+    """Both as int64, so that a loop is compiled once; and whether each column is there twice."""
+    twice = columns.size == 2 * width and np.array_equal(columns, np.arange(2 * width) >> 1)
+    return rows.astype(np.int64), columns.astype(np.int64), twice
+
+
+def _lines_fit(x, rows, columns, *, size=None):
+    """Planes, and integers for their rows and columns; as many of those where x goes there."""
+    fits = x.ndim > 2 and all(a.ndim == 1 and a.dtype.kind == "i" for a in (rows, columns))
+    return fits and (size is None or x.shape[-2:] == (rows.size, columns.size))
+
+
+@accepts(min_size=SMALL, others=("rows", "columns"), when=_lines_fit)
+def pick(x, rows, columns):
+    y = empty((*x.shape[:-2], rows.size, columns.size), x.dtype)
+    _pick(_stack(y), _stack(x), *_lines_of(rows, columns, x.shape[-1]))
+    return y
+
+
+@accepts(min_size=SMALL, others=("rows", "columns"), when=_lines_fit)
+def pick_grad(x, rows, columns, *, size):
+    y = empty((*x.shape[:-2], *size), x.dtype)
+    _pick_grad(_stack(x), _stack(y), *_lines_of(rows, columns, size[1]))
     return y

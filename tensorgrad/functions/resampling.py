@@ -14,7 +14,7 @@ from ..core import Tensor
 from ..errors import ArgumentError, ShapeError
 from ..ops.embedding import mixed
 from ..ops.gather import repeat_each
-from ..ops.pool import gather_places
+from ..ops.pool import gather_places, pick
 from ..settings import Either, Nothing, Real, Several, Whole, gate
 from ..typing import ArrayLike, Count, Shape
 from . import adaptive
@@ -96,13 +96,13 @@ def interpolate(
     if mode == "area":
         pool = getattr(adaptive, f"adaptive_avg_pool{axes}d")
         return pool(x, tuple(sizes))  # type: ignore[no-any-return]
-    y: Tensor = x if "nearest" in mode else floating(x)
+    if "nearest" in mode:
+        steps = [1 / f for f in each] if scale_factor is not None else None
+        return _nearest(x, sizes, steps, 0.5 * (mode == "nearest-exact"))
+    y: Tensor = floating(x)
     for axis, (m, given) in enumerate(zip(sizes, each, strict=True), 2):
         n = y.shape[axis]
         step = n / m if scale_factor is None else 1 / given
-        if "nearest" in mode:
-            y = _nearest(y, axis, m, step, 0.5 * (mode == "nearest-exact"))
-            continue
         at = np.arange(m) * ((n - 1) / max(m - 1, 1))
         if not align_corners:
             at = (np.arange(m) + 0.5) * step - 0.5
@@ -113,13 +113,30 @@ def interpolate(
     return y
 
 
-def _nearest(x: Tensor, axis: int, m: int, step: float, shift: float) -> Tensor:
-    n = x.shape[axis]
-    if m % n == 0 and step == n / m:
-        return x if m == n else repeat_each(x, repeats=m // n, axis=axis)  # type: ignore[no-any-return]
-    i = np.arange(m)
-    at = (2 * i + round(2 * shift)) * n // (2 * m) if step == n / m else (i + shift) * step
-    return x[(slice(None),) * axis + (np.minimum(at.astype(int), n - 1),)]
+def _nearest(x: Tensor, sizes: list[int], steps: list[float] | None, shift: float) -> Tensor:
+    old, xp = x.shape[2:], namespace(x._data)
+    steps = steps or [n / m for n, m in zip(old, sizes, strict=True)]
+    places = []
+    for n, m, step in zip(old, sizes, steps, strict=True):
+        i = np.arange(m)
+        at = (2 * i + round(2 * shift)) * n // (2 * m) if step == n / m else (i + shift) * step
+        places.append(np.minimum(at.astype(int), n - 1))
+    if xp is not np:  # there are no kernels for `pick`
+        for axis, (n, at) in enumerate(zip(old, places, strict=True), 2):
+            x = _taken(x, axis, n, at)
+        return x
+    if len(sizes) == 3:  # the depth first, then rows and columns at once
+        x = _taken(x, 2, old[0], places[0])
+    rows, columns = [Tensor(at) for at in [np.zeros(1, int), *places][-2:]]
+    y = pick(x if len(sizes) > 1 else x[:, :, None], rows, columns)
+    return y if len(sizes) > 1 else y[:, :, 0]  # type: ignore[no-any-return]
+
+
+def _taken(x: Tensor, axis: int, n: int, at: np.ndarray) -> Tensor:
+    times, rest = divmod(len(at), n)
+    if not rest and np.array_equal(at, np.arange(len(at)) // times):
+        return x if times == 1 else repeat_each(x, repeats=times, axis=axis)  # type: ignore[no-any-return]
+    return x[(slice(None),) * axis + (at,)]
 
 
 def _linear(x: Tensor, axis: int, at: np.ndarray) -> Tensor:

@@ -26,6 +26,15 @@ def _repeat_each(g: Graph, call: Any) -> Any:
     return g.node("Gather", g.name(x), places, axis=axis)
 
 
+@writes("pick")
+def _pick(g: Graph, call: Any) -> Any:
+    x, *places = call.arrays
+    y = g.name(x)
+    for axis, at in enumerate(places, x.ndim - 2):
+        y = g.node("Gather", y, g.name(at, "int64"), axis=axis)
+    return y
+
+
 @writes("scatter_add")
 def _scatter_add(g: Graph, call: Any) -> Any:
     """Along the axes from the first that is indexed on, which are one axis of ONNX's node."""

@@ -1,9 +1,11 @@
-"""Pooling of images (n, channels, height, width).
+"""Pooling of images (n, channels, height, width), and images of another size.
 
 Max pooling also returns the argmax of each window, so that its gradient is a scatter-add, whose
 adjoint is a gather; average pooling is linear. The ops of each pair are adjoint to each other, so
 derivatives of any order need no more formulas.
 """
+
+import numpy as np
 
 from ..backend import namespace
 from ..core import op
@@ -139,3 +141,44 @@ def avg_pool2d_grad(x, *, plane, size, stride, padding):
     for _, _, window in shifts(size, out, stride):
         wide[window] += share
     return narrow(wide[:, :, ph : ph + h, pw : pw + w], x)
+
+
+# --- another size ---------------------------------------------------------------------------------
+
+
+def _pick_samples():
+    made = [((2, 3, 4), [0, 0, 2, 2, 1], [3, 0]), ((1, 1, 3), [0], [0, 0, 1, 1, 2, 2])]
+    made += [((2, 2, 4, 1), [1, 3], [0]), ((0, 2, 2), [0, 1], [1])]
+    return [
+        Sample((draw(shape), np.array(rows), np.array(columns))) for shape, rows, columns in made
+    ]
+
+
+@op(
+    x=lambda g, x_shape, rows, columns: pick_grad(g, rows, columns, size=x_shape[-2:]),
+    samples=_pick_samples,
+    kind="shape",
+    fixed=("rows", "columns"),
+)
+def pick(x, rows, columns):
+    """The elements of planes x (..., h, w) where those rows and columns meet: (..., h', w')."""
+    return x[..., rows, :][..., columns]
+
+
+@op(
+    x=lambda g, rows, columns: pick(g, rows, columns),
+    samples=lambda: [
+        Sample(
+            (draw((*s.args[0].shape[:-2], s.args[1].size, s.args[2].size), seed=1), *s.args[1:]),
+            {"size": s.args[0].shape[-2:]},
+        )
+        for s in _pick_samples()
+    ],
+    kind="shape",
+    fixed=("rows", "columns"),
+)
+def pick_grad(x, rows, columns, *, size):
+    """The adjoint of pick: zeros (n, *size) with the elements of x added there, in float32 for
+    halves."""
+    shape, key = (*x.shape[:-2], *size), (Ellipsis, ARRAY, ARRAY)
+    return scatter_add(x, rows[:, None], columns, shape=shape, template=key)

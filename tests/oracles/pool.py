@@ -45,7 +45,23 @@ def _scatter(x, where, *, size):
     return y
 
 
+def _pick(x, rows, columns):
+    y = np.zeros((*x.shape[:-2], rows.size, columns.size))
+    for i, j in np.ndindex(y.shape[-2:]):
+        y[..., i, j] = x[..., rows[i], columns[j]]
+    return y
+
+
+def _pick_grad(x, rows, columns, *, size):
+    y = np.zeros((*x.shape[:-2], *size))
+    for i, j in np.ndindex(x.shape[-2:]):
+        y[..., rows[i], columns[j]] += x[..., i, j]
+    return y
+
+
 ORACLES = {
+    "pick": _pick,
+    "pick_grad": _pick_grad,
     "max_pool2d": _max_pool,
     "avg_pool2d": _avg_pool,
     "avg_pool2d_grad": _avg_pool_grad,

@@ -1,5 +1,7 @@
 """Sized samples of pooling."""
 
+import numpy as np
+
 from tensorgrad.core import OPS
 from tensorgrad.ops.samples import Sample, draw, integers
 
@@ -11,6 +13,14 @@ def pools(n):
 
 def places(n):
     return [(draw(s), integers((*s[:2], 2, 3), 6)) for s in ((1, n, 2, 3), (n, 1, 2, 3))]
+
+
+def lines(n):
+    return [
+        (draw((1, 2, n)), integers((3,), 2), integers((n,), max(n, 1))),
+        (draw((n, 2, 1)), np.array([0, 0, 1, 1]), np.array([0])),
+        (draw((1, 1, n)), np.array([0, 0]), np.arange(n).repeat(2)),
+    ]
 
 
 SIZED = {
@@ -26,6 +36,11 @@ SIZED = {
     "gather_places": lambda n: [Sample(pair) for pair in places(n)],
     "scatter_places": lambda n: [
         Sample((draw(where.shape), where), {"size": (2, 3)}) for _, where in places(n)
+    ],
+    "pick": lambda n: [Sample(given) for given in lines(n)],
+    "pick_grad": lambda n: [
+        Sample((draw((len(x), rows.size, columns.size)), rows, columns), {"size": x.shape[-2:]})
+        for x, rows, columns in lines(n)
     ],
 }
 LARGE = dict.fromkeys(SIZED, 20_001)
