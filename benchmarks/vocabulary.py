@@ -73,6 +73,30 @@ CASES: dict[str, Case] = {
         (LINE.reshape(1, 1, 1000, 1000),),
     ),
 }
+VOLUMES, IMAGES = LINE[: 1 << 19].reshape(2, 16, 16, 32, 32), LINE[: 1 << 19].reshape(8, 16, 64, 64)
+for grad in ("", " grad"):
+    CASES |= {
+        f"max_pool3d 2{grad}": (
+            lambda x: tg.max_pool3d(x, 2),
+            lambda x: torch.nn.functional.max_pool3d(x, 2),
+            (VOLUMES,),
+        ),
+        f"max_pool3d 3 / 2{grad}": (
+            lambda x: tg.max_pool3d(x, 3, 2, 1),
+            lambda x: torch.nn.functional.max_pool3d(x, 3, 2, 1),
+            (VOLUMES,),
+        ),
+        f"interpolate to 128{grad}": (
+            lambda x: tg.interpolate(x, (128, 128)),
+            lambda x: torch.nn.functional.interpolate(x, (128, 128)),
+            (IMAGES,),
+        ),
+        f"interpolate to 96{grad}": (
+            lambda x: tg.interpolate(x, (96, 96)),
+            lambda x: torch.nn.functional.interpolate(x, (96, 96)),
+            (IMAGES,),
+        ),
+    }
 
 
 def contender(function: Callable, given: list, pull: bool) -> harness.Start:

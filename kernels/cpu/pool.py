@@ -66,6 +66,65 @@ def _max_pool(x, y, where, g, share):
                     y[c, i, j], where[c, i, j] = _largest(x, c, top, bottom, left, right)
 
 
+@s.scalar
+def _row_of_windows(x, step, largest, corners, corner):
+    """One number of each window in a row of them: vector instructions, for the steps 1 and 2."""
+    if step == 1:
+        for j in range(largest.size):
+            larger = _above(x[j], largest[j])
+            largest[j] = x[j] if larger else largest[j]
+            corners[j] = corner if larger else corners[j]
+    elif step == 2:
+        for j in range(largest.size):
+            larger = _above(x[2 * j], largest[j])
+            largest[j] = x[2 * j] if larger else largest[j]
+            corners[j] = corner if larger else corners[j]
+    else:
+        for j in range(largest.size):
+            larger = _above(x[step * j], largest[j])
+            largest[j] = x[step * j] if larger else largest[j]
+            corners[j] = corner if larger else corners[j]
+
+
+@jit(parallel_from=PARALLEL)
+def _largest_places(x, where, g, share):
+    """Number by number of the windows, a row of windows at once. A corner is the number of one of a
+    window's; at first it is the first that is inside."""
+    (kd, kh, kw), (sd, sh, sw), (pd, ph, pw) = g
+    depth, height, width = x.shape[1:]
+    offsets = np.empty(kd * kh * kw, np.int32)
+    for k in range(offsets.size):
+        u, v = k // (kh * kw), k // kw % kh
+        offsets[k] = (u * height + v) * width + k % kw
+    inside = np.empty((kw, 2), np.int64)  # the first window with that column, and after the last
+    for k in range(kw):
+        inside[k, 0] = max(0, (sw - 1 + pw - k) // sw)
+        inside[k, 1] = min(where.shape[3], (width - 1 + pw - k) // sw + 1)
+    for c in prange(x.shape[0], share):
+        largest = np.empty(where.shape[3], x.dtype)
+        corners = np.empty(where.shape[3], np.int32)
+        for d in range(where.shape[1]):
+            front = d * sd - pd
+            for i in range(where.shape[2]):
+                top = i * sh - ph
+                first = (max(0, -front) * kh + max(0, -top)) * kw
+                row = x[c, max(0, front), max(0, top)]
+                for j in range(largest.size):
+                    left = max(0, j * sw - pw)
+                    largest[j], corners[j] = row[left], first + left - (j * sw - pw)
+                for u in range(max(0, -front), min(kd, depth - front)):
+                    for v in range(max(0, -top), min(kh, height - top)):
+                        for k in range(kw):
+                            a, b = inside[k]
+                            if a < b:
+                                numbers = x[c, front + u, top + v, a * sw - pw + k :]
+                                corner = np.int32((u * kh + v) * kw + k)
+                                _row_of_windows(numbers, sw, largest[a:b], corners[a:b], corner)
+                start = (front * height + top) * width - pw
+                for j in range(largest.size):
+                    where[c, d, i, j] = start + j * sw + offsets[corners[j]]
+
+
 @jit(parallel_from=PARALLEL)
 def _gather(x, where, y, share):
     for c in prange(x.shape[0], share):
@@ -169,6 +228,21 @@ def max_pool2d(x, *, size, stride=None, padding=(0, 0)):
     y, where = empty(shape, x.dtype), empty(shape, np.int32)
     _max_pool(_planes(x), _planes(y), _planes(where), (*size, *stride, *padding))
     return y, where
+
+
+def _volumes_fit(x, *, size, stride, padding):
+    """Volumes that hold a window, none of which has padding alone."""
+    if x.ndim != 5 or math.prod(x.shape[2:]) >= 2**31 or min(stride) < 1:
+        return False
+    out = extent(x.shape[2:], size, stride, padding, (1, 1, 1))
+    return min(out) > 0 and all(2 * p <= k for p, k in zip(padding, size, strict=True))
+
+
+@accepts(min_size=SMALL, when=_volumes_fit)
+def largest_places(x, *, size, stride, padding):
+    where = empty((*x.shape[:2], *extent(x.shape[2:], size, stride, padding, (1, 1, 1))), np.int32)
+    _largest_places(_planes(x), _planes(where), (tuple(size), tuple(stride), tuple(padding)))
+    return where
 
 
 @accepts(min_size=SMALL, others=("where",), when=places_fit)

@@ -54,10 +54,11 @@ OWN: dict[str, tuple[int, ...]] = {
 }
 # Inputs whose first axis is a batch; the others must be the same for all examples
 BATCH_FIRST: dict[str, tuple[int, ...]] = {
-    **dict.fromkeys("max_pool2d avg_pool2d avg_pool2d_grad".split(), (0,)),
+    **dict.fromkeys(
+        "max_pool2d avg_pool2d avg_pool2d_grad largest_places pick pick_grad".split(), (0,)
+    ),
     "gather_places": (0, 1),
     "scatter_places": (0, 1),
-    **dict.fromkeys("pick pick_grad".split(), (0,)),
     "lstm": (0, 1, 2),
     "gru": (0, 1),
     "rnn": (0, 1),

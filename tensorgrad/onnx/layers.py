@@ -60,16 +60,17 @@ def _conv_transpose(g: Graph, call: Any) -> Any:
                   output_padding=extra, kernel_shape=list(w.shape[2:]), **how)  # fmt: skip
 
 
-@writes("max_pool2d", "avg_pool2d")
+@writes("max_pool2d", "avg_pool2d", "largest_places")
 def _pool(g: Graph, call: Any) -> Any:
     p = {"padding": (0, 0), "stride": None, **call.params}
     how: dict[str, Any] = {"strides": list(p["stride"] or p["size"]), "pads": [*p["padding"]] * 2}
     x, size = g.name(call.arrays[0]), list(p["size"])
-    if call.op.name == "max_pool2d":  # ONNX's places are in the whole array, ours in a plane
+    if call.op.name != "avg_pool2d":  # ONNX's places are in the whole array, ours in a plane
         y, where = g.node("MaxPool", x, outputs=2, kernel_shape=size, **how)
         plane = g.constant(math.prod(call.arrays[0].shape[2:]), "int64")
         where = g.node("Mod", where, plane)
-        return (y, g.node("Cast", where, to=g.dtype(call.made[1].dtype)))
+        where = g.node("Cast", where, to=g.dtype(call.made[-1].dtype))
+        return where if call.op.name == "largest_places" else (y, where)
     return g.node("AveragePool", x, kernel_shape=size, count_include_pad=1, **how)
 
 

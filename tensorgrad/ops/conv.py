@@ -64,12 +64,13 @@ def check_filters(x_shape, w_shape, b, groups):
 
 
 def padded(x, padding, value=0.0):
-    """x padded with `value` by (height, width) on both sides."""
-    (ph, pw), (n, c, h, w) = padding, x.shape
-    if not (ph or pw):
+    """x padded with `value` along its last axes, by so much on both sides."""
+    if not any(padding):
         return x
-    wide = namespace(x).full((n, c, h + 2 * ph, w + 2 * pw), value, dtype=x.dtype)
-    wide[:, :, ph : ph + h, pw : pw + w] = x
+    before, last = x.shape[: -len(padding)], x.shape[-len(padding) :]
+    sides = list(zip(last, padding, strict=True))
+    wide = namespace(x).full((*before, *[n + 2 * p for n, p in sides]), value, dtype=x.dtype)
+    wide[(..., *[slice(p, p + n) for n, p in sides])] = x
     return wide
 
 

@@ -5,6 +5,8 @@ adjoint is a gather; average pooling is linear. The ops of each pair are adjoint
 derivatives of any order need no more formulas.
 """
 
+import math
+
 import numpy as np
 
 from ..backend import namespace
@@ -85,19 +87,51 @@ def max_pool2d(x, *, size, stride=None, padding=(0, 0)):
     size."""
     stride = size if stride is None else stride
     out = _pool_extent(x, size, stride, padding)
-    xp, (h, w), whole = namespace(x), x.shape[2:], x.dtype.kind in "iu"
+    return _largest(x, padding, (*x.shape[:2], *out), [w for *_, w in shifts(size, out, stride)])
+
+
+def _largest(x, padding, shape, windows):
+    """The largest of each window of x (n, c, ...) and its place in the flattened axes, of slices
+    that each have one number of all windows."""
+    xp, lengths, whole = namespace(x), x.shape[2:], x.dtype.kind in "iu"
     wide = padded(x, padding, xp.iinfo(x.dtype).min if whole else -float("inf"))
-    kind = "int32" if h * w < 2**31 else "int64"
-    places = xp.arange(h * w, dtype=kind).reshape(1, 1, h, w)
+    n = math.prod(lengths)
+    places = xp.arange(n, dtype="int32" if n < 2**31 else "int64").reshape(1, 1, *lengths)
     places, y, where = padded(places, padding, -1), None, None
-    for _, _, window in shifts(size, out, stride):
-        value, place = wide[window], xp.broadcast_to(places[window], (*x.shape[:2], *out))
+    for window in windows:
+        value, place = wide[window], xp.broadcast_to(places[window], shape)
         if y is None:
             y, where = value, place
         else:  # written so that NaN counts as larger, and the first NaN stays
             larger = ~(value <= y) & (y == y) | (where < 0)
             y, where = xp.where(larger, value, y), xp.where(larger, place, where)
     return y, where
+
+
+_VOLUMES = (
+    ((1, 2, 4, 4, 3), ((2, 2, 3), (2, 2, 3), (0, 0, 0))),
+    ((2, 1, 3, 5, 4), ((3, 3, 2), (2, 2, 2), (1, 1, 1))),
+    ((0, 1, 2, 2, 2), ((1, 2, 2), (1, 1, 1), (0, 0, 0))),
+)
+
+
+@op(
+    samples=lambda: [
+        Sample((draw(shape),), dict(zip(("size", "stride", "padding"), how, strict=True)))
+        for shape, how in _VOLUMES
+    ],
+    differentiable=False,
+)
+def largest_places(x, *, size, stride, padding):
+    """For each window of volumes x (n, c, d, h, w) the place of its largest number, as those of
+    max_pool2d, in its flattened volume: (n, c, d', h', w')."""
+    out = extent(x.shape[2:], size, stride, padding, (1, 1, 1))
+    windows = [
+        (..., slice(k, k + stride[0] * (out[0] - 1) + 1, stride[0]), *plane[1:])
+        for k in range(size[0])
+        for *_, plane in shifts(size[1:], out[1:], stride[1:])
+    ]
+    return _largest(x, padding, (*x.shape[:2], *out), windows)[1]
 
 
 @op(

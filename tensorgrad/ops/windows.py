@@ -78,12 +78,14 @@ def _argmax(x: Tensor, rows: Slid, columns: Slid) -> Tensor:
 
 
 def largest(x: Tensor, along: Sequence[Slid]) -> tuple[Tensor, Tensor]:
-    """The largest of each window, and its place in the flattened axes."""
+    """The largest of each window, and its place in the flattened axes, int64."""
     (n, c), sizes, counts = x.shape[:2], x.shape[2:], tuple([w.count for w in along])
     hidden = x.detach()
     if len(sizes) < 3:
         planes = hidden if len(sizes) == 2 else hidden[:, :, None]
         where = _argmax(planes, *[_ONE, *along][-2:])
+    elif namespace(x._data) is np and all(isinstance(w, Windows) and w.plain for w in along):
+        where = pool.largest_places(hidden, **geometry(along))  # whose kernel is the processor's
     else:
         depth, plane, out = sizes[0], math.prod(sizes[1:]), math.prod(counts[1:])
         planes = reshape(hidden, shape=(n, c * depth, *sizes[1:]))
@@ -93,7 +95,8 @@ def largest(x: Tensor, along: Sequence[Slid]) -> tuple[Tensor, Tensor]:
         where = at // out * plane + pool.gather_places(reshape(inside, shape=best.shape), at)
     where = reshape(where, shape=(n, c, 1, math.prod(counts)))
     y = pool.gather_places(reshape(x, shape=(n, c, 1, math.prod(sizes))), where)
-    return reshape(y, shape=(n, c, *counts)), reshape(where, shape=(n, c, *counts))
+    where = cast(reshape(where, shape=(n, c, *counts)), dtype="int64")
+    return reshape(y, shape=(n, c, *counts)), where
 
 
 def means(x: Tensor, along: Sequence[Windows]) -> Tensor:

@@ -59,7 +59,23 @@ def _pick_grad(x, rows, columns, *, size):
     return y
 
 
+def _largest_places(x, *, size, stride, padding):
+    d, h, w = x.shape[2:]
+    out = [
+        (n + 2 * p - k) // s + 1
+        for n, k, s, p in zip(x.shape[2:], size, stride, padding, strict=True)
+    ]
+    where = np.zeros((*x.shape[:2], *out), np.int32)
+    numbers = np.arange(d * h * w).reshape(d, h, w)
+    for place in np.ndindex(where.shape):
+        start = [i * s - p for i, s, p in zip(place[2:], stride, padding, strict=True)]
+        window = tuple([slice(max(0, a), a + k) for a, k in zip(start, size, strict=True)])
+        where[place] = numbers[window].ravel()[x[place[:2]][window].argmax()]
+    return where
+
+
 ORACLES = {
+    "largest_places": _largest_places,
     "pick": _pick,
     "pick_grad": _pick_grad,
     "max_pool2d": _max_pool,

@@ -23,7 +23,14 @@ def lines(n):
     ]
 
 
+def volumes(n):
+    shapes = ((1, 1, 2, 3, n + 3), (n, 1, 2, 3, 4))
+    how = [{"size": (2, 2, k), "stride": (1, 2, k), "padding": (1, 0, 1)} for k in (2, 3)]
+    return [Sample((draw(shape),), p) for shape, p in zip(shapes, how, strict=True)]
+
+
 SIZED = {
+    "largest_places": volumes,
     "max_pool2d": pools,
     "avg_pool2d": pools,
     "avg_pool2d_grad": lambda n: [
