@@ -80,12 +80,12 @@ def _argmax(x: Tensor, rows: Slid, columns: Slid) -> Tensor:
 def largest(x: Tensor, along: Sequence[Slid]) -> tuple[Tensor, Tensor]:
     """The largest of each window, and its place in the flattened axes, int64."""
     (n, c), sizes, counts = x.shape[:2], x.shape[2:], tuple([w.count for w in along])
-    hidden = x.detach()
+    hidden, plain = x.detach(), [w for w in along if isinstance(w, Windows) and w.plain]
     if len(sizes) < 3:
         planes = hidden if len(sizes) == 2 else hidden[:, :, None]
         where = _argmax(planes, *[_ONE, *along][-2:])
-    elif namespace(x._data) is np and all(isinstance(w, Windows) and w.plain for w in along):
-        where = pool.largest_places(hidden, **geometry(along))  # whose kernel is the processor's
+    elif namespace(x._data) is np and len(plain) == 3:
+        where = pool.largest_places(hidden, **geometry(plain))  # whose kernel is the processor's
     else:
         depth, plane, out = sizes[0], math.prod(sizes[1:]), math.prod(counts[1:])
         planes = reshape(hidden, shape=(n, c * depth, *sizes[1:]))
