@@ -57,11 +57,8 @@ BATCH_FIRST: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(
         "max_pool2d avg_pool2d avg_pool2d_grad largest_places pick pick_grad".split(), (0,)
     ),
-    "gather_places": (0, 1),
-    "scatter_places": (0, 1),
+    **dict.fromkeys("gather_places scatter_places gru rnn".split(), (0, 1)),
     "lstm": (0, 1, 2),
-    "gru": (0, 1),
-    "rnn": (0, 1),
 }
 CHANNELS = ("batch_norm", "channel_affine", "group_norm")
 GROUPED = ("conv2d", "conv2d_input", "conv2d_weight")
