@@ -478,13 +478,18 @@ def test_what_is_not_there_is_refused_by_name():
 import keras, numpy as np
 model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
 x = np.ones((2, 2), "float32")
+
+def distributed():
+    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=["cpu:0"]))
+    return keras.layers.Dense(1)
+
 for call, said in (
     (lambda: model.export("x", verbose=0), "SavedModel"),
     (lambda: keras.ops.convert_to_tensor(x, sparse=True), "sparse"),
     (lambda: keras.ops.one_hot([1], 2, sparse=True), "sparse"),
     (lambda: keras.device("tpu:0").__enter__(), "gpu:0"),
     (keras.distribution.list_devices, "one device"),
-    (lambda: keras.distribution.DataParallel(devices=["cpu:0"]), "one device"),
+    (lambda: distributed().build((None, 2)), "one device"),
 ):
     try:
         call()

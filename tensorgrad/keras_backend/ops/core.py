@@ -24,6 +24,8 @@ from tensorgrad.core import Leaf, stamp
 from tensorgrad.creation import track
 from tensorgrad.switches import switches
 
+from ..distribution_lib import refuse_distributed
+
 Tensor = tg.Tensor
 SUPPORTS_SPARSE_TENSORS = SUPPORTS_RAGGED_TENSORS = False
 SUPPORTS_COMPLEX_DTYPES = True
@@ -101,6 +103,7 @@ class Variable(KerasVariable):
     __array_ufunc__ = None  # `tensor + variable` is for the variable to compute
 
     def _initialize(self, value: Any) -> None:
+        refuse_distributed()
         a = convert_to_tensor(value, self._dtype)._data
         self._value = Tensor(a if a.base is None and a is not _data(value) else a.copy())
         self._follow()
