@@ -78,7 +78,7 @@ def child(name: str, tiny: bool) -> dict[str, float]:
     optimizer, ready = None, 0.0
     for _ in range(STEPS):
         loss = losses.cross_entropy(model(x), t)
-        optimizer = optimizer or optim.Adam(model.parameters(), lr=1e-3)
+        optimizer = optimizer or optim.Adam(model.parameters(), lr=1e-5)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
