@@ -13,6 +13,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import losses, nn, optim
+from tensorgrad.compiling import quick
 
 pytestmark = pytest.mark.host
 rng = np.random.default_rng(0)
@@ -484,7 +485,7 @@ def test_what_changes_between_steps_is_seen(name, native):
         return m, o, step
 
     run = agree(make, between=between, plans=None, steps=9, rtol=1e-5 * native)
-    if native:
+    if native and quick._slots():
         assert any(plan.quick for plans in run.plans.values() for plan in plans), run.explain()
 
 
@@ -536,7 +537,7 @@ def test_small_steps_are_one_program(name):
     run = agree(training(model, loss, opt), lambda: numbers(*batch), steps=9, rtol=2e-5)
     ((plan,),) = run.plans.values()
     assert len(plan.calls) == 1, run.explain()
-    assert plan.quick
+    assert plan.quick or quick._slots() is None  # on Pythons whose dicts have no tags
 
 
 def test_what_others_hold_is_never_overwritten():
