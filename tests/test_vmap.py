@@ -16,7 +16,7 @@ from .test_ops import close, each, floating, length
 PURE = [op for op in OPS.values() if not op.inplace]
 # What is computed example by example, for some of its arguments or for all
 LOOPS = {*"cast_all correlate_valid gru lstm pinv rnn searchsorted segment_extreme".split()}
-LOOPS |= {"gamma_path", "sum_of_squares"}
+LOOPS |= {"gamma_path", "sum_of_squares", "pick", "pick_grad"}  # the last, where indices differ
 ALIGNED = ("targets", "input_lengths", "target_lengths")  # which are not any whole numbers
 rng = np.random.default_rng(0)
 
