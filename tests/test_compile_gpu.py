@@ -10,6 +10,8 @@ import tensorgrad as tg
 from .steps import training
 from .test_graphed import run, same
 
+pytestmark = pytest.mark.slow  # a minute on the simulator, as those of graphed
+
 
 def small(gpu, strict=True, more=None):
     """A step on a GPU, compiled, and its parameter."""
@@ -39,7 +41,6 @@ def test_a_compiled_step_is_the_eager_one(gpu):
     assert [run_(x=ones).item() for _ in range(4)] == [-12.0, -13.0, -14.0, -15.0]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("rate", ["warmup", "constant"])
 def test_models_train_as_eager(rate, gpu):
     states = []
@@ -117,7 +118,6 @@ def test_a_graph_to_differentiate_other_devices_and_many_forms_are_refused(gpu):
         forms()
 
 
-@pytest.mark.slow
 def test_fit_trains_with_a_compiled_step(backend):
     x = np.random.default_rng(0).normal(size=(96, 4)).astype("f")
     y = x @ np.ones((4, 1), "f")
