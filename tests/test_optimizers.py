@@ -1,10 +1,6 @@
 """Every optimizer beside PyTorch's over 20 steps in float64, in the configurations of PyTorch's own
 tests; the programs that are generated from formulas beside each other."""
 
-import sys
-import types
-import unittest
-
 import numpy as np
 import pytest
 from tensorgrad.kernels.cpu.jit import prange
@@ -15,6 +11,8 @@ from tensorgrad.kernels.tracing import HOST
 
 import tensorgrad as tg
 from tensorgrad.optim.elementwise import Elementwise
+
+from .of_pytorch import of_pytorch
 
 DECAY, MAXIMIZE = {"weight_decay": 0.1}, {"maximize": True}
 BOTH, CENTERED = {**DECAY, **MAXIMIZE}, {**DECAY, "centered": True}
@@ -134,12 +132,7 @@ def test_20_steps_are_pytorchs_by_kernels_and_on_the_gpu_path(
 @pytest.mark.slow
 def test_no_configuration_of_pytorchs_own_tests_is_missing():
     pytest.importorskip("torch")
-    stand_in = types.ModuleType("expecttest")  # a package that PyTorch's tests, but not these, use
-    stand_in.TestCase = unittest.TestCase
-    sys.modules.setdefault("expecttest", stand_in)
-    from torch.testing._internal.common_optimizers import optim_db
-
-    for info in optim_db:
+    for info in of_pytorch("common_optimizers").optim_db:
         name = info.optim_cls.__name__
         if name in ELSEWHERE:
             continue

@@ -8,9 +8,6 @@ refused, and count for neither side; docs/beside_pytorch.md says where values di
 import collections
 import itertools
 import re
-import sys
-import types
-import unittest
 import warnings
 from pathlib import Path
 
@@ -18,6 +15,8 @@ import numpy as np
 import pytest
 
 import tensorgrad as tg
+
+from .of_pytorch import of_pytorch
 
 torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.slow, pytest.mark.host]
@@ -151,16 +150,6 @@ def ours(name):
     return found if callable(found) and not isinstance(found, type) else None
 
 
-def op_db():
-    if "expecttest" not in sys.modules:  # which its tests need, and its samples do not
-        sys.modules["expecttest"] = types.SimpleNamespace(
-            TestCase=unittest.TestCase, assert_expected_inline=None
-        )
-    from torch.testing._internal.common_methods_invocations import op_db
-
-    return op_db
-
-
 def converted(v):
     if isinstance(v, torch.Tensor):
         return tg.tensor(host(v).copy(), requires_grad=v.requires_grad)
@@ -242,7 +231,7 @@ def compared(op, function, sample):
 def results():
     """{name: outcomes of the samples}, of the ops that both have."""
     found = {}
-    for op in op_db():
+    for op in of_pytorch("common_methods_invocations").op_db:
         name = f"{op.name}.{op.variant_test_name}" if op.variant_test_name else op.name
         function = ours(name if name in TABLE else op.name)
         if function is None or torch.float64 not in op.supported_dtypes("cpu"):

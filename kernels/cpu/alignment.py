@@ -231,9 +231,9 @@ def _prepared(logits, targets, sizes, blank):
 def transducer(logits, targets, input_lengths, target_lengths, *, blank):
     targets, lengths, sizes = _whole(targets, input_lengths, target_lengths)
     _, _, blanks, labels = _prepared(logits, targets, sizes, blank)
-    losses = np.empty(len(targets), logits.dtype)
+    losses = np.empty(len(targets))  # in float64, as all of it: one compiled loop for all dtypes
     _transducer(blanks, labels, lengths, sizes, losses)
-    return losses
+    return losses.astype(logits.dtype, copy=False)
 
 
 @accepts(
