@@ -110,13 +110,15 @@ class Derived:
 
         return step
 
-    def start(self, run: Callable, made: Callable) -> harness.Start:
+    def start(self, new: Callable, made: Callable) -> harness.Start:
+        """`new()` gives the step for a sample; `made` makes a tensor."""
+
         def start():
-            kept = [None, [made(p) for p in self.params]]
+            kept, run = [None, [made(p) for p in self.params]], new()
             data = [made(x) for x in self.data]
 
             def call():
-                kept[:] = run()(kept[1], *data)
+                kept[:] = run(kept[1], *data)
 
             return call, lambda: float(kept[0])
 
@@ -151,18 +153,8 @@ def physics(m: Any, params: list, x: Any, _: Any) -> Any:
 def ours(d: Derived, compiled: bool) -> harness.Start:
     import tensorgrad as tg
 
-    step, made = d.step(tg), []
-
-    def run():
-        return made[0] if made else made.append(tg.compile(step) if compiled else step) or made[0]
-
-    begin = d.start(run, tg.tensor)
-
-    def start():
-        made.clear()
-        return begin()
-
-    return start
+    step = d.step(tg)
+    return d.start(lambda: tg.compile(step) if compiled else step, tg.tensor)
 
 
 def jaxs(d: Derived) -> harness.Start:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import warnings
 from functools import partial
+from typing import Any
 
 import harness
 import numpy as np
@@ -20,7 +21,23 @@ BATCHES = 20
 def data(rows: int, ids: tuple) -> tuple[np.ndarray, list[np.ndarray]]:
     """The table and the batches of ids."""
     rng = np.random.default_rng(0)
-    return rng.standard_normal((rows, 64), "f4"), [rng.integers(0, rows, ids) for _ in range(20)]
+    return rng.standard_normal((rows, 64), "f4"), [
+        rng.integers(0, rows, ids) for _ in range(BATCHES)
+    ]
+
+
+def stepping(table: Any, optimizer: Any, batches: list) -> tuple:
+    """The step that tensorgrad and PyTorch share word for word."""
+    losses: list[float] = []
+
+    def step():
+        optimizer.zero_grad()
+        loss = (table(batches[len(losses) % BATCHES]) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+
+    return step, lambda: losses[-1]
 
 
 def ours(name: str, bags: bool, rows: int, ids: tuple) -> harness.Start:
@@ -34,16 +51,7 @@ def ours(name: str, bags: bool, rows: int, ids: tuple) -> harness.Start:
         table = kind(rows, 64, sparse=True, weight_init="zeros")
         table.weight.data = first.copy()
         optimizer = getattr(tg.optim, name)(table.parameters(), lr=0.1)
-        losses: list[float] = []
-
-        def step():
-            optimizer.zero_grad()
-            loss = (table(batches[len(losses) % BATCHES]) ** 2).mean()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.item())
-
-        return step, lambda: losses[-1]
+        return stepping(table, optimizer, batches)
 
     return start
 
@@ -60,16 +68,7 @@ def theirs(name: str, bags: bool, rows: int, ids: tuple) -> harness.Start:
         kind = partial(torch.nn.EmbeddingBag, mode="sum") if bags else torch.nn.Embedding
         table = kind(rows, 64, sparse=True, _weight=torch.tensor(first))
         optimizer = getattr(torch.optim, name)(table.parameters(), lr=0.1)
-        losses: list[float] = []
-
-        def step():
-            optimizer.zero_grad()
-            loss = (table(batches[len(losses) % BATCHES]) ** 2).mean()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.item())
-
-        return step, lambda: losses[-1]
+        return stepping(table, optimizer, batches)
 
     return start
 

@@ -11,8 +11,7 @@ from ..switches import switches
 from ..trees import leaves, refill
 from .capture import GRAPH, recorded
 from .guards import Reads
-
-MOST = 8  # graphs of one step, each with memory of its own
+from .plan import MOST
 
 
 class OnGPU:

@@ -20,6 +20,7 @@ from .fuse import Segment, escaping, fused
 from .tape import Call, Ref
 
 _numbers = count()
+MOST = 8  # plans of one step
 MISS: Any = object()  # what a plan returns that does not fit any more
 
 

@@ -18,13 +18,12 @@ from ..switches import switches
 from ..trees import leaves, refill
 from ..typing import Result
 from .capture import Captured, difference
-from .plan import MISS, Plan
+from .plan import MISS, MOST, Plan
 from .quick import CHECKS, Quick, shorter
 from .tape import lock
 from .traced import known
 
 _TENSOR = {Tensor}
-MOST = 8  # plans of one step
 _TOLD = 4  # plans, from which on it is said that something varies
 
 
