@@ -678,8 +678,8 @@ def test_the_formulas_of_the_table_as_machine_code(dtype):
         n, table = len(arrays), np.array([a.ctypes.data for a in [*arrays, out]])
         steps = [llvm.Step(op.scalar, inputs, n)]
         given = dict(enumerate(slots[:n]))
-        text = llvm.written(f"{name}_0", steps, given, {n: slots[n]}, 1, 35, dtype)
-        programs.append(llvm.Program(name, [(text, 32)], [], table))
+        text = llvm.written(f"of_{name}_0", steps, given, {n: slots[n]}, 1, 35, dtype)
+        programs.append(llvm.Program(f"of_{name}", [(text, 32)], [], table))
         checks.append((name, want, out, arrays))
     engines = llvm.connected(programs)
     for program, (name, want, out, _) in zip(programs, checks, strict=True):
@@ -687,7 +687,39 @@ def test_the_formulas_of_the_table_as_machine_code(dtype):
         rtol = 1e-6 if dtype == "float32" else 1e-14
         np.testing.assert_allclose(out, want, rtol, rtol, err_msg=name)
     assert len(checks) > 25
+    assert {*llvm.LIBRARY} <= {name for name, *_ in checks}
     del engines
+
+
+@pytest.mark.slow
+def test_matrices_are_turned_within_a_program():
+    w, v = nn.Parameter(rng.standard_normal((3, 20))), nn.Parameter(rng.standard_normal((20, 5)))
+    row = nn.Parameter(rng.standard_normal((1, 5)))
+    opt = optim.SGD([w, v, row], lr=0.1)
+
+    def step(x):  # (3, 5)
+        loss = ((w.T @ tg.sin(x)) * v).sum() + (tg.tanh(w @ v) @ row.T).mean()
+        loss = loss + (tg.ones_like(x).T @ x + (v.T @ w.T).swapaxes(0, 1).T @ tg.tanh(x)).sum()
+        gw, gv = tg.grad(lambda a, b: (tg.tanh(a @ b) ** 2 * tg.cos(x)).mean(), (0, 1))(w, v)
+        loss = loss + (gw.T.sum(axis=0).mean() + (gv.T.reshape(20, 5) * v).mean())
+        opt.zero_grad()
+        loss.backward()
+        before = w.T
+        opt.step()  # in place: what was a view is of the new numbers
+        return loss, (before + before.T.T) * gv.T[:1].mean(), w.T.T, x.T + 1, gw.T
+
+    batches, seen = [rng.standard_normal((3, 5)) for _ in range(6)], []
+    given = [p.numpy().copy() for p in (w, v, row)]
+    run = tg.compile(step, strict=True)
+    for f in (step, run):
+        for p, a in zip((w, v, row), given, strict=True):
+            p.data[...] = a
+        seen.append([[a.numpy().copy() for a in (*f(tg.tensor(b)), w, v, row)] for b in batches])
+    for a, b in zip(*[[a for s in part for a in s] for part in seen], strict=True):
+        assert a.shape == b.shape
+        np.testing.assert_allclose(b, a, 1e-12, 1e-12)
+    ((plan,),) = run.plans.values()  # a sum of other axes, and a slice, end three programs
+    assert len(plan.calls) == 8, run.explain()
 
 
 def test_without_an_llvm_that_serves_nothing_is_fused(monkeypatch):

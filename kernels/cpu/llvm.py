@@ -3,7 +3,8 @@ front end, which would take a hundred times as long.
 
 Values are vectors of `WIDTH` numbers, which LLVM takes apart for the processor at hand; what is
 left at the end of a range is one shorter vector. Nothing is contracted or reordered, so that
-arithmetic has the bits of NumPy's; exp, expm1 and tanh are the polynomials of scalars.py.
+arithmetic has the bits of NumPy's; exp, expm1 and tanh are the polynomials of scalars.py, sines,
+logarithms and powers those of the C library.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ _COMPARE: dict[type, str] = {
 }
 _INFIX = {ast.Add: "fadd", ast.Sub: "fsub", ast.Mult: "fmul", ast.Div: "fdiv"}
 _INTRINSIC = {name: name for name in ("maximum", "minimum", "sqrt", "floor")} | {"abs": "fabs"}
-ROUNDED = ("exp", "expm1", "tanh")  # whose last bit may not be NumPy's
+LIBRARY = {name: name for name in ("sin", "cos", "log", "log1p")} | {"power": "pow"}
+ROUNDED = ("exp", "expm1", "tanh", *LIBRARY)  # whose last bit may not be NumPy's
 
 
 class Float(NamedTuple):
@@ -84,7 +86,8 @@ def calls_of(formula: str) -> frozenset[str] | None:
 
 class Step(NamedTuple):
     """One formula: its inputs by name, numbers or places with how they go along with the loop, and
-    the place of its result: "full"; "row" for the last axis alone; "column" without it; "one"."""
+    the place of its result: "full"; "turned", of a matrix column by column; "row" for the last axis
+    alone; "column" without it; "one"."""
 
     formula: str
     inputs: dict[str, Any]
@@ -179,6 +182,14 @@ class Text:
         at = self.element(p, i, self.kind.name)
         self.lines.append(f"  store {self.of(w)} {v}, ptr {at}, align {self.kind.bytes}")
 
+    def gathered(self, p: str, i: Any, by: int, w: int, t: str) -> str:
+        """w entries from element i on, each `by` after the one before."""
+        v = "poison"
+        for y in range(w):
+            one = self.new(f"load {t}, ptr {self.element(p, self.index('add', i, y * by), t)}")
+            v = self.new(f"insertelement <{w} x {t}> {v}, {t} {one}, i32 {y}")
+        return v
+
     def spread(self, v: str, w: int) -> str:
         """A vector of one number as one of w."""
         mask = f"<{w} x i32> zeroinitializer"
@@ -213,6 +224,17 @@ class Text:
         t, f = self.of(w), f"llvm.{name}.v{w}{self.kind.short}"
         self.declared.add(f"declare {t} @{f}({', '.join([t] * len(args))})")
         return self.new(f"call {t} @{f}({', '.join(f'{t} {a}' for a in args)})")
+
+    def library(self, name: str, w: int, *args: str) -> str:
+        """A function of the C library, number by number."""
+        t, y = self.kind.name, "poison"
+        f = name + ("f" if t == "float" else "")
+        self.declared.add(f"declare {t} @{f}({', '.join([t] * len(args))})")
+        for i in range(w):
+            one = [self.new(f"extractelement {self.of(w)} {a}, i32 {i}") for a in args]
+            v = self.new(f"call {t} @{f}({', '.join(f'{t} {a}' for a in one)})")
+            y = self.new(f"insertelement {self.of(w)} {y}, {t} {v}, i32 {i}")
+        return y
 
     def select(self, c: str, a: str, b: str, w: int) -> str:
         return self.new(f"select <{w} x i1> {c}, {self.of(w)} {a}, {self.of(w)} {b}")
@@ -287,6 +309,8 @@ class Text:
         name, args = node.func.id, [of(a) for a in node.args]
         if name == "where":
             return self.select(*args, w)
+        if name in LIBRARY:
+            return self.library(LIBRARY[name], w, *args)
         if name in ROUNDED:
             return getattr(self, name)(*args, w)  # type: ignore[no-any-return]
         return self.call(_INTRINSIC[name], w, *args)
@@ -326,6 +350,10 @@ def written(
                 elif kind == "column":
                     own = text.element(at[place], text.new(f"udiv i64 {row}, {columns}"), t)
                     v = text.splat(text.new(f"load {t}, ptr {own}"), t, w)
+                elif kind == "turned":
+                    column = text.new(f"udiv i64 {row}, {columns}")
+                    first = text.index("add", text.index("mul", i, rows), column)
+                    v = text.gathered(at[place], first, rows, w, t)
                 else:
                     p = text.element(at[place], i if kind == "row" else where, t)
                     v = text.new(f"load <{w} x {t}>, ptr {p}, align 1")

@@ -92,11 +92,7 @@ def transposed(t: Text, m: int, n: int, a: str, to: str) -> None:
 
     def column(j: Any) -> None:
         def some(i: Any, w: int) -> None:
-            v = "poison"
-            for y in range(w):
-                at = t.index("add", t.index("mul", t.index("add", i, y), n), j)
-                one = t.new(f"load {t.kind.name}, ptr {t.element(a, at, t.kind.name)}")
-                v = t.new(f"insertelement {t.of(w)} {v}, {t.kind.name} {one}, i32 {y}")
+            v = t.gathered(a, t.index("add", t.index("mul", i, n), j), n, w, t.kind.name)
             t.store(v, to, t.index("add", t.index("mul", j, m), i), w)
 
         along(t, m, some)

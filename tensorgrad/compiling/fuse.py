@@ -19,6 +19,7 @@ from .lower import Native, alias, native
 from .tape import Call, Ref
 
 MOST, LEAST = 100, 3  # calls in a group: LLVM's time grows faster, and a call of it costs two
+FEW = 1 << 10  # numbers up to which functions of the C library are called one by one
 SMALL = 1 << 14  # bytes up to which arrays are copied into memory of the plan
 _NAMES = {"absolute": "abs", "true_divide": "divide"}  # NumPy's for ops
 _COPIES = ("copy", "broadcast_to")
@@ -50,6 +51,8 @@ class Group:
         """Whether a map can join."""
         columns = {m.columns for m in (*self.maps, found)} - {0}
         same = self.size == self.segment.values[found.place].size and self.dtype == found.dtype
+        turned = {a[0] for a in found.inputs.values() if type(a) is tuple and a[1] == "turned"}
+        same = same and turned.isdisjoint(m.place for m in self.maps)
         return same and len(columns) < 2 and len(self.maps) < MOST
 
     def settle(self, read: set[int]) -> list[int]:
@@ -93,6 +96,7 @@ class Segment:
         self.parts: list[Any] = []
         self.effects: list[Call] = []  # of the host, before it runs
         self.alias: dict[int, Any] = {}  # place -> another one, or a number
+        self.turned: set[int] = set()  # those of them that are its matrix turned
         self.born: set[int | None] = set()  # what its calls make
         self.written: set[int] = set()
         self.outs: list[tuple[int, bool]] = []  # what is read outside, once that is known
@@ -113,9 +117,12 @@ class Segment:
         return self.values[root].size if type(root) is int else 1
 
     def whole(self, place: int) -> bool:
-        """Whether the memory of a place lies in one piece, as all that is made here does."""
-        made = place in self.born and place not in self.alias
-        return made or bool(self.values[place].flags.c_contiguous)
+        """Whether the memory of a place lies in one piece, as all does that is made here, or copied
+        for it."""
+        if place not in self.born and place in self.fixed:
+            return bool(self.values[place].flags.c_contiguous)
+        same = self.size(place) == self.values[place].size and type(self.root(place)) is int
+        return same and place not in self.turned
 
     def takes(self, call: Call) -> bool:
         """Take a call, if that can be."""
@@ -126,11 +133,11 @@ class Segment:
             if early and self.calls:
                 self.effects.append(call)
             return early and bool(self.calls)
-        if (found := alias(call, self.values)) is not None:
-            place, of = found
-            if type(of) is not float:
-                of = self.root(of)
-            self.alias[place] = of
+        if (found := alias(call, self)) is not None:
+            place, of, turned = found
+            self.alias[place] = of if type(of) is float else self.root(of)
+            if turned:
+                self.turned.add(place)
         elif (made := as_map(call, self, self.exact)) is not None:
             last = self.parts[-1] if self.parts and type(self.parts[-1]) is Group else None
             if last is None or not last.takes(made):
@@ -149,9 +156,7 @@ class Segment:
     def _safe(self, part: Native) -> bool:
         if part.labels is not None and (not self.clean or part.labels[0] in self.born):
             return False
-        if not part.written <= self.fixed:
-            return False
-        return all(type(self.root(i)) is int for c in part.calls for i in c.inputs())
+        return part.written <= self.fixed
 
     def inputs(self) -> list[int]:
         """The places of what it reads from outside."""
@@ -272,6 +277,8 @@ def as_map(call: Any, within: Segment, exact: bool) -> Map | None:
     called, out = llvm.calls_of(formula), values[place]
     if called is None or (exact and called & {*llvm.ROUNDED}) or not out.size:
         return None
+    if called & {*llvm.LIBRARY} and out.size > FEW:
+        return None
     given = {**{k: v for k, v in op.params.items() if v is not ...}, **options}
     inputs: dict[str, Any] = {}
     columns, floats = 0, set()
@@ -288,13 +295,16 @@ def as_map(call: Any, within: Segment, exact: bool) -> Map | None:
             floats.add(x.dtype.name)
             continue
         bools = name == "condition" and x.dtype == np.bool_
-        whole = within.whole(a) or n == 1
+        turned = a in within.turned
+        whole = within.whole(a) or n == 1 or (turned and x.shape == out.shape)
         if not whole or not (bools or x.dtype.name in llvm.FLOATS):
             return None
         if not bools:
             floats.add(x.dtype.name)
         kind = "full" if n == out.size else "one"
-        if n not in (1, out.size):
+        if turned:
+            kind, columns = "turned", out.shape[-1]
+        elif n not in (1, out.size):
             kind = "row" if n == out.shape[-1] == x.shape[-1] else "column"
             if kind == "column" and (*x.shape[:-1], out.shape[-1]) != out.shape:
                 return None

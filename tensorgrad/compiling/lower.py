@@ -13,7 +13,9 @@ from .tape import Call, Ref
 
 PRODUCT = 1 << 18  # multiplications up to which a product is no call of a kernel
 NUMBERS = 1 << 16  # that are summed up, or updated, in one go on one thread
-ALIASES = {"reshape", "identity", "expand_dims", "squeeze", "broadcast_to", "cast", "sum_to"}
+ALIASES = {
+    *"reshape identity expand_dims squeeze broadcast_to cast sum_to view swapaxes transpose".split()
+}
 FILLED = {"ones_like": 1.0, "zeros_like": 0.0}
 
 
@@ -33,21 +35,33 @@ class Native:
         return self.places
 
 
-def alias(call: Call, values: list) -> tuple[int, Any] | None:
-    """What a call merely gives another name or shape: an array's place, or a number."""
+def alias(call: Call, within: Any) -> tuple[int, Any, bool] | None:
+    """What a call merely gives another name or shape: its place, another one or a number, and
+    whether that is the matrix turned."""
     if call.writes or call.shape is not None or len(call.outs) != 1:
         return None
     place = call.outs[0][0]
     if place is None or not call.args or type(call.args[0]) is not Ref:
         return None
     if call.name in FILLED and (call.op is None or call.op.name == call.name):
-        return place, FILLED[call.name]
+        return place, FILLED[call.name], False
     if call.name == "full_like" and type(call.options.get("value")) in (int, float):
-        return place, float(call.options["value"])
-    x, y = values[call.args[0]], values[place]
-    if call.name not in ALIASES or x.dtype != y.dtype or not x.flags.c_contiguous:
+        return place, float(call.options["value"]), False
+    at = call.args[0]
+    x, y = within.values[at], within.values[place]
+    if call.name not in ALIASES or x.dtype != y.dtype or (x.size != y.size and x.size != 1):
         return None
-    return (place, call.args[0]) if x.size == y.size or x.size == 1 else None
+    if within.size(at) == 1:
+        return place, at, False
+    if call.name in ("swapaxes", "transpose"):
+        if x.ndim != 2 or call.op is None:
+            return None
+        o = call.options
+        odd = o["axis1"] - o["axis2"] if "axis1" in o else (o.get("axes") or (1, 0))[0]
+        turned = at in within.turned
+        known = turned or within.whole(at)
+        return (place, at, turned != bool(odd % 2 and 1 not in x.shape)) if known else None
+    return (place, at, False) if within.whole(at) else None
 
 
 def native(call: Call, within: Any) -> Native | None:
@@ -58,10 +72,11 @@ def native(call: Call, within: Any) -> Native | None:
     return make(call, within)  # type: ignore[no-any-return]
 
 
-def _floats(within: Any, places: Any) -> str | None:
-    """The dtype that all of them have, where each lies in one piece."""
-    found = {within.values[p].dtype.name for p in places if p is not None}
-    whole = all(within.whole(p) and within.values[p].size for p in places if p is not None)
+def _floats(within: Any, places: Any, loose: Any = ()) -> str | None:
+    """The dtype that all of them have, where each but those that are loose lies in one piece."""
+    places = [p for p in places if p is not None]
+    found = {within.values[p].dtype.name for p in places}
+    whole = all((p in loose or within.whole(p)) and within.values[p].size for p in places)
     ok = len(found) == 1 and whole and found <= {"float32", "float64"}
     return found.pop() if ok else None
 
@@ -144,14 +159,25 @@ def _dense_grad(call: Call, within: Any) -> Native | None:
 def _matmul(call: Call, within: Any) -> Native | None:
     from ..kernels.cpu import native as n
 
-    (a, b), y = call.args, call.outs[0][0]
+    (a, b), y = call.args, _made(call)
     if not _refs(call) or within.values[a].ndim != 2 or within.values[b].ndim != 2:
         return None
-    dtype = _floats(within, [a, b, y])
     (m, k), p = within.values[a].shape, within.values[b].shape[1]
+    one, turned, root = within.size(a) == 1, b in within.turned, within.root(a)
+    strides = (0, 0) if one else (1, m) if a in within.turned else (k, 1)
+    dtype = _floats(within, [a, b, y], {*within.turned, *([a] if one else [])})
     if dtype is None or m * k * p > PRODUCT:
         return None
-    return Native(call, dtype, lambda t, at: n.product(t, (m, p, k), (at(a), k, 1), at(b), at(y)))
+
+    def write(t: Any, at: Any) -> None:
+        left, right = at(-1 if type(root) is float else a), at(-2 if turned else b)
+        if type(root) is float:
+            t.store(t.number(root, 1), left, 0, 1)
+        if turned:
+            n.transposed(t, p, k, at(b), right)
+        n.product(t, (m, p, k), (left, *strides), right, at(y))
+
+    return Native(call, dtype, write, (1, k * p if turned else 1))
 
 
 def _summed(call: Call, within: Any) -> Native | None:
@@ -206,7 +232,9 @@ def _cross_entropy(call: Call, within: Any) -> Native | None:
         return None
     if not within.whole(labels) or within.values[labels].size != rows:
         return None
-    if g and (within.values[g[0]].dtype != dtype or (each != 1 and not within.whole(g[0]))):
+    if g and (within.values[g[0]].dtype != dtype or type(within.root(g[0])) is not int):
+        return None
+    if g and each != 1 and not within.whole(g[0]):
         return None
 
     def write(t: Any, at: Any) -> None:
