@@ -32,6 +32,7 @@ BLOCKS = {
     "matmul": {"_PARTIAL": 8, "TILED": 0, "LEAST": 1},
     "norm": {"_PARTIAL": 8, "_LONG": 4},
     "reduce": {"_RUN": 4, "_WIDTH": 4, "_FEW": 3, "_PARTS": 5},
+    "structured": {"_FEW": 2, "_PARTS": 3},
     "update": {"_BLOCK": 4},
 }
 

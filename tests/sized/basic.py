@@ -59,6 +59,16 @@ def classes(n):
     return [(draw(s, -3, 3), integers(s[:-1], s[-1])) for s in ((3, n), (n, 3)) if s[-1]]
 
 
+def factored(n):
+    """Adafactor's, of few long rows and of many."""
+    options = {"beta2_decay": -0.8, "eps1": 1e-7, "eps2": 1e-3, "d": 1.0, "weight_decay": 0.1}
+    made = []
+    for (p, g), _ in matrices(n, 2):
+        states = draw((len(p), 1), 0.1, 1.0, 2), draw((1, p.shape[1]), 0.1, 1.0, 3)
+        made.append(Sample((H, p, g, *states), options))
+    return made
+
+
 STATE = np.array([2**63 + 9, 2**32 - 2], np.uint64)
 H = np.array([0.1, 3.0])
 SCALE = {"interval": 32, "factor": 2.0, "least": 1.0}
@@ -103,6 +113,7 @@ SIZED = {
         Sample((np.array([8.0, float(k)]), np.ones(1)), SCALE)
     ],
     "rescale": lambda k: [Sample((np.array([0.3]), *vector(k, *[WIDE] * 3)[0].args))],
+    "adafactor": factored,
     "optimizer_step": lambda k: [  # two parameters
         Sample((H, *vector(k, *[WIDE] * 6)[0].args), STEPS["sgd"]),
         Sample((H, *vector(k, *[WIDE] * 6, *[(0.0, 1.0)] * 2)[0].args), STEPS["adam"]),
