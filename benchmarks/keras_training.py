@@ -1,9 +1,10 @@
 """Steps of Keras's `fit` on tensorgrad, as they are and with `jit_compile=True`, beside Keras on
 PyTorch (eager) and JAX (jit): a process for each, all alive at once, which take turns. Run as
-`python benchmarks/keras_training.py [rounds] [how a name begins ...]`; it needs the extras [keras]
-and [bench], and JAX. Figures are of one thread.
+`python benchmarks/keras_training.py [rounds] [how a name begins ...]`; it needs the extra [keras],
+and shows of PyTorch and JAX those that are installed. Figures are of one thread.
 """
 
+import importlib.util
 import json
 import os
 import statistics
@@ -72,6 +73,9 @@ def main(rounds=10, *chosen):
     threads["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     code = "import tensorgrad.keras_backend.hook as h; h.install(); import sys; sys.path[:0] = "
     code += f"[{os.path.dirname(os.path.abspath(__file__))!r}]; import keras_training as k; k.work("
+    absent = [b for b in ("torch", "jax") if importlib.util.find_spec(b) is None]
+    backends = [b for b in BACKENDS if b not in absent]
+    pairs = [(theirs, ours) for theirs, ours in RATIOS if theirs not in absent]
     workers = {
         name: subprocess.Popen(
             [sys.executable, "-c", code + ("True)" if name == "compiled" else ")")],
@@ -80,15 +84,15 @@ def main(rounds=10, *chosen):
             text=True,
             env={**os.environ, **threads, "KERAS_BACKEND": name.replace("compiled", "tensorgrad")},
         )
-        for name in BACKENDS
+        for name in backends
     }
     names = [name for name in NAMES if name.startswith(chosen or "")]
-    heads = [*BACKENDS, *(f"{theirs} / {ours}" for theirs, ours in RATIOS)]
+    heads = [*backends, *(f"{theirs} / {ours}" for theirs, ours in pairs)]
     print("| ms a step, median | " + " | ".join(heads) + " |")
     print("| --- " * (len(heads) + 1) + "|")
     try:
         for name in names:
-            times = {b: [] for b in BACKENDS}
+            times = {b: [] for b in backends}
             for i in range(rounds + 1):
                 for backend, process in workers.items():
                     process.stdin.write(name + "\n")
@@ -96,10 +100,10 @@ def main(rounds=10, *chosen):
                     took = json.loads(process.stdout.readline())
                     if i:  # the first one compiles
                         times[backend].append(took)
-            medians = [statistics.median(times[b]) for b in BACKENDS]
+            medians = [statistics.median(times[b]) for b in backends]
             ratios = [
                 statistics.median(a / b for a, b in zip(times[theirs], times[ours], strict=True))
-                for theirs, ours in RATIOS
+                for theirs, ours in pairs
             ]
             print(f"| {name} | " + " | ".join(f"{m:.2f}" for m in medians)
                   + " | " + " | ".join(f"{r:.2f}" for r in ratios) + " |", flush=True)  # fmt: skip

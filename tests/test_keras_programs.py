@@ -26,7 +26,7 @@ import itertools, sys
 import keras, numpy as np
 from keras import ops
 from keras.src.backend import set_keras_mask
-from tensorgrad import tf
+from tensorgrad import tensor, tf
 
 # A step of its own, and no `call`: an encoder and a decoder, as in Keras's autoencoders.
 class Coder(keras.Model):
@@ -94,6 +94,27 @@ total = sum(
 )
 loss = ops.ctc_loss(np.array([[1, 2, 0]]), logits, np.array([3]), np.array([4]))
 np.testing.assert_allclose(loss, [-np.log(total)], rtol=1e-6)
+
+# Layer normalisation is one op where its axes are the last ones and the weights of their shape.
+def ops_of(node):
+    name = getattr(node.op, "name", None)
+    return {name}.union(*[ops_of(parent) for parent in node.parents if parent])
+
+x = np.random.default_rng(0).standard_normal((2, 3, 4, 5)).astype("float32")
+for axis, shape, one in (
+    (-1, (5,), True), ([2, 3], (4, 5), True), ([-1, -2], (4, 5), True),
+    (1, (3,), False), ([1, 2], (3, 4), False), (-1, (1, 1, 1, 5), False),
+):
+    along = (axis,) if isinstance(axis, int) else tuple(axis)
+    normal = (x - x.mean(along, keepdims=True)) / np.sqrt(x.var(along, keepdims=True) + 0.1)
+    sizes = [n if i in along or i - 4 in along else 1 for i, n in enumerate(x.shape)]
+    gamma, beta = np.random.default_rng(1).standard_normal((2, *shape)).astype("float32")
+    for g, b in ((gamma, beta), (gamma, None), (None, beta)):
+        y = ops.layer_normalization(tensor(x, requires_grad=True), g, b, axis=axis, epsilon=0.1)
+        wanted = normal * (1 if g is None else g.reshape(sizes))
+        wanted = wanted + (0 if b is None else b.reshape(sizes))
+        np.testing.assert_allclose(y.numpy(), wanted, rtol=1e-4, atol=1e-5, err_msg=str(axis))
+        assert ("layer_norm" in ops_of(y.node)) == one, axis
 """
     )
 

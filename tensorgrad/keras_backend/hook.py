@@ -1,4 +1,4 @@
-"""How Keras finds this backend: six of its modules are imported with one branch more.
+"""How Keras finds this backend: seven of its modules are imported with one branch more.
 
 Keras up to 3.15 chooses its backend in `elif` chains. A finder on `sys.meta_path` compiles those
 modules with a branch inserted before a line that occurs once in each; where one does not, this is
@@ -42,6 +42,13 @@ BRANCHES = {
     "keras.src.optimizers.optimizer": (
         '\nelif backend.backend() == "jax":',
         f"{_OURS} from {HERE}.optimizer import Optimizer as BackendOptimizer",
+    ),
+    # Keras asks no backend for it, and PyTorch's kernel is called there: a tenth of a Transformer.
+    "keras.src.ops.nn": (
+        '\n    elif backend.config.backend() == "torch" and is_continuous_axis(axis):',
+        f'\n    elif backend.config.backend() == "{NAME}" and (rows := '
+        "backend.nn.layer_normalization(x, gamma, beta, axis, epsilon)) is not None: "
+        "outputs = rows",
     ),
     "keras.src.utils.backend_utils": (
         '\n        if self._backend == "numpy":',

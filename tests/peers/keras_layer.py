@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import types
+import zlib
 from pathlib import Path
 
 import pytest
@@ -26,24 +27,41 @@ def pytest_configure(config):
         config.addinivalue_line("markers", name)
 
 
+def _name(item):
+    return f"{item.path.name}::{item.nodeid.partition('::')[2]}"
+
+
+def _checksum(item):
+    """By which a sample is chosen: it stays the same where other tests come and go."""
+    return zlib.crc32(_name(item).encode())
+
+
+def _short(item):
+    """Whether a test is for a sample: it runs, and builds none of the large networks."""
+    skipped = any(mark.name == "skip" or mark.args[0] is True
+                  for name in ("skip", "skipif") for mark in item.iter_markers(name))  # fmt: skip
+    return not skipped and item.path.parent.name != "applications"
+
+
 def pytest_collection_modifyitems(items):
     """Known failures are expected, those of keras_skips.txt: `file::Class::test`, a prefix of it,
-    below a line with the reason. A sample is every so many-th test."""
+    below a line with the reason."""
     reason, known = "", {}
     for line in Path(os.environ["PEERS_SKIPS"]).read_text().splitlines():
         if line.startswith("#"):
             reason = line.strip("# ")
         elif line:
             known[line] = reason
-    if step := int(os.environ.get("PEERS_SAMPLE", 0)):
-        items[:] = items[::step]
     unused = {*known}
     for item in items:
-        name = f"{item.path.name}::{item.nodeid.partition('::')[2]}"
+        name = _name(item)
         for key in (name, name.partition("[")[0], name.partition("::")[0]):
             if key in known:
                 item.add_marker(pytest.mark.skip(reason=known[key]))
                 unused.discard(key)
+    if size := int(os.environ.get("PEERS_SAMPLE", 0)):
+        kept = {*sorted(filter(_short, items), key=_checksum)[:size]}
+        items[:] = [item for item in items if item in kept]
     if unused and os.environ.get("PEERS_WHOLE"):
         raise pytest.UsageError(f"skips of tests that are not there: {sorted(unused)}")
 

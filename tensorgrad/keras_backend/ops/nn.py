@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -268,6 +269,23 @@ def batch_normalization(
     shape = tuple(sizes)
     y = x * cast(tg.reshape(inverse, shape), x.dtype)
     return y + cast(tg.reshape(shift, shape), x.dtype)
+
+
+def layer_normalization(
+    x: Tensor, gamma: Any, beta: Any, axes: Any, epsilon: float
+) -> Tensor | None:
+    """(x - mean) / sqrt(variance + epsilon) * gamma + beta over the last axes as one (Ba et al.
+    2016), for the branch that hook.py adds; None for other axes, which Keras has a formula for."""
+    n, m = x.ndim, len(axes)
+    sizes = x.shape[n - m :]
+    given = [p for p in (gamma, beta) if p is not None]
+    if not m or [a % n for a in axes] != [*range(n - m, n)] or any(p.shape != sizes for p in given):
+        return None
+    if m > 1:
+        gamma, beta = (None if p is None else tg.reshape(p, (-1,)) for p in (gamma, beta))
+        flat = tg.reshape(x, (*x.shape[: n - m], math.prod(sizes)))
+        return tg.reshape(tg.layer_norm(flat, gamma, beta, eps=epsilon), x.shape)
+    return tg.layer_norm(x, gamma, beta, eps=epsilon)
 
 
 # --- attention ----------------------------------------------------------------------------------
