@@ -95,8 +95,8 @@ def test_a_profile_names_ops_and_layers_forward_and_backward(tmp_path):
     assert rows["square"].calls == 2
     assert rows["square"].bytes == 2 * 8 * 4
     assert sum(row.share for row in rows.values()) == pytest.approx(1)
-    assert all(0 <= row.seconds < 0.05 for row in rows.values())
-    assert p.seconds > 0.05
+    assert all(row.seconds >= 0 for row in rows.values())
+    assert sum(row.seconds for row in rows.values()) + 0.05 <= p.seconds + 1e-9
     layers = {row.name: row for row in p.rows("layer")}
     assert {*layers} == {
         "layers[0] (Dense of Sequential)",
