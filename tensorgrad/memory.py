@@ -43,7 +43,11 @@ def memory_summary(count: Natural = 5) -> str:
     >>> print(memory_summary())  # doctest: +ELLIPSIS
     tensors hold ...
     """
-    held = sorted(_held(), key=lambda h: -h.size)
+    return _summary(living(Tensor, Node), count)
+
+
+def _summary(found: list[Any], count: int) -> str:
+    held = sorted(_held(found), key=lambda h: -h.size)
     roles: dict[str, int] = {}
     for h in held:
         role = h.role.partition(" by ")[0]
@@ -72,15 +76,22 @@ def thawed() -> Iterator[None]:
             gc.freeze()
 
 
-def living(*kinds: type) -> list[Any]:
-    """All objects of these types and of types derived from them."""
+def living(*bases: type) -> list[Any]:
+    """All objects of these types and of types derived from them. (What refers to its type, as every
+    object of a Python class does, is found faster than a list of all objects is gone through.)"""
+    kinds, todo = set[type](), [*bases]
+    while todo:
+        kind = todo.pop()
+        if kind not in kinds:
+            kinds.add(kind)
+            todo += kind.__subclasses__()
     with thawed():
-        return [o for o in gc.get_objects() if issubclass(type(o), kinds)]
+        return [o for o in gc.get_referrers(*kinds) if type(o) in kinds]
 
 
-def _held() -> Iterator[Held]:
-    """Every live array once, under the first role that it has in this order."""
-    found = living(Tensor, Node)
+def _held(found: list[Any]) -> Iterator[Held]:
+    """Every array of these tensors and nodes once, under the first role that it has in this
+    order."""
     tensors = [o for o in found if isinstance(o, Tensor)]
     seen: set[int] = set()
 
@@ -130,11 +141,11 @@ def _gpu_pools() -> dict[str, Any]:
     return {home.name: home.xp.get_default_memory_pool() for home in homes}
 
 
-def _saving() -> str:
+def _saving(found: list[Any]) -> str:
     """How much gradient checkpointing would save: of n ops in sqrt(n) segments it holds the inputs
     of all segments and the saved arrays of one (Chen et al. 2016)."""
-    ops = sum(1 for node in living(Node) if node.saved)
-    saved = sum(h.size for h in _held() if h.role.startswith(_SAVED))
+    ops = sum(1 for node in found if isinstance(node, Node) and node.saved)
+    saved = sum(h.size for h in _held(found) if h.role.startswith(_SAVED))
     if ops < 16 or saved < 2**20:
         return ""
     parts = round(ops**0.5)
@@ -156,7 +167,9 @@ def _free() -> None:
 
 def _after_failure() -> str:
     """The memory report of an out-of-memory error. Frees what nothing uses: the program goes on."""
-    said = memory_summary() + _saving()
+    found = living(Tensor, Node)
+    said = _summary(found, 5) + _saving(found)
+    del found
     _free()
     return said
 

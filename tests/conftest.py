@@ -1,5 +1,6 @@
 """Fixtures of backends: every test that takes `backend` runs on each available one."""
 
+import contextlib
 import gc
 import importlib
 import os
@@ -20,7 +21,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import backend as backends
-from tensorgrad import ops
+from tensorgrad import memory, ops
 
 for _family in pkgutil.iter_modules(ops.__path__):  # those that are imported when first used, too
     importlib.import_module(f"{ops.__name__}.{_family.name}")
@@ -111,8 +112,18 @@ def _afresh(request):
 
 @pytest.fixture(autouse=True, scope="module")
 def _older_objects():
-    """What there is, compilers' objects above all, is not looked at by a test's `gc.collect()`."""
+    """What there is, a million of compilers' and pytest's objects, is not looked at by a test's
+    `gc.collect()`, captures and memory reports."""
     gc.freeze()
+
+
+thawed, memory.thawed = memory.thawed, contextlib.nullcontext
+
+
+@pytest.fixture
+def frozen_objects(monkeypatch):
+    """They are looked at, as outside of tests."""
+    monkeypatch.setattr(memory, "thawed", thawed)
 
 
 @pytest.fixture

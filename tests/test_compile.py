@@ -1003,7 +1003,7 @@ def test_threads_that_train_their_own_models_do_not_disturb_a_capture():
     assert {seed: found[seed, seed > 0] for seed in range(4)} == alone
 
 
-def test_tensors_that_the_garbage_collector_does_not_see():
+def test_tensors_that_the_garbage_collector_does_not_see(frozen_objects):
     w = tg.Parameter([1.0, 2.0])
     sgd = tg.optim.SGD([w], lr=0.5, momentum=0.5)
 

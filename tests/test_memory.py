@@ -196,9 +196,7 @@ def test_out_of_memory_names_op_layer_size_and_the_largest_arrays(backend):
 
 @pytest.fixture
 def pool(gpu):
-    """A GPU's memory pool; without a limit in the end. Nothing of earlier files' tests is left, not
-    what they left in cycles that were frozen before they were collected."""
-    gc.unfreeze()
+    """A GPU's memory pool; without a limit in the end."""
     gc.collect()
     found = gpu.xp.get_default_memory_pool()
     found.free_all_blocks()

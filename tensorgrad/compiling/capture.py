@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .. import memory
 from ..core import Leaf, Tensor
-from ..memory import thawed
 from ..trees import leaves, refill
 from .guards import PLAIN, Reads
 from .tape import Call, Lifted, Ref, Tape, lock, noted, unwrap
@@ -28,7 +28,7 @@ class Captured:
     def __init__(self, step: Callable, args: tuple, named: dict[str, Any], given: list[Tensor]):
         """`given` are the tensors among the arguments, in order."""
         others = [a for a in leaves((args, named)) if not isinstance(a, Tensor)]
-        with lock, thawed():
+        with lock, memory.thawed():
             self.tape = tape = Tape(Reads(step, *others))
             lifted = Lifted(tape)
             mine = [self._input(t) for t in given]
