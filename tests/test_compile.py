@@ -678,7 +678,7 @@ def test_the_formulas_of_the_table_as_machine_code(dtype):
         n, table = len(arrays), np.array([a.ctypes.data for a in [*arrays, out]])
         steps = [llvm.Step(op.scalar, inputs, n)]
         given = dict(enumerate(slots[:n]))
-        text = llvm.written(f"of_{name}_0", steps, given, {n: slots[n]}, 1, 35, dtype)
+        text = llvm.written(steps, given, {n: slots[n]}, 1, 35, dtype)
         programs.append(llvm.Program(f"of_{name}", [(text, 32)], [], table))
         checks.append((name, want, out, arrays))
     engines = llvm.connected(programs)

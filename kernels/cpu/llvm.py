@@ -107,7 +107,7 @@ class Text:
     def __init__(self, kind: Float):
         self.kind, self.lines, self.count = kind, list[str](), 0
         self.declared: set[str] = set()
-        self.first: dict[int, str] = {}  # slot of an address -> the lines that load it
+        self.slots: dict[int, str] = {}  # of the table -> the pointers that it is called with
 
     def new(self, right: str) -> str:
         self.count += 1
@@ -170,12 +170,8 @@ class Text:
         return self.new(f"load {self.of(w)}, ptr {at}, align {self.kind.bytes}")
 
     def address(self, slot: int) -> str:
-        """The address of an array, loaded at the start."""
-        self.first[slot] = (
-            f"  %a{slot} = getelementptr i64, ptr %table, i64 {slot}\n"
-            f"  %p{slot} = load ptr, ptr %a{slot}"
-        )
-        return f"%p{slot}"
+        """The address of an array: by what it is called here, alike texts are one function."""
+        return self.slots.setdefault(slot, f"%p{len(self.slots)}")
 
     def store(self, v: str, p: str, i: Any, w: int) -> None:
         """Write w numbers from element i on."""
@@ -207,12 +203,11 @@ class Text:
         y = self.new(f"call reassoc {t} @{f}({given}{self.of(w)} {v})")
         return self.new(f"insertelement {self.of(1)} poison, {t} {y}, i32 0")
 
-    def function(self, name: str) -> tuple[str, set[str]]:
-        """The whole: void name(ptr table, i64 low, i64 high)."""
-        head = f"define void @{name}(ptr noalias %table, i64 %low, i64 %high) {{\nentry:\n"
-        return head + "\n".join(
-            [*self.first.values(), *self.lines]
-        ) + "\n  ret void\n}\n", self.declared
+    def function(self, name: str = "") -> str:
+        """The whole: void name(its pointers, i64 low, i64 high)."""
+        given = "".join([f"ptr {p}, " for p in self.slots.values()])
+        head = f"define void @{name}({given}i64 %low, i64 %high) {{\nentry:\n"
+        return head + "\n".join(self.lines) + "\n  ret void\n}\n"
 
     def infix(self, op: str, a: str, b: str, w: int) -> str:
         return self.new(f"{op} {self.of(w)} {a}, {b}")
@@ -317,16 +312,15 @@ class Text:
 
 
 def written(
-    name: str,
     steps: list[Step],
     operands: dict[int, Operand],
     stored: dict[int, Operand],
     rows: int,
     columns: int,
     dtype: str,
-) -> tuple[str, set[str]]:
-    """void name(ptr table, i64 low, i64 high): the steps for rows low to high, each of `columns`
-    numbers; or, of a single row, for the numbers from low to high."""
+) -> Text:
+    """The steps for rows low to high, each of `columns` numbers; or, of a single row, for the
+    numbers from low to high."""
     text = Text(FLOATS[dtype])
     at = {place: text.address(o.slot) for place, o in {**operands, **stored}.items()}
     singles = {}
@@ -392,7 +386,7 @@ def written(
             whole(row, "0", str(end), columns % WIDTH)
 
         text.loop("%low", "%high", 1, one)
-    return text.function(name)
+    return text
 
 
 def _machine(level: int) -> Any:
@@ -408,11 +402,17 @@ def _machine(level: int) -> Any:
     return target.create_target_machine(cpu=cpu, features=features, opt=level)
 
 
+def _pointers(slots: dict[int, str]) -> list[str]:
+    """The lines that load addresses of the table."""
+    at = "  {}.at = getelementptr i64, ptr %table, i64 {}\n  {} = load ptr, ptr {}.at"
+    return [at.format(p, slot, p, p) for slot, p in slots.items()]
+
+
 class Program:
     """Functions of one table of addresses that run one after the other."""
 
     def __init__(self, name: str, texts: list, checks: list, table: np.ndarray):
-        """`texts` are functions, each with the end of its range; `checks`, what is to be found out
+        """`texts` are Texts, each with the end of its range; `checks`, what is to be found out
         about labels before: slot, integer type, how many, and of how many classes."""
         self.name, self.texts, self.checks, self.table = name, texts, checks, table
         self.run: Callable = lambda: self._run(self.at)
@@ -421,33 +421,24 @@ class Program:
         self._run: Any = None
         self._check: Any = None
 
-    def text(self, known: dict[str, int]) -> tuple[str, set[str]]:
-        """All but what is known by its address: i64 name(ptr table), i64 name_check(ptr table)."""
+    def text(self, known: dict[str, str]) -> tuple[str, set[str]]:
+        """i64 name(ptr table), i64 name_check(ptr table), with the functions of Texts by what these
+        are."""
         from . import native
 
-        calls, parts, declared = list[str](), list[str](), set[str]()
-        for k, ((text, needed), end) in enumerate(self.texts):
-            of = f"@{self.name}_{k}"
-            if of[1:] in known:
-                of = f"inttoptr (i64 {known[of[1:]]} to ptr)"
-            else:
-                parts.append(text)
-                declared |= needed
-            calls.append(f"  call void {of}(ptr %table, i64 0, i64 {end})")
-        head = "define i64 @{}(ptr %table) {{\nentry:\n"
-        parts += [head.format(self.name), "\n".join([*calls, "  ret i64 0\n}\n"])]
-        check, bad = Text(FLOATS["float32"]), "false"
+        slots = {slot: f"%s{slot}" for text, _ in self.texts for slot in text.slots}
+        lines, check, bad = _pointers(slots), Text(FLOATS["float32"]), "false"
+        for text, end in self.texts:
+            given = "".join([f"ptr {slots[slot]}, " for slot in text.slots])
+            lines.append(f"  call void {known[text.function()]}({given}i64 0, i64 {end})")
         for slot, integer, n, classes in self.checks:
             found = native.outside(check, n, (check.address(slot), integer), classes)
             bad = check.new(f"or i1 {bad}, {found}")
-        lines = [
-            *check.first.values(),
-            *check.lines,
-            f"  %bad = zext i1 {bad} to i64",
-            "  ret i64 %bad\n}\n",
-        ]
-        parts += [head.format(f"{self.name}_check"), "\n".join(lines)]
-        return "\n".join(parts), declared
+        lines.append("  ret i64 0")
+        other = [*_pointers(check.slots), *check.lines, f"  %bad = zext i1 {bad} to i64"]
+        both = ((self.name, lines), (f"{self.name}_check", [*other, "  ret i64 %bad"]))
+        head = "define i64 @{}(ptr %table) {{\nentry:\n{}\n}}\n"
+        return "\n".join(head.format(name, "\n".join(part)) for name, part in both), set()
 
     def connect(self, addresses: dict[str, int]) -> None:
         """Take the machine code at its addresses."""
@@ -458,11 +449,20 @@ class Program:
 
 def connected(programs: list[Program]) -> Any:
     """Compile programs; what keeps their code. ImportError where LLVM cannot compile them."""
-    parts = {f"{p.name}_{k}": text for p in programs for k, (text, _) in enumerate(p.texts)}
-    long = {name: text for name, text in parts.items() if text[0].count("\n") > LONG}
-    known, engine = compiled(long, 0) if long else ({}, None)
+    parts = {text.function(): text for p in programs for text, _ in p.texts}
+    names = {key: f"f{i}" for i, key in enumerate(parts)}
+    long = [key for key in parts if key.count("\n") > LONG]
+    made = {names[key]: (text.function(names[key]), text.declared) for key, text in parts.items()}
+    there, engine = (
+        compiled({names[k]: made.pop(names[k]) for k in long}, 0) if long else ({}, None)
+    )
+    known = {
+        key: f"inttoptr (i64 {there[f]} to ptr)" if f in there else f"@{f}"
+        for key, f in names.items()
+    }
     texts = {p.name: p.text(known) for p in programs}
-    addresses, other = compiled(texts, 2, [n + e for n in texts for e in ("", "_check")])
+    wanted = [n + e for n in texts for e in ("", "_check")]
+    addresses, other = compiled(made | texts, 2, wanted)
     for p in programs:
         p.connect(addresses)
     return engine, other

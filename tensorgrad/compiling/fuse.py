@@ -68,18 +68,19 @@ class Group:
         rows = self.size // columns
         return rows, columns, columns // llvm.WIDTH * llvm.WIDTH if rows == 1 else rows
 
-    def text(self, name: str, slots: dict[int, int]) -> Any:
-        """The function that it is."""
+    def text(self, slots: dict[int, int]) -> Any:
+        """Its loop."""
         from ..kernels.cpu import llvm
 
         def operand(p: int) -> Any:
             return llvm.Operand(slots[p], bool(self.segment.values[p].dtype == np.bool_))
 
         made = {m.place for m in self.maps}
-        read = {a[0] for m in self.maps for a in m.inputs.values() if type(a) is tuple} - made
+        read = [a[0] for m in self.maps for a in m.inputs.values() if type(a) is tuple]
         steps = [llvm.Step(m.formula, m.inputs, m.place) for m in self.maps]
-        given, stored = ({p: operand(p) for p in places} for places in (read, self.places))
-        return llvm.written(name, steps, given, stored, *self.ends()[:2], self.dtype)
+        given = {p: operand(p) for p in read if p not in made}
+        stored = {p: operand(p) for p in self.places}
+        return llvm.written(steps, given, stored, *self.ends()[:2], self.dtype)
 
 
 class Segment:
@@ -192,8 +193,9 @@ class Segment:
         for i, n in enumerate(scratch):
             room = np.empty(n)
             table[len(slots) + i], plan.scope[f"{name}_{i}"] = room.ctypes.data, room
-        texts = [*self._texts(name, slots)]
-        loop = plan.loops[name] = llvm.Program(name, texts, self._checks(slots), table)
+        loop = plan.loops[name] = llvm.Program(
+            name, [*self._texts(slots)], self._checks(slots), table
+        )
         run, at, lines = plan.name(loop.run), plan.name(table), list[str]()
         after = list[str]()
         for p in given:
@@ -225,26 +227,23 @@ class Segment:
         lines += [plan.line(c) for c in self.effects]
         return [*lines, f"{run}()", *[plan.line(c) for c in self.views], *after]
 
-    def _texts(self, name: str, slots: dict[int, int]) -> Iterator[tuple[Any, int]]:
-        """The functions of its parts, each with the end of its range."""
+    def _texts(self, slots: dict[int, int]) -> Iterator[tuple[Any, int]]:
+        """What is written of its parts, each with the end of its range."""
         from ..kernels.cpu import llvm
 
         spare = len(slots)
-        for k, part in enumerate(self.parts):
+        for part in self.parts:
             if type(part) is Group:
-                yield part.text(f"{name}_{k}", slots), part.ends()[2]
+                yield part.text(slots), part.ends()[2]
                 continue
-            text, known, first = llvm.Text(llvm.FLOATS[part.dtype]), dict[int, str](), spare
+            text = llvm.Text(llvm.FLOATS[part.dtype])
 
-            def at(place: int, text: Any = text, known: Any = known, first: int = first) -> str:
-                slot = slots[self.root(place)] if place >= 0 else first - place - 1
-                if slot not in known:
-                    known[slot] = text.address(slot)
-                return known[slot]
+            def at(place: int, text: Any = text, first: int = spare) -> str:
+                return text.address(slots[self.root(place)] if place >= 0 else first - place - 1)  # type: ignore[no-any-return]
 
             part.write(text, at)
             spare += len(part.scratch)
-            yield text.function(f"{name}_{k}"), 0
+            yield text, 0
 
     def _checks(self, slots: dict[int, int]) -> list[tuple[int, str, int, int]]:
         """Of labels: slot, integer type, how many, and the number of classes."""
