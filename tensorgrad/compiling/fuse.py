@@ -9,6 +9,7 @@ that follow each other are a segment: one call of machine code, with one table o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from .tape import Call, Ref
 MOST, LEAST = 100, 3  # calls in a group: LLVM's time grows faster, and a call of it costs two
 FEW = 1 << 10  # numbers up to which functions of the C library are called one by one
 SMALL = 1 << 14  # bytes up to which arrays are copied into memory of the plan
+INNER = 1 << 20  # ... and up to which there is memory for what nothing outside of a program reads
 _NAMES = {"absolute": "abs", "true_divide": "divide"}  # NumPy's for ops
 _COPIES = ("copy", "broadcast_to")
 
@@ -188,7 +190,8 @@ class Segment:
         given = [p for p in read if p not in self.born]
         slots = self.slots = {p: i for i, p in enumerate((*given, *made))}
         self.made = made
-        scratch = [n for part in self.parts for n in part.scratch]
+        each = zip_longest(*[part.scratch for part in self.parts], fillvalue=0)
+        scratch = [max(sizes) for sizes in each]  # which one part uses after another
         self.table = table = np.zeros(len(slots) + len(scratch), np.int64)
         for i, n in enumerate(scratch):
             room = np.empty(n)
@@ -210,9 +213,12 @@ class Segment:
                 plan.scope["contiguous"] = np.ascontiguousarray
                 lines.append(f"k{p} = contiguous(v{p}); {at}[{slots[p]}] = k{p}.ctypes.data")
                 after.append(f"k{p} = None")
+        inner = self._inner(outs)
         for p in made:
             a = self.values[p]
-            if (p in outs and owner(a) in seen) or a.nbytes > SMALL:
+            if p in inner:
+                table[slots[p]], plan.scope[f"v{p}"] = inner[p].ctypes.data, inner[p]
+            elif (p in outs and owner(a) in seen) or a.nbytes > SMALL:
                 plan.scope["empty"] = np.empty
                 how = f"{a.shape!r}, {plan.name(a.dtype)}"
                 lines.append(f"v{p} = empty({how}); {at}[{slots[p]}] = v{p}.ctypes.data")
@@ -227,22 +233,39 @@ class Segment:
         lines += [plan.line(c) for c in self.effects]
         return [*lines, f"{run}()", *[plan.line(c) for c in self.views], *after]
 
+    def _inner(self, outs: set[int]) -> dict[int, np.ndarray]:
+        """Memory for what only its parts read, used again after the last of them."""
+        last = {p: k for k, part in enumerate(self.parts) for p in self.roots(part)}
+        found: dict[int, np.ndarray] = {}
+        free: list[int] = []  # places that are not read any more
+        for k, part in enumerate(self.parts):
+            for p in part.places:
+                n = self.values[p].nbytes
+                if p in outs or n > INNER:
+                    continue
+                fits = [q for q in free if found[q].size >= n]
+                if fits:
+                    free.remove(fit := min(fits, key=lambda q: found[q].size))
+                found[p] = found[fit] if fits else np.empty(n, np.uint8)
+            done = dict.fromkeys((*part.places, *self.roots(part)))
+            free += [p for p in done if p in found and last.get(p, k) == k]
+        return found
+
     def _texts(self, slots: dict[int, int]) -> Iterator[tuple[Any, int]]:
         """What is written of its parts, each with the end of its range."""
         from ..kernels.cpu import llvm
 
-        spare = len(slots)
         for part in self.parts:
             if type(part) is Group:
                 yield part.text(slots), part.ends()[2]
                 continue
             text = llvm.Text(llvm.FLOATS[part.dtype])
 
-            def at(place: int, text: Any = text, first: int = spare) -> str:
-                return text.address(slots[self.root(place)] if place >= 0 else first - place - 1)  # type: ignore[no-any-return]
+            def at(place: int, text: Any = text) -> str:
+                slot = slots[self.root(place)] if place >= 0 else len(slots) - place - 1
+                return text.address(slot)  # type: ignore[no-any-return]
 
             part.write(text, at)
-            spare += len(part.scratch)
             yield text, 0
 
     def _checks(self, slots: dict[int, int]) -> list[tuple[int, str, int, int]]:
