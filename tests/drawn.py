@@ -74,8 +74,10 @@ def conv(d):
         max(1, (k - 1) * by + 1 - 2 * p) + d.few(most) - 1
         for k, by, p in zip(window, dilation, padding, strict=True)
     ]
-    x = d.array(d.few(), groups * d.few(), *plane)
-    w = d.array(groups * d.few(d.few(40)), x.shape[1] // groups, *window)
+    alone = d.few(4) == 1  # channel by channel
+    groups = d.few(20) if alone else groups
+    x = d.array(d.few(), groups * (1 if alone else d.few()), *plane)
+    w = d.array(groups * d.few(4 if alone else d.few(40)), x.shape[1] // groups, *window)
     counts = extent(x.shape[2:], window, stride, padding, dilation)
     how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     return x, w, d.array(len(w)), d.array(len(x), len(w), *counts), how

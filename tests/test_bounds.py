@@ -27,6 +27,7 @@ LONGEST = 1000  # numbers in a sample that plain Python is given
 BLOCKS = {
     "attention": {"ROWS": 4, "KEYS": 8},
     "conv": {"_CHUNK": 16},
+    "conv_depthwise": {"_CHANNELS": 2, "_EVEN": 4, "_CHUNK": 6},
     "conv_tiles": {"_TILE": 64, "_WHOLE": 512, "_LONG": 8},
     "embedding": {"_TASKS": 3},
     "matmul": {"_PARTIAL": 8, "TILED": 0, "LEAST": 1},

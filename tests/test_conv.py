@@ -94,22 +94,53 @@ def test_tiles_of_any_size_give_the_same(name, whole, long, monkeypatch):
 
 
 @pytest.mark.slow
-def test_results_do_not_depend_on_the_number_of_threads():
+@pytest.mark.parametrize(("groups", "activation"), [(1, "tanh"), (8, "none")])
+def test_results_do_not_depend_on_the_number_of_threads(groups, activation):
     import numba
 
-    x, w = draw(9, 8, 20, 20).astype("float32"), draw(16, 8, 3, 3, seed=1).astype("float32")
-    how = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
+    x = draw(9, 8, 20, 20).astype("float32")
+    w = draw(16, 8 // groups, 3, 3, seed=1).astype("float32")
+    how = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": groups}
     before, seen = numba.get_num_threads(), set()
     try:
         for threads in {1, before}:
             numba.set_num_threads(threads)
-            y = tg.core.OPS["conv2d"](x, w, **how, activation="tanh")
-            more = {"activation": "tanh", "needs": (True,) * 3}
+            y = tg.core.OPS["conv2d"](x, w, **how, activation=activation)
+            more = {"activation": activation, "needs": (True,) * 3}
             parts = tg.core.OPS["conv2d_grad"](y, x, w, y, **how, **more)
             seen.add(b"".join(a.tobytes() for a in (y, *parts)))
     finally:
         numba.set_num_threads(before)
     assert len(seen) == 1
+
+
+@pytest.mark.slow
+def test_channel_by_channel():
+    """Filters that see one channel each, against the reference in float64: of sizes around a task's
+    channels, a row that no window sees, padding wider than a window, phases without a place."""
+    from tensorgrad.kernels.cpu import conv
+
+    channels, filters = (1, 2, 15, 16, 17, 33), (1, 2, 4, 5)
+    strides, paddings, windows = ((1, 1), (2, 2), (3, 1)), ((0, 0), (1, 2), (4, 3)), (1, 2, 3, 5)
+    table = itertools.product(strides, paddings, windows, ((1, 1), (2, 1)))
+    for i, (stride, padding, window, dilation) in enumerate(table):
+        c, many = channels[i % 6], filters[i % 4]
+        how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": c}
+        x = draw(1 + i % 3, c, 9 + i % 4, 9 + i % 31, seed=i)
+        w, b = draw(c * many, 1, window, 2, seed=i + 1), draw(c * many, seed=2)
+        x, w, b = [a.astype("float32") for a in (x, w, b)]
+        y = conv.conv2d(x, w, b, **how)
+        g = draw(*y.shape, seed=3).astype("float32")
+        more = {"activation": "none", "needs": (True,) * 3}
+        found = y, *conv.conv2d_grad(g, x, w, y, **how, **more)
+        g, x, w, b, y = [a.astype("float64") for a in (g, x, w, b, y)]
+        expected = (
+            tg.core.OPS["conv2d"].ref(x, w, b, **how, activation="none"),
+            *tg.core.OPS["conv2d_grad"].ref(g, x, w, y, **how, **more),
+        )
+        for a, e in zip(found, expected, strict=True):
+            assert a.dtype == np.float32
+            np.testing.assert_allclose(a, e, rtol=2e-5, atol=2e-5, err_msg=str((c, many, how)))
 
 
 @pytest.mark.host

@@ -33,6 +33,7 @@ HELPERS = {
     "blas",
     "buffers",
     "cache",
+    "conv_depthwise",
     "conv_tiles",
     "forks",
     "gather_gemm",

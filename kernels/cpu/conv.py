@@ -14,8 +14,8 @@ import numpy as np
 
 from ..accept import accepts
 from ..shapes import conv_fits, conv_grad_fits, conv_input_fits, conv_weight_fits
+from . import conv_depthwise, vector_copy
 from . import scalars as s
-from . import vector_copy
 from .buffers import empty, empty_like
 from .conv_tiles import add_back, copy_in, list_places, plan_of, rounded, up
 from .gather_gemm import VECTORS, panel, transpose_square
@@ -194,6 +194,8 @@ _SLOPES = {"none": _same_grad, "relu": s.relu_grad, "sigmoid": s.sigmoid_grad}
 _SLOPES["tanh"] = s.tanh_grad
 _FORWARD = {name: _forward(formula) for name, formula in _FORMULAS.items()}
 _BACKWARD = {name: _backward(formula) for name, formula in _SLOPES.items()}
+_DEPTHWISE = {name: conv_depthwise.forward(formula) for name, formula in _FORMULAS.items()}
+_DEPTHWISE_GRAD = {name: conv_depthwise.backward(formula) for name, formula in _SLOPES.items()}
 
 
 def _panels(w, height):
@@ -210,6 +212,9 @@ def _panels(w, height):
 def conv2d(
     x, w, b=None, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1, activation="none"
 ):
+    if conv_depthwise.fits(w, groups):
+        loop, geometry = _DEPTHWISE[activation], (stride, padding, dilation)
+        return conv_depthwise.convolve(loop, x, w, b, groups, geometry)
     how = (tuple(stride), tuple(padding), tuple(dilation), groups, x.itemsize)
     plan, places = plan_of(x.shape, w.shape, *how)
     y = empty((x.shape[0], w.shape[0], *plan.counts), x.dtype)
@@ -221,6 +226,9 @@ def conv2d(
 
 @accepts(min_size=SMALL, size_of="x", strided=("g",), when=conv_grad_fits)
 def conv2d_grad(g, x, w, y, *, stride, padding, dilation, groups, activation, needs):
+    if conv_depthwise.fits(w, groups):
+        loop, geometry = _DEPTHWISE_GRAD[activation], (stride, padding, dilation)
+        return conv_depthwise.differentiate(loop, g, x, w, y, groups, needs, geometry)
     how = (tuple(stride), tuple(padding), tuple(dilation), groups, x.itemsize)
     plan, places = plan_of(x.shape, w.shape, *how)
     (out, inner, kh, kw), (height, width) = w.shape, plan.panel
