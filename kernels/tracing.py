@@ -185,19 +185,28 @@ class Program:
         lines += [f"    {home}[...] = {value}" for home, value in target.items()]
         return self._python("\n".join(lines), "reference")
 
-    def loop(self, **scope: Any) -> Callable:
-        """loop(*arrays, numbers, share), for Numba; `scope` holds `prange` and `sqrt`."""
-        head = f"def loop({', '.join(self.arrays)}, numbers, share):"
-        lines = [head, self._unpacked(), f"    for i in prange({self.arrays[0]}.size, share):"]
-        lines += [f"        {a}_i = {a}[i]" for a in self.arrays]
+    def loop(self, rows: bool = False, **scope: Any) -> Callable:
+        """loop(*arrays, numbers, share), for Numba, or of `rows` of tables loop(g, ids, *others,
+        numbers, share), where g holds their gradients; `scope` holds `prange` and `sqrt`."""
         own = {a: f"{a}_i" for a in self.arrays}
+        if rows:
+            others = [a for a in self.arrays if a != "g"]
+            head, at, pad = ["g", "ids", *others], "{}_row[j]", " " * 12
+            each = ["    for i in prange(ids.size, share):"]
+            each += [f"        {a}_row = {a}[ids[i]]" for a in others]
+            each += ["        g_row = g[i]", "        for j in range(g_row.size):"]
+        else:
+            head, at, pad = self.arrays, "{}[i]", " " * 8
+            each = [f"    for i in prange({head[0]}.size, share):"]
+        lines = [f"def loop({', '.join(head)}, numbers, share):", self._unpacked(), *each]
+        lines += [f"{pad}{own[a]} = {at.format(a)}" for a in self.arrays]
         for name, x in self.body:
             args = [own.get(a, a) for a in x.args]
-            lines.append(f"        {name} = {_LOOP[x.op].format(*args)}")
+            lines.append(f"{pad}{name} = {_LOOP[x.op].format(*args)}")
         for home, value in self.results.items():
-            lines.append(f"        {home}[i] = {own.get(value, value)}")
+            lines.append(f"{pad}{at.format(home)} = {own.get(value, value)}")
         made = self._python("\n".join(lines), "loop", **scope)
-        made.__qualname__ = self.name
+        made.__qualname__ = self.name + "_rows" * rows
         return made
 
     def _unpacked(self) -> str:

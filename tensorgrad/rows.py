@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .backend import BY_TYPE, RAW, Array, Backend, namespace
-from .core import OPS, Op, Tensor
+from .backend import BY_TYPE, RAW, Array, Backend, namespace, within_vmap
+from .core import OPS, Leaf, Op, Tensor
 
 
 class Rows(np.lib.mixins.NDArrayOperatorsMixin):
@@ -135,7 +135,8 @@ class LookedUp:
     """The op of a lookup's node in place of its own: the table's gradient is of rows. Where it is
     to be differentiated, it is whole."""
 
-    name = "embedding"
+    def __init__(self, name: str, values: Callable[..., tuple]):
+        self.name, self.values = name, values
 
     @property
     def rules(self) -> LookedUp:
@@ -144,16 +145,37 @@ class LookedUp:
 
     def rewrap(self, saved: Any, *how: Any) -> Any:
         """The saved arrays as tensors on the tape."""
-        return OPS["embedding"].rules.rewrap(saved, *how)
+        return OPS[self.name].rules.rewrap(saved, *how)
 
     def vjp(self, g: Any, saved: Any, params: dict[str, Any], parents: Any) -> Any:
-        """The gradients of the table and of the ids."""
-        own: Any = OPS["embedding"].rules
+        """The gradients of the table and of what it is looked up with."""
+        own: Any = OPS[self.name].rules
         if isinstance(g, Tensor):
             return own.vjp(g, saved, params, parents)
+        _, *others = own.vjp(g, saved, params, (None, *parents[1:]))
         kept = dict(zip(own.slots, saved, strict=True))
-        (count, features), ids = kept["weight_shape"], kept["ids"]
-        return rows_of(ids.reshape(-1), g.reshape(-1, features), count), None
+        return rows_of(
+            *self.values(g, **kept), kept[own.signature.inputs[0] + "_shape"][0]
+        ), *others
 
 
-LOOKED_UP: Any = LookedUp()
+def _of_lookup(g: Array, weight_shape: tuple, ids: Array) -> tuple[Array, Array]:
+    return ids.reshape(-1), g.reshape(-1, weight_shape[1])
+
+
+def _of_sums(g: Array, sources: Array, targets: Array, w: Array | None, **_: Any) -> tuple:
+    values = OPS["embedding"](g, targets)
+    return sources, values if w is None else values * w[:, None]
+
+
+_looked_up: dict[str, Any] = {
+    name: LookedUp(name, values)
+    for name, values in (("embedding", _of_lookup), ("gather_sum", _of_sums))
+}
+
+
+def looked_up(y: Tensor, table: Tensor) -> Tensor:
+    """The result of a lookup, whose node gives the gradient of a leaf as rows."""
+    if type(table.node) is Leaf and y.node is not None and not within_vmap(y._data):
+        y.node.op = _looked_up[y.node.op.name]
+    return y

@@ -40,7 +40,7 @@ INTERNAL = set(
     advance_step random_bits conv2d_input conv2d_weight gather_places scatter_places scatter_add
     sum_of_squares cast_all sum_to cofactor correlate_valid repeat_each running_extreme
     segment_extreme top_indices adafactor lamb muon gamma_path block_step gather_sum
-    gather_dot largest_places pick pick_grad""".split()
+    gather_dot largest_places pick pick_grad step_of_rows""".split()
 )
 
 

@@ -17,7 +17,7 @@ OPS = """
     scaled_dot_product_attention attention_grad softmax softmax_grad log_softmax log_softmax_grad
     softmax_cross_entropy softmax_cross_entropy_grad layer_norm layer_norm_grad rms_norm
     rms_norm_grad batch_norm batch_norm_grad lstm lstm_grad gelu gelu_grad tanh sum dropout
-    optimizer_step adafactor
+    optimizer_step adafactor step_of_rows
 """.split()
 HASHES = """
 import hashlib, sys, warnings

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..accept import accepts
 from ..shapes import edges_fit, flat_rows, ids_fit, ids_grad_fit, pairs_fit
+from .buffers import empty
 from .jit import jit, leads, prange
 from .loss import outside
 
@@ -79,14 +80,14 @@ def _taken(weight, ids):
 
 @accepts(min_size=SMALL, size_of=_taken, others=("ids",), when=ids_fit)
 def embedding(weight, ids):
-    y = np.empty((*ids.shape, weight.shape[1]), weight.dtype)
+    y = empty((*ids.shape, weight.shape[1]), weight.dtype)
     _checked(_gather(flat_rows(y), weight, _int64(ids)), ids, len(weight))
     return y
 
 
 @accepts(min_size=SMALL, others=("ids",), when=ids_grad_fit)
 def embedding_grad(rows, ids, *, count):
-    out = np.empty((count, rows.shape[-1]), rows.dtype)
+    out = empty((count, rows.shape[-1]), rows.dtype)
     starts, order = np.empty(count + 1, np.int64), np.empty(ids.size, np.int64)
     _checked(_sorted(_int64(ids), starts, order), ids, count)
     _sum_rows(out, flat_rows(rows), starts, order)
@@ -160,7 +161,7 @@ def _moved(x, sources, targets, w=None):
 @accepts(min_size=SMALL, size_of=_moved, others=("sources", "targets"), when=edges_fit)
 def gather_sum(x, sources, targets, w=None, *, count):
     _inside(sources, len(x))
-    out, starts = np.empty((count, x.shape[1]), x.dtype), np.empty(count + 1, np.int64)
+    out, starts = empty((count, x.shape[1]), x.dtype), np.empty(count + 1, np.int64)
     rows, weights = np.empty(sources.size, np.int64), np.empty(sources.size, x.dtype)
     given = np.empty(0, x.dtype) if w is None else w
     outside = _by_target(_int64(targets), _int64(sources), given, starts, rows, weights)

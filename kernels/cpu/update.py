@@ -29,7 +29,19 @@ def accumulate(total, g):
     _accumulate(total.reshape(-1), g.reshape(-1))
 
 
-_loops: dict[str, Jitted] = {}  # the compiled loops of formulas, by the names of their programs
+_loops: dict[tuple, Jitted] = {}  # the compiled loops of formulas, by the names of their programs
+
+
+def _started(step, rows, scalar, hyper, options):
+    """The loop of a step, and the numbers that its elements need."""
+    key = step.program.name, rows
+    loop = _loops.get(key)
+    if loop is None:
+        made = step.program.loop(rows, prange=prange, sqrt=np.sqrt)
+        loop = _loops.setdefault(key, jit(made, parallel_from=PARALLEL))
+    given = [options[name] for name in step.given]
+    numbers = step.numbers(HOST, *hyper[: step.clock].tolist(), *given)
+    return loop, tuple(map(scalar, numbers))
 
 
 @accepts(min_size=4 * SMALL, size_of=total_size, others=("hyper",), when=step_fits)
@@ -37,15 +49,25 @@ def optimizer_step(hyper, *arrays, formula, options):
     step = step_of(formula, options)
     if len(hyper) > step.clock and not hyper[-1]:
         return
-    name, scalar = step.program.name, arrays[0].dtype.type
-    loop = _loops.get(name)
-    if loop is None:
-        made = step.program.loop(prange=prange, sqrt=np.sqrt)
-        loop = _loops.setdefault(name, jit(made, parallel_from=PARALLEL))
-    given = [options[name] for name in step.given]
-    numbers = tuple(map(scalar, step.numbers(HOST, *hyper[: step.clock].tolist(), *given)))
+    loop, numbers = _started(step, False, arrays[0].dtype.type, hyper, options)
     for own in lists(arrays, step.lists):
         loop(*[a.reshape(-1) for a in own], numbers)
+
+
+def _rows_fit(hyper, ids, p, g, *states, **how):
+    """Tables, and gradients of rows that they have."""
+    if p.ndim != 2 or ids.dtype != np.int64 or not g.size or g.shape != (ids.size, p.shape[1]):
+        return False
+    return 0 <= ids.min() <= ids.max() < len(p) and step_fits(hyper, p, p, *states, **how)
+
+
+@accepts(min_size=4 * SMALL, size_of="g", others=("hyper", "ids"), when=_rows_fit)
+def step_of_rows(hyper, ids, p, g, *states, formula, options):
+    step = step_of(formula, options)
+    if len(hyper) > step.clock and not hyper[-1]:
+        return
+    loop, numbers = _started(step, True, g.dtype.type, hyper, options)
+    loop(g, ids, p, *states, numbers)
 
 
 @jit(parallel_from=PARALLEL, reassociate=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ..backend import within_vmap
-from ..core import Leaf, Tensor
+from ..core import Tensor
 from ..ops import embedding as ops
 from ..settings import gate
 from ..typing import ArrayLike
@@ -31,8 +30,8 @@ def embedding(weight: ArrayLike, ids: ArrayLike, *, sparse: bool = False) -> Ten
     """
     table, at = operands(weight, ids)
     y: Tensor = ops.embedding(table, at)
-    if sparse and type(table.node) is Leaf and y.node is not None and not within_vmap(y._data):
-        from ..rows import LOOKED_UP
+    if sparse:
+        from ..rows import looked_up
 
-        y.node.op = LOOKED_UP
+        y = looked_up(y, table)
     return y

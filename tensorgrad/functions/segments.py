@@ -225,12 +225,12 @@ def embedding_bag(
             Tensor((counts(bag, count) > 0)[:, None]),
         )
         y: Tensor = el.where(some, segment_max(rows, bag, count), 0.0)
-    elif sparse:
-        rows = embedding(table, flat, sparse=True)
-        rows = rows if shares is None else rows * reshape(shares, (-1, 1))
-        y = (segment_sum if mode == "sum" else segment_mean)(rows, bag, count)
     else:
         y = gather_sum(table, flat, bag, shares, count=count)
+        if sparse:
+            from ..rows import looked_up
+
+            y = looked_up(y, table)
         if mode == "mean":
             y = y / _column(xp.maximum(counts(bag, count), 1), y)
     return y if count == bags else y[:bags]

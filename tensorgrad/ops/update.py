@@ -145,6 +145,7 @@ def _samples(options, *spans):
 
 _COMMON = {"maximize": False, "l1": 0.0, "weight_decay": 0.0, "decoupled": False}
 _SGD = {**_COMMON, "momentum": 0.0, "dampening": 0.0, "nesterov": False}
+_ADAGRAD = {**_COMMON, "lr_decay": 0.0, "eps": 1e-10}
 _ADAM = {**_COMMON, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "amsgrad": False}
 
 
@@ -186,6 +187,29 @@ def optimizer_step(hyper, *arrays, formula, options):
         numbers = tuple([n.astype(like) if hasattr(n, "astype") else n for n in numbers])
     for own in parts(arrays, step.lists):
         step.reference(xp, numbers, *own)
+
+
+def _row_samples():
+    made = []
+    for count, features, ids in ((4, 3, [0, 2, 3]), (1, 5, [0]), (9, 33, [8]), (3, 2, [])):
+        at, of = np.array(ids, np.int64), (count, features)
+        g, p, v = draw((len(ids), features)), draw(of, seed=1), draw(of, 0.1, 1.0, 2)
+        for flag in ((), (0.0,), (1.0,)):
+            given = (_hyper(0.1, 3.0, *flag), at, p, g)
+            made.append(Sample(given, {"formula": "sgd", "options": _SGD}))
+            made.append(Sample((*given, v), {"formula": "adagrad", "options": _ADAGRAD}))
+    return made
+
+
+@op(inplace=("p", "states"), samples=_row_samples)
+def step_of_rows(hyper, ids, p, g, *states, formula, options):
+    """`optimizer_step` of some rows of a table p (count, features) and of its states, which have
+    that shape: those of `ids` (k,), no two of which are equal, with gradients g (k, features)."""
+    tables = p, *states
+    taken, *kept = [a[ids] for a in tables]
+    optimizer_step(hyper, taken, g, *kept, formula=formula, options=options)
+    for a, own in zip(tables, (taken, *kept), strict=True):
+        a[ids] = own
 
 
 @op(

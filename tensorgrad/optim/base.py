@@ -234,10 +234,7 @@ class Optimizer:
                 advance_step(hyper)
             else:
                 advance_step(hyper, apply_if)
-            if self.has_rows:
-                with rows.taken_out(arrays, given, states) as parts:
-                    self.update(*parts, group)
-            elif apply_if is None or self.conditional:
+            if apply_if is None or self.conditional:
                 self.update(arrays, given, states, group)
             else:
                 buffers = [a for state in states for a in state if a is not None]

@@ -9,6 +9,7 @@ from ..backend import namespace
 from ..kernels.formulas import COMMON, states_of
 from ..kernels.steps import Options
 from ..ops.update import optimizer_step
+from . import rows
 from .base import Optimizer
 
 # Options that are pairs -> what the formulas call their numbers.
@@ -34,11 +35,14 @@ class Elementwise(Optimizer):
         return tuple([xp.full_like(p, self.start(name, group)) for name in names])
 
     def update(self, params: list, grads: list, states: list, group: dict[str, Any]) -> None:
+        hyper = group["hyper"]
+        how = {"formula": self.formula, "options": self.numbers_of(group)}
+        if self.has_rows:
+            params, grads, states = rows.moved(hyper, params, grads, states, **how)
+            if not params:
+                return
         kept = [a for same in zip(*states, strict=True) for a in same]
-        options = self.numbers_of(group)
-        optimizer_step(
-            group["hyper"], *params, *grads, *kept, formula=self.formula, options=options
-        )
+        optimizer_step(hyper, *params, *grads, *kept, **how)
 
     def numbers_of(self, group: dict[str, Any]) -> dict[str, Any]:
         """The options of a group, as the formula takes them."""

@@ -1,10 +1,7 @@
-"""Steps of tables by gradients of rows (../rows.py): the rows are taken out, with those of the
-states, updated as arrays of their own, and put back."""
+"""Steps of tables by gradients of rows (../rows.py)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from ..core import OPS
@@ -27,19 +24,10 @@ def refuse(optimizer: Any, group: dict[str, Any], shape: tuple[int, ...]) -> Non
     )
 
 
-@contextmanager
-def taken_out(params: list, grads: list, states: list) -> Iterator[tuple[list, list, list]]:
-    """Within the block rows stand for the tables that have gradients of rows, and for their states;
-    what was written to them is put back."""
-    params, grads, states = list(params), list(grads), list(states)
-    back = []
-    for i, g in enumerate(grads):
-        if isinstance(g, Rows):
-            g = g if g.merged else g.copy()
-            tables = (params[i], *states[i])
-            taken = [None if a is None else OPS["embedding"](a, g.ids) for a in tables]
-            params[i], grads[i], states[i] = taken[0], g.values, tuple(taken[1:])
-            back += [(a, g.ids, own) for a, own in zip(tables, taken, strict=True) if a is not None]
-    yield params, grads, states
-    for table, ids, own in back:
-        table[ids] = own
+def moved(hyper: Any, params: list, grads: list, states: list, **how: Any) -> list[list]:
+    """The lists without the tables that have gradients of rows, which were moved."""
+    rest = [i for i, g in enumerate(grads) if not isinstance(g, Rows)]
+    for i in sorted({*range(len(grads))}.difference(rest)):
+        g = grads[i] if grads[i].merged else grads[i].copy()
+        OPS["step_of_rows"](hyper, g.ids, params[i], g.values, *states[i], **how)
+    return [[own[i] for i in rest] for own in (params, grads, states)]

@@ -259,6 +259,19 @@ def _optimizer_step(hyper, *arrays, formula, options):
     return [hyper, *after.reshape(-1)], None
 
 
+def _step_of_rows(hyper, ids, p, g, *states, formula, options):
+    if _skipped(hyper):
+        return [hyper, ids, p, g, *states], None
+    sign = -1 if options["maximize"] else 1
+    p, states = p.copy(), [a.copy() for a in states]
+    for row, of in zip(ids, sign * g, strict=True):
+        if formula == "adagrad":
+            states[0][row] += of**2
+            of = of / (np.sqrt(states[0][row]) + options["eps"])
+        p[row] -= hyper[0] * of
+    return [hyper, ids, p, g, *states], None
+
+
 def _adafactor(hyper, p, g, *states, beta2_decay, eps1, eps2, d, weight_decay):
     (lr, t), rms = hyper, lambda a: np.sqrt(np.mean(a**2))
     axes, part = ((-1, -2) if len(states) > 1 else (None,)), t**beta2_decay
@@ -325,6 +338,7 @@ WRITES = {
     "rescale": _rescale,
     "advance_random": lambda state, blocks: ([state + np.array([0, blocks], np.uint64)], state),
     "optimizer_step": _optimizer_step,
+    "step_of_rows": _step_of_rows,
     "advance_product": _product,
     "adafactor": _adafactor,
     "lamb": _lamb,

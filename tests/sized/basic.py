@@ -69,13 +69,24 @@ def factored(n):
     return made
 
 
+def tables(n):
+    """Few wide rows of a table, and many narrow ones of which some are left out."""
+    made = []
+    for count, features, ids in ((7, n, np.array([5, 0, 2])), (n + 3, 5, np.arange(n) + 1)):
+        arrays = [draw((count, features)), draw((len(ids), features), seed=1)]
+        made.append(Sample((H, ids, *arrays), STEPS["plain"]))
+    return made
+
+
 STATE = np.array([2**63 + 9, 2**32 - 2], np.uint64)
 H = np.array([0.1, 3.0])
 SCALE = {"interval": 32, "factor": 2.0, "least": 1.0}
 COMMON = {"maximize": False, "l1": 0.0, "weight_decay": 0.1, "decoupled": True}
 SGD = {**COMMON, "decoupled": False, "momentum": 0.9, "dampening": 0.0, "nesterov": True}
 ADAM = {**COMMON, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "amsgrad": False}
+PLAIN = {**SGD, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
 STEPS = {"sgd": {"formula": "sgd", "options": SGD}, "adam": {"formula": "adam", "options": ADAM}}
+STEPS["plain"] = {"formula": "sgd", "options": PLAIN}
 WIDE = (-4.0, 4.0)
 SIZED = {
     **{n: lambda k: matrices(k, 1) for n in ("softmax", "log_softmax")},
@@ -114,6 +125,7 @@ SIZED = {
     ],
     "rescale": lambda k: [Sample((np.array([0.3]), *vector(k, *[WIDE] * 3)[0].args))],
     "adafactor": factored,
+    "step_of_rows": tables,
     "optimizer_step": lambda k: [  # two parameters
         Sample((H, *vector(k, *[WIDE] * 6)[0].args), STEPS["sgd"]),
         Sample((H, *vector(k, *[WIDE] * 6, *[(0.0, 1.0)] * 2)[0].args), STEPS["adam"]),
