@@ -691,6 +691,26 @@ def test_the_formulas_of_the_table_as_machine_code(dtype):
     del engines
 
 
+def test_views_of_what_a_program_updates():
+    w = nn.Parameter(rng.standard_normal((4, 5)))
+    opt = optim.SGD([w], lr=0.1)
+
+    def step(x):
+        opt.zero_grad()
+        ((w * x) ** 2).sum().backward()
+        row, column = w.detach()[2], w.detach()[:, 1]
+        opt.step()
+        return row * 2 - 1, (column * 3 + 1).reshape(2, 2)
+
+    run, start = tg.compile(step, strict=True), w.numpy().copy()
+    for x in [rng.standard_normal((4, 5)) for _ in range(5)]:
+        seen = []
+        for f in (step, run):
+            w.data[...] = start
+            seen.append([y.tolist() for y in f(tg.tensor(x))])
+        assert seen[0] == seen[1]
+
+
 @pytest.mark.slow
 def test_matrices_are_turned_within_a_program():
     w, v = nn.Parameter(rng.standard_normal((3, 20))), nn.Parameter(rng.standard_normal((20, 5)))

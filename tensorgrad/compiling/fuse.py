@@ -136,6 +136,8 @@ class Segment:
             if early and self.calls:
                 self.effects.append(call)
             return early and bool(self.calls)
+        if self._stale(call):
+            return False
         if (found := alias(call, self)) is not None:
             place, of, turned = found
             self.alias[place] = of if type(of) is float else self.root(of)
@@ -155,6 +157,13 @@ class Segment:
         self.calls.append(call)
         self.born.update(p for p, _ in call.outs if p not in call.writes)
         return True
+
+    def _stale(self, call: Call) -> bool:
+        """Whether it reads what was copied for this program, of memory written since: a view."""
+        read = {self.root(i) for i in call.inputs()} if self.written else set()
+        copied = [p for p in read - self.born - self.fixed if type(p) is int]
+        a = self.values
+        return any(np.may_share_memory(a[p], a[w]) for p in copied for w in self.written)
 
     def _safe(self, part: Native) -> bool:
         if part.labels is not None and (not self.clean or part.labels[0] in self.born):
