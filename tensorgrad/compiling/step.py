@@ -39,8 +39,8 @@ def compile(
             model under `no_grad`.
         strict: whether a step that cannot be captured is an error; else it runs eagerly, and a
             warning says why, once.
-        exact: whether all numbers have the bits of the eager step; else exponentials within fused
-            loops may differ from NumPy's in the last bit or two.
+        exact: whether all numbers have the bits of the eager step; else exponentials, sines and
+            logarithms may differ from NumPy's in the last bit or two, and sums be in another order.
     Returns: a function of the same arguments. Results are new tensors, off the tape.
     Raises: GraphError, with the line, where a spot check finds that a replay is not what the step
         has come to do; with `strict`, for all that cannot be captured.
