@@ -93,6 +93,8 @@ def opened(tree: Any) -> tuple[list[Any], Build] | None:
     kind = type(tree)
     if kind is Tensor or kind in BY_TYPE:
         return None
+    if kind is list or kind is tuple:
+        return list(tree), kind
     if isinstance(tree, (list, tuple)):
         return list(tree), kind._make if hasattr(kind, "_make") else kind
     if isinstance(tree, dict):

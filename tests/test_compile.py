@@ -691,6 +691,45 @@ def test_the_formulas_of_the_table_as_machine_code(dtype):
     del engines
 
 
+def test_lists_of_parameters_and_results():
+    flag = np.ones(1)
+
+    def step(params, x):
+        def loss(params):
+            y = x @ params[0]
+            for p in params[1:]:
+                y = tg.tanh(y + p)
+            return (y * y).mean()
+
+        value, grads = tg.value_and_grad(loss)(params)
+        rate = 0.5 if flag[0] > 0 else 0.25
+        return value, [p - rate * g for p, g in zip(params, grads, strict=True)]
+
+    def check(params, n=1):
+        for _ in range(n):
+            x = tg.tensor(rng.standard_normal((4, 3)))
+            (value, new), (want, other) = run(params, x), step(params, x)
+            assert type(new) is list
+            np.testing.assert_allclose(value.numpy(), want.numpy(), 1e-12)
+            for a, b in zip(new, other, strict=True):
+                np.testing.assert_allclose(a.numpy(), b.numpy(), 1e-12)
+            assert not np.shares_memory(value.numpy(), run(params, x)[0].numpy())
+            params = type(params)(new)
+
+    run = tg.compile(step, strict=True)
+    start = [tg.tensor(rng.standard_normal(n)) for n in ((3, 2), (2,), (1, 2))]
+    check(start, 6)
+    ((plan,),) = run.plans.values()
+    assert plan.quick or not quick._slots(), run.explain()
+    check(tuple(start))
+    check(start[:2])
+    check(start, 2)
+    flag[0] = -1  # in place
+    check(start)
+    flag[0] = 1
+    check(start)
+
+
 def test_views_of_what_a_program_updates():
     w = nn.Parameter(rng.standard_normal((4, 5)))
     opt = optim.SGD([w], lr=0.1)

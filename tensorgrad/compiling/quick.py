@@ -110,18 +110,20 @@ def _held_by(thing: Any) -> int:
 class Quick:
     """A way into a plan, made right after a replay of it."""
 
-    def __init__(self, plan: Plan, segment: Segment, given: list[Tensor]):
-        self.plan, self.segment, self.given = plan, segment, len(given)
+    def __init__(self, plan: Plan, segment: Segment, given: list[Tensor], args: tuple):
+        self.plan, self.segment, self.given = plan, segment, len(args)
         self.single = plan.captured.form is ...
         self.data, self.node, self.grad = _slots()  # type: ignore[misc]
         self.table = segment.table.copy()
         self.scope: dict[str, Any] = {
             "Tensor": Tensor, "next_seq": next_seq, "empty": np.empty, "MISS": MISS, "plan": plan,
             "switches": switches, "checks": CHECKS,
+            "arrays": [a for _, a, _ in plan.reads.arrays],
+            "bits": [b.tobytes() for _, _, b in plan.reads.arrays],
         }  # fmt: skip
         self._at = [(self._name(d), k, self._name(v)) for d, k, v in self._pairs()]
         self.arm()
-        self.run = self._compiled(given)
+        self.run = self._compiled(given, args)
 
     def arm(self) -> None:
         """Take what there is now, after a replay of the plan, for what has to be."""
@@ -182,20 +184,23 @@ class Quick:
         self.scope[made] = value
         return made
 
-    def _compiled(self, given: list[Tensor]) -> Any:
+    def _compiled(self, given: list[Tensor], args: tuple) -> Any:
         from ..kernels.cpu import llvm
 
         c, segment = self.plan.captured, self.segment
-        results = [v for kind, v in c.results if kind == "tensor"]
+        results = [segment.root(v) for kind, v in c.results if kind == "tensor"]
         text = _entry(self, given, results)
         found, self.engine = llvm.compiled({"enter": (text, set())}, 1)
         kinds = [ctypes.py_object] * (len(given) + len(results))
         self.scope["enter"] = ctypes.PYFUNCTYPE(ctypes.c_int64, *kinds)(found["enter"])
-        names = [f"a{i}" for i in range(len(given))]
+        named = [f"a{i}" for i in range(len(args))]
+        names, opening = _opened(named, args)  # type: ignore[misc]
         same = [f"{d}[{k!r}] is not {v}" for d, k, v in self._at]
         other = " or ".join(["n in checks", "vars(switches) != modes", *same])
-        lines = [f"def run({', '.join(names)}):", "n = plan.calls_made + 1"]
-        lines.append(f"if {other}: return MISS")
+        if self.scope["arrays"]:
+            other += " or [a.tobytes() for a in arrays] != bits"
+        lines = [f"def run({', '.join(named)}):", "n = plan.calls_made + 1"]
+        lines += [f"if {other}: return MISS", *opening]
         for p in results:
             a = c.tape.values[p]
             lines.append(f"v{p} = empty({a.shape!r}, {self._name(a.dtype)})")
@@ -205,12 +210,33 @@ class Quick:
         if c.stamped:
             stamps = " = ".join(f"{self._name(leaf)}.written" for leaf in c.stamped)
             lines.append(f"{stamps} = next_seq()")
-        parts = [f"Tensor(v{v})" if kind == "tensor" else self._name(v) for kind, v in c.results]
+        parts = [
+            f"Tensor(v{segment.root(v)})" if kind == "tensor" else self._name(v)
+            for kind, v in c.results
+        ]
         all_of = parts[0] if self.single else f"[{', '.join(parts)}]"
         lines += ["plan.calls_made = n", f"return {all_of}"]
         made: dict[str, Any] = {}
         exec("\n ".join(lines), self.scope, made)
         return made["run"]
+
+
+def _opened(names: list[str], args: tuple) -> tuple[list[str], list[str]] | None:
+    """The names of the tensors in arguments of these names, and the lines that take them out of
+    lists and tuples; None where there is anything else."""
+    found, lines = list[str](), list[str]()
+    for name, a in zip(names, args, strict=True):
+        if type(a) is Tensor:
+            found.append(name)
+        elif type(a) in (list, tuple) and a and all(type(t) is Tensor for t in a):
+            own = [f"{name}_{i}" for i in range(len(a))]
+            kind = type(a).__name__
+            lines.append(f"if type({name}) is not {kind} or len({name}) != {len(a)}: return MISS")
+            lines.append(f"{', '.join(own)}, = {name}")
+            found += own
+        else:
+            return None
+    return found, lines
 
 
 def _entry(q: Quick, given: list[Tensor], results: list[int]) -> str:
@@ -274,21 +300,29 @@ def _entry(q: Quick, given: list[Tensor], results: list[int]) -> str:
     return "\n".join(lines)
 
 
-def quick(plan: Plan, given: list[Tensor]) -> Quick | None:
+def quick(plan: Plan, given: list[Tensor], args: tuple) -> Quick | None:
     """A way into a plan that was just replayed with those arguments; None where there is none."""
     c, segments = plan.captured, [p for p in plan.calls if type(p) is Segment]
     if len(segments) != 1 or len(plan.calls) != 1 or _slots() is None:
         return None
     (segment,), reads = segments, plan.reads
-    results = [v for kind, v in c.results if kind == "tensor"]
+    places = [v for kind, v in c.results if kind == "tensor"]
+    results = [segment.root(v) for v in places]
     fresh, made = [*results, *(p for _, p in c.grads)], {p for p, _ in segment.outs}
+    views = {p for call in segment.views for p, _ in call.outs}  # only to give them another name
     random = [*map(id, current().device.values())]
     if (
         any(kind not in ("tensor", "plain") for kind, _ in c.results)
         or not {*fresh} <= made
         or len({*fresh}) != len(fresh)
         or any(id(a) in random for a in c.tape.externals.values())
-        or (segment.views or c.data or c.running or c.fresh or reads.arrays)
+        or not views <= {*places}
+        or any(
+            segment.values[p].shape != segment.values[r].shape
+            for p, r in zip(places, results, strict=True)
+        )
+        or not segment.turned.isdisjoint(places)
+        or (c.data or c.running or c.fresh or _opened([""] * len(args), args) is None)
         or any(not getattr(e.f, "late", False) for e in segment.effects)
         or any(kind not in ("array", "held") for kind in plan.kept.values())
         or any(not isinstance(live, (dict, list, MappingProxyType)) for live in reads.live)
@@ -296,16 +330,16 @@ def quick(plan: Plan, given: list[Tensor]) -> Quick | None:
         or sum(segment.values[p].nbytes for p in segment.made) > MOST
     ):
         return None
-    return Quick(plan, segment, given)
+    return Quick(plan, segment, given, args)
 
 
-def shorter(plan: Plan, given: Any) -> Quick | None:
+def shorter(plan: Plan, given: Any, args: tuple) -> Quick | None:
     """The shorter way into a plan that was just replayed, as things are now."""
     if plan.calls_made < 2 or plan.misses > TRIES + plan.calls_made // TRIES:
         return None  # not worth it: what it needs differs from call to call
     plan.misses += 1
     if plan.quick is None:
-        plan.quick = quick(plan, given) or False
+        plan.quick = quick(plan, given, args) or False
     elif plan.quick:
         plan.quick.arm()
     return plan.quick or None

@@ -128,7 +128,7 @@ class Compiled:
                 if plan.calls_made in CHECKS:
                     return self._checked(plan, args, named, given)
                 if (y := plan(arrays)) is not MISS:
-                    self._way = shorter(plan, given) if given is args else None
+                    self._way = None if named else shorter(plan, given, args)
                     return _filled(plan.captured, y, given)
         if not lock.acquire(blocking=False):  # another thread captures, and has lifted tensors
             with lock:
