@@ -29,6 +29,7 @@ BLOCKS = {
     "conv": {"_CHUNK": 16},
     "conv_depthwise": {"_CHANNELS": 2, "_EVEN": 4, "_CHUNK": 6},
     "conv_tiles": {"_TILE": 64, "_WHOLE": 512, "_LONG": 8},
+    "conv_weights": {"_BLOCK": 3},
     "embedding": {"_TASKS": 3},
     "matmul": {"_PARTIAL": 8, "TILED": 0, "LEAST": 1},
     "norm": {"_PARTIAL": 8, "_LONG": 4},

@@ -35,6 +35,7 @@ HELPERS = {
     "cache",
     "conv_depthwise",
     "conv_tiles",
+    "conv_weights",
     "forks",
     "gather_gemm",
     "jit",

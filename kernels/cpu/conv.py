@@ -14,7 +14,7 @@ import numpy as np
 
 from ..accept import accepts
 from ..shapes import conv_fits, conv_grad_fits, conv_input_fits, conv_weight_fits
-from . import conv_depthwise, vector_copy
+from . import conv_depthwise, conv_weights, vector_copy
 from . import scalars as s
 from .buffers import empty, empty_like
 from .conv_tiles import add_back, copy_in, list_places, plan_of, rounded, up
@@ -198,16 +198,6 @@ _DEPTHWISE = {name: conv_depthwise.forward(formula) for name, formula in _FORMUL
 _DEPTHWISE_GRAD = {name: conv_depthwise.backward(formula) for name, formula in _SLOPES.items()}
 
 
-def _panels(w, height):
-    """Matrices (groups, rows, k) packed into panels of rows: (groups, panels, k * height)."""
-    groups, rows, k = w.shape
-    whole = rounded(rows, height)
-    if whole != rows:
-        w = np.concatenate([w, np.zeros((groups, whole - rows, k), w.dtype)], axis=1)
-    w = w.reshape(groups, whole // height, height, k).transpose(0, 1, 3, 2)
-    return np.ascontiguousarray(w).reshape(groups, whole // height, k * height)
-
-
 @accepts(min_size=SMALL, when=conv_fits)
 def conv2d(
     x, w, b=None, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1, activation="none"
@@ -219,7 +209,7 @@ def conv2d(
     plan, places = plan_of(x.shape, w.shape, *how)
     y = empty((x.shape[0], w.shape[0], *plan.counts), x.dtype)
     bias = np.zeros(w.shape[0], w.dtype) if b is None else b
-    matrices = _panels(w.reshape(groups, w.shape[0] // groups, -1), plan.panel[0])
+    matrices = conv_weights.by_output(w, groups, plan.panel[0])
     _FORWARD[activation](y, x, matrices, bias, tuple(plan), *places[:3])
     return y
 
@@ -234,11 +224,8 @@ def conv2d_grad(g, x, w, y, *, stride, padding, dilation, groups, activation, ne
     (out, inner, kh, kw), (height, width) = w.shape, plan.panel
     gx: Any = empty_like(x) if needs[0] else np.empty((0, 0, 0, 0), x.dtype)
     matrices = np.empty((groups, 0, 0), x.dtype)
-    if needs[0]:  # by phase, output, place
-        transposed = w.reshape(groups, out // groups, inner, kh * kw).transpose(0, 2, 1, 3)
-        cuts = np.split(transposed[..., places.order], places.ends[:-1], axis=-1)
-        cuts = [part.reshape(groups, inner, -1) for part in cuts]
-        matrices = _panels(np.concatenate(cuts, axis=-1), height)
+    if needs[0]:
+        matrices = conv_weights.by_channel(w, groups, height, places.order, places.ends)
     # Few enough partial sums to be cheap beside the weights, enough for many threads
     parts = min(-(-x.shape[0] // plan.images), max(4, min(32, _SUMMED // w.size)))
     sums = (groups, rounded(inner * kh * kw, height), rounded(out // groups, width))
@@ -247,12 +234,9 @@ def conv2d_grad(g, x, w, y, *, stride, padding, dilation, groups, activation, ne
     _BACKWARD[activation](
         gx, gw, gb, np.ascontiguousarray(g), y, x, matrices, tuple(plan), *places
     )  # fmt: skip
-    if needs[1]:
-        gw = gw.sum(axis=0)[:, : inner * kh * kw, : out // groups].transpose(0, 2, 1)
-        gw = np.ascontiguousarray(gw).reshape(w.shape)
     return (
         gx if needs[0] else None,
-        gw if needs[1] else None,
+        conv_weights.from_parts(gw, w.shape) if needs[1] else None,
         gb.sum(axis=0) if needs[2] else None,
     )
 
