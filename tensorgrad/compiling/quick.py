@@ -33,7 +33,7 @@ _WHOLE = 0x101  # flags of arrays that are aligned, and lie in one piece
 _ALL, _COUNT = -1, 0xFFFFFFFF  # bits of a word that count; of a number of references
 CHECKS = frozenset(8**k for k in range(2, 20))  # calls of a plan that run the step itself
 TRIES = 8  # of taking the shorter way, and from then on in so many calls one
-MOST = 1 << 20  # bytes that a program may write: meanwhile no other thread runs
+MOST = 1 << 22  # bytes that a program may write: meanwhile no other thread runs
 
 
 def word(address: int) -> int:
