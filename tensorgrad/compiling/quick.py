@@ -13,6 +13,7 @@ import ctypes
 import functools
 import sys
 import sysconfig
+from collections.abc import Iterator
 from types import MappingProxyType
 from typing import Any
 
@@ -23,6 +24,7 @@ from ..backend import met
 from ..core import Tensor, next_seq
 from ..randomness import current
 from ..switches import switches
+from ..trees import opened
 from .fuse import Segment
 from .plan import MISS, Plan
 
@@ -112,7 +114,7 @@ class Quick:
 
     def __init__(self, plan: Plan, segment: Segment, given: list[Tensor], args: tuple):
         self.plan, self.segment, self.given = plan, segment, len(args)
-        self.single = plan.captured.form is ...
+        self.whole = True  # the result comes in its structure
         self.data, self.node, self.grad = _slots()  # type: ignore[misc]
         self.table = segment.table.copy()
         self.scope: dict[str, Any] = {
@@ -214,7 +216,9 @@ class Quick:
             f"Tensor(v{segment.root(v)})" if kind == "tensor" else self._name(v)
             for kind, v in c.results
         ]
-        all_of = parts[0] if self.single else f"[{', '.join(parts)}]"
+        all_of = _built(c.form, iter(parts))
+        if all_of is None:
+            self.whole, all_of = False, f"[{', '.join(parts)}]"
         lines += ["plan.calls_made = n", f"return {all_of}"]
         made: dict[str, Any] = {}
         exec("\n ".join(lines), self.scope, made)
@@ -237,6 +241,17 @@ def _opened(names: list[str], args: tuple) -> tuple[list[str], list[str]] | None
         else:
             return None
     return found, lines
+
+
+def _built(form: Any, parts: Iterator[str]) -> str | None:
+    """A structure of lists and tuples with other leaves, as an expression; None for others."""
+    if type(form) is list or type(form) is tuple:
+        of = [_built(part, parts) for part in form]
+        if None in of:
+            return None
+        inner = ", ".join(of)  # type: ignore[arg-type]
+        return f"[{inner}]" if type(form) is list else f"({inner}{',' * (len(of) == 1)})"
+    return next(parts) if opened(form) is None else None
 
 
 def _entry(q: Quick, given: list[Tensor], results: list[int]) -> str:

@@ -106,7 +106,7 @@ class Compiled:
         if way is not None and not named and len(args) == way.given:
             y = way.run(*args)
             if y is not MISS:
-                return y if way.single else _filled(way.plan.captured, y, args)
+                return y if way.whole else _filled(way.plan.captured, y, args)
         if self.eager is not None or _aside():
             return self.step(*args, **named)
         if not named and {*map(type, args)} <= _TENSOR:  # nearly always
