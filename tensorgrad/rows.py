@@ -154,9 +154,9 @@ class LookedUp:
             return own.vjp(g, saved, params, parents)
         _, *others = own.vjp(g, saved, params, (None, *parents[1:]))
         kept = dict(zip(own.slots, saved, strict=True))
-        return rows_of(
-            *self.values(g, **kept), kept[own.signature.inputs[0] + "_shape"][0]
-        ), *others
+        count, _ = kept[own.signature.inputs[0] + "_shape"]
+        ids, values = self.values(g, **kept)
+        return rows_of(ids, values, count), *others
 
 
 def _of_lookup(g: Array, weight_shape: tuple, ids: Array) -> tuple[Array, Array]:
