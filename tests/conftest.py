@@ -196,10 +196,14 @@ def _long(item):
     return stem in LONG and item.get_closest_marker("slow") is not None
 
 
+WHOLE = ("attention", "conv", "recurrent", "typing")
+
+
 def _group(item, before):
-    """The family of ops that a test is of. Others are grouped by forties of a file: for each that
-    ends, pytest-xdist looks through all groups so far."""
-    if (module := item.path.stem.removeprefix("test_")) in ("attention", "conv", "recurrent"):
+    """The family of ops that a test is of, or its file where all its tests share what takes long.
+    Others are grouped by forties of a file: for each that ends, pytest-xdist looks through all
+    groups so far."""
+    if (module := item.path.stem.removeprefix("test_")) in WHOLE:
         return module
     params = getattr(getattr(item, "callspec", None), "params", {}).values()
     families = [getattr(value, "family", None) for value in params]

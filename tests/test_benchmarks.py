@@ -134,7 +134,8 @@ def test_scripts_print(script, tmp_path):
     if script == "keras_training" and importlib.util.find_spec("keras") is None:
         pytest.skip("Keras is not installed")  # importing it would choose this process's backend
     run = [sys.executable, str(BENCHMARKS / f"{script}.py"), *PRINTING[script]]
-    done = subprocess.run(run, capture_output=True, text=True, check=False, cwd=tmp_path)
+    env = {**os.environ, **QUICK}
+    done = subprocess.run(run, capture_output=True, text=True, check=False, cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) >= 2
 
