@@ -883,6 +883,46 @@ def test_threads_share_a_compiled_step():
     assert run.eager is None
 
 
+def test_threads_on_either_way_into_a_program_do_not_share_its_memory():
+    """The short way, in which no other thread runs, and that of the plan, in which others do."""
+
+    def f(x):
+        return (tg.tanh(tg.matmul(x, x) * 0.1) + x).detach()
+
+    run = tg.compile(f, strict=True)
+    xs = [tg.tensor(a) for a in np.random.default_rng(0).standard_normal((4, 64, 64), "f4")]
+    for _ in range(6):
+        run(xs[0])
+    if (way := run._way) is None:
+        pytest.skip("dicts have no tags here, and steps no short way")
+    right, interval = [], sys.getswitchinterval()
+
+    def short(x):
+        if (y := way.run(x)) is quick.MISS:  # a call that is to be checked
+            way.plan.calls_made += 1
+            return f(x)
+        return y
+
+    def work(go, x):
+        result, n = f(x).data, 0
+        run(x)  # the short way is this thread's
+        for _ in range(2000):
+            n += np.allclose(go(x).data, result, rtol=1e-4, atol=1e-4)
+        right.append(n)
+
+    ways = [short, lambda x: way.plan([x._data])[0]] * 2
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=work, args=a) for a in zip(ways, xs, strict=True)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert right == [2000] * 4
+
+
 def module_step(x):
     return x * 2
 

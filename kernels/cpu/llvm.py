@@ -442,9 +442,12 @@ class Program:
 
     def connect(self, addresses: dict[str, int]) -> None:
         """Take the machine code at its addresses."""
-        kind = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
         self.addresses = [addresses[self.name + end] for end in ("_check", "")]
-        self._check, self._run = map(kind, self.addresses)
+        self.bind(ctypes.CFUNCTYPE)
+
+    def bind(self, kind: Callable) -> None:
+        """Call the machine code by functions of ctypes of this kind, which keep the GIL or not."""
+        self._check, self._run = map(kind(ctypes.c_int64, ctypes.c_void_p), self.addresses)
 
 
 def connected(programs: list[Program]) -> Any:

@@ -195,6 +195,8 @@ class Quick:
         found, self.engine = llvm.compiled({"enter": (text, set())}, 1)
         kinds = [ctypes.py_object] * (len(given) + len(results))
         self.scope["enter"] = ctypes.PYFUNCTYPE(ctypes.c_int64, *kinds)(found["enter"])
+        # The plan's own way keeps the GIL from now on, too: both use the program's inner memory.
+        self.plan.loops[f"part{self.plan.calls.index(segment)}"].bind(ctypes.PYFUNCTYPE)
         named = [f"a{i}" for i in range(len(args))]
         names, opening = _opened(named, args)  # type: ignore[misc]
         same = [f"{d}[{k!r}] is not {v}" for d, k, v in self._at]
@@ -353,8 +355,9 @@ def shorter(plan: Plan, given: Any, args: tuple) -> Quick | None:
     if plan.calls_made < 2 or plan.misses > TRIES + plan.calls_made // TRIES:
         return None  # not worth it: what it needs differs from call to call
     plan.misses += 1
-    if plan.quick is None:
-        plan.quick = quick(plan, given, args) or False
-    elif plan.quick:
-        plan.quick.arm()
+    with plan.lock:
+        if plan.quick is None:
+            plan.quick = quick(plan, given, args) or False
+        elif plan.quick:
+            plan.quick.arm()
     return plan.quick or None
