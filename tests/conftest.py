@@ -112,7 +112,7 @@ def _afresh(request):
 
 @pytest.fixture(autouse=True, scope="module")
 def _older_objects():
-    """What there is, a million of compilers' and pytest's objects, is not looked at by a test's
+    """What there is, half a million objects of compilers and pytest, is not looked at by a test's
     `gc.collect()`, captures and memory reports."""
     gc.freeze()
 

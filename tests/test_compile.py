@@ -861,6 +861,20 @@ def test_a_step_that_raises_in_the_middle_of_its_capture():
     assert w.grad.tolist() == [2.0]
 
 
+def at_once(work, calls):
+    """`work(*call)` for each call, in threads of their own that take turns often."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=work, args=call) for call in calls]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    finally:
+        sys.setswitchinterval(interval)
+
+
 def test_threads_share_a_compiled_step():
     w = tg.Parameter([2.0])
     run = tg.compile(lambda x: (x * w + x).detach(), strict=True)
@@ -895,7 +909,7 @@ def test_threads_on_either_way_into_a_program_do_not_share_its_memory():
         run(xs[0])
     if (way := run._way) is None:
         pytest.skip("dicts have no tags here, and steps no short way")
-    right, interval = [], sys.getswitchinterval()
+    right = []
 
     def short(x):
         if (y := way.run(x)) is quick.MISS:  # a call that is to be checked
@@ -911,15 +925,7 @@ def test_threads_on_either_way_into_a_program_do_not_share_its_memory():
         right.append(n)
 
     ways = [short, lambda x: way.plan([x._data])[0]] * 2
-    sys.setswitchinterval(1e-5)
-    try:
-        threads = [threading.Thread(target=work, args=a) for a in zip(ways, xs, strict=True)]
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join()
-    finally:
-        sys.setswitchinterval(interval)
+    at_once(work, [*zip(ways, xs, strict=True)])
     assert right == [2000] * 4
 
 
@@ -1086,19 +1092,11 @@ def test_threads_that_train_their_own_models_do_not_disturb_a_capture():
         found[seed, compiled] = [run(tg.tensor(x)).item() for x in data]
         assert not compiled or run.plans
 
-    found, before = {}, sys.getswitchinterval()
+    found = {}
     for seed in range(4):
         trained(seed, False)
     alone = {seed: found[seed, False] for seed in range(4)}
-    sys.setswitchinterval(1e-5)
-    try:
-        threads = [threading.Thread(target=trained, args=(k % 4, k % 4 > 0)) for k in range(4)]
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join()
-    finally:
-        sys.setswitchinterval(before)
+    at_once(trained, [(k % 4, k % 4 > 0) for k in range(4)])
     assert {seed: found[seed, seed > 0] for seed in range(4)} == alone
 
 

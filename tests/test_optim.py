@@ -2,6 +2,8 @@
 
 import doctest
 import gc
+import inspect
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -273,3 +275,19 @@ def test_constants_that_are_kept_follow_rate_and_options():
         opt.step()
         seen.append(p.item())
     assert seen == [7.5, 7.0, 6.75, 4.8125, 1.90625]
+
+
+WRAPPING = {"Optimizer", "Lookahead", "LBFGS", "SparseAdam"}  # and those of other gradients
+STEPPING = [
+    n for n in sorted({*tg.optim.__all__} - WRAPPING) if inspect.isclass(getattr(tg.optim, n))
+]
+STEPPING = [n for n in STEPPING if issubclass(getattr(tg.optim, n), tg.optim.Optimizer)]
+
+
+@pytest.mark.parametrize("name", STEPPING)
+def test_a_step_needs_no_package_of_bfloat16(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    w = tg.Parameter(np.ones((4, 3), "float32"))
+    (w**2).sum().backward()
+    getattr(tg.optim, name)([w]).step()
+    assert (w.numpy() < 1).all()

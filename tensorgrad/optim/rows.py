@@ -26,8 +26,11 @@ def refuse(optimizer: Any, group: dict[str, Any], shape: tuple[int, ...]) -> Non
 
 def moved(hyper: Any, params: list, grads: list, states: list, **how: Any) -> list[list]:
     """The lists without the tables that have gradients of rows, which were moved."""
-    rest = [i for i, g in enumerate(grads) if not isinstance(g, Rows)]
-    for i in sorted({*range(len(grads))}.difference(rest)):
-        g = grads[i] if grads[i].merged else grads[i].copy()
-        OPS["step_of_rows"](hyper, g.ids, params[i], g.values, *states[i], **how)
+    rest = []
+    for i, g in enumerate(grads):
+        if isinstance(g, Rows):
+            g = g if g.merged else g.copy()
+            OPS["step_of_rows"](hyper, g.ids, params[i], g.values, *states[i], **how)
+        else:
+            rest.append(i)
     return [[own[i] for i in rest] for own in (params, grads, states)]

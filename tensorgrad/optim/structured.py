@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-import numpy as np
-
-from ..backend import dtype_of, namespace
+from ..backend import namespace
+from ..dtypes import finfo
 from ..errors import ShapeError
 from ..ops import structured as ops
 from ..settings import Either, Nothing, Real, gate
@@ -65,16 +64,9 @@ class Adafactor(Optimizer):
         options = {k: group[k] for k in ("beta2_decay", "d", "weight_decay")}
         for p, g, state in zip(params, grads, states, strict=True):
             eps1, eps2 = group["eps"]
-            least = _smallest(p.dtype) if eps1 is None else eps1
+            least = finfo(p.dtype).eps if eps1 is None else eps1
             g = -g if group["maximize"] else g
             ops.adafactor(group["hyper"], p, g, *state, eps1=least, eps2=eps2, **options)
-
-
-def _smallest(dtype: Any) -> float:
-    """The dtype's rounding unit, as `eps` of NumPy's finfo."""
-    if dtype == dtype_of("bfloat16"):
-        return 2.0**-7
-    return float(np.finfo(dtype).eps)
 
 
 class LAMB(Optimizer):
